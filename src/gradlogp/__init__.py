@@ -1,0 +1,36 @@
+r"""gradlogp: learn the gradient of the log-density, and put it to work.
+
+An energy gives the score, :math:`s(x) = \nabla \log p(x) = -\nabla E(x)`; a score network gives it directly.
+The rooms (`gradlogp.core`, `gradlogp.samplers`, ...) are imported when they are first touched, so that
+`import gradlogp` costs milliseconds and changes nothing.
+"""
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "core",
+    "models",
+    "objectives",
+    "samplers",
+    "data",
+    "metrics",
+    "runs",
+    "training",
+    "tasks",
+    "experiments",
+    "reports",
+    "cli",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'gradlogp' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}.")
+    return importlib.import_module(f"gradlogp.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,10 @@
+"""What a learner is fed: examples `x` of shape [B, *shape] and, where there is one, a condition `cond` of shape [B]."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    x: Tensor
+    cond: Tensor | None = None

@@ -1,0 +1,48 @@
+r"""Laws whose energy, score, samples and log Z are known exactly: what everything else is tested against.
+
+With N(0, sigma^2) noise added, a Gaussian mixture stays one: its covariances grow by sigma^2, so the score is exact at every
+noise level.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Generator, Tensor
+
+from gradlogp.core.fields import Energy, Score
+
+
+@final
+@dataclass(frozen=True)
+class GaussianMixture:
+    r""":math:`p(x) = \sum_k w_k \mathcal N(x; \mu_k, \mathrm{diag}(s_k^2))`. means, stds: [K, D]; weights: [K], sum 1."""
+
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
+
+    def energy(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        """-log p, normalised (log Z = 0), [B], of the law with noise `sigma` added."""
+        var = self.stds**2 + sigma**2
+        square = ((x[:, None] - self.means) ** 2 / var + (2 * math.pi * var).log()).sum(-1)
+        return -(self.weights.log() - square / 2).logsumexp(-1)
+
+    def score(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+        return Energy(lambda y: self.energy(y, sigma)).score(x)
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        eps = torch.randn(n, self.means.shape[1], generator=generator, dtype=self.means.dtype)
+        return self.means[k] + self.stds[k] * eps
+
+    def at(self, sigma: float) -> Score:
+        """The exact noise-conditional score: a `NoisyField`."""
+        return Score(lambda x: self.score(x, sigma))
+
+
+def gaussian(mean: list[float], std: list[float]) -> GaussianMixture:
+    """A diagonal Gaussian in float64."""
+    return GaussianMixture(torch.tensor([mean], dtype=torch.float64), torch.tensor([std], dtype=torch.float64),
+                           torch.ones(1, dtype=torch.float64))

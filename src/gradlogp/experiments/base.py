@@ -1,0 +1,110 @@
+"""What an experiment is: a recipe, which holds every setting of a run and builds its pieces from the facts of the data.
+
+Pictures are [0, 1] in files and [-1, 1] in models.
+"""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gradlogp import tasks
+from gradlogp.core.random import Randomness, uniform_
+from gradlogp.data import Dataset
+from gradlogp.objectives import Objective
+from gradlogp.training import GuardSettings, Training
+
+
+def to_model(x: Tensor) -> Tensor:
+    return 2 * x - 1
+
+
+def to_picture(x: Tensor) -> Tensor:
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe must know of its data: the shape of an example, how many of each class, the standard deviation in [-1, 1]."""
+
+    shape: tuple[int, ...]
+    per_class: tuple[int, ...]
+    std: float
+
+    @property
+    def classes(self) -> int:
+        return len(self.per_class)
+
+
+def measure(data: Dataset) -> Facts:
+    """The facts of a data set, from its training part."""
+    x, labels = data.train.images(), data.train.labels
+    counts = () if labels is None else tuple(labels.bincount(minlength=len(data.classes)).tolist())
+    return Facts(tuple(data.shape), counts, float(to_model(x).std()))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """samples: fresh ones, judged against as many test images. sigmas: noise for denoising, on pictures in [0, 1]."""
+
+    samples: int = 2000
+    sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    denoise: int = 200
+    steps: tuple[int, ...] = ()  # further chain lengths at which the Frechet distance is measured
+
+
+class Recipe(abc.ABC):
+    """The settings of anything that is trained. Subclasses are frozen dataclasses with at least these fields."""
+
+    experiment: str
+    dataset: str
+    preset: str
+    seed: int
+    conditional: bool
+    training: Training
+    guard: GuardSettings
+
+    @abc.abstractmethod
+    def model(self, facts: Facts) -> nn.Module:
+        """The model, with weights drawn from torch's global generator, which the caller has seeded."""
+
+    @abc.abstractmethod
+    def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective: ...
+
+    @property
+    @abc.abstractmethod
+    def evaluations_per_example(self) -> int:
+        """Network evaluations for each training example of one update."""
+
+    @property
+    def reach(self) -> float:
+        """The furthest a training chain can move one entry in one step."""
+        return float("inf")
+
+
+class Generative(Recipe):
+    """The settings of a model that draws pictures and restores them."""
+
+    evaluation: Evaluation
+
+    @abc.abstractmethod
+    def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
+        """How to draw from the model."""
+
+    @abc.abstractmethod
+    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> tuple[Callable[[Tensor], Tensor], str]:
+        """(noisy pictures in [0, 1] -> restored ones, how it does it); `validation` are clean pictures to choose settings on."""
+
+
+def asked(facts: Facts, n: int, cls: int | None = None) -> Tensor:
+    """Conditions for `n` samples: of one class, or of each in turn."""
+    return torch.arange(n) % facts.classes if cls is None else torch.full((n,), cls)
+
+
+def fill_uniform(x: Tensor, generator: Randomness) -> Tensor:
+    """U(-1, 1): pictures of pure noise."""
+    return uniform_(x, generator).mul_(2).sub_(1)
+

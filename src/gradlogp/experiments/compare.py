@@ -1,0 +1,95 @@
+"""Compare: a method and its rivals, trained and measured in one run, under one protocol.
+
+A comparison is a folder of run folders, one for each method and seed, beside the judge and the two reference rows. What is finished
+is not trained again.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener, Silent
+from gradlogp.data import Dataset
+from gradlogp.experiments.base import Generative
+from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
+from gradlogp.experiments.evaluate import evaluate, references
+from gradlogp.experiments.fit import fit, load
+from gradlogp.experiments.judge import judge, judge_beside
+from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
+from gradlogp.experiments.settings import override
+from gradlogp.runs import Run
+
+Experiment = Callable[[str, str, int], Generative]  # (dataset, preset, seed) -> recipe
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "ebm": ebm,
+    "ebm_no_buffer": ebm_no_buffer,
+    "ebm_class": ebm_class,
+    "ncsn": ncsn,
+    "ncsn_single": ncsn_single,
+    "ncsn_class": ncsn_class,
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The method first, then its rivals; `says` is the question that the comparison answers."""
+
+    methods: tuple[str, ...]
+    says: str
+
+
+COMPARISONS = {
+    "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?"),
+    "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
+    "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
+    "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
+                       "Energy-based and score-based models learn to draw digits, side by side."),
+}
+
+
+def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[int] = (0,), changes: Sequence[str] = (),
+            listener: Listener | None = None, fallback: bool = False) -> list[dict[str, Any]]:
+    """Run the comparison `name` into the folder `out`; returns the rows of its results.json."""
+    listener, comparison = listener or Silent(), COMPARISONS[name]
+    out.mkdir(parents=True, exist_ok=True)
+    _note(out, name, data, preset, seeds)
+    parts = [(method, seed) for seed in seeds for method in comparison.methods]
+    paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
+    listener.say(f"judge: a classifier that no model sees, trained on {data.name}")
+    referee = judge(data, judge_beside(out / "part", data), listener)
+    for (method, seed), path in paths.items():
+        recipe = override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
+        listener.say(f"{method}: {(EXPERIMENTS[method].__doc__ or '').strip()}")
+        run = fit(recipe, data, path, listener, fallback=fallback)
+        if run.status.get("state") != "evaluated":
+            evaluate(load(path), data, referee, listener)
+    n = EXPERIMENTS[comparison.methods[0]](data.name, preset, seeds[0]).evaluation.samples
+    rows = [{"method": label, **r} for label, rs in references(data, referee, n) for r in rs]
+    rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results]
+    (out / "results.json").write_text(json.dumps(rows, indent=1))
+    return rows
+
+
+def applicable(changes: Sequence[str], method: str) -> list[str]:
+    """The overrides of one method: "ncsn:training.batch=32" is for ncsn alone, without a name for all."""
+    named = [c.partition(":") for c in changes]
+    for head, colon, _ in named:
+        if colon and "=" not in head and head not in EXPERIMENTS:
+            raise UserError(f"--set names the experiment {head!r}, which does not exist; there are {', '.join(EXPERIMENTS)}.")
+    return [rest if colon and "=" not in head else head + colon + rest for head, colon, rest in named
+            if not colon or "=" in head or head == method]
+
+
+def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int]) -> None:
+    """compare.json says what the folder compares; another comparison may not write into it."""
+    note = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
+            "dataset": data.name, "preset": preset, "seeds": list(seeds)}
+    path = out / "compare.json"
+    if path.exists() and (old := json.loads(path.read_text())) != note:
+        raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']} ({old['preset']}, seeds {old['seeds']}); "
+                        "give another --out, or repeat that command to go on with it.")
+    path.write_text(json.dumps(note, indent=1))

@@ -1,0 +1,137 @@
+"""Energy-based models of pictures by contrastive divergence: with a replay buffer, and without one.
+
+The chains are generators, on purpose: a large step on a clipped score, little noise, pixels clamped. `step_size x grad_clip` = 0.3
+lets a pixel cross a seventh of its range per step, which is what makes 20 steps from noise worth anything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor
+
+from gradlogp import tasks
+from gradlogp.experiments.base import Evaluation, Facts, Generative, fill_uniform, to_model, to_picture
+from gradlogp.models import ConvEnergy
+from gradlogp.objectives import ContrastiveDivergence, FromBuffer, FromNoise, Objective, ReplayBuffer
+from gradlogp.samplers import Langevin
+from gradlogp.training import GuardSettings, Training
+
+RANGE = (-1.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class Net:
+    """Channels of the strided convolutions, and the width of the layer after them."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    width: int = 64
+
+
+@final
+@dataclass(frozen=True)
+class Buffer:
+    """Chains kept, and the share of a draw that starts anew from noise."""
+
+    capacity: int = 8192
+    fresh: float = 0.05
+
+
+@final
+@dataclass(frozen=True)
+class Restore:
+    """Posterior chains for denoising: the step as a share of sigma^2, their temperature, and how many are averaged."""
+
+    step: float = 0.1
+    temperature: float = 0.0
+    steps: int = 60
+    samples: int = 1
+    weights: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1000.0)
+
+
+@final
+@dataclass(frozen=True)
+class EnergyRecipe(Generative):
+    """chain_steps: Langevin steps per update. generate_steps: from noise to a sample. buffer=None starts all chains from noise."""
+
+    experiment: str
+    dataset: str
+    preset: str
+    training: Training
+    seed: int = 0
+    conditional: bool = False
+    net: Net = field(default_factory=Net)
+    chain: Langevin = field(default_factory=lambda: Langevin(10.0, noise_std=0.005, grad_clip=0.03, clamp=RANGE))
+    chain_steps: int = 20
+    generate_steps: int = 300
+    buffer: Buffer | None = field(default_factory=Buffer)
+    regularise: float = 0.1
+    data_noise: float = 0.005
+    restore: Restore = field(default_factory=Restore)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @property
+    def evaluations_per_example(self) -> int:
+        return self.chain_steps + 2
+
+    @property
+    def reach(self) -> float:
+        return self.chain.reach
+
+    def model(self, facts: Facts) -> ConvEnergy:
+        classes = facts.classes if self.conditional else 0
+        return ConvEnergy(facts.shape, self.net.channels, self.net.width, classes)
+
+    def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective:
+        starts = FromNoise(fill_uniform) if self.buffer is None else self._buffer(self.buffer, facts, generator, device)
+        return ContrastiveDivergence(self.chain, starts, self.chain_steps, self.regularise, self.data_noise, RANGE)
+
+    def _buffer(self, settings: Buffer, facts: Facts, generator: Generator, device: torch.device | str) -> FromBuffer:
+        classes = None
+        if self.conditional:  # slots hold the classes in the shares that the data have
+            shares = torch.tensor(facts.per_class, dtype=torch.float64)
+            classes = torch.multinomial(shares, settings.capacity, replacement=True, generator=generator)
+        return FromBuffer(ReplayBuffer(settings.capacity, facts.shape, fill_uniform, generator, settings.fresh, classes, device))
+
+    def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
+        return tasks.Generator(model.field, self.chain, fill_uniform, self.generate_steps, facts.shape, to_picture, device)
+
+    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> tuple[Callable[[Tensor], Tensor], str]:
+        r, scale = self.restore, 2 * sigma  # noise of sigma on [0, 1] is twice that on [-1, 1]
+        sampler = Langevin(r.step * scale**2, temperature=r.temperature, clamp=RANGE)
+
+        def restore(noisy: Tensor, weight: float) -> Tensor:
+            y = to_model(noisy)
+            return to_picture(tasks.posterior_mean(model.field(), sampler, y, scale, weight, r.steps, r.samples, seed))
+
+        noisy = validation + sigma * torch.randn(validation.shape, generator=torch.Generator().manual_seed(seed))
+        weight = tasks.choose_weight(lambda w: restore(noisy, w), validation, r.weights)
+        says = (f"mean of {r.samples} Langevin chains of {r.steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
+                f"temperature {r.temperature:g}; the weight chosen on {len(validation)} validation pictures")
+        return lambda y: restore(y, weight), says
+
+
+def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """An energy-based model with a replay buffer."""
+    small = dataset == "digits"
+    images = {"quick": 80_000 if small else 120_000, "full": 400_000 if small else 1_200_000, "gpu": 4_000_000}[preset]
+    training = Training(images, learning_rate=1e-3, beta1=0.0, grad_clip=0.1)
+    recipe = EnergyRecipe("ebm", dataset, preset, training, seed)
+    if not small:
+        return recipe
+    return replace(recipe, net=Net((32, 64, 64)), buffer=Buffer(2048), evaluation=Evaluation(samples=360, denoise=180))
+
+
+def ebm_no_buffer(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """The same energy-based model, but every chain starts from noise at every update."""
+    recipe = ebm(dataset, preset, seed)
+    evaluation = replace(recipe.evaluation, steps=(recipe.chain_steps,))
+    return replace(recipe, experiment="ebm_no_buffer", buffer=None, evaluation=evaluation)
+
+
+def ebm_class(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """A class-conditional energy-based model: a joint energy of picture and class, with a buffer divided by class."""
+    return replace(ebm(dataset, preset, seed), experiment="ebm_class", conditional=True)

@@ -1,0 +1,142 @@
+"""Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that draws."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradlogp import __version__, tasks
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import seeded
+from gradlogp.data import Dataset, Split
+from gradlogp.data.picture import save_grid
+from gradlogp.experiments.base import Facts, Generative, Recipe, asked, measure, to_model
+from gradlogp.experiments.energy import EnergyRecipe
+from gradlogp.experiments.score import ScoreRecipe
+from gradlogp.experiments.settings import from_dict, to_dict
+from gradlogp.runs import Run
+from gradlogp.tasks import generate, milestones
+from gradlogp.training import Guard, Learner, reach_in_words, shuffled, train
+
+RECIPES: dict[str, type[Any]] = {"EnergyRecipe": EnergyRecipe, "ScoreRecipe": ScoreRecipe}
+PROGRESS_PICTURES = 8
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe(recipe: Recipe, data: Dataset, facts: Facts, device: str) -> dict[str, Any]:
+    """What config.json holds: everything needed to run this again."""
+    return {"recipe": to_dict(recipe), "facts": to_dict(facts), "data": {"name": data.name, "checksums": dict(data.checksums)},
+            "gradlogp": __version__, "torch": torch.__version__, "python": sys.version.split()[0], "device": device}
+
+
+def build(recipe: Recipe, facts: Facts, device: str) -> Learner:
+    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
+        model = recipe.model(facts).to(device)
+    generator = seeded(recipe.seed, "noise", device=device)
+    objective = recipe.objective(facts, generator, device)
+    guard = Guard(recipe.guard, data_range=2.0, reach=recipe.reach)
+    return Learner(model, objective, recipe.training, generator, guard)
+
+
+def batches(split: Split, recipe: Recipe, device: str) -> Callable[[int], Batch]:
+    order = shuffled(len(split), recipe.training.batch, recipe.seed)
+
+    def batch(step: int) -> Batch:
+        i = order(step)
+        cond = split.labels[i].to(device) if recipe.conditional and split.labels is not None else None
+        return Batch(to_model(split.images(i)).to(device), cond)
+
+    return batch
+
+
+def fit(recipe: Recipe, data: Dataset, path: Path, listener: Listener | None = None, device: str | None = None,
+        fallback: bool = False) -> Run:
+    """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is returned as it is."""
+    listener, device = listener or Silent(), device or default_device()
+    if recipe.conditional and data.train.labels is None:
+        raise UserError(f"{recipe.experiment} needs classes, but {data.name} has no labels; put the pictures of each class "
+                        "into a folder of its own, or take an unconditional experiment.")
+    facts = measure(data)
+    run = Run.create(path, describe(recipe, data, facts, device))
+    with run:
+        learner = build(recipe, facts, device)
+        if run.status.get("state") in ("trained", "evaluated"):
+            return run
+        if recipe.reach < 0.01 * learner.guard.data_range:
+            listener.say("guard: " + reach_in_words(recipe.reach, learner.guard.data_range) + ".")
+        picture = _progress_picture(recipe, learner, facts, run, device) if isinstance(recipe, Generative) else None
+        at = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}
+        train(learner, batches(data.train, recipe, device), run, listener, picture, at, fallback)
+        images = recipe.training.steps * min(recipe.training.batch, len(data.train))
+        run.status = {"state": "trained", "seconds": learner.seconds, "images": images,
+                      "evaluations": images * recipe.evaluations_per_example,
+                      "parameters": sum(p.numel() for p in learner.model.parameters())}
+    return run
+
+
+def _progress_picture(recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str) -> Callable[[int], None]:
+    """A column of eight samples drawn with the averaged weights, from the same noise at every step."""
+
+    def picture(step: int) -> None:
+        how = recipe.generator(learner.ema.module, facts, device)
+        x = generate(how, 8, recipe.seed, asked(facts, 8) if recipe.conditional else None)
+        save_grid(run.picture(f"progress-{step:08d}"), x, columns=1)
+
+    return picture
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model out of its run folder, with the averaged weights."""
+
+    run: Run
+    recipe: Generative
+    facts: Facts
+    model: nn.Module
+
+    def draw(self, n: int, seed: int = 0, cls: int | None = None, steps: int | None = None, batch: int = 100,
+             listener: Listener | None = None) -> tuple[Tensor, Tensor | None]:
+        """`n` samples in [0, 1], [n, *shape], and the classes that were asked for, if the model is conditional."""
+        if cls is not None and not self.recipe.conditional:
+            raise UserError(f"{self.recipe.experiment} is not conditional, so no class can be asked of it; "
+                            "train ncsn_class or ebm_class.")
+        if cls is not None and not 0 <= cls < self.facts.classes:
+            raise UserError(f"the classes are 0 to {self.facts.classes - 1}, got {cls}.")
+        cond = asked(self.facts, n, cls) if self.recipe.conditional else None
+        how = self.how()
+        if steps is not None and not isinstance(self.recipe, EnergyRecipe):
+            raise UserError(f"{self.recipe.experiment} takes as many steps as its noise levels ask for, {how.steps}; "
+                            "leave out --steps.")
+        return generate(how, n, seed, cond, batch, steps, listener), cond
+
+    def how(self) -> tasks.Generator[Any]:
+        return self.recipe.generator(self.model, self.facts)
+
+
+def load(path: Path) -> Fitted:
+    """The model of the run folder `path`; of a run that is still training, its newest checkpoint."""
+    run = Run.open(path)
+    recipe = recipe_of(run)
+    facts = from_dict(Facts, run.config["facts"], "facts.")
+    model = recipe.model(facts)
+    model.load_state_dict(run.read_weights("ema"))
+    return Fitted(run, recipe, facts, model.eval().requires_grad_(False))
+
+
+def recipe_of(run: Run) -> Generative:
+    settings = run.config.get("recipe", {})
+    if settings.get("kind") not in RECIPES:
+        raise UserError(f"{run.path} holds no recipe that this version knows ({settings.get('kind')!r}); "
+                        f"expected one of {', '.join(RECIPES)}.")
+    return from_dict(RECIPES[settings["kind"]], settings, "")

@@ -1,0 +1,127 @@
+"""Settings are nested frozen dataclasses; here they become JSON, come back, and take overrides such as `training.batch=32`.
+
+Where a field may hold one of several dataclasses, the JSON names which in `kind`.
+"""
+
+import ast
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+from gradlogp.core.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_dict(settings: Any) -> Any:
+    """Dataclasses as dicts (with their `kind`), tuples as lists: what json.dumps takes."""
+    if dataclasses.is_dataclass(settings):
+        fields = {f.name: to_dict(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+        return {"kind": type(settings).__name__, **fields}
+    if isinstance(settings, tuple | list):
+        return [to_dict(s) for s in settings]
+    return settings
+
+
+def from_dict(cls: type[T], data: Any, path: str = "") -> T:
+    """The inverse of `to_dict`; UserError names the key that is wrong."""
+    if not isinstance(data, dict):
+        raise UserError(f"{path or 'settings'} expects a group of settings, got {data!r}.")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in data:
+        if key != "kind" and key not in known:
+            raise UserError(unknown(f"{path}{key}", [path + k for k in known]))
+    values = {k: coerce(hints[k], data[k], f"{path}{k}") for k in known if k in data}
+    return cls(**values)
+
+
+def coerce(hint: Any, value: Any, path: str) -> Any:
+    """`value` as what the type hint asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, path + ".")
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(arguments, value, path)
+    if origin is tuple and isinstance(value, list | tuple):
+        item = arguments[0]
+        return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin is Literal and value in arguments:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise UserError(f"{path} expects {_words(hint)}, got {value!r}.")
+
+
+def _one_of(choices: Sequence[Any], value: Any, path: str) -> Any:
+    if value is None and type(None) in choices:
+        return None
+    groups = [c for c in choices if dataclasses.is_dataclass(c)]
+    if groups and isinstance(value, dict):
+        named = [g for g in groups if getattr(g, "__name__", "") == value.get("kind")] or groups[:1]
+        return coerce(named[0], value, path)
+    plain = [c for c in choices if c is not type(None) and not dataclasses.is_dataclass(c)]
+    for choice in plain[:-1]:
+        try:
+            return coerce(choice, value, path)
+        except UserError:
+            continue
+    if plain:
+        return coerce(plain[-1], value, path)
+    raise UserError(f"{path} expects {' or '.join(_words(c) for c in choices)}, got {value!r}.")
+
+
+def _words(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(repr(a) for a in typing.get_args(hint))
+    return "nothing (None)" if hint is type(None) else getattr(hint, "__name__", str(hint)).replace("|", "or")
+
+
+def leaves(settings: Any, path: str = "") -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if dataclasses.is_dataclass(value):
+            found |= leaves(value, f"{path}{f.name}.")
+        else:
+            found[path + f.name] = value
+    return found
+
+
+def override(settings: T, changes: Sequence[str]) -> T:
+    """`settings` with each "section.key=value" of `changes` applied; UserError names the nearest key to a wrong one."""
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set expects section.key=value, got {change!r}.")
+        if key not in leaves(settings):
+            raise UserError(unknown(key, list(leaves(settings))))
+        settings = _replaced(settings, key.split("."), _parse(text), key)
+    return settings
+
+
+def _replaced(settings: Any, keys: list[str], value: Any, path: str) -> Any:
+    key, *rest = keys
+    if rest:
+        return dataclasses.replace(settings, **{key: _replaced(getattr(settings, key), rest, value, path)})
+    hint = typing.get_type_hints(type(settings))[key]
+    return dataclasses.replace(settings, **{key: coerce(hint, value, path)})
+
+
+def _parse(text: str) -> Any:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def unknown(key: str, known: Sequence[str]) -> str:
+    """The message for a key that does not exist."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"there is no setting {key!r}; did you mean {near[0]!r}?" if near else f"there is no setting {key!r}."

@@ -1,0 +1,29 @@
+"""A small convolutional classifier: the judge of samples, and the feature network of Frechet distances."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gradlogp.models.nets.conv import channels_last
+
+
+class ConvClassifier(nn.Module):
+    """x [B, channels, height, width] -> class logits [B, classes]; `features(x)` is the layer before, [B, width]."""
+
+    def __init__(self, shape: Sequence[int], classes: int, channels: Sequence[int] = (24, 48, 64), width: int = 64) -> None:
+        super().__init__()
+        stride = 2 if min(shape[1:]) > 16 else 1
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 5, stride=stride, padding=2), nn.ReLU()]
+        for a, b in zip(channels[:-1], channels[1:], strict=True):
+            layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        convs = nn.Sequential(*layers, nn.Flatten())
+        with torch.no_grad():
+            flat = math.prod(convs(torch.zeros(1, *shape)).shape[1:])
+        self.features = nn.Sequential(convs, nn.Linear(flat, width), nn.ReLU())
+        self.head = nn.Linear(width, classes)
+        channels_last(self, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))

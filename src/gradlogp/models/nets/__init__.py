@@ -1,0 +1,1 @@
+"""Networks: plain maps between tensors, without a view on what they mean."""

@@ -1,0 +1,47 @@
+"""Strided convolutions from data to a vector: the trunk of energies and of classifiers, for 1, 2 or 3 spatial dimensions."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+def spatial_rank(shape: Sequence[int]) -> int:
+    """The number of spatial dimensions of data of shape (channels, *sizes)."""
+    if len(shape) - 1 not in CONV:
+        raise ValueError(f"convolutions need data of shape (channels, *sizes) with 1 to 3 sizes, got {tuple(shape)}; "
+                         "for vectors use an MLP.")
+    return len(shape) - 1
+
+
+def channels_last(module: nn.Module, spatial: int) -> None:
+    """Lay 2-D weights out channels-last, where convolutions on a CPU are fastest."""
+    if spatial == 2:
+        module.to(memory_format=torch.channels_last)
+
+
+class ConvTrunk(nn.Module):
+    """(B, *shape) -> (B, width). One halving of each size per entry of `channels`; smooth, and without normalisation layers.
+
+    An energy is differentiated with respect to its input, so its activation is smooth (SiLU), and one example's energy
+    must not depend on the others in the batch, so there is no batch norm.
+    """
+
+    def __init__(self, shape: Sequence[int], channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        spatial = spatial_rank(shape)
+        conv = CONV[spatial]
+        layers: list[nn.Module] = [conv(shape[0], channels[0], 5, stride=2, padding=4), nn.SiLU()]
+        for a, b in zip(channels[:-1], channels[1:], strict=True):
+            layers += [conv(a, b, 3, stride=2, padding=1), nn.SiLU()]
+        convs = nn.Sequential(*layers)
+        with torch.no_grad():
+            flat = math.prod(convs(torch.zeros(1, *shape)).shape[1:])
+        self.layers = nn.Sequential(*convs, nn.Flatten(), nn.Linear(flat, width), nn.SiLU())
+        channels_last(self, spatial)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,44 @@
+"""What it is to be an objective: a model and a batch in, one loss value per example out."""
+
+import abc
+from typing import Any, NamedTuple
+
+from torch import Generator, Tensor
+
+from gradlogp.core.batch import Batch
+
+
+class Loss(NamedTuple):
+    """value [B], one per example: the caller averages. info: 0-d tensors for the log, detached, on the device."""
+
+    value: Tensor
+    info: dict[str, Tensor]
+
+
+class Objective(abc.ABC):
+    """An objective may carry memory (a replay buffer): `state` and `load` save it and bring it back exactly."""
+
+    @abc.abstractmethod
+    def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss: ...
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        if state:
+            raise ValueError(f"{type(self).__name__} has no memory, but was given {sorted(state)}; "
+                             "the checkpoint belongs to another objective.")
+
+
+def mean(x: Tensor) -> Tensor:
+    return x.detach().mean()
+
+
+def check_batch(batch: Batch) -> Batch:
+    if batch.x.ndim < 2 or len(batch.x) == 0:
+        raise ValueError(f"a batch has shape [B, *shape] with B > 0, got {list(batch.x.shape)}; "
+                         "for scalars use shape [B, 1].")
+    if batch.cond is not None and batch.cond.shape != batch.x.shape[:1]:
+        raise ValueError(f"`cond` needs one entry per example, shape [{len(batch.x)}], got {list(batch.cond.shape)}.")
+    return batch
+

@@ -1,0 +1,16 @@
+"""Classify: run a classifier over many images, for its labels and for its features."""
+
+import torch
+from torch import Tensor, nn
+
+
+def labels(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
+    """The most probable class of each row of x [n, *shape], [n]."""
+    with torch.no_grad():
+        return torch.cat([model(part).argmax(1) for part in x.split(batch)])
+
+
+def features(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
+    """The features of each row of x [n, *shape], [n, d], by `model.features`."""
+    with torch.no_grad():
+        return torch.cat([model.features(part) for part in x.split(batch)])

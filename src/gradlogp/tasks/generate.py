@@ -1,0 +1,71 @@
+"""Generate: follow a field from noise to samples.
+
+Sample i of seed s is decided by (s, i): it is the same whatever the batch that it is drawn in, and however many are drawn.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.kernel import FieldT, Sampler, run
+from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import Randomness, Streams
+
+Prior = Callable[[Tensor, Randomness], Tensor]  # fills a tensor [B, *shape] in place
+
+
+@dataclass(frozen=True)
+class Generator(Generic[FieldT]):
+    """A way to draw: the field for a condition, where chains begin, the sampler and its number of steps.
+
+    `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1].
+    """
+
+    field: Callable[[Tensor | None], FieldT]
+    sampler: Sampler[FieldT, Any]
+    prior: Prior
+    steps: int
+    shape: Sequence[int]
+    finish: Callable[[Tensor], Tensor] = lambda x: x
+    device: torch.device | str = "cpu"
+
+
+def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = None, batch: int = 100, steps: int | None = None,
+             listener: Listener | None = None) -> Tensor:
+    """`n` samples [n, *shape] on the CPU; cond [n] where the model is conditional."""
+    listener = listener or Silent()
+    steps, parts = how.steps if steps is None else steps, []
+    listener.begin("sample", n * steps)
+    for first in range(0, n, batch):
+        count = min(batch, n - first)
+        streams = Streams(seed, first, count, how.device)
+        x = how.prior(torch.empty(count, *how.shape, device=how.device), streams)
+        some = None if cond is None else cond[first:first + count].to(how.device)
+        x = run(how.sampler, how.field(some), x, steps, streams, watch=lambda *_: listener.advance(count))  # noqa: B023
+        parts.append(how.finish(x).cpu())
+    listener.end()
+    return torch.cat(parts)
+
+
+def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Sequence[int], cond: Tensor | None = None) -> Tensor:
+    """Chains [len(at), n, *shape] after each number of steps in `at`; from noise, or from `start` [n, *shape]."""
+    streams = Streams(seed, 0, n, how.device)
+    x = torch.empty(n, *how.shape, device=how.device)
+    x = how.prior(x, streams) if start is None else start.to(how.device)
+    frames = {0: how.finish(x).cpu()}
+
+    def keep(step: int, state: Any, info: Any) -> None:
+        if step in at:
+            frames[step] = how.finish(state.x).cpu().clone()
+
+    run(how.sampler, how.field(cond), x, max(at), streams, watch=keep)
+    return torch.stack([frames[step] for step in at])
+
+
+def milestones(steps: int, frames: int) -> list[int]:
+    """`frames` step counts from 0 to `steps`, dense at first, where a chain changes most."""
+    grid = torch.linspace(0, 1, frames).square() * steps
+    return sorted({round(float(s)) for s in grid} | {0, steps})

@@ -1,0 +1,149 @@
+"""The guard: it looks at every update *before* it is made, and says in words what is wrong.
+
+An energy-based model that diverges does so without a word: the loss says nothing, and one non-finite gradient makes every
+weight NaN at the next step. So, before each step:
+
+| what the guard sees | what it does |
+|---|---|
+| NaN or infinity in the batch | leaves the batch out |
+| a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning rate |
+| energies beyond `max_energy`, or a loss beyond `max_growth` times its best | the same |
+| more than `max_rollbacks` of those | stops, with the diagnosis |
+| chains that hardly move, or that end far above the data for long | warns once, with the numbers and the setting to change |
+
+References: Nijkamp et al. (2020), arXiv 1903.12370 (energy gap and gradient magnitude as health signals); Du et al. (2021),
+Improved Contrastive Divergence, arXiv 2012.01316 (the energy's scale as the sign of divergence).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+
+
+class Diverged(UserError):
+    """The run diverged more often than the guard may roll it back; the message is the diagnosis."""
+
+
+class Verdict(Enum):
+    STEP = "step"
+    SKIP = "skip"
+    ROLL_BACK = "roll back"
+
+
+@final
+@dataclass(frozen=True)
+class GuardSettings:
+    """max_energy: root mean square of the energies. min_displacement: mean |move| of a chain as a share of the data's range."""
+
+    max_energy: float = 50.0
+    max_growth: float = 20.0
+    max_gap: float = 2.0
+    min_displacement: float = 0.002
+    gentler: float = 0.2
+    max_rollbacks: int = 5
+    patience: int = 200  # steps over which the slow signals are averaged
+
+
+@dataclass
+class Guard:
+    """`data_range` is the width of the interval that the data lie in; `reach` the most a chain can move in one step."""
+
+    settings: GuardSettings = field(default_factory=GuardSettings)
+    data_range: float = 2.0
+    reach: float = math.inf
+    rollbacks: int = 0
+    skipped: int = 0
+    seen: int = 0
+    slow: dict[str, float] = field(default_factory=dict)
+    best_loss: float = math.inf
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lr_scale(self) -> float:
+        return self.settings.gentler**self.rollbacks
+
+    def judge(self, step: int, batch: Batch, loss: float, grad_norm: float, info: Mapping[str, Tensor]) -> Verdict:
+        """What to do with the update of `step`, before it is made."""
+        numbers = {k: float(v) for k, v in info.items()}
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            return self._not_finite(step, batch, numbers)
+        if (scale := numbers.get("energy_scale", 0.0)) > self.settings.max_energy:
+            return self._roll_back(step, f"energies exploded: their root mean square is {scale:.3g}, the limit is "
+                                         f"{self.settings.max_energy:g}")
+        self._follow(loss, numbers)
+        if "energy_scale" not in numbers and self._loss_grew():
+            return self._roll_back(step, f"the loss rose to {self.slow['loss']:.3g}, from {self.best_loss:.3g} at best")
+        self._warn(step)
+        return Verdict.STEP
+
+    def _not_finite(self, step: int, batch: Batch, numbers: Mapping[str, float]) -> Verdict:
+        bad = int((~torch.isfinite(batch.x)).flatten(1).any(1).sum())
+        if bad:
+            self.skipped += 1
+            self.say(step, f"the batch holds NaN or infinity in {bad} of {len(batch.x)} examples: left out. "
+                           "Look at the data")
+            return Verdict.SKIP
+        culprits = [k for k, v in numbers.items() if not math.isfinite(v)] or ["the gradient alone"]
+        return self._roll_back(step, f"the gradient is not finite ({', '.join(culprits)})")
+
+    def _roll_back(self, step: int, why: str) -> Verdict:
+        self.rollbacks += 1
+        if self.rollbacks > self.settings.max_rollbacks:
+            raise Diverged(f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1} times, down to "
+                           f"{self.lr_scale / self.settings.gentler:.2g} of the learning rate, and diverged again. Lower the "
+                           "learning rate, raise objective.regularise, or give the chains more steps.")
+        self.say(step, f"{why}: rolled back to the last checkpoint, the learning rate is now {self.lr_scale:.2g} of its setting")
+        return Verdict.ROLL_BACK
+
+    def _follow(self, loss: float, numbers: Mapping[str, float]) -> None:
+        """Running means of the slow signals."""
+        self.seen += 1
+        keep = min(1 - 1 / self.settings.patience, self.seen / (self.seen + 1))
+        for name, value in {**numbers, "loss": loss}.items():
+            self.slow[name] = keep * self.slow.get(name, value) + (1 - keep) * value
+        if self.seen >= self.settings.patience:
+            self.best_loss = min(self.best_loss, self.slow["loss"])
+
+    def _loss_grew(self) -> bool:
+        return self.seen > self.settings.patience and self.slow["loss"] > self.settings.max_growth * self.best_loss
+
+    def _warn(self, step: int) -> None:
+        if self.seen != self.settings.patience or "displacement" not in self.slow:
+            return
+        share = self.slow["displacement"] / self.data_range
+        if share < self.settings.min_displacement:
+            self.say(step, f"chains move {share:.2g} of the data's range from start to end: they cannot reach the data. "
+                           + reach_in_words(self.reach, self.data_range))
+        if self.slow["gap"] > self.settings.max_gap:
+            self.say(step, f"chains end {self.slow['gap']:.2g} above the data in energy, for {self.seen} steps: they do not "
+                           "keep up with the model. Give them more steps, or lower the learning rate")
+
+    def say(self, step: int, text: str) -> None:
+        self.events.append({"step": step, "text": text})
+
+    def state(self) -> dict[str, Any]:
+        kept = asdict(self)
+        return {k: kept[k] for k in ("rollbacks", "skipped", "seen", "slow", "best_loss")}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Bring back the signals of a checkpoint; roll-backs are never forgotten."""
+        self.rollbacks = max(self.rollbacks, state["rollbacks"])
+        self.skipped, self.seen = state["skipped"], state["seen"]
+        self.slow, self.best_loss = dict(state["slow"]), float(state["best_loss"])
+
+
+def reach_in_words(reach: float, data_range: float) -> str:
+    """What step_size x grad_clip means for one pixel."""
+    share = reach / data_range
+    if share >= 0.01:
+        return f"step_size x grad_clip moves a pixel by at most {share:.2g} of its range per step"
+    return (f"step_size x grad_clip moves a pixel by {share:.2g} of its range per step: chains cannot mix. "
+            "Raise one of them until it is .1 to .3")

@@ -1,0 +1,233 @@
+r"""One loop for all learners: :math:`\theta \leftarrow \theta - \eta_k\, \mathrm{Adam}(\nabla_\theta \tfrac1B \sum_b \ell_b)`.
+
+A batch is a function of the step, the noise comes from one generator that is saved, and the guard's rollback is the resume of the
+last checkpoint: a run that was killed and one that was not end at the same numbers.
+
+The learning rate warms up linearly and falls along a cosine to `final_lr` of its peak. Samples are drawn with the exponential
+moving average of the weights, whose horizon grows with the run: decay = min(ema, (1 + n) / (10 + n)).
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import seeded
+from gradlogp.objectives import Objective
+from gradlogp.runs import Run
+from gradlogp.training.guard import Guard, Verdict
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """Budgets are in images, so that they survive a change of batch; the rest in steps or as named."""
+
+    images: int
+    batch: int = 64
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    grad_clip: float | None = None
+    warmup: int = 50
+    final_lr: float = 0.05
+    ema: float = 0.995
+    log_every: int = 20
+    checkpoint_every: int = 400
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.batch, self.log_every, self.checkpoint_every) < 1 or self.learning_rate <= 0:
+            raise UserError("training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate > 0, got "
+                            f"{self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every}, {self.learning_rate}.")
+        if self.checkpoint_every % self.log_every:
+            raise UserError(f"checkpoint_every must be a multiple of log_every, got {self.checkpoint_every} and "
+                            f"{self.log_every}; otherwise a resumed run would log other averages.")
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.images // self.batch)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ..."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * warm * (self.final_lr + (1 - self.final_lr) * cosine)
+
+
+def averaging(decay: float) -> Callable[..., None]:
+    """The update of `AveragedModel` with a horizon that grows with the number of updates."""
+
+    def update(average: list[Tensor], current: list[Tensor], n: Tensor) -> None:
+        now = min(decay, (1 + int(n)) / (10 + int(n)))
+        torch._foreach_lerp_(average, current, 1 - now)
+
+    return update
+
+
+@dataclass
+class Learner:
+    """Everything that an update changes. `tensors` and `meta` are a checkpoint, `load` brings it back exactly."""
+
+    model: nn.Module
+    objective: Objective
+    settings: Training
+    generator: Generator
+    guard: Guard = field(default_factory=Guard)
+    step: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        betas = (self.settings.beta1, 0.999)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate, betas=betas)
+        self.ema = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema))
+
+    def update(self, batch: Batch) -> tuple[Verdict, dict[str, Tensor]]:
+        """One step of learning, or none if the guard forbids it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step) * self.guard.lr_scale
+        loss = self.objective(self.model, batch, self.generator)
+        value = loss.value.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        info = {"loss": value.detach(), "grad_norm": norm.detach(), **loss.info}
+        verdict = self.guard.judge(self.step, batch, float(value), float(norm), loss.info)
+        if verdict is Verdict.STEP:
+            self.optimizer.step()
+            self.ema.update_parameters(self.model)
+        if verdict is not Verdict.ROLL_BACK:
+            self.step += 1
+        return verdict, info
+
+    def tensors(self) -> dict[str, Tensor]:
+        parts = {"model": self.model.state_dict(), "ema": self.ema.state_dict(), "objective": self.objective.state(),
+                 "random": {"generator": self.generator.get_state()}}
+        flat = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+        for i, slots in self.optimizer.state_dict()["state"].items():
+            flat |= {f"optimizer.{i}.{name}": t for name, t in slots.items()}
+        return flat
+
+    def meta(self) -> dict[str, Any]:
+        return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
+
+    def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "objective": {}, "random": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            part, name = key.split(".", 1)
+            parts[part][name] = tensor
+        self.model.load_state_dict(parts["model"])
+        self.ema.load_state_dict(parts["ema"])
+        self.objective.load(parts["objective"])
+        self.generator.set_state(parts["random"]["generator"].cpu())
+        self._load_optimizer(parts["optimizer"])
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        self.guard.load(meta["guard"])
+
+    def _load_optimizer(self, slots: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in slots.items():
+            i, name = key.split(".", 1)
+            state.setdefault(int(i), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+class Window:
+    """Means of the logged numbers since the last log line, kept on the device until they are read."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, info: dict[str, Tensor]) -> None:
+        self.count += 1
+        for name, value in info.items():
+            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+
+    def read(self) -> dict[str, float]:
+        means = {name: float(total) / self.count for name, total in self.sums.items()}
+        self.__init__()  # type: ignore[misc]
+        return means
+
+
+def shuffled(n: int, batch: int, seed: int) -> Callable[[int], Tensor]:
+    """step -> the indices of its batch: epochs of random order without replacement, decided by `seed` alone."""
+    batch = min(batch, n)
+    per_epoch = n // batch
+    cache: dict[int, Tensor] = {}
+
+    def indices(step: int) -> Tensor:
+        epoch, i = divmod(step, per_epoch)
+        if epoch not in cache:
+            cache.clear()
+            cache[epoch] = torch.randperm(n, generator=seeded(seed, "order", epoch))
+        return cache[epoch][i * batch:(i + 1) * batch]
+
+    return indices
+
+
+def train(learner: Learner, batches: Callable[[int], Batch], run: Run, listener: Listener | None = None,
+          watch: Callable[[int], None] | None = None, watch_at: frozenset[int] = frozenset(),
+          fallback: bool = False) -> None:
+    """Train until `learner.settings.steps`, from the newest checkpoint of `run` if there is one.
+
+    `watch(step)` is called after the steps in `watch_at` (a picture of the progress, say); it must not draw from the learner's
+    generator. Raises `Diverged` when the guard gives up, `Damaged` for a broken checkpoint.
+    """
+    listener = listener or Silent()
+    if (found := run.latest(fallback=fallback)) is not None:
+        _resume(learner, found[1], found[2], run)
+    else:
+        run.checkpoint(0, learner.tensors(), learner.meta())
+    settings, window, began = learner.settings, Window(), time.perf_counter() - learner.seconds
+    listener.begin("train", settings.steps, learner.step)
+    while learner.step < settings.steps:
+        verdict, info = learner.update(batches(learner.step))
+        _tell(learner.guard, run, listener)
+        if verdict is Verdict.ROLL_BACK:
+            _, tensors, meta = run.latest() or (0, {}, {})
+            _resume(learner, tensors, meta, run)
+            window = Window()
+            listener.end()
+            listener.begin("train", settings.steps, learner.step)
+            continue
+        if verdict is Verdict.STEP:
+            window.add(info)
+        learner.seconds = time.perf_counter() - began
+        listener.advance()
+        _keep(learner, run, window)
+        if watch is not None and learner.step in watch_at:
+            watch(learner.step)
+    listener.end()
+
+
+def _resume(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any], run: Run) -> None:
+    learner.load(tensors, meta)
+    run.rewind(learner.step)
+
+
+def _tell(guard: Guard, run: Run, listener: Listener) -> None:
+    while guard.events:
+        event = guard.events.pop(0)
+        text = f"guard, step {event['step']}: {event['text']}."
+        run.log(text)
+        listener.say(text)
+
+
+def _keep(learner: Learner, run: Run, window: Window) -> None:
+    """Write the log line and the checkpoint that are due."""
+    settings, last = learner.settings, learner.step == learner.settings.steps
+    if window.count and (learner.step % settings.log_every == 0 or last):
+        rate = settings.rate(learner.step - 1) * learner.guard.lr_scale
+        run.record(learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds})
+    if learner.step % settings.checkpoint_every == 0 or last:
+        run.checkpoint(learner.step, learner.tensors(), learner.meta())
+        run.weights(learner.model.state_dict(), "weights")
+        run.weights(learner.ema.module.state_dict(), "ema")

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from gradlogp.core.fields import Energy, Score
+from gradlogp.core.fields import Score
 
 
 @final
@@ -25,12 +25,17 @@ class GaussianMixture:
 
     def energy(self, x: Tensor, sigma: float = 0.0) -> Tensor:
         """-log p, normalised (log Z = 0), [B], of the law with noise `sigma` added."""
-        var = self.stds**2 + sigma**2
-        square = ((x[:, None] - self.means) ** 2 / var + (2 * math.pi * var).log()).sum(-1)
-        return -(self.weights.log() - square / 2).logsumexp(-1)
+        return -self._log_parts(x, sigma).logsumexp(1)
 
     def score(self, x: Tensor, sigma: float = 0.0) -> Tensor:
-        return Energy(lambda y: self.energy(y, sigma)).score(x)
+        """The parts' scores, weighted by how much of x each part explains."""
+        share = self._log_parts(x, sigma).softmax(1)
+        return (share[..., None] * (self.means - x[:, None]) / (self.stds**2 + sigma**2)).sum(1)
+
+    def _log_parts(self, x: Tensor, sigma: float) -> Tensor:
+        """log w_k N(x; mu_k, s_k^2 + sigma^2), [B, K]."""
+        var = self.stds**2 + sigma**2
+        return self.weights.log() - ((x[:, None] - self.means) ** 2 / var + (2 * math.pi * var).log()).sum(-1) / 2
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)

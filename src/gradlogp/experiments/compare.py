@@ -90,6 +90,6 @@ def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int]
             "dataset": data.name, "preset": preset, "seeds": list(seeds)}
     path = out / "compare.json"
     if path.exists() and (old := json.loads(path.read_text())) != note:
-        raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']} ({old['preset']}, seeds {old['seeds']}); "
-                        "give another --out, or repeat that command to go on with it.")
+        raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']} ({old['preset']}, seeds {old['seeds']})"
+                        "; give another --out, or repeat that command to go on with it.")
     path.write_text(json.dumps(note, indent=1))

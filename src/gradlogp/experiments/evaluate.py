@@ -38,7 +38,8 @@ def judge_samples(x: Tensor, data: Dataset, judge: Judge, asked_for: Tensor | No
     real = data.test.images(slice(0, len(x)))
     seen = judge.labels(x)
     shares = classes.class_shares(seen, len(data.classes))
-    worst = Measure("rarest_class", float(shares.min()), float((shares.min() * (1 - shares.min()) / len(x)).sqrt()), len(x), "higher",
+    error = float((shares.min() * (1 - shares.min()) / len(x)).sqrt())
+    worst = Measure("rarest_class", float(shares.min()), error, len(x), "higher",
                     f"share of the rarest class, by {judge.name}; all: {' '.join(f'{s:.3f}' for s in shares.tolist())}",
                     floor=1 / len(data.classes))
     measures = [*metrics.generative(judge.features(real), judge.features(x), network=judge.name), worst,

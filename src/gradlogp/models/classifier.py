@@ -1,5 +1,6 @@
 """A small convolutional classifier: the judge of samples, and the feature network of Frechet distances."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ class ConvClassifier(nn.Module):
         super().__init__()
         stride = 2 if min(shape[1:]) > 16 else 1
         layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 5, stride=stride, padding=2), nn.ReLU()]
-        for a, b in zip(channels[:-1], channels[1:], strict=True):
+        for a, b in itertools.pairwise(channels):
             layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         convs = nn.Sequential(*layers, nn.Flatten())
         with torch.no_grad():

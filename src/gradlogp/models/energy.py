@@ -6,6 +6,7 @@ With classes, one network holds the joint energy :math:`E(x, y)`, and the margin
 """
 
 import abc
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -63,7 +64,7 @@ class MLPEnergy(EnergyModel):
     def __init__(self, dim: int, hidden: Sequence[int] = (128, 128), classes: int = 0) -> None:
         super().__init__()
         widths = [dim, *hidden]
-        layers = [layer for a, b in zip(widths[:-1], widths[1:], strict=True) for layer in (nn.Linear(a, b), nn.SiLU())]
+        layers = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())]
         self.layers = nn.Sequential(nn.Flatten(), *layers)
         self.head = JointHead(widths[-1], classes)
 

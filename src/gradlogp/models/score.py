@@ -61,6 +61,8 @@ def column(v: Tensor, x: Tensor) -> Tensor:
 class Preconditioned(ScoreModel):
     """The equations above around any network (x, level [B], cond) -> [B, *shape]."""
 
+    sigma_data: Tensor
+
     def __init__(self, net: nn.Module, sigma_data: float) -> None:
         super().__init__()
         self.net = net

@@ -1,5 +1,8 @@
 """Classify: run a classifier over many images, for its labels and for its features."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +13,11 @@ def labels(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
         return torch.cat([model(part).argmax(1) for part in x.split(batch)])
 
 
-def features(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
+class Featured(Protocol):
+    features: Callable[[Tensor], Tensor]
+
+
+def features(model: Featured, x: Tensor, batch: int = 500) -> Tensor:
     """The features of each row of x [n, *shape], [n, d], by `model.features`."""
     with torch.no_grad():
         return torch.cat([model.features(part) for part in x.split(batch)])

@@ -1,7 +1,7 @@
 r"""Denoise: from :math:`y = x_0 + \sigma\varepsilon` to an estimate of x_0.
 
-A noise-conditional score gives the posterior mean in one step (Tweedie), :math:`\hat x_0 = y + \sigma^2 s(y, \sigma)`. An energy gives
-samples of the posterior, by Langevin dynamics on
+A noise-conditional score gives the posterior mean in one step (Tweedie), :math:`\hat x_0 = y + \sigma^2 s(y, \sigma)`.
+An energy gives samples of the posterior, by Langevin dynamics on
 
 .. math:: w\, E(x) + \|x - y\|^2 / 2\sigma^2,
 

@@ -1,5 +1,6 @@
 """Strided convolutions from data to a vector: the trunk of energies and of classifiers, for 1, 2 or 3 spatial dimensions."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ def spatial_rank(shape: Sequence[int]) -> int:
 def channels_last(module: nn.Module, spatial: int) -> None:
     """Lay 2-D weights out channels-last, where convolutions on a CPU are fastest."""
     if spatial == 2:
-        module.to(memory_format=torch.channels_last)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class ConvTrunk(nn.Module):
@@ -35,7 +36,7 @@ class ConvTrunk(nn.Module):
         spatial = spatial_rank(shape)
         conv = CONV[spatial]
         layers: list[nn.Module] = [conv(shape[0], channels[0], 5, stride=2, padding=4), nn.SiLU()]
-        for a, b in zip(channels[:-1], channels[1:], strict=True):
+        for a, b in itertools.pairwise(channels):
             layers += [conv(a, b, 3, stride=2, padding=1), nn.SiLU()]
         convs = nn.Sequential(*layers)
         with torch.no_grad():

@@ -40,6 +40,8 @@ def unfold(x: Tensor, patch: int) -> Tensor:
 class Embedding(nn.Module):
     """(level [B], cond [B]) -> [B, width]; class number `classes` stands for 'no class given'."""
 
+    frequencies: Tensor
+
     def __init__(self, width: int, classes: int, frequencies: int = 16) -> None:
         super().__init__()
         self.classes = classes
@@ -77,6 +79,20 @@ class ResBlock(nn.Module):
         return self.skip(x) + h
 
 
+class Stage(nn.Module):
+    """The blocks of one resolution, with a layer before and one after them."""
+
+    def __init__(self, before: nn.Module, blocks: Sequence[ResBlock], after: nn.Module) -> None:
+        super().__init__()
+        self.before, self.blocks, self.after = before, nn.ModuleList(blocks), after
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        x = self.before(x)
+        for block in self.blocks:
+            x = block(x, embedding)
+        return self.after(x)
+
+
 class UNet(nn.Module):
     """`channels` per resolution, from fine to coarse; `blocks` residual blocks at each, on the way down and on the way up."""
 
@@ -92,13 +108,13 @@ class UNet(nn.Module):
         inner = [channels[0], *channels[:-1]]
         for a, b in zip(inner, channels, strict=True):
             first = conv(a, b, 3, stride=2, padding=1) if self.down else nn.Identity()
-            self.down.append(nn.ModuleList([first, *[ResBlock(self.spatial, b, b, width) for _ in range(blocks)]]))
+            self.down.append(Stage(first, [ResBlock(self.spatial, b, b, width) for _ in range(blocks)], nn.Identity()))
         for a, b in zip(reversed(inner), reversed(channels), strict=True):
             widths = [2 * b] + [b] * (blocks - 1)
-            self.up.append(nn.ModuleList([*[ResBlock(self.spatial, w, b, width) for w in widths], conv(b, a, 1)]))
-        self.head = nn.Sequential(nn.GroupNorm(math.gcd(8, channels[0]), channels[0]), nn.SiLU(),
-                                  conv(channels[0], folded, 3, padding=1))
-        nn.init.zeros_(self.head[2].weight)
+            self.up.append(Stage(nn.Identity(), [ResBlock(self.spatial, w, b, width) for w in widths], conv(b, a, 1)))
+        last = conv(channels[0], folded, 3, padding=1)
+        self.head = nn.Sequential(nn.GroupNorm(math.gcd(8, channels[0]), channels[0]), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
         channels_last(self, self.spatial)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -106,19 +122,17 @@ class UNet(nn.Module):
         embedding = F.silu(self.embedding(level, cond))
         h = self.stem(fold(F.pad(x, self._padding(sizes)), self.patch))
         skips = []
-        for first, *blocks in self.down:
-            h = first(h)
-            for block in blocks:
-                h = block(h, embedding)
+        for stage in self.down:
+            h = stage(h, embedding)
             skips.append(h)
-        for *blocks, last in self.up:
+        for stage in self.up:
             skip = skips.pop()
             h = F.interpolate(h, skip.shape[2:]) if h.shape[2:] != skip.shape[2:] else h
-            h = torch.cat([h, skip], 1)
-            for block in blocks:
-                h = block(h, embedding)
-            h = last(h)
-        return unfold(self.head(h), self.patch)[(..., *[slice(0, s) for s in sizes])]
+            h = stage(torch.cat([h, skip], 1), embedding)
+        out = unfold(self.head(h), self.patch)
+        for axis, size in enumerate(sizes):
+            out = out.narrow(2 + axis, 0, size)
+        return out
 
     def _padding(self, sizes: Sequence[int]) -> list[int]:
         return [p for s in reversed(sizes) for p in (0, -s % self.patch)]

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from gradlogp.core.fields import Energy, Scaled, Score, Sum, Tether, as_field, require_finite
+
+
+def quadratic(x):
+    return 3 * x.flatten(1).square().sum(1) / 2
+
+
+def test_the_score_of_an_energy_is_minus_its_gradient():
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(Energy(quadratic).score(x), -3 * x, atol=1e-12, rtol=0)
+
+
+def test_energies_add_temper_and_tie():
+    x, y = torch.randn(2, 4, 3, dtype=torch.float64)
+    both = Sum((Scaled(Energy(quadratic), 0.5), Tether(y, 0.1)))
+    torch.testing.assert_close(both.score(x), -1.5 * x + 100 * (y - x), atol=1e-10, rtol=0)
+
+
+def test_scores_are_found_under_no_grad_and_leave_no_graph():
+    with torch.no_grad():
+        score = Energy(quadratic).score(torch.ones(2, 2))
+    assert not score.requires_grad
+
+
+@pytest.mark.parametrize(("energy", "message"), [
+    (lambda x: x.sum(), "one number per example"),
+    (lambda x: x, "one number per example"),
+    (lambda x: torch.zeros(len(x), 2), "one number per example"),
+])
+def test_an_energy_that_would_broadcast_is_an_error(energy, message):
+    with pytest.raises(ValueError, match=message):
+        Energy(energy).score(torch.zeros(3, 4))
+
+
+def test_a_column_of_energies_is_squeezed_once():
+    assert Energy(lambda x: x.sum(1, keepdim=True)).energy(torch.ones(3, 2)).shape == (3,)
+
+
+def test_a_score_of_another_shape_is_an_error():
+    with pytest.raises(ValueError, match="belongs in Energy"):
+        Score(lambda x: x.sum(1)).score(torch.zeros(3, 4))
+
+
+def test_as_field_takes_callables_and_nothing_else():
+    assert as_field(quadratic).score(torch.ones(1, 2)).tolist() == [[-3.0, -3.0]]
+    with pytest.raises(ValueError, match="expected a Field or a callable"):
+        as_field(3)
+
+
+def test_nan_is_named():
+    with pytest.raises(ValueError, match="1 of 2 rows"):
+        require_finite(torch.tensor([[1.0, float("nan")], [0.0, 0.0]]))

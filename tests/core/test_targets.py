@@ -1,0 +1,51 @@
+import torch
+
+from gradlogp.core.calculus import divergence
+from gradlogp.core.fields import Energy
+from gradlogp.core.targets import GaussianMixture, gaussian
+
+MIXTURE = GaussianMixture(torch.tensor([[-2.0], [1.0]], dtype=torch.float64), torch.tensor([[0.5], [1.0]], dtype=torch.float64),
+                          torch.tensor([0.3, 0.7], dtype=torch.float64))
+GRID = torch.linspace(-12, 12, 6001, dtype=torch.float64)[:, None]
+
+
+def integral(y):
+    return torch.trapezoid(y, GRID[:, 0])
+
+
+def test_the_mixture_is_normalised_at_every_noise_level():
+    for sigma in (0.0, 0.5, 2.0):
+        assert abs(integral((-MIXTURE.energy(GRID, sigma)).exp()) - 1) < 1e-6
+
+
+def test_noise_is_convolution():
+    """p_sigma(x) = int p(x - u) N(u; 0, sigma^2) du, by quadrature."""
+    sigma = 0.7
+    kernel = torch.exp(-((GRID.T - GRID[3000:3400:100]) ** 2) / (2 * sigma**2)) / (sigma * (2 * torch.pi) ** 0.5)
+    by_quadrature = integral(kernel * (-MIXTURE.energy(GRID)).exp())
+    torch.testing.assert_close((-MIXTURE.energy(GRID[3000:3400:100], sigma)).exp(), by_quadrature, atol=1e-8, rtol=0)
+
+
+def test_tweedie_first_order():
+    """E[x0 | y] = y + sigma^2 d/dy log q(y), by quadrature over x0."""
+    sigma, y = 0.7, torch.tensor([[0.4]], dtype=torch.float64)
+    posterior = (-MIXTURE.energy(GRID) - (GRID[:, 0] - y[0]) ** 2 / (2 * sigma**2)).exp()
+    mean = integral(GRID[:, 0] * posterior) / integral(posterior)
+    assert abs(mean - (y + sigma**2 * MIXTURE.score(y, sigma))[0, 0]) < 1e-8
+
+
+def test_samples_have_the_moments_of_the_law():
+    x = gaussian([1.0, -2.0], [0.5, 2.0]).sample(40_000, torch.Generator().manual_seed(0))
+    z = (x.mean(0) - torch.tensor([1.0, -2.0])) / (torch.tensor([0.5, 2.0]) / 200)
+    assert z.abs().max() < 4
+    assert ((x.var(0) / torch.tensor([0.25, 4.0]) - 1).abs() / (2 / 40_000) ** 0.5).max() < 4
+
+
+def test_divergence_of_a_gaussian_score_is_the_trace():
+    target = gaussian([0.0, 0.0], [0.5, 2.0])
+    assert torch.allclose(divergence(target.score, torch.randn(5, 2, dtype=torch.float64)), torch.tensor(-4.25, dtype=torch.float64))
+
+
+def test_the_score_is_minus_the_gradient_of_the_energy():
+    x = torch.randn(20, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(MIXTURE.score(x, 0.3), Energy(lambda y: MIXTURE.energy(y, 0.3)).score(x), atol=1e-12, rtol=0)

@@ -1,0 +1,58 @@
+"""Annealed Langevin on a Gaussian: its variance follows a recursion that can be written down."""
+
+import pytest
+import torch
+
+from gradlogp.core.kernel import run
+from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.targets import gaussian
+from gradlogp.samplers import AnnealedLangevin
+from gradlogp.samplers.annealed import technique_4, variance_ratio
+
+
+def final_variance(sampler: AnnealedLangevin, data_var: float) -> float:
+    """x' = (1 - a / (v + s^2)) x + sqrt(2a) z at each level s, then one noiseless denoising step."""
+    var = sampler.ladder[0] ** 2
+    for sigma in sampler.ladder:
+        a = sampler.rho * sigma**2
+        for _ in range(sampler.steps_per_level):
+            var = (1 - a / (data_var + sigma**2)) ** 2 * var + 2 * a
+    return (1 - sampler.ladder[-1] ** 2 / (data_var + sampler.ladder[-1] ** 2)) ** 2 * var
+
+
+@pytest.mark.parametrize(("levels", "steps", "std"), [(10, 3, 0.5), (40, 1, 2.0), (10, 1, 1.0)])
+def test_the_variance_follows_its_recursion(levels, steps, std):
+    sampler = AnnealedLangevin(VarianceExploding(0.05, 20.0), levels, steps)
+    g = torch.Generator().manual_seed(0)
+    start = 20.0 * torch.randn(40_000, 1, generator=g, dtype=torch.float64)
+    x = run(sampler, gaussian([0.0], [std]), start, sampler.steps, g)
+    z = (x.var() / final_variance(sampler, std**2) - 1) / (2 / 40_000) ** 0.5
+    assert abs(z) < 4
+
+
+@pytest.mark.parametrize(("top", "bottom", "levels", "steps", "eps"), [
+    (50, 0.01, 232, 5, 6.2e-6), (90, 0.01, 500, 5, 3.3e-6), (190, 0.01, 1086, 3, 1.8e-6)])
+def test_technique_4_gives_the_step_sizes_that_were_published(top, bottom, levels, steps, eps):
+    """The three configurations of Song & Ermon (2020), to the two digits given there."""
+    gamma = (top / bottom) ** (1 / (levels - 1))
+    assert technique_4(gamma, steps) * bottom**2 == pytest.approx(eps, rel=0.02)
+
+
+def test_the_published_ratio_never_reaches_one():
+    gamma = 5000 ** (1 / 231)
+    assert variance_ratio(technique_4(gamma, 5), gamma, 5) == pytest.approx(1.0555, abs=2e-4)
+
+
+def test_the_ratio_is_the_recursion_of_a_point_mass():
+    rho, gamma, var = 0.1, 1.3, 1.69
+    for _ in range(4):
+        var = (1 - rho) ** 2 * var + 2 * rho
+    assert variance_ratio(rho, gamma, 4) == pytest.approx(var, abs=1e-12)
+
+
+def test_the_last_step_denoises():
+    """Without it the noise of the last level stays: the variance is larger by about sigma_L^2."""
+    process, x = VarianceExploding(0.5, 5.0), torch.zeros(20_000, 1, dtype=torch.float64)
+    draw = lambda denoise: run(s := AnnealedLangevin(process, 20, 5, denoise=denoise), gaussian([0.0], [0.01]), x, s.steps,  # noqa: E731
+                               torch.Generator().manual_seed(0)).var()
+    assert draw(True) < 0.01 * draw(False)

@@ -1,0 +1,57 @@
+"""Which classes a sample holds, as an independent classifier reads them.
+
+    p_c = share of class c        H = -sum_c p_c ln p_c   in nats        agreement = share of (predicted = asked)
+
+H over K equally likely classes is ln K - (K - 1) / 2N for N samples (Miller 1955); it says that modes are missing,
+never that images are good. The classifier must not be the one that guided the sampler, nor the sampler itself.
+"""
+
+import math
+
+from torch import Tensor
+
+from gradlogp.core.errors import UserError
+from gradlogp.metrics.base import Measure
+
+
+def class_shares(predicted: Tensor, classes: int) -> Tensor:
+    """Share of every class, [classes], from labels [n]."""
+    labels = _labels(predicted, "predicted")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"`predicted` needs labels 0 to {classes - 1}, but holds {int(labels.min())} to "
+                         f"{int(labels.max())}; pass the number of classes of the classifier.")
+    return labels.bincount(minlength=classes).double() / len(labels)
+
+
+def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
+    """Entropy of the class shares in nats; floor: N labels drawn evenly from `classes`."""
+    shares, n = class_shares(predicted, classes), len(predicted)
+    surprise = -shares[shares > 0].log()
+    value = (shares[shares > 0] * surprise).sum()
+    spread = ((shares[shares > 0] * (surprise - value) ** 2).sum() / n).sqrt()
+    return Measure("class_entropy", float(value), float(spread), n, "higher",
+                   f"nats, shares of {classes} classes among {n} predicted labels, spread: standard error by the delta "
+                   "method", math.log(classes) - (classes - 1) / (2 * n))
+
+
+def agreement(predicted: Tensor, asked: Tensor, on_real: float | None = None) -> Measure:
+    """Share of samples whose predicted label [n] is the asked one [n]; `on_real`, the classifier's accuracy on real
+    test data, is its floor."""
+    predicted, asked = _labels(predicted, "predicted"), _labels(asked, "asked")
+    if predicted.shape != asked.shape:
+        raise ValueError(f"`predicted` and `asked` need one label per sample, but have {len(predicted)} and "
+                         f"{len(asked)}; pass both for the same samples.")
+    n = len(asked)
+    value = float((predicted == asked).double().mean())
+    return Measure("agreement", value, math.sqrt(value * (1 - value) / n), n, "higher",
+                   f"label asked against label predicted by an independent classifier, {n} samples, spread: binomial "
+                   "standard error", on_real)
+
+
+def _labels(x: Tensor, name: str) -> Tensor:
+    if x.ndim != 1 or x.is_floating_point():
+        raise ValueError(f"`{name}` needs integer labels of shape [n], but has {list(x.shape)} of {x.dtype}; "
+                         "pass logits.argmax(1).")
+    if len(x) == 0:
+        raise UserError(f"`{name}` needs at least one label, but has none; draw some samples.")
+    return x.long()

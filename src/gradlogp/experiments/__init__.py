@@ -7,7 +7,7 @@ from gradlogp.experiments.fit import Fitted, fit, load, recipe_of
 from gradlogp.experiments.judge import Judge, judge, judge_beside
 from gradlogp.experiments.settings import leaves, override, to_dict
 
-PRESETS = ("quick", "full", "gpu")
+PRESETS = {"quick": "two CPU cores, minutes", "full": "an hour of CPU, or one GPU", "gpu": "one large GPU, under 25 minutes"}
 
 __all__ = ["COMPARISONS", "EXPERIMENTS", "PRESETS", "Comparison", "Facts", "Fitted", "Generative", "Judge", "Recipe", "applicable",
            "compare", "evaluate", "fit", "judge", "judge_beside", "judge_samples", "leaves", "load", "override", "recipe_of",

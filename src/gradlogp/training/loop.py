@@ -99,7 +99,7 @@ class Learner:
         limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         info = {"loss": value.detach(), "grad_norm": norm.detach(), **loss.info}
-        verdict = self.guard.judge(self.step, batch, float(value), float(norm), loss.info)
+        verdict = self.guard.judge(self.step, batch, float(info["loss"]), float(norm), loss.info)
         if verdict is Verdict.STEP:
             self.optimizer.step()
             self.ema.update_parameters(self.model)

@@ -31,6 +31,7 @@ def test_subfolders_are_classes_and_the_splits_are_fair(tmp_path):
     assert all(int(y) == (int(x[0, 0, 0]) % 3 == 0) for x, y in zip(data.train.x, data.train.labels, strict=True))
     again = load("folder", tmp_path)
     assert torch.equal(again.train.x, data.train.x) and again.checksums == data.checksums
+    assert data.name == again.name == f"folder:{tmp_path}"  # by which `load` finds it again
 
 
 def test_no_subfolders_no_labels_and_what_is_no_image_is_left_alone(tmp_path):

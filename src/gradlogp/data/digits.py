@@ -13,7 +13,10 @@ from gradlogp.data.download import sha256
 
 
 def digits(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """1,257 train, 180 validation, 360 test, each class in its share. Folder and progress go unused."""
+    """1,797 handwritten digits, grey, 8x8; they are always there.
+
+    1,257 train, 180 validation, 360 test, each class in its share. Folder and progress go unused.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -21,9 +21,11 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".
 
 
 def folder(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """The images below `root` ("PATH" or "PATH@SIZE") in file-name order, dealt 7 : 1 : 2 into stratified splits.
+    """Images of your own: folder:PATH, or folder:PATH@32 to fit them to 32x32; subfolders are classes.
 
-    Its one checksum is the sha256 of what `sha256sum` would list: a line "<sha256>  <path below root>" for each file.
+    Those below `root` ("PATH" or "PATH@SIZE") in file-name order, dealt 7 : 1 : 2 into stratified splits. `load` finds
+    them again by the name. The one checksum is the sha256 of what `sha256sum` would list: a line "<sha256>  <path below root>"
+    for each file.
     Raises UserError for an empty folder, a file that cannot be read, and images of unlike sizes.
     """
     path, size = _parse(root)
@@ -36,7 +38,7 @@ def folder(root: str | Path | None = None, progress: Progress | None = None) -> 
         x = x[:, :1]
     listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     checksums = {path.resolve().name: hashlib.sha256(listing.encode()).hexdigest()}
-    return Dataset("folder", *deal(Split(x, labels)), classes, checksums)
+    return Dataset(f"folder:{root}", *deal(Split(x, labels)), classes, checksums)
 
 
 def _parse(root: str | Path | None) -> tuple[Path, int | None]:

@@ -34,6 +34,7 @@ class Idx:
     classes: tuple[str, ...]
     mirrors: tuple[str, ...]
     files: Mapping[str, str]
+    says: str = ""
 
     def __call__(self, root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
         folder = data_folder(root)
@@ -124,7 +125,7 @@ MNIST = Idx("mnist", classes=tuple("0123456789"), mirrors=(
     TRAIN_LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-})
+}, says="70,000 handwritten digits, grey, 28x28")
 
 # Xiao, Rasul and Vollgraf (2017), Fashion-MNIST, arXiv 1708.07747
 FASHION_MNIST = Idx("fashion_mnist", classes=(
@@ -137,6 +138,6 @@ FASHION_MNIST = Idx("fashion_mnist", classes=(
     TRAIN_LABELS: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
     TEST_IMAGES: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     TEST_LABELS: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-})
+}, says="70,000 pictures of clothes, ten classes, grey, 28x28")
 
 PUBLISHED = (MNIST, FASHION_MNIST)

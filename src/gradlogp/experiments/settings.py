@@ -110,8 +110,11 @@ def _replaced(settings: Any, keys: list[str], value: Any, path: str) -> Any:
     key, *rest = keys
     if rest:
         return dataclasses.replace(settings, **{key: _replaced(getattr(settings, key), rest, value, path)})
-    hint = typing.get_type_hints(type(settings))[key]
-    return dataclasses.replace(settings, **{key: coerce(hint, value, path)})
+    value = coerce(typing.get_type_hints(type(settings))[key], value, path)
+    try:
+        return dataclasses.replace(settings, **{key: value})
+    except ValueError as error:  # a sampler, say, that refuses its step size
+        raise UserError(f"{path}={value!r}: {error}") from error
 
 
 def _parse(text: str) -> Any:

@@ -1,0 +1,152 @@
+"""The table: rows of results.json laid out by method and metric, the best learned method marked.
+
+    a beats b  =  a is ahead by more than two standard errors of the difference, 2 sqrt(spread_a^2 + spread_b^2)
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+Row = Mapping[str, Any]
+
+REAL, TRIVIAL = "real training pictures", "Gaussian of the pixels"
+NEAR_ONE = {"memorisation", "density"}  # more is not better: 1 is what fresh real pictures score
+EXPECTED = {"floor": "a perfect method (expected)", "ceiling": "a trivial method (expected)"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """value +- spread of one method in one metric. One seed: the spread of its row; several: their standard error."""
+
+    value: float
+    spread: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.value)
+
+
+class Duel(NamedTuple):
+    """Metrics in which one method is better than another, worse, or not told apart."""
+
+    better: list[str]
+    worse: list[str]
+    same: list[str]
+
+
+def cell(rows: Sequence[Row]) -> Cell | None:
+    found = [float(r["value"]) for r in rows if isinstance(r.get("value"), int | float)]
+    if not found:
+        return None
+    if len(found) > 1:
+        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None, tuple(rows))
+    spread = rows[0].get("spread")
+    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None, tuple(rows))
+
+
+class Numbers:
+    """`rows` carry `method`; `learned` are the methods that were trained, in their order. All others are references."""
+
+    def __init__(self, rows: Iterable[Row], learned: Sequence[str]):
+        self.learned = list(learned)
+        found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in rows:
+            found[str(row.get("method")), str(row.get("metric"))].append(row)
+        self.rows = dict(found)
+        if not any(method not in learned for method, _ in self.rows):
+            self._expect()
+
+    def _expect(self) -> None:
+        """Without measured references, the floors and ceilings that the metrics themselves know stand in for them."""
+        for (_, metric), (row, *_) in list(self.rows.items()):
+            for key, label in EXPECTED.items():
+                if isinstance(row.get(key), int | float):
+                    self.rows[label, metric] = [{"method": label, "metric": metric, "value": row[key], "better": row.get("better")}]
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(metric for _, metric in self.rows))
+
+    @cached_property
+    def references(self) -> list[str]:
+        return [m for m in dict.fromkeys(method for method, _ in self.rows) if m not in self.learned]
+
+    @property
+    def floors(self) -> list[str]:
+        """References that nothing can beat."""
+        return [m for m in self.references if m not in self.ceilings]
+
+    @property
+    def ceilings(self) -> list[str]:
+        """References that a method must beat to be worth anything."""
+        return [m for m in self.references if m in (TRIVIAL, EXPECTED["ceiling"])]
+
+    def cell(self, method: str, metric: str) -> Cell | None:
+        return cell(self.rows.get((method, metric), ()))
+
+    def lower(self, metric: str) -> bool:
+        return any(row.get("better") == "lower" for (_, name), rows in self.rows.items() if name == metric for row in rows)
+
+    def neutral(self, metric: str) -> bool:
+        """Whether the metric names no winner."""
+        return metric.partition(" ")[0] in NEAR_ONE
+
+    def ranked(self, metric: str) -> list[str]:
+        """Learned methods with a finite value, the best first; nobody where the metric names no winner."""
+        if self.neutral(metric):
+            return []
+        cells = {m: c for m in self.learned if (c := self.cell(m, metric)) and c.finite}
+        return sorted(cells, key=lambda m: cells[m].value, reverse=not self.lower(metric))
+
+    def mark(self, method: str, metric: str) -> str:
+        """"best", "close" (not told apart from the best) or nothing; with a single method there is no contest."""
+        order = self.ranked(metric)
+        if len(order) < 2 or method not in order:
+            return ""
+        return "best" if method == order[0] else "close" if self.close(order[0], method, metric) else ""
+
+    def close(self, one: str, other: str, metric: str) -> bool:
+        a, b = self.cell(one, metric), self.cell(other, metric)
+        if a is None or b is None or a.spread is None or b.spread is None:
+            return False
+        return abs(a.value - b.value) <= 2 * math.hypot(a.spread, b.spread)
+
+    def beats(self, one: str, other: str, metric: str) -> bool:
+        """Ahead by more than two standard errors (by anything, where no spread is known)."""
+        a, b = self.cell(one, metric), self.cell(other, metric)
+        if a is None or b is None or not (a.finite and b.finite) or self.close(one, other, metric):
+            return False
+        return a.value < b.value if self.lower(metric) else a.value > b.value
+
+    def place(self, method: str, metric: str) -> float | None:
+        """Where a value lies between the trivial method (0) and real pictures (1), kept inside."""
+        if not (self.ceilings and self.floors) or self.neutral(metric):
+            return None
+        value, low, high = (self._value(m, metric) for m in (method, self.ceilings[0], self.floors[0]))
+        if value is None or low is None or high is None or low == high or (high > low) == self.lower(metric):
+            return None
+        return min(max((value - low) / (high - low), 0.0), 1.0)
+
+    def _value(self, method: str, metric: str) -> float | None:
+        found = self.cell(method, metric)
+        return found.value if found and found.finite else None
+
+    def said(self, metric: str, key: str) -> Any:
+        """What the first learned row of a metric says under `key`, such as its floor."""
+        return next((row[key] for m in self.learned for row in self.rows.get((m, metric), ()) if row.get(key) is not None), None)
+
+    def duel(self, one: str, other: str, metrics: Sequence[str]) -> Duel:
+        both = [k for k in metrics if one in self.ranked(k) and other in self.ranked(k)]
+        better, worse = ([k for k in both if self.beats(a, b, k)] for a, b in ((one, other), (other, one)))
+        return Duel(better, worse, [k for k in both if k not in better and k not in worse])
+
+    def verdicts(self, metrics: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
+        """For each learned method, the metrics that it leads, and those in which the trivial method beats it."""
+        return {m: ([k for k in metrics if self.mark(m, k) == "best"],
+                    [k for k in metrics if not self.neutral(k) and any(self.beats(c, m, k) for c in self.ceilings)])
+                for m in self.learned}

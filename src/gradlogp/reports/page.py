@@ -1,0 +1,45 @@
+"""From what was read to HTML: the template is report.html.jinja, which holds the page's words and looks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from gradlogp.reports import command, plot, words
+from gradlogp.reports.read import Page, page
+from gradlogp.runs import write_text
+
+NAME = "report.html"
+
+
+def write(folder: Path) -> Path:
+    """Write report.html into a run folder or a comparison's folder, whole or not at all; returns its path.
+
+    Raises UserError where the folder is neither, or cannot be written.
+    """
+    folder = Path(folder)
+    text = render(page(folder))
+    write_text(folder / NAME, text)
+    return folder / NAME
+
+
+def render(shown: Page) -> str:
+    """The page as HTML. All that comes from the folder is text, and escaped as such."""
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("gradlogp.reports", "."), autoescape=True, trim_blocks=True,
+                                     lstrip_blocks=True, undefined=jinja2.ChainableUndefined)
+    environment.filters |= {"number": words.number, "count": words.count, "duration": words.duration, "dotted": dotted}
+    template = environment.get_template("report.html.jinja")
+    return template.render(page=shown, words=words, command=command, marker=plot.marker).lstrip() + "\n"
+
+
+def dotted(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as pairs of dotted name and value; a group with its `kind` as value."""
+    flat: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            kind = [(f"{prefix}{key}", item["kind"])] if "kind" in item else []
+            flat += [*kind, *dotted({k: v for k, v in item.items() if k != "kind"}, f"{prefix}{key}.")]
+        else:
+            flat.append((f"{prefix}{key}", item))
+    return flat

@@ -1,0 +1,332 @@
+"""What a page shows, read from run folders: nothing is computed here but words, and nothing is written."""
+
+import base64
+import io
+import json
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from gradlogp.core.errors import UserError
+from gradlogp.reports import words
+from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.plot import LARGE, Line, chart
+from gradlogp.runs import Run, read_json
+
+STYLES = 6  # colours that the page has
+PNG = b"\x89PNG\r\n\x1a\n"
+GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG as a data URI, with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def picture(path: Path) -> Picture | None:
+    """The PNG file at `path`; None where there is none, or it is none."""
+    try:
+        return _picture(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _picture(data: bytes) -> Picture | None:
+    if data[:8] != PNG or len(data) < 24:
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return Picture("data:image/png;base64," + base64.b64encode(data).decode(), width, height)
+
+
+def strip(path: Path) -> Picture | None:
+    """The first of the three rows of a picture that denoising left: clean test pictures, where nothing else shows real ones."""
+    from PIL import Image
+
+    whole, row = picture(path), io.BytesIO()
+    if whole is None or whole.height < 7:
+        return None
+    with Image.open(path) as sheet:
+        sheet.crop((0, 0, whole.width, (whole.height - 4) // 3)).save(row, format="PNG")
+    return _picture(row.getvalue())
+
+
+@dataclass(frozen=True)
+class Film:
+    """One chain a row; `captions` name the columns."""
+
+    kind: str
+    picture: Picture
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Rows of clean, noisy and restored pictures at one noise level, and their numbers: metric -> its row."""
+
+    sigma: str
+    picture: Picture | None
+    numbers: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One run as the page shows it."""
+
+    run: Run
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return dict(self.run.config.get("recipe") or {})
+
+    @property
+    def name(self) -> str:
+        return str(self.recipe.get("experiment", self.run.path.name))
+
+    @property
+    def seed(self) -> Any:
+        return self.recipe.get("seed")
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return self.run.status()
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        return self.run.metrics()
+
+    @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        return self.run.results()
+
+    @property
+    def steps(self) -> int | None:
+        """Updates of the whole training, as planned."""
+        training = self.recipe.get("training") or {}
+        return max(1, training["images"] // training["batch"]) if {"images", "batch"} <= set(training) else None
+
+    @property
+    def unfinished(self) -> str:
+        """What is still to come, in words; nothing for a run that is done."""
+        state, done = self.status.get("state"), self.log[-1]["step"] if self.log else 0
+        if state == "evaluated":
+            return ""
+        if state == "trained":
+            return "is trained but not yet measured"
+        return f"is in training, or was stopped on the way: {done:,} of {self.steps or 0:,} updates are done" if done else (
+            "has only begun")
+
+    @property
+    def guard(self) -> list[str]:
+        """What the guard of the training said."""
+        path = self.run.path / "log.txt"
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        return [found[1] for line in lines if (found := GUARD.match(line))]
+
+    def picture(self, name: str) -> Picture | None:
+        return picture(self.run.path / "samples" / f"{name}.png")
+
+    @property
+    def final(self) -> Picture | None:
+        return self.picture("final")
+
+    @property
+    def classes(self) -> Picture | None:
+        return self.picture("classes")
+
+    @property
+    def class_names(self) -> list[str]:
+        """One for each row of `classes`."""
+        names = (self.run.config.get("data") or {}).get("classes")
+        return [str(n) for n in names or range(len((self.run.config.get("facts") or {}).get("per_class") or ()))]
+
+    @property
+    def progress(self) -> list[tuple[int, Picture]]:
+        """(updates made, a column of samples), in the order of learning."""
+        files = sorted((self.run.path / "samples").glob("progress-*.png"))
+        steps = [(path.stem.removeprefix("progress-"), picture(path)) for path in files]
+        return sorted((int(step), found) for step, found in steps if found and step.isdigit())
+
+    @property
+    def films(self) -> list[Film]:
+        path = self.run.path / "samples" / "films.json"
+        captions = read_json(path) if path.is_file() else {}
+        kinds = ("annealing", "chain-noise", "chain-data")
+        return [Film(kind, found, captions.get(kind, ())) for kind in kinds if (found := self.picture(kind))]
+
+    @property
+    def restored(self) -> list[Restored]:
+        """By noise level, from little to much."""
+        numbers: dict[str, dict[str, Any]] = {path.stem.removeprefix("denoise-"): {} for path in
+                                              (self.run.path / "samples").glob("denoise-*.png")}
+        for row in self.results:
+            if found := re.fullmatch(r"denoise_(\w+)_([\d.e-]+)", str(row.get("metric"))):
+                numbers.setdefault(found[2], {})[found[1]] = row
+        return [Restored(s, self.picture(f"denoise-{s}"), numbers[s]) for s in sorted(numbers, key=_level)]
+
+    def psnr(self, key: str) -> list[tuple[float, Any]]:
+        """(noise level, the number that PSNR's row has under `key`)."""
+        return [(_level(r.sigma), r.numbers["psnr"].get(key)) for r in self.restored if "psnr" in r.numbers]
+
+    @property
+    def charts(self) -> list[tuple[words.Panel, Markup]]:
+        """The training log, drawn."""
+        panels = words.panels({key for line in self.log for key in line})
+        drawn = [(panel, chart(self._lines(panel), "updates", panel.log, panel.zero)) for panel in panels]
+        return [(panel, svg) for panel, svg in drawn if svg]
+
+    def _lines(self, panel: words.Panel) -> list[Line]:
+        """The last line has the method's colour, one before it ink."""
+        return [Line(says, [(row["step"], row.get(key)) for row in self.log], style)
+                for style, (key, says) in enumerate(panel.series.items(), 2 - len(panel.series))]
+
+
+def _level(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+@dataclass(frozen=True)
+class Method:
+    """The runs of one experiment, one for each seed; pictures are those of the first. `index` is 1, 2, ... on the page."""
+
+    index: int
+    runs: Sequence[Shown]
+
+    @property
+    def style(self) -> int:
+        """Its colour."""
+        return (self.index - 1) % STYLES + 1
+
+    @property
+    def first(self) -> Shown:
+        return self.runs[0]
+
+    @property
+    def name(self) -> str:
+        return self.first.name
+
+    @property
+    def title(self) -> str:
+        return words.title(self.first.recipe)
+
+    def fact(self, name: str) -> float | None:
+        """A number of the status, averaged over seeds."""
+        found = [run.status[name] for run in self.runs if isinstance(run.status.get(name), int | float)]
+        return sum(found) / len(found) if found else None
+
+    def cost(self, name: str) -> float | None:
+        """Seconds or network evaluations for one picture drawn."""
+        found = [row[name] for run in self.runs for row in run.results
+                 if row.get("metric") == "fd" and isinstance(row.get(name), int | float)]
+        return sum(found) / len(found) if found else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that one report shows."""
+
+    folder: Path
+    note: Mapping[str, Any]  # compare.json, or nothing
+    methods: Sequence[Method]
+    judge: Shown | None
+    missing: Sequence[str]  # methods that a comparison names and that have not begun
+    numbers: Numbers
+
+    @property
+    def first(self) -> Shown:
+        return self.methods[0].first
+
+    @property
+    def seeds(self) -> list[Any]:
+        return list(dict.fromkeys(run.seed for method in self.methods for run in method.runs))
+
+    @property
+    def day(self) -> str:
+        """When the newest of the runs began."""
+        return max((str(run.run.about.get("date", "")) for m in self.methods for run in m.runs), default="")
+
+    @property
+    def real(self) -> Picture | None:
+        """A grid of real pictures, where the folder has one."""
+        return picture(self.folder / "samples" / "real.png")
+
+    @property
+    def real_strip(self) -> Picture | None:
+        """Else a row of them."""
+        paths = [p for m in self.methods for run in m.runs for p in sorted((run.run.path / "samples").glob("denoise-*.png"))]
+        return None if self.real or not paths else strip(paths[0])
+
+    @property
+    def trivial(self) -> Picture | None:
+        """A grid of samples of the trivial method, where the folder has one."""
+        return picture(self.folder / "samples" / "gaussian.png")
+
+    @property
+    def levels(self) -> list[str]:
+        """Noise levels at which any method restored pictures."""
+        return sorted({r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers}, key=_level)
+
+    def protocols(self) -> list[tuple[str, str]]:
+        """(metric, how it was measured): once where it is the same for all methods, else with the methods' names."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for metric in self.numbers.metrics:
+            for method in self.methods:
+                for row in self.numbers.rows.get((method.name, metric), ())[:1]:
+                    found.setdefault((metric, str(row.get("protocol", ""))), []).append(method.title)
+        return [(words.metric(k).name + ("" if len(titles) == len(self.methods) else f": {', '.join(titles)}"), protocol)
+                for (k, protocol), titles in found.items() if protocol]
+
+    def restored_chart(self) -> Markup | None:
+        """PSNR against noise, of the noisy pictures themselves and of every method."""
+        lines = [Line(m.title, m.first.psnr("value"), m.style) for m in self.methods]
+        return chart([Line("noisy pictures", self.first.psnr("noisy"), 0), *lines], "noise", markers=True, size=LARGE)
+
+
+def page(folder: Path) -> Page:
+    """What there is in a run folder or a comparison folder. Raises UserError for any other folder."""
+    if (folder / "compare.json").is_file():
+        return _comparison(folder)
+    shown = Shown(Run.open(folder))
+    rows = [{"method": shown.name, **row} for row in shown.results]
+    return Page(folder, {}, [Method(1, [shown])], None, [], Numbers(rows, [shown.name]))
+
+
+def _comparison(folder: Path) -> Page:
+    note = _object(folder / "compare.json")
+    runs = [Shown(Run.open(path.parent)) for path in sorted(folder.glob("*/config.json"))]
+    judge = next((run for run in runs if run.name == "judge"), None)
+    runs = [run for run in runs if run.name != "judge"]
+    if not runs:
+        raise UserError(f"{folder} is a comparison in which no run has begun; run the comparison first.")
+    named = [str(m) for m in note.get("methods", [])]
+    order = [m for m in dict.fromkeys([*named, *(run.name for run in runs)]) if any(run.name == m for run in runs)]
+    groups = [sorted((run for run in runs if run.name == m), key=lambda run: (len(str(run.seed)), str(run.seed))) for m in order]
+    methods = [Method(i, group) for i, group in enumerate(groups, 1)]
+    return Page(folder, note, methods, judge, [m for m in named if m not in order], Numbers(_rows(folder, runs), order))
+
+
+def _rows(folder: Path, runs: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Of results.json; of a comparison that is under way, those of the runs that are done."""
+    path = folder / "results.json"
+    rows = [row for row in (read_json(path) if path.is_file() else []) if isinstance(row, dict)]
+    there = {row.get("method") for row in rows}
+    return rows + [{"method": run.name, **row} for run in runs if run.name not in there for row in run.results]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} should hold an object that names the methods of a comparison, but holds {json.dumps(found)[:40]}.")
+    return found

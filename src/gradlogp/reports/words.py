@@ -1,0 +1,141 @@
+"""What the page says: numbers as a person writes them, metrics, charts and methods in plain words."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Word(NamedTuple):
+    """A metric: its name, and what it says to somebody who has never met it."""
+
+    name: str
+    says: str
+
+
+METRICS = {
+    "fd": Word("Fréchet distance",
+               "How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the judge. The one number "
+               "to look at first. Even real pictures do not score 0, since no two samples are the same."),
+    "kid": Word("kernel distance",
+               "A second opinion on the same question, which assumes less. Around 0 the crowds cannot be told apart; slightly "
+               "below 0 is luck."),
+    "precision": Word("precision",
+               "The share of drawn pictures that look like some real one. Low: many drawings are of nothing."),
+    "recall": Word("recall", "The share of real pictures that look like some drawn one. Low: whole kinds are never drawn."),
+    "density": Word("density",
+               "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method keeps to the most "
+               "ordinary pictures."),
+    "coverage": Word("coverage",
+               "The share of real pictures that have a drawn one for a near neighbour: quality and variety in one."),
+    "rarest_class": Word("rarest class", "The share of the class that is drawn least often. Near 0: that class is forgotten."),
+    "commonest_class": Word("commonest class", "The share of the class that is drawn most often. Near 1: always the same."),
+    "class_entropy": Word("evenness of classes", "How evenly the classes are drawn, in nats. It says nothing of quality."),
+    "memorisation": Word("freshness",
+               "The distance from a drawn picture to the nearest training picture, over the same distance for real pictures "
+               "that were held back. 0: copies of the training set (so real training pictures score 0). 1: as fresh as new "
+               "ones. Noise and blur raise it above 1."),
+    "agreement": Word("class obeyed", "The share of pictures in which the judge sees the class that was asked for."),
+    "psnr": Word("restored, dB",
+               "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
+    "ssim": Word("structural similarity",
+               "How near the restored picture is to the clean one in local contrast and shape; 1 is identical."),
+}
+HEADLINE = ("fd", "precision", "recall", "coverage", "agreement", "memorisation")
+
+
+class Panel(NamedTuple):
+    """A chart of the training log: name in the log -> label of the line, and how to read it. zero: 0 is the mark."""
+
+    series: Mapping[str, str]
+    title: str
+    says: str
+    log: bool = False
+    zero: bool = False
+
+
+ENERGY_PANELS = (
+    Panel({"gap": "energy gap"}, "Energy gap",
+          "Energy where the model's own chains end, minus energy of real pictures. Healthy: it hovers near 0, so that neither "
+          "can be told from the other. Far above 0, the chains do not keep up with the model; far below, they found a hole in "
+          "the landscape.", zero=True),
+    Panel({"displacement": "displacement"}, "Langevin displacement",
+          "How far a chain moves a pixel during one update, on average (black to white is 2). Near 0 the chains are stuck, and "
+          "the model learns nothing.", zero=True),
+    Panel({"energy_data": "real pictures", "energy_chains": "chains"}, "Energy",
+          "Low means likely. The two lines should stay together and stay small; lines that run away are a model about to "
+          "diverge.", zero=True),
+    Panel({"loss": "loss"}, "Loss, which says little",
+          "The gap with its sign turned, plus a term that keeps energies small. A model that is right has a loss near 0, and "
+          "so has one that has learned nothing.", zero=True),
+)
+SCORE_PANELS = (
+    Panel({"loss_per_dim": "loss"}, "Denoising loss per pixel",
+          "The error in guessing the noise that was added, weighted over noise levels. Unlike the loss of an energy it does "
+          "fall as the model learns, but never to 0: nobody can guess all of the noise.", log=True),
+    Panel({"grad_norm": "size of the gradient"}, "Size of the gradient",
+          "How hard each update pulls at the weights. A spike now and then is nothing; a steady rise is trouble.", log=True),
+)
+OTHER_PANELS = (Panel({"loss": "loss"}, "Loss", "What training makes smaller."),)
+
+
+def panels(logged: set[str]) -> tuple[Panel, ...]:
+    """The charts for a log that holds these numbers."""
+    if "gap" in logged:
+        return ENERGY_PANELS
+    return SCORE_PANELS if "loss_per_dim" in logged else OTHER_PANELS
+
+
+def title(recipe: Mapping[str, Any]) -> str:
+    """A method in a few words, from its settings."""
+    if recipe.get("kind") == "EnergyRecipe":
+        what = "Energy-based model " + ("without a replay buffer" if recipe.get("buffer") is None else "with a replay buffer")
+    elif recipe.get("kind") == "ScoreRecipe":
+        what = "Score network, " + ("one noise level" if (recipe.get("law") or {}).get("kind") == "Single" else "many noise levels")
+    else:
+        return str(recipe.get("experiment", "unknown method"))
+    return what + (", told the class" if recipe.get("conditional") else "")
+
+
+def metric(name: str) -> Word:
+    """The words for a metric of results.json, also `fd after 20 steps` and `denoise_psnr_0.3`; a new one keeps its bare name."""
+    base, _, rest = name.partition(" ")
+    if base.startswith("denoise_"):
+        base, _, level = base.removeprefix("denoise_").partition("_")
+        rest = f"at noise {level}"
+    word = METRICS.get(base, Word(base, ""))
+    return Word(f"{word.name} {rest}".strip(), word.says)
+
+
+def number(value: Any, spread: Any = None) -> str:
+    """As far as its spread allows (to its first digit, or its second after a leading 1 or 2), else to three digits."""
+    if not isinstance(value, int | float):
+        return "\u2013"
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "\u221e" if value > 0 else "\u2212\u221e"
+    decimals = 2
+    if isinstance(spread, int | float) and 0 < spread < math.inf:
+        size = math.floor(math.log10(spread))
+        decimals = (1 if spread / 10.0**size < 2.95 else 0) - size
+    elif value:
+        decimals = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{min(max(decimals, 0), 5)}f}".replace("-", "\u2212")
+
+
+def count(value: Any) -> str:
+    """12,345; 1.2 million; 3.4 billion."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "\u2013"
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {word}"
+    return f"{value:,.0f}"
+
+
+def duration(seconds: Any) -> str:
+    """3 ms; 4.5 s; 12 min; 3 h 20 min."""
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return "\u2013"
+    if seconds < 100:
+        return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else f"{seconds:.2g} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,221 @@
+"""The page: whole, self-contained, valid, honest, and written whatever is missing."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gradlogp import reports
+from gradlogp.core.errors import UserError
+from gradlogp.runs import read_json, write_json
+from tests.reports import fake
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Checked(HTMLParser):
+    """Every tag closed by its own, no id twice; keeps the text, and all that a browser would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                assert value not in self.ids
+                self.ids.add(str(value))
+            elif name == "href":
+                self.links.add(str(value))
+            elif name in ("src", "srcset", "data", "action", "poster"):
+                self.fetched.append(str(value))
+        if tag == "img":
+            assert dict(attrs).get("alt")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data
+
+
+def written(folder: Path) -> tuple[str, Checked]:
+    text = reports.write(folder).read_text(encoding="utf-8")
+    return text, Checked(text)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Checked]:
+    return written(fake.comparison(tmp_path_factory.mktemp("reports") / "demo"))
+
+
+def cells(text: str, method: str) -> str:
+    """The row of a method in the first table, as words."""
+    table = text[text.index("<table"):text.index("</table>")]
+    line = next(tr for tr in table.split("<tr") if method in tr)
+    return plain(line)
+
+
+def plain(text: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+@pytest.mark.parametrize("words", [
+    "Who draws best?", "What each method draws", "Real pictures", "The numbers", "In words", "What the columns mean",
+    "Every number", "Energy gap", "Langevin displacement", "Denoising loss per pixel", "Samples as training progresses", "From noise.",
+    "From real pictures.", "From pure noise to a picture.", "Final samples.", "Asked for a class.", "Noise taken away",
+    "Noise 0.3.", "To do it again", "Every setting of this run", "How it was measured", "The protocol of each number", "replay buffer of 2,048",
+    "training.images", "0f0f", "2.13.0", "2030-01-02", "72,769", "176,000", "real training pictures", "Gaussian of the pixels"])
+def test_every_section_is_there(demo, words):
+    assert words in " ".join(demo[1].words.split())
+
+
+def test_nothing_is_fetched_and_nothing_runs(demo):
+    text, page = demo
+    assert page.fetched and all(uri.startswith("data:image/png;base64,") for uri in page.fetched)
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<iframe|\son\w+=", text)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+
+
+def test_final_samples_of_every_method_come_before_any_number_or_chart(demo):
+    text, _ = demo
+    first = text[:text.index("<table")]
+    assert first.count("A hundred samples of") == 3 and '<svg class="chart"' not in first
+
+
+def test_the_best_is_marked_where_it_is_whoever_it_is(demo):
+    text, _ = demo
+    assert "5.00 ★" in cells(text, "ncsn_class")  # Frechet distance, lower is better
+    assert "0.970 ★" in cells(text, "ebm_no_buffer")  # precision: the baseline wins, and it says so
+    assert "worse in precision" in text and "★" not in cells(text, "real training pictures")
+
+
+def test_losing_to_the_trivial_method_is_said(tmp_path):
+    _, page = written(fake.comparison(tmp_path / "c", ebm={"times": 9.0}, ncsn={}))
+    assert "It is worse than the trivial method in Fréchet distance." in page.words
+
+
+def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
+    row = cells(demo[0], "<code>ebm<")
+    assert "10.0" in row and "± 0.1" in row and "75 s 176,000" in row and "10 ms 300" in row and "72,769" in row
+
+
+def test_captions_stand_under_the_columns(demo):
+    text, _ = demo
+    assert "<span>0</span><span>12</span><span>300</span>" in text
+    assert "<span>noise</span><span>20</span><span>de\u00adnoised</span>" in text
+
+
+def test_the_commands_make_the_same_settings_again(demo):
+    text = plain(demo[0])
+    assert "gradlogp train ebm --dataset digits --preset quick --seed 0 --set training.images=8000" in text
+    assert "gradlogp compare demo --dataset digits --preset quick --seed 0 --set training.images=8000" in text
+
+
+def test_what_the_guard_said_is_repeated_without_its_time(demo):
+    assert "<li>guard, step 7: chains move 0.001" in demo[0] and demo[0].count("had nothing to say") == 2
+
+
+def test_names_are_text(tmp_path):
+    text, page = written(fake.comparison(tmp_path / "a<i>b", dataset="folder:<b>&'\"@8", ebm={}, ncsn={}))
+    assert "<b>&" not in text and "<i>b" not in text and "folder:<b>&" in page.words and "a<i>b" in page.words
+
+
+def test_numbers_that_are_none(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={"fd": float("nan"), "recall": float("inf")}, ncsn={})
+    rows = [row for row in read_json(folder / "results.json") if row["metric"] != "coverage" or row["method"] == "ebm"]
+    write_json(folder / "results.json", [{**row, "spread": None} if row["metric"] == "precision" else row for row in rows])
+    text, page = written(folder)
+    assert "not a number" in cells(text, "<code>ebm<") and "∞" in cells(text, "<code>ebm<")
+    assert "not a number ★" not in plain(text) and "nan" not in page.words.lower().split()
+
+
+def test_several_seeds_are_averaged(tmp_path):
+    folder = fake.comparison(tmp_path / "c", seeds=(3, 4), ebm={}, ncsn={})
+    rows = read_json(folder / "results.json")
+    first = next(row for row in rows if row["method"] == "ebm" and row["metric"] == "fd")
+    first["value"] = 14.0  # with the other's 10: mean 12, standard error 4 / sqrt 2 / sqrt 2
+    write_json(folder / "results.json", rows)
+    text, page = written(folder)
+    assert "12.0" in cells(text, "<code>ebm<") and "± 2.0" in cells(text, "<code>ebm<")
+    assert "seeds 3, 4" in page.words and "--seed 3 --seeds 2" in plain(text)
+
+
+def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={"state": "training"}, ncsn_class={"state": "trained"})
+    note = read_json(folder / "compare.json")
+    write_json(folder / "compare.json", {**note, "methods": [*note["methods"], "ebm_class"]})
+    _, page = written(folder)
+    assert "900 of 937 updates" in page.words and "trained but not yet measured" in page.words
+    assert "ebm_class has not begun" in page.words and "Denoising loss per pixel" in page.words
+
+
+def test_a_single_run_has_a_page_too(tmp_path):
+    made = fake.run(tmp_path / "run", "ebm_class")
+    made.write_results([{**row, "floor": 1.5} if row["metric"] == "fd" else row for row in made.results()])
+    made.close()
+    text, page = written(tmp_path / "run")
+    assert "Energy-based model with a replay buffer, told the class" in page.words
+    assert "1.50" in cells(text, "a perfect method") and "★" not in page.words and "compare demo" not in plain(text)
+
+
+def test_a_run_that_has_only_begun(tmp_path):
+    made = fake.run(tmp_path / "run", "ncsn", state="training")
+    made.close()
+    for path in (tmp_path / "run").rglob("*"):
+        if path.is_file() and path.name != "config.json":
+            path.unlink()
+    _, page = written(tmp_path / "run")
+    assert "has only begun" in page.words and "img" not in page.tags
+
+
+def test_a_damaged_picture_is_left_out(tmp_path):
+    fake.run(tmp_path / "run", "ebm").close()
+    (tmp_path / "run" / "samples" / "final.png").write_bytes(b"not a picture")
+    assert "Final samples." not in written(tmp_path / "run")[1].words
+
+
+def test_settings_of_another_version_are_shown_all_the_same(tmp_path):
+    fake.run(tmp_path / "run", "ebm").close()
+    config = read_json(tmp_path / "run" / "config.json")
+    config["config"]["recipe"] = {"kind": "Newer", "experiment": "newer", "preset": "quick", "knob": 5}
+    write_json(tmp_path / "run" / "config.json", config)
+    _, page = written(tmp_path / "run")
+    assert "newer" in page.words and "knob" in page.words
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no run folder"):
+        reports.write(tmp_path)
+    write_json(tmp_path / "compare.json", {"methods": ["ebm"]})
+    with pytest.raises(UserError, match="no run has begun"):
+        reports.write(tmp_path)
+    write_json(tmp_path / "compare.json", [1])
+    with pytest.raises(UserError, match="names the methods"):
+        reports.write(tmp_path)
+
+
+def test_writing_leaves_one_file_and_nothing_else(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={})
+    before = set(folder.rglob("*"))
+    reports.write(folder)
+    reports.write(folder)
+    assert set(folder.rglob("*")) - before == {folder / "report.html"}

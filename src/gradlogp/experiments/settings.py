@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from gradlogp.core.errors import UserError
@@ -95,26 +95,30 @@ def leaves(settings: Any, path: str = "") -> dict[str, Any]:
 
 
 def override(settings: T, changes: Sequence[str]) -> T:
-    """`settings` with each "section.key=value" of `changes` applied; UserError names the nearest key to a wrong one."""
+    """`settings` with every "section.key=value" of `changes` applied; UserError names the nearest key to a wrong one."""
+    values: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set expects section.key=value, got {change!r}.")
         if key not in leaves(settings):
             raise UserError(unknown(key, list(leaves(settings))))
-        settings = _replaced(settings, key.split("."), _parse(text), key)
-    return settings
+        values[key] = _parse(text)
+    return _replaced(settings, values)
 
 
-def _replaced(settings: Any, keys: list[str], value: Any, path: str) -> Any:
-    key, *rest = keys
-    if rest:
-        return dataclasses.replace(settings, **{key: _replaced(getattr(settings, key), rest, value, path)})
-    value = coerce(typing.get_type_hints(type(settings))[key], value, path)
+def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
+    """All values at once, by their dotted names: settings that must agree can change together."""
+    hints, new = typing.get_type_hints(type(settings)), {}
+    for name in dict.fromkeys(key.partition(".")[0] for key in values):
+        below = {key.partition(".")[2]: value for key, value in values.items() if key.partition(".")[0] == name}
+        old, full = getattr(settings, name), path + name
+        new[name] = coerce(hints[name], below[""], full) if "" in below else _replaced(old, below, full + ".")
     try:
-        return dataclasses.replace(settings, **{key: value})
+        return dataclasses.replace(settings, **new)  # type: ignore[type-var]
     except ValueError as error:  # a sampler, say, that refuses its step size
-        raise UserError(f"{path}={value!r}: {error}") from error
+        said = ", ".join(f"{path}{name}={value!r}" for name, value in new.items() if not dataclasses.is_dataclass(value))
+        raise UserError(f"{said}: {error}") from error
 
 
 def _parse(text: str) -> Any:

@@ -1,0 +1,85 @@
+"""What is checked before the work begins, and where work goes that was not told where."""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from gradlogp import data
+from gradlogp.cli.terminal import Download, Terminal
+from gradlogp.core.errors import UserError
+from gradlogp.data import DATASETS, Dataset
+from gradlogp.runs import Run, new_path
+
+
+def known(name: str, names: Iterable[str], what: str) -> None:
+    if name not in (names := list(names)):
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise UserError(f"there is no {what} {name!r}; did you mean {near!r}? There are {', '.join(names)}.")
+
+
+def dataset_exists(name: str) -> None:
+    known(name.partition(":")[0], DATASETS, "data set")
+
+
+def device_exists(name: str | None) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: {str(error).splitlines()[0].rstrip('.')}; `cpu` is always there.") from error
+
+
+def writable(path: Path, *suffixes: str) -> None:
+    """Raises UserError unless a folder or, with `suffixes`, a file with one of them can be written at `path`."""
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UserError(f"--out {path}: expected a name that ends in {' or '.join(suffixes)}, got {path.suffix or 'no ending'}.")
+    if path.exists() and path.is_dir() == bool(suffixes):
+        kinds = ("file", "folder") if suffixes else ("folder", "file")
+        raise UserError(f"--out {path}: expected a {kinds[0]}, but that is a {kinds[1]}.")
+    start = path.absolute().parent if suffixes else path.absolute()
+    folder = next(p for p in (start, *start.parents) if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--out {path}: cannot write in {folder}; choose another folder.")
+
+
+def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
+    dataset = data.load(name, folder, Download(terminal))
+    terminal.end()
+    return dataset
+
+
+def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
+    """The data set that `run` was trained on. Raises UserError if the files are others: their test part may hold what it saw."""
+    there = run.config["data"]
+    dataset = read(there["name"].partition(":")[0] if folder else there["name"], folder, terminal)
+    if sorted(dataset.checksums.values()) != sorted(there["checksums"].values()):
+        raise UserError(f"{run.path} was trained on other files of {there['name']} than those found here; "
+                        "name the folder that has them with --data.")
+    return dataset
+
+
+def place(out: Path | None, name: str, begun: Callable[[Path], bool]) -> Path:
+    """`out`, else the newest run that the same command began without --out and did not finish, else a new folder."""
+    if out is not None:
+        return out
+    found = [path for path in Path("runs").glob(f"{name}-[0-9]*-*") if begun(path)]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None) or new_path(name)
+
+
+@contextmanager
+def stopping(out: Path) -> Iterator[None]:
+    """Ctrl-C says where the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command goes on {_where(out)}") from None
+
+
+def _where(out: Path) -> str:
+    begun = [file.parent for file in (*out.glob("config.json"), *out.glob("*/config.json"))]
+    newest = max(begun, key=lambda path: path.stat().st_mtime, default=None)
+    saved = Run.open(newest).latest(fallback=True) if newest else None
+    return f"from step {saved[0]:,} in {newest}" if saved else "from the beginning"

@@ -1,0 +1,127 @@
+"""The verbs that train: train, compare, demo. Everything is checked first, in all recipes, then the experiments do the work."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradlogp import reports
+from gradlogp.cli import show
+from gradlogp.cli.arguments import Compare, Demo, Train
+from gradlogp.cli.checks import dataset_exists, device_exists, known, place, read, stopping, writable
+from gradlogp.cli.terminal import Terminal
+from gradlogp.core.errors import UserError
+from gradlogp.data import Dataset
+from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Generative, applicable, fit, leaves, override, to_dict
+from gradlogp.experiments import compare as run_comparison
+from gradlogp.reports.read import page as read_page
+from gradlogp.runs import Run, read_json
+from gradlogp.runs.files import plain, unplain
+
+
+def train(args: Train, terminal: Terminal) -> None:
+    known(args.experiment, EXPERIMENTS, "experiment")
+    dataset_exists(args.dataset)
+    device_exists(args.device)
+    recipe = override(EXPERIMENTS[args.experiment](args.dataset, args.preset, args.seed), args.overrides)
+    if args.out:
+        writable(args.out)
+    if args.dry_run:
+        return resolved({args.experiment: recipe}, terminal)
+    data = read(args.dataset, args.data, terminal)
+    out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
+    terminal.say(f"{args.experiment} learns {data.name} ({len(data.train):,} pictures) in {recipe.training.steps:,} steps: {out}")
+    with stopping(out):
+        run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+    report, status = reports.write(out), run.status()
+    terminal.say(f"trained in {status['seconds']:,.0f} s: {status['parameters']:,} parameters, {status['images']:,} pictures, "
+                 f"{status['evaluations']:,} network evaluations")
+    terminal.say(f"report: {report}")
+    folder = ("--data", args.data) if args.data else ()
+    terminal.say(f"next:   {command('sample', out, '--n', 100)}\n        {command('evaluate', out, *folder)}")
+    terminal.result({"run": out, "report": report, **status})
+
+
+def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
+    """Whether `path` is an unfinished run of this recipe on these data."""
+    try:
+        run, settings = Run.open(path), unplain(plain(to_dict(recipe)))
+        same = run.config.get("recipe") == settings and run.config["data"]["checksums"] == dict(data.checksums)
+        return same and run.status()["state"] == "training"
+    except UserError:
+        return False
+
+
+def compare(args: Compare, terminal: Terminal) -> None:
+    known(args.comparison, COMPARISONS, "comparison")
+    dataset_exists(args.dataset)
+    recipes = {method: _changed(method, args) for method in COMPARISONS[args.comparison].methods}
+    if args.out:
+        writable(args.out)
+    if args.dry_run:
+        return resolved(recipes, terminal)
+    data, seeds = read(args.dataset, args.data, terminal), range(args.seed, args.seed + args.seeds)
+    note = {"comparison": args.comparison, "dataset": data.name, "preset": args.preset, "seeds": list(seeds)}
+    out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
+    terminal.say(f"{COMPARISONS[args.comparison].says} {', '.join(recipes)} learn {data.name}: {out}")
+    with stopping(out):
+        rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole)
+    report, page = reports.write(out), read_page(out)
+    for table in show.comparison(page):
+        terminal.show(table)
+    terminal.say(f"report: {report}")
+    training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
+    terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
+
+
+def _changed(method: str, args: Compare) -> Generative:
+    try:
+        return override(EXPERIMENTS[method](args.dataset, args.preset, args.seed), applicable(args.overrides, method))
+    except UserError as error:
+        raise UserError(f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)") from error
+
+
+def _compares(path: Path, note: Mapping[str, Any]) -> bool:
+    """Whether `path` is this comparison, begun and not finished."""
+    if not (path / "compare.json").is_file() or (path / "results.json").exists():
+        return False
+    return note.items() <= read_json(path / "compare.json").items()
+
+
+DEMO = """\
+Four models learn to draw handwritten digits, from 1,257 real pictures of 8x8 pixels:
+  ebm            an energy, low where digits are; its chains go on from a buffer of earlier ones
+  ebm_no_buffer  the same energy, but every chain begins at noise: what does the buffer buy?
+  ncsn           a score, the direction to likelier pictures, learned at many noise levels at once
+  ncsn_class     the same, told which digit to draw
+A classifier that none of them sees judges what they draw. It takes minutes; Ctrl-C stops it, the same command goes on.
+"""
+
+READING = """
+How to read the tables: FD is the distance of what was drawn from real pictures, as the classifier sees them. No model can do
+better than the real training pictures, and one that does worse than a Gaussian of the pixels has learned next to nothing."""
+
+
+def demo(args: Demo, terminal: Terminal) -> None:
+    writable(args.out)
+    terminal.say(DEMO)
+    compare(Compare(comparison="demo", out=args.out, seed=args.seed, as_json=args.as_json), terminal)
+    terminal.say(READING)
+    terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
+
+
+def resolved(recipes: Mapping[str, Generative], terminal: Terminal) -> None:
+    """What --dry-run prints: every setting that --set can change, and what they come to."""
+    result = {}
+    for method, recipe in recipes.items():
+        steps, settings = recipe.training.steps, leaves(recipe)
+        images = steps * recipe.training.batch
+        sums = {"steps": steps, "images": images, "evaluations": images * recipe.evaluations_per_example}
+        terminal.say("\n".join([f"# {method}", *(f"{key} = {value!r}" for key, value in settings.items()),
+                                *(f"# {key}: {value:,}" for key, value in sums.items())]))
+        result[method] = {"settings": to_dict(settings), **sums}
+    terminal.result(result)
+
+
+def command(verb: str, *words: object) -> str:
+    return shlex.join(["gradlogp", verb, *map(str, words)])

@@ -1,0 +1,52 @@
+"""From words to arguments. What is wrong is said in one line, with the nearest right name."""
+
+import contextlib
+import difflib
+import io
+import re
+from collections.abc import Sequence
+
+import tyro
+from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName
+
+from gradlogp import __doc__ as story
+from gradlogp import __version__
+from gradlogp.cli.arguments import VERBS, Arguments, Refused
+
+__all__ = ["Refused", "help_text", "parse"]
+
+
+def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
+    """The verb and its arguments. Raises Refused; SystemExit(0) after printing a help or the version."""
+    verb, *words = argv or [""]
+    if verb in ("-h", "--help", "--version"):
+        print(f"gradlogp {__version__}" if verb == "--version" else help_text())
+        raise SystemExit(0)
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
+        hint = f"there is no verb {verb!r}; did you mean {near!r}?" if verb else "expected a verb."
+        raise Refused(f"{hint} There are {', '.join(VERBS)}: see gradlogp --help.")
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            return verb, tyro.cli(VERBS[verb][0], prog=f"gradlogp {verb}", args=words,
+                                  config=(DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName))
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise Refused(f"{unboxed(box.getvalue())} See gradlogp {verb} --help.") from None
+
+
+def unboxed(box: str) -> str:
+    """The sentence in tyro's error box (title, rule, sentence, rule, hints), and the nearest flag if a hint names one."""
+    text = " ".join(re.sub(r"\x1b\[[\d;]*m|[│╭╮╰╯]", " ", box).split())
+    _, sentence, *hints = [*re.split(r" ?[─-]{8,} ?", text), ""]
+    sentence = sentence.removeprefix("Error parsing ").replace(" (required)", "").rstrip(".")
+    near = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(hints))
+    return sentence[:1].lower() + sentence[1:] + (f"; did you mean {near[1]}?" if near else ".")
+
+
+def help_text() -> str:
+    verbs = "\n".join(f"  {name:<10}{(takes.__doc__ or '').strip()}" for name, (takes, _) in VERBS.items())
+    return (f"usage: gradlogp VERB ...\n\n{(story or '').splitlines()[0]}\n\n{verbs}\n\n"
+            "`gradlogp VERB --help` says what each takes. To begin: gradlogp demo")

@@ -1,0 +1,86 @@
+"""Tables for a person: what there is, and what was measured at what cost."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
+
+from gradlogp.data import DATASETS
+from gradlogp.experiments import COMPARISONS, EXPERIMENTS, PRESETS
+from gradlogp.metrics import METRICS
+from gradlogp.models import MODELS
+from gradlogp.objectives import OBJECTIVES
+from gradlogp.reports.numbers import Cell
+from gradlogp.reports.read import Page
+from gradlogp.samplers import SAMPLERS
+
+TABLES: dict[str, Mapping[str, Any]] = {
+    "samplers": SAMPLERS,
+    "objectives": OBJECTIVES,
+    "models": MODELS,
+    "metrics": METRICS,
+    "experiments": EXPERIMENTS,
+    "comparisons": COMPARISONS,
+    "data": DATASETS,
+    "presets": PRESETS,
+}
+QUALITY = ("fd", "precision", "recall", "coverage", "agreement")  # what a comparison's table shows of the samples
+
+
+def members(kind: str) -> dict[str, str]:
+    """The members of one table, each with a line about it: its `says`, or the first line of its docstring."""
+    def says(member: Any) -> str:
+        text = member if isinstance(member, str) else getattr(member, "says", None) or inspect.getdoc(member) or ""
+        return text.partition("\n")[0]
+
+    return {name: says(member) for name, member in TABLES[kind].items()}
+
+
+def listing(kind: str) -> str:
+    return "\n".join([kind, *(f"  {name:<26}{text}" for name, text in members(kind).items())])
+
+
+def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """One run's results, a line for each metric."""
+    table = titled("on the test part", "metric", "value", "+-", "better", "floor", "ceiling", "n")
+    for r in rows:
+        numbers = [number(r.get(key)) for key in ("value", "spread", "floor", "ceiling", "n")]
+        table.add_row(r["metric"], *numbers[:2], r["better"], *numbers[2:])
+    return table
+
+
+def comparison(page: Page) -> list[Table]:
+    """Samples, each method between real pictures above and a trivial model below; what they cost; PSNR by noise."""
+    numbers, methods = page.numbers, {m.name: m for m in page.methods}
+    shown = [metric for metric in QUALITY if metric in numbers.metrics]
+    samples = titled("fresh samples", "method", *(f"{metric} ({'low' if numbers.lower(metric) else 'high'})" for metric in shown))
+    for name in [*numbers.floors, *methods, *numbers.ceilings]:
+        samples.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown))
+    costs = titled("cost", "method", "evaluations a sample", "ms a sample", "training s", "training evaluations", "parameters")
+    for name, m in methods.items():
+        spent = [m.cost("evaluations"), 1000 * (m.cost("seconds") or 0), *map(m.fact, ("seconds", "evaluations", "parameters"))]
+        costs.add_row(name, *map(number, spent))
+    levels = [metric for metric in numbers.metrics if metric.startswith("denoise_psnr_")]
+    restored = titled("denoising: PSNR in dB (high)", "method", *(f"noise {level.rpartition('_')[2]}" for level in levels))
+    cells = {name: [numbers.cell(name, level) for level in levels] for name in methods}
+    restored.add_row("noisy pictures", *(number(c.rows[0].get("noisy")) if c else "" for c in next(iter(cells.values()))))
+    for name, row in cells.items():
+        restored.add_row(name, *map(_cell, row))
+    return [samples, costs, *([restored] if levels else [])]
+
+
+def titled(title: str, first: str, *heads: str) -> Table:
+    return Table(Column(first, no_wrap=True), *heads, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _cell(cell: Cell | None) -> str:
+    return "" if cell is None else number(cell.value) + (f" +- {number(cell.spread)}" if cell.spread else "")
+
+
+def number(value: float | None) -> str:
+    """Three digits, and no power of ten."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"

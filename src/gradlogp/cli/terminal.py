@@ -1,0 +1,104 @@
+"""Where the words go: progress and talk for a person, one JSON value for a machine.
+
+At a terminal long work shows a bar with its rate and the time left; elsewhere (a file, a pipe) a plain line every ten seconds. With
+--json all of that goes to stderr, and stdout holds the result alone.
+"""
+
+import json
+import os
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from gradlogp.core.progress import Listener
+from gradlogp.runs.files import plain
+
+EVERY = 10.0  # seconds between plain lines
+WIDTH = 120  # of tables that go to a file or a pipe
+
+
+class Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if (task.speed or 0) >= 10 else f"{task.speed or 0:.2g}/s")
+
+
+class Terminal:
+    """A `Listener`, and the verbs' way to print."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json, highlight=False, markup=False)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = WIDTH
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def say(self, text: str = "") -> None:
+        self.console.print(text, soft_wrap=True)
+
+    def show(self, table: Table) -> None:
+        self.console.print(table)
+
+    def result(self, value: Any) -> None:
+        """The machine-readable result; nothing without --json."""
+        if self.as_json:
+            print(json.dumps(plain(value), indent=1))
+
+    # --- the listener ---
+
+    def begin(self, label: str, total: int, done: int = 0) -> None:
+        self.end()
+        self.label, self.total, self.first, self.done = label, total, done, done
+        self.began = self.told = time.monotonic()
+        if self.console.is_terminal:
+            count = TextColumn("{task.completed:,.0f} of {task.total:,.0f}")
+            columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeRemainingColumn())
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.bar.start()
+            self.bar.add_task(label, total=total, completed=done)
+        elif done:
+            self.say(f"{label}: goes on from {done:,} of {total:,}")
+
+    def advance(self, count: int = 1, **numbers: float) -> None:
+        self.done += count
+        if self.bar is not None:
+            self.bar.advance(self.bar.task_ids[0], count)
+        elif time.monotonic() - self.told >= EVERY:
+            self.told = time.monotonic()
+            self.say(self.line())
+
+    def line(self) -> str:
+        rate = max(self.done - self.first, 1) / max(time.monotonic() - self.began, 1e-9)
+        left = timedelta(seconds=round(max(self.total - self.done, 0) / rate))
+        return f"{self.label}: {self.done:,} of {self.total:,}, {rate:,.3g}/s, {left} left"
+
+    def end(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+class Download:
+    """What `data` calls with (file, bytes so far, bytes in all), told to a listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener, self.file, self.done = listener, "", 0
+
+    def __call__(self, file: str, done: int, total: int | None) -> None:
+        if file != self.file or done < self.done:
+            self.listener.end()
+            self.listener.begin(f"{file} (bytes)", total or 0, done)
+            self.file, self.done = file, done
+        self.listener.advance(done - self.done)
+        self.done = done

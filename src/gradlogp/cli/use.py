@@ -1,0 +1,122 @@
+"""The verbs that use what there is: list, sample, denoise, evaluate, report, data."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlogp import data, experiments, reports
+from gradlogp.cli import show
+from gradlogp.cli.arguments import Data, Denoise, Evaluate, List, Report, Sample
+from gradlogp.cli.checks import data_of, dataset_exists, writable
+from gradlogp.cli.terminal import Download, Terminal
+from gradlogp.core.errors import UserError
+from gradlogp.data import DATASETS, save_grid, save_picture
+from gradlogp.experiments import Fitted, judge, judge_beside, load
+from gradlogp.experiments.energy import EnergyRecipe
+from gradlogp.metrics.image import psnr
+from gradlogp.runs.files import replacing
+
+COLUMNS = 10  # pictures in a row of a grid
+CHOICE = 50  # validation pictures that an energy's weight is chosen on
+
+
+def tables(args: List, terminal: Terminal) -> None:
+    kinds = list(show.TABLES) if args.kind == "all" else [args.kind]
+    for kind in kinds:
+        terminal.say(show.listing(kind))
+    terminal.result({kind: show.members(kind) for kind in kinds})
+
+
+def sample(args: Sample, terminal: Terminal) -> None:
+    fitted, out = load(args.run), args.out or args.run / "samples" / f"samples-seed{args.seed}.png"
+    writable(out, ".png", ".npz")
+    began = time.perf_counter()
+    x, labels = fitted.draw(args.n, args.seed, args.cls, args.steps, args.batch, terminal)
+    seconds, steps = time.perf_counter() - began, fitted.how().steps if args.steps is None else args.steps
+    _write(out, x, labels)
+    terminal.say(f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s: {out}")
+    terminal.result({"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds})
+
+
+def _write(out: Path, x: Tensor, labels: Tensor | None) -> None:
+    """Samples [n, channels, height, width] in [0, 1] as a grid or as arrays, whole or not at all."""
+    if out.suffix.lower() == ".png":
+        return save_grid(out, x, columns=COLUMNS)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {"samples": x.float().numpy(), **({} if labels is None else {"labels": labels.numpy()})}
+    with replacing(out) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def denoise(args: Denoise, terminal: Terminal) -> None:
+    picture, fitted = data.read_picture(args.image), load(args.run)
+    out = args.out or args.run / "samples" / f"denoised-{args.image.stem}.png"
+    writable(out, ".png")
+    channels, height, width = fitted.facts.shape
+    given, fitting = data.fit(picture, (channels, height, width))
+    terminal.say(f"{args.image}: {fitting}")
+    noisy = given[None]
+    if args.add_noise:
+        noisy = noisy + args.sigma * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(args.seed))
+        save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
+    restore, how = fitted.recipe.restorer(fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed)
+    restored = restore(noisy)
+    save_picture(out, restored[0])
+    terminal.say(f"restored: {out}\n{how}")
+    result: dict[str, Any] = {"out": out, "fitted": fitting, "sigma": args.sigma, "how": how}
+    if args.add_noise:
+        before, after = float(psnr(given[None], noisy.clamp(0, 1))), float(psnr(given[None], restored))
+        terminal.say(f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored")
+        result |= {"psnr_noisy": before, "psnr_restored": after}
+    terminal.result(result)
+
+
+def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
+    """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
+    if not isinstance(fitted.recipe, EnergyRecipe):
+        return torch.empty(0, *fitted.facts.shape)
+    return data_of(fitted.run, args.data, terminal).validation.images(slice(0, CHOICE))
+
+
+def evaluate(args: Evaluate, terminal: Terminal) -> None:
+    fitted = load(args.run)
+    if fitted.run.status()["state"] == "training":
+        raise UserError(f"{args.run} is not trained to its end; the command that began it goes on, then evaluate.")
+    dataset = data_of(fitted.run, args.data, terminal)
+    referee = judge(dataset, judge_beside(args.run, dataset), terminal)
+    rows = experiments.evaluate(fitted, dataset, referee, terminal)
+    path = reports.write(args.run)
+    terminal.show(show.measures(rows))
+    terminal.say(f"features and labels by {referee.name}\nreport: {path}")
+    terminal.result({"run": args.run, "report": path, "rows": rows})
+
+
+def report(args: Report, terminal: Terminal) -> None:
+    path = reports.write(args.folder)
+    terminal.say(f"report: {path}")
+    terminal.result({"report": path})
+
+
+def fetch(args: Data, terminal: Terminal) -> None:
+    dataset_exists(args.name)
+    progress = Download(terminal)
+    try:
+        dataset = data.load(args.name, args.data, progress)
+    except UserError:
+        if not hasattr(DATASETS.get(args.name), "download"):
+            raise
+        data.download(args.name, args.data, progress)
+        dataset = data.load(args.name, args.data)
+    terminal.end()
+    counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    terminal.say(f"{args.name} {'is downloaded' if progress.file else 'is there'}: pictures of {'x'.join(map(str, dataset.shape))} "
+                 f"(channels, height, width), {', '.join(f'{n:,} {name}' for name, n in counts.items())}")
+    terminal.say(f"classes: {', '.join(dataset.classes) or 'none'}")
+    for file, checksum in dataset.checksums.items():
+        terminal.say(f"sha256 {checksum}  {file}")
+    terminal.result({"name": args.name, "shape": dataset.shape, "counts": counts, "classes": dataset.classes,
+                     "checksums": dataset.checksums, "downloaded": bool(progress.file)})

@@ -1,0 +1,101 @@
+"""What goes wrong is said in one line, with a hint, and an exit code."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from gradlogp.cli import main
+from gradlogp.core.errors import UserError
+
+BAD = [  # words, code, what the line says
+    ("", 2, "expected a verb"),
+    ("tran ebm", 2, "did you mean 'train'?"),
+    ("list sampler", 2, "'samplers'"),
+    ("train", 2, "EXPERIMENT"),
+    ("train emb", 2, "no experiment 'emb'; did you mean 'ebm'?"),
+    ("train ebm --sed 3", 2, "did you mean --seed?"),
+    ("train ebm --seed x", 2, "--seed"),
+    ("train ebm --seed -1", 2, "--seed: input should be greater than or equal to 0, got -1"),
+    ("train ebm --preset quik", 2, "'quick'"),
+    ("train ebm --dataset mnits", 2, "did you mean 'mnist'?"),
+    ("train ebm --dataset folder", 2, "folder:PATH"),
+    ("train ebm --dataset mnist --data nowhere", 2, "gradlogp data mnist --data nowhere"),
+    ("train ebm --device abacus", 2, "--device abacus"),
+    ("train ebm --set training.imags=3", 2, "did you mean 'training.images'?"),
+    ("train ebm --set training.images", 2, "expects section.key=value"),
+    ("train ebm --set training.images=many", 2, "training.images expects int, got 'many'"),
+    ("train ebm --set training.batch=0", 2, "batch"),
+    ("train ebm --set chain.step_size=-1", 2, "chain.step_size=-1"),
+    ("train ebm --out file.txt", 2, "expected a folder, but that is a file"),
+    ("train ebm --out file.txt/below", 2, "cannot write in"),
+    ("train ebm --out strange", 2, "no run folder"),
+    ("compare emb", 2, "no comparison 'emb'; did you mean 'ebm'?"),
+    ("compare ebm --seeds 0", 2, "--seeds: input should be greater than or equal to 1, got 0"),
+    ("compare demo --set chain_steps=3", 2, "ncsn: there is no setting 'chain_steps'"),
+    ("compare demo --set emb:chain_steps=3", 2, "'emb'"),
+    ("sample nowhere", 2, "nowhere does not exist"),
+    ("sample strange", 2, "no run folder"),
+    ("sample nowhere --n 0", 2, "--n: input should be greater than or equal to 1, got 0"),
+    ("sample nowhere --steps -1", 2, "--steps: input should be greater than or equal to 0, got -1"),
+    ("sample nowhere --class -1", 2, "--class: input should be greater than or equal to 0, got -1"),
+    ("denoise nowhere", 2, "--sigma"),
+    ("denoise nowhere nothing.png --sigma 0.1", 2, "cannot read the picture nothing.png"),
+    ("denoise nowhere file.txt --sigma 0.1", 2, "not a whole image"),
+    ("denoise nowhere file.txt --sigma 0", 2, "--sigma: input should be greater than 0, got 0"),
+    ("denoise nowhere file.txt --sigma nan", 2, "--sigma"),
+    ("denoise nowhere file.txt --sigma 25", 2, "--sigma: input should be less than or equal to 2, got 25"),
+    ("evaluate nowhere", 2, "nowhere does not exist"),
+    ("report nowhere", 2, "nowhere"),
+    ("report strange", 2, "strange"),
+    ("data minst", 2, "did you mean 'mnist'?"),
+    ("data folder", 2, "folder:PATH"),
+    ("demo --out file.txt", 2, "expected a folder"),
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GRADLOGP_DATA", raising=False)
+    (tmp_path / "file.txt").write_text("hello")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "diary.txt").write_text("hello")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "code", "says"), BAD, ids=[words for words, *_ in BAD])
+def test_bad_words_get_one_line(words: str, code: int, says: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    assert main(words.split()) == code
+    out, err = capsys.readouterr()
+    assert says in err and err.startswith("gradlogp: error: ") and err.count("\n") == 1
+    assert (out == "" or "strange" in words) and sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("raised", "code", "says"), [
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.png"), 1, "gradlogp: error: x.png: No space left on device"),
+    (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.png"), 1, "gradlogp: error: x.png: Permission denied"),
+    (UserError("two\nlines"), 2, "gradlogp: error: two lines\n"),
+    (KeyboardInterrupt(), 130, "gradlogp: stopped\n"),
+    (KeyboardInterrupt("the same command goes on from step 7"), 130, "stopped; the same command goes on from step 7"),
+])
+def test_what_the_work_may_meet(raised: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch,
+                                capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("gradlogp.cli.use.tables", fail)
+    assert main(["list"]) == code
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError("a bug"), FileNotFoundError(errno.ENOENT, "a bug")])
+def test_a_bug_keeps_its_traceback(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("gradlogp.cli.use.tables", fail)
+    with pytest.raises(type(raised), match="a bug"):
+        main(["list"])

@@ -1,0 +1,129 @@
+"""The verbs, their help, and what is printed without any training."""
+
+import importlib
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import get_args
+
+import pytest
+from rich.console import Console
+
+from gradlogp.cli import main
+from gradlogp.cli.arguments import VERBS, Kind, Preset
+from gradlogp.cli.terminal import Download, Terminal
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(words) == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_instant() -> None:
+    code = ("import sys; from gradlogp.cli import main; code = main(sys.argv[1:]); "
+            "assert not {'torch', 'numpy', 'matplotlib', 'PIL', 'rich'} & set(sys.modules); sys.exit(code)")
+    seconds = []
+    for words in (["--help"], ["train", "--help"], ["--help"]):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, *words], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 1.0  # 0.25 s on a quiet machine
+
+
+def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.findall(r"^  (\w+) ", said(capsys, "--help"), re.MULTILINE) == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_flag_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"usage: gradlogp {verb}" in said(capsys, verb, "--help")
+    takes, does = VERBS[verb]
+    module, function = does.split(".")
+    assert callable(getattr(importlib.import_module(f"gradlogp.cli.{module}"), function))
+    assert all(field.description for field in takes.model_fields.values())
+
+
+def test_the_names_in_the_help_are_those_of_the_tables() -> None:
+    from gradlogp.cli.show import TABLES
+    from gradlogp.experiments import PRESETS
+
+    assert get_args(Preset) == tuple(PRESETS)
+    assert get_args(Kind) == ("all", *TABLES)
+
+
+def test_list_has_a_line_about_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = json.loads(said(capsys, "list", "--json"))
+    assert {"ebm", "ncsn"} <= set(tables["experiments"]) and "digits" in tables["data"]
+    assert [name for table in tables.values() for name, text in table.items() if not text] == []
+    assert said(capsys, "list", "presets").splitlines()[0] == "presets"
+
+
+def test_a_dry_run_resolves_the_settings_and_does_nothing(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ["--set", "training.images=640", "net.channels=8,8", "--set", "buffer.fresh=.1"]
+    words = ["train", "ebm", "--dry-run", "--seed", "3", *changes]
+    text = said(capsys, *words)
+    for line in ("seed = 3", "training.images = 640", "net.channels = (8, 8)", "buffer.fresh = 0.1", "# steps: 10"):
+        assert line in text.splitlines()
+    result = json.loads(said(capsys, *words, "--json"))["ebm"]
+    assert result["steps"] == 10 and result["settings"]["net.channels"] == [8, 8]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_takes_changes_for_one_method(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(capsys, "compare", "demo", "--dry-run", "--json", "--set", "ebm:chain_steps=7", "training.batch=16"))
+    assert found["ebm"]["settings"]["chain_steps"] == 7 != found["ebm_no_buffer"]["settings"]["chain_steps"]
+    assert {method["settings"]["training.batch"] for method in found.values()} == {16}
+
+
+def test_the_digits_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(capsys, "data", "digits", "--json"))
+    assert found["shape"] == [1, 8, 8] and sum(found["counts"].values()) == 1797 and not found["downloaded"]
+    assert "1,257 train" in said(capsys, "data", "digits")
+
+
+def test_away_from_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("gradlogp.cli.terminal.time.monotonic", lambda: clock[0])
+    with Terminal() as terminal:
+        terminal.begin("train", 1000, 100)
+        for _ in range(25):
+            clock[0] += 1
+            terminal.advance(4)
+    assert capsys.readouterr().out.splitlines() == [
+        "train: goes on from 100 of 1,000", "train: 140 of 1,000, 4/s, 0:03:35 left", "train: 180 of 1,000, 4/s, 0:03:25 left"]
+
+
+def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
+    with Terminal() as terminal:
+        terminal.console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)
+        terminal.begin("train", 10)
+        assert terminal.bar is not None
+        terminal.advance(4)
+        terminal.say("guard: something")
+        assert terminal.bar.tasks[0].completed == 4
+        terminal.begin("sample", 10)
+        assert terminal.bar.tasks[0].description == "sample"
+    assert terminal.bar is None
+    assert "guard: something" in terminal.console.export_text()
+
+
+def test_a_download_tells_its_bytes_file_by_file() -> None:
+    told: list[tuple[object, ...]] = []
+
+    class Ear(Terminal):
+        def begin(self, label: str, total: int, done: int = 0) -> None:
+            told.append((label, total, done))
+
+        def advance(self, count: int = 1, **numbers: float) -> None:
+            told.append((count,))
+
+        def end(self) -> None: ...
+
+    progress = Download(Ear())
+    for call in (("a", 5, 20), ("a", 20, 20), ("b", 3, None)):
+        progress(*call)
+    assert told == [("a (bytes)", 20, 5), (0,), (15,), ("b (bytes)", 0, 3), (0,)]

@@ -9,7 +9,7 @@ def test_every_name_leads_to_every_other_and_back():
     for alpha, sigma in ((1.0, 0.3), (0.8, 0.6), (0.1, 7.0)):
         xt = alpha * x0 + sigma * eps
         score, v = -eps / sigma, alpha * eps - sigma * x0
-        close = lambda a, b: torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-10)  # noqa: E731
+        close = lambda a, b: torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-10)
         close(p.score_from_x0(x0, xt, alpha, sigma), score)
         close(p.x0_from_score(score, xt, alpha, sigma), x0)
         close(p.score_from_eps(p.eps_from_score(score, sigma), sigma), score)

@@ -80,5 +80,5 @@ def test_energies_are_smooth():
     torch.manual_seed(0)
     energy = MLPEnergy(2, (16,))
     x = torch.randn(6, 2)
-    gradient = lambda y: torch.autograd.grad(energy(y).sum(), y, create_graph=True)[0]  # noqa: E731
+    gradient = lambda y: torch.autograd.grad(energy(y).sum(), y, create_graph=True)[0]
     assert (divergence(gradient, x).abs() > 1e-6).all()

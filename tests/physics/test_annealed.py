@@ -6,7 +6,7 @@ import torch
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.targets import gaussian
-from gradlogp.samplers import AnnealedLangevin
+from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.samplers.annealed import technique_4, variance_ratio
 
 
@@ -53,6 +53,27 @@ def test_the_ratio_is_the_recursion_of_a_point_mass():
 def test_the_last_step_denoises():
     """Without it the noise of the last level stays: the variance is larger by about sigma_L^2."""
     process, x = VarianceExploding(0.5, 5.0), torch.zeros(20_000, 1, dtype=torch.float64)
-    draw = lambda denoise: run(s := AnnealedLangevin(process, 20, 5, denoise=denoise), gaussian([0.0], [0.01]), x, s.steps,  # noqa: E731
+    draw = lambda denoise: run(s := AnnealedLangevin(process, 20, 5, denoise=denoise), gaussian([0.0], [0.01]), x, s.steps,
                                torch.Generator().manual_seed(0)).var()
     assert draw(True) < 0.01 * draw(False)
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.6, 1.0])
+def test_the_consistent_chain_carries_the_noise_that_its_level_says(rho):
+    """Data at one point, exact score -x / sigma^2: after the step at level i the variance is sigma_{i+1}^2, to the digit."""
+    sampler = ConsistentAnnealedLangevin(VarianceExploding(0.1, 10.0), 20, rho)
+    for level, (now, after) in enumerate(zip(sampler.ladder[:-1], sampler.ladder[1:], strict=True)):
+        step_size, tau = sampler.rule(level)
+        assert (1 - step_size / now**2) ** 2 * now**2 + tau**2 == pytest.approx(after**2, rel=1e-12)
+
+
+def test_consistent_annealing_is_nearer_to_the_law_at_equal_evaluations():
+    target, process = gaussian([0.0], [0.5]), VarianceExploding(0.05, 10.0)
+    errors = {}
+    for sampler in (AnnealedLangevin(process, 39, 1), ConsistentAnnealedLangevin(process, 40, 0.3)):
+        g = torch.Generator().manual_seed(0)
+        x = run(sampler, target, 10 * torch.randn(40_000, 1, generator=g, dtype=torch.float64), sampler.steps, g)
+        errors[sampler.steps, type(sampler).__name__] = abs(float(x.var() / 0.25 - 1))
+    (first, second) = errors.values()
+    assert {steps for steps, _ in errors} == {40}
+    assert second < first / 2

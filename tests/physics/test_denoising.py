@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from gradlogp.core.batch import Batch
-from gradlogp.objectives import DenoisingScoreMatching, Ladder, LogNormal, Single
 from gradlogp.core.noise import VarianceExploding
+from gradlogp.objectives import DenoisingScoreMatching, Ladder, LogNormal, Single
 
 S, DIM, N = 0.8, 3, 60_000
 

@@ -4,7 +4,6 @@ A comparison is a folder of run folders, one for each method and seed, beside th
 is not trained again.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.judge import judge, judge_beside
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
 from gradlogp.experiments.settings import override
-from gradlogp.runs import Run
+from gradlogp.runs import Run, read_json, write_json
 
 Experiment = Callable[[str, str, int], Generative]  # (dataset, preset, seed) -> recipe
 
@@ -65,12 +64,12 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
         recipe = override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
         listener.say(f"{method}: {(EXPERIMENTS[method].__doc__ or '').strip()}")
         run = fit(recipe, data, path, listener, fallback=fallback)
-        if run.status.get("state") != "evaluated":
+        if run.status()["state"] != "evaluated":
             evaluate(load(path), data, referee, listener)
     n = EXPERIMENTS[comparison.methods[0]](data.name, preset, seeds[0]).evaluation.samples
     rows = [{"method": label, **r} for label, rs in references(data, referee, n) for r in rs]
-    rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results]
-    (out / "results.json").write_text(json.dumps(rows, indent=1))
+    rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results()]
+    write_json(out / "results.json", rows)
     return rows
 
 
@@ -89,7 +88,7 @@ def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int]
     note = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
             "dataset": data.name, "preset": preset, "seeds": list(seeds)}
     path = out / "compare.json"
-    if path.exists() and (old := json.loads(path.read_text())) != note:
-        raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']} ({old['preset']}, seeds {old['seeds']})"
-                        "; give another --out, or repeat that command to go on with it.")
-    path.write_text(json.dumps(note, indent=1))
+    if path.exists() and (old := read_json(path)) != note:
+        raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']}, preset {old['preset']}, seeds "
+                        f"{old['seeds']}; give another --out, or repeat that command to go on with it.")
+    write_json(path, note)

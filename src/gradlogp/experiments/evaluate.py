@@ -4,7 +4,6 @@ Everything is judged on the test part; what had to be chosen was chosen on the v
 metric's protocol, its spread, the floor and, where there is one, the ceiling, and the seconds and network evaluations per example.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,8 @@ from gradlogp.experiments.base import asked, to_model
 from gradlogp.experiments.fit import Fitted
 from gradlogp.experiments.judge import Judge
 from gradlogp.metrics import Measure, classes, image, memory
-from gradlogp.samplers import AnnealedLangevin
+from gradlogp.runs import write_json
+from gradlogp.samplers import Annealed
 from gradlogp.tasks import film, milestones
 
 ROW = 10  # pictures in a row
@@ -57,8 +57,8 @@ def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | N
     with run:
         rows = _samples(fitted, data, judge, listener) + _denoising(fitted, data, listener)
         _films(fitted, data)
-        run.results = rows
-        run.status = {**run.status, "state": "evaluated"}
+        run.write_results(rows)
+        run.mark("evaluated")
     return rows
 
 
@@ -113,20 +113,21 @@ def _films(fitted: Fitted, data: Dataset) -> None:
         frames = film(how, start, ROW, fitted.recipe.seed + 4, at, cond)
         save_grid(fitted.run.picture(name), frames.transpose(0, 1).flatten(0, 1), columns=len(at))
         captions[name] = [_caption(how.sampler, step) for step in at]
-    (fitted.run.picture("films").with_suffix(".json")).write_text(json.dumps(captions))
+    write_json(fitted.run.picture("films").with_suffix(".json"), captions)
 
 
 def _starts(fitted: Fitted, data: Dataset) -> dict[str, Tensor | None]:
-    if isinstance(fitted.how().sampler, AnnealedLangevin):
+    if isinstance(fitted.how().sampler, Annealed):
         return {"annealing": None}
     return {"chain-noise": None, "chain-data": to_model(data.test.images(slice(0, ROW)))}
 
 
 def _caption(sampler: Any, step: int) -> str:
-    if not isinstance(sampler, AnnealedLangevin):
-        return str(step)
-    return "noise" if step == 0 else "denoised" if step > sampler.levels * sampler.steps_per_level else (
-        f"{sampler.ladder[(step - 1) // sampler.steps_per_level]:.2g}")
+    """The number of steps taken, or the noise level that the step left."""
+    if not isinstance(sampler, Annealed) or step == 0:
+        return str(step) if step else "noise"
+    level = sampler.level(step - 1)
+    return "denoised" if level is None else f"{sampler.ladder[level]:.2g}"
 
 
 def references(data: Dataset, judge: Judge, n: int) -> Sequence[tuple[str, Rows]]:

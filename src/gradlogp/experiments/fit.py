@@ -1,15 +1,16 @@
 """Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that draws."""
 
-import sys
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gradlogp import __version__, tasks
+from gradlogp import tasks
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
@@ -32,10 +33,16 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def describe(recipe: Recipe, data: Dataset, facts: Facts, device: str) -> dict[str, Any]:
-    """What config.json holds: everything needed to run this again."""
-    return {"recipe": to_dict(recipe), "facts": to_dict(facts), "data": {"name": data.name, "checksums": dict(data.checksums)},
-            "gradlogp": __version__, "torch": torch.__version__, "python": sys.version.split()[0], "device": device}
+def describe(recipe: Recipe, data: Dataset, facts: Facts) -> dict[str, Any]:
+    """What decides the numbers: with this, config.json holds everything needed to run it again."""
+    return {"recipe": to_dict(recipe), "facts": to_dict(facts), "data": {"name": data.name, "checksums": dict(data.checksums)}}
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """What may differ when a run goes on elsewhere."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
+    return {"device": device, "processor": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "python": platform.python_version(), "date": date.today().isoformat()}
 
 
 def build(recipe: Recipe, facts: Facts, device: str) -> Learner:
@@ -68,20 +75,19 @@ def fit(recipe: Recipe, data: Dataset, path: Path, listener: Listener | None = N
         raise UserError(f"{recipe.experiment} needs classes, but {data.name} has no labels; put the pictures of each class "
                         "into a folder of its own, or take an unconditional experiment.")
     facts = measure(data)
-    run = Run.create(path, describe(recipe, data, facts, device))
+    run = Run.create(path, describe(recipe, data, facts), surroundings(device))
     with run:
-        learner = build(recipe, facts, device)
-        if run.status.get("state") in ("trained", "evaluated"):
+        if run.status()["state"] != "training":
             return run
+        learner = build(recipe, facts, device)
         if recipe.reach < 0.01 * learner.guard.data_range:
             listener.say("guard: " + reach_in_words(recipe.reach, learner.guard.data_range) + ".")
         picture = _progress_picture(recipe, learner, facts, run, device) if isinstance(recipe, Generative) else None
         at = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}
         train(learner, batches(data.train, recipe, device), run, listener, picture, at, fallback)
         images = recipe.training.steps * min(recipe.training.batch, len(data.train))
-        run.status = {"state": "trained", "seconds": learner.seconds, "images": images,
-                      "evaluations": images * recipe.evaluations_per_example,
-                      "parameters": sum(p.numel() for p in learner.model.parameters())}
+        run.mark("trained", seconds=learner.seconds, images=images, evaluations=images * recipe.evaluations_per_example,
+                 parameters=sum(p.numel() for p in learner.model.parameters()))
     return run
 
 
@@ -130,7 +136,7 @@ def load(path: Path) -> Fitted:
     recipe = recipe_of(run)
     facts = from_dict(Facts, run.config["facts"], "facts.")
     model = recipe.model(facts)
-    model.load_state_dict(run.read_weights("ema"))
+    model.load_state_dict(run.load("ema")[0])
     return Fitted(run, recipe, facts, model.eval().requires_grad_(False))
 
 

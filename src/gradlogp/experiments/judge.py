@@ -52,7 +52,7 @@ class JudgeRecipe(Recipe):
 class Judge:
     """`name` says which network this is: its accuracy on the test part and the hash of its weights."""
 
-    model: nn.Module
+    model: ConvClassifier
     accuracy: float
     name: str
 
@@ -79,7 +79,7 @@ def judge(data: Dataset, path: Path, listener: Listener | None = None) -> Judge:
     run = fit(JudgeRecipe(data.name, Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)), data, path, listener)
     facts = measure(data)
     model = ConvClassifier(facts.shape, facts.classes)
-    tensors = run.read_weights("ema")
+    tensors = run.load("ema")[0]
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
     accuracy = float((tasks.labels(model, to_model(data.test.images())) == data.test.labels).float().mean())

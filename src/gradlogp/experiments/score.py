@@ -17,7 +17,7 @@ from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.base import Evaluation, Facts, Generative, to_model, to_picture
 from gradlogp.models import Preconditioned, unet_score
 from gradlogp.objectives import DenoisingScoreMatching, Ladder, LogNormal, Objective, Single
-from gradlogp.samplers import AnnealedLangevin
+from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.training import GuardSettings, Training
 
 
@@ -43,7 +43,8 @@ class ScoreRecipe(Generative):
     net: UNetShape = field(default_factory=UNetShape)
     law: LogNormal | Ladder | Single = field(default_factory=LogNormal)
     weight: Literal["sigma2", "edm"] = "edm"
-    sampler: AnnealedLangevin = field(default_factory=lambda: AnnealedLangevin(VarianceExploding(0.02, 20.0), 60))
+    sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
+        default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60))
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
 

@@ -22,9 +22,12 @@ class ConvClassifier(nn.Module):
         convs = nn.Sequential(*layers, nn.Flatten())
         with torch.no_grad():
             flat = math.prod(convs(torch.zeros(1, *shape)).shape[1:])
-        self.features = nn.Sequential(convs, nn.Linear(flat, width), nn.ReLU())
+        self.trunk = nn.Sequential(convs, nn.Linear(flat, width), nn.ReLU())
         self.head = nn.Linear(width, classes)
         channels_last(self, 2)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.trunk(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

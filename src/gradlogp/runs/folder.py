@@ -177,6 +177,11 @@ class Run:
             old.unlink()
         return path
 
+    @property
+    def checkpoints(self) -> list[int]:
+        """The steps of the checkpoints there are, newest first."""
+        return list(self._checkpoints())
+
     def latest(self, fallback: bool = False) -> tuple[int, dict[str, "Tensor"], dict[str, Any]] | None:
         """Step, tensors and meta of the newest checkpoint; None where there is none.
 

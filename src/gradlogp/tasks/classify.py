@@ -1,6 +1,5 @@
 """Classify: run a classifier over many images, for its labels and for its features."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -14,7 +13,7 @@ def labels(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
 
 
 class Featured(Protocol):
-    features: Callable[[Tensor], Tensor]
+    def features(self, x: Tensor) -> Tensor: ...
 
 
 def features(model: Featured, x: Tensor, batch: int = 500) -> Tensor:

@@ -7,7 +7,7 @@ weight NaN at the next step. So, before each step:
 |---|---|
 | NaN or infinity in the batch | leaves the batch out |
 | a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning rate |
-| energies beyond `max_energy`, or a loss beyond `max_growth` times its best | the same |
+| energies beyond `max_energy`, a gap that stays beyond 10 `max_gap`, a loss beyond `max_growth` times its best | the same |
 | more than `max_rollbacks` of those | stops, with the diagnosis |
 | chains that hardly move, or that end far above the data for long | warns once, with the numbers and the setting to change |
 
@@ -45,8 +45,8 @@ class GuardSettings:
 
     max_energy: float = 50.0
     max_growth: float = 20.0
-    max_gap: float = 2.0
-    min_displacement: float = 0.002
+    max_gap: float = 0.5
+    min_displacement: float = 0.005
     gentler: float = 0.2
     max_rollbacks: int = 5
     patience: int = 200  # steps over which the slow signals are averaged
@@ -60,25 +60,37 @@ class Guard:
     data_range: float = 2.0
     reach: float = math.inf
     rollbacks: int = 0
+    came_from: int | None = None  # the checkpoint of the last roll-back
     skipped: int = 0
     seen: int = 0
+    last_scale: float = 0.0
     slow: dict[str, float] = field(default_factory=dict)
     best_loss: float = math.inf
+    warned: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def lr_scale(self) -> float:
         return self.settings.gentler**self.rollbacks
 
+    @property
+    def calm(self) -> bool:
+        """Whether this is a state worth coming back to: energies and gap are far from their limits."""
+        scale = max(self.last_scale, self.slow.get("energy_scale", 0.0))
+        return scale < self.settings.max_energy / 4 and self.slow.get("gap", 0.0) < 2 * self.settings.max_gap
+
     def judge(self, step: int, batch: Batch, loss: float, grad_norm: float, info: Mapping[str, Tensor]) -> Verdict:
         """What to do with the update of `step`, before it is made."""
         numbers = {k: float(v) for k, v in info.items()}
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return self._not_finite(step, batch, numbers)
-        if (scale := numbers.get("energy_scale", 0.0)) > self.settings.max_energy:
-            return self._roll_back(step, f"energies exploded: their root mean square is {scale:.3g}, the limit is "
+        self.last_scale = numbers.get("energy_scale", 0.0)
+        if self.last_scale > self.settings.max_energy:
+            return self._roll_back(step, f"energies exploded: their root mean square is {self.last_scale:.3g}, the limit is "
                                          f"{self.settings.max_energy:g}")
         self._follow(loss, numbers)
+        if (gap := self.slow.get("gap", 0.0)) > 10 * self.settings.max_gap:
+            return self._roll_back(step, f"chains end {gap:.3g} above the data in energy, step after step: the model outran them")
         if "energy_scale" not in numbers and self._loss_grew():
             return self._roll_back(step, f"the loss rose to {self.slow['loss']:.3g}, from {self.best_loss:.3g} at best")
         self._warn(step)
@@ -116,28 +128,35 @@ class Guard:
         return self.seen > self.settings.patience and self.slow["loss"] > self.settings.max_growth * self.best_loss
 
     def _warn(self, step: int) -> None:
-        if self.seen != self.settings.patience or "displacement" not in self.slow:
+        """Each warning once, from the running means."""
+        if self.seen < self.settings.patience or "displacement" not in self.slow:
             return
         share = self.slow["displacement"] / self.data_range
         if share < self.settings.min_displacement:
-            self.say(step, f"chains move {share:.2g} of the data's range from start to end: they cannot reach the data. "
-                           + reach_in_words(self.reach, self.data_range))
+            self._warn_once(step, "still", f"chains move {share:.2g} of the data's range from start to end: they cannot reach the "
+                                           "data. " + reach_in_words(self.reach, self.data_range))
         if self.slow["gap"] > self.settings.max_gap:
-            self.say(step, f"chains end {self.slow['gap']:.2g} above the data in energy, for {self.seen} steps: they do not "
-                           "keep up with the model. Give them more steps, or lower the learning rate")
+            self._warn_once(step, "gap", f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some are "
+                                         "stuck far from it. Raise buffer.fresh, give the chains more steps, or lower the learning rate")
+
+    def _warn_once(self, step: int, what: str, text: str) -> None:
+        if what not in self.warned:
+            self.warned.append(what)
+            self.say(step, text)
 
     def say(self, step: int, text: str) -> None:
         self.events.append({"step": step, "text": text})
 
     def state(self) -> dict[str, Any]:
         kept = asdict(self)
-        return {k: kept[k] for k in ("rollbacks", "skipped", "seen", "slow", "best_loss")}
+        return {k: kept[k] for k in ("rollbacks", "came_from", "skipped", "seen", "slow", "best_loss", "warned")}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Bring back the signals of a checkpoint; roll-backs are never forgotten."""
         self.rollbacks = max(self.rollbacks, state["rollbacks"])
+        self.came_from = state["came_from"] if self.came_from is None else self.came_from
         self.skipped, self.seen = state["skipped"], state["seen"]
-        self.slow, self.best_loss = dict(state["slow"]), float(state["best_loss"])
+        self.slow, self.best_loss, self.warned = dict(state["slow"]), float(state["best_loss"]), list(state["warned"])
 
 
 def reach_in_words(reach: float, data_range: float) -> str:

@@ -192,8 +192,7 @@ def train(learner: Learner, batches: Callable[[int], Batch], run: Run, listener:
         verdict, info = learner.update(batches(learner.step))
         _tell(learner.guard, run, listener)
         if verdict is Verdict.ROLL_BACK:
-            _, tensors, meta = run.latest() or (0, {}, {})
-            _resume(learner, tensors, meta, run)
+            _roll_back(learner, run)
             window = Window()
             listener.end()
             listener.begin("train", settings.steps, learner.step)
@@ -213,6 +212,21 @@ def _resume(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any], 
     run.rewind(learner.step)
 
 
+def _roll_back(learner: Learner, run: Run) -> None:
+    """Back to the last checkpoint; to the one before if that is where the run came from when it diverged again.
+
+    The checkpoint is written anew with what the guard has learned, so that a killed run goes on in the same way.
+    """
+    newest, *older = run.checkpoints
+    if newest == learner.guard.came_from and older:
+        run.rewind(older[0])
+    found = run.latest()
+    assert found is not None, "a run has a checkpoint from its first step on"
+    _resume(learner, found[1], found[2], run)
+    learner.guard.came_from = found[0]
+    run.checkpoint(found[0], learner.tensors(), learner.meta())
+
+
 def _tell(guard: Guard, run: Run, listener: Listener) -> None:
     while guard.events:
         event = guard.events.pop(0)
@@ -227,7 +241,7 @@ def _keep(learner: Learner, run: Run, window: Window) -> None:
     if window.count and (learner.step % settings.log_every == 0 or last):
         rate = settings.rate(learner.step - 1) * learner.guard.lr_scale
         run.record(learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds})
-    if learner.step % settings.checkpoint_every == 0 or last:
+    if (learner.step % settings.checkpoint_every == 0 and learner.guard.calm) or last:
         run.checkpoint(learner.step, learner.tensors(), learner.meta())
         run.weights(learner.model.state_dict(), "weights")
         run.weights(learner.ema.module.state_dict(), "ema")

@@ -1,0 +1,141 @@
+"""Divergence, forced in every way we know: the run recovers with finite weights and usable samples, or stops and says why."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradlogp.core.batch import Batch
+from gradlogp.core.fields import Energy
+from gradlogp.core.kernel import run as run_chain
+from gradlogp.objectives import DenoisingScoreMatching, Single
+from gradlogp.samplers import Langevin
+from gradlogp.training import Diverged, Guard, GuardSettings, Learner, Training, reach_in_words, train
+from gradlogp.training.guard import Verdict
+from tests.training.conftest import Ring
+
+
+def log(run):
+    return (run.path / "log.txt").read_text() if (run.path / "log.txt").exists() else ""
+
+
+def ring_error(learner):
+    """Mean distance of samples to the circle of radius .7; it is .08 for the data and .23 for uniform noise."""
+    x = torch.empty(500, 2).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    x = run_chain(Ring().chain, Energy(learner.ema.module), x, 100, torch.Generator().manual_seed(1))
+    return float((x.norm(dim=1) - 0.7).abs().mean())
+
+
+def finite(learner):
+    return all(bool(torch.isfinite(p).all()) for p in [*learner.model.parameters(), *learner.ema.parameters()])
+
+
+def test_a_healthy_run_is_left_alone(run):
+    learner = Ring(images=64 * 300).learner()
+    train(learner, Ring().batches(), run)
+    assert "guard" not in log(run) and finite(learner) and ring_error(learner) < 0.18
+
+
+def test_a_thousandfold_learning_rate_is_survived(run):
+    wild = Ring(learning_rate=10.0, images=64 * 300)
+    learner = wild.learner()
+    train(learner, wild.batches(), run)
+    assert 1 <= learner.guard.rollbacks <= 5 and "energies exploded" in log(run) and "learning rate is now" in log(run)
+    assert finite(learner) and ring_error(learner) < 0.19
+
+
+def test_nan_in_a_batch_is_left_out(run):
+    learner = Ring(images=64 * 300).learner()
+    train(learner, Ring(poison=13).batches(), run)
+    assert "2 of 64 examples: left out" in log(run) and learner.guard.rollbacks == 0 and learner.guard.skipped == 1
+    assert finite(learner) and ring_error(learner) < 0.18
+
+
+def test_energies_that_explode_at_a_stroke_are_rolled_back(run):
+    gentle = replace(Ring().guard, gentler=0.9)
+    learner, plain = Ring(images=64 * 400, guard=gentle).learner(), Ring().batches()
+    blown = []
+
+    def batches(step):
+        if step == 25 and not blown:
+            blown.append(step)
+            with torch.no_grad():
+                learner.model.head.linear.weight.mul_(1e4)
+        return plain(step)
+
+    train(learner, batches, run)
+    assert "energies exploded" in log(run) and learner.guard.rollbacks == 1
+    assert finite(learner) and ring_error(learner) < 0.19
+
+
+def test_weights_that_are_nan_are_rolled_back(run):
+    learner, plain = Ring().learner(), Ring().batches()
+    blown = []
+
+    def batches(step):
+        if step == 25 and not blown:
+            blown.append(step)
+            with torch.no_grad():
+                learner.model.head.linear.weight.fill_(float("nan"))
+        return plain(step)
+
+    train(learner, batches, run)
+    assert "the gradient is not finite (energy_data" in log(run) and finite(learner)
+
+
+def test_a_run_that_cannot_be_saved_stops_and_says_why(run):
+    hopeless = Ring(learning_rate=3e9)
+    learner = hopeless.learner()
+    with pytest.raises(Diverged, match=r"diverged at step \d+.*rolled back 5 times.*Lower the learning rate"):
+        train(learner, hopeless.batches(), run)
+    _, tensors, _ = run.latest()
+    assert all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
+
+
+def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.zeros(2))
+
+        def forward(self, x, sigma, cond):
+            return self.w * x
+
+    settings = Training(64 * 300, learning_rate=0.05, log_every=5, checkpoint_every=10, warmup=1)
+    learner = Learner(Linear(), DenoisingScoreMatching(Single(0.5)), settings, torch.Generator().manual_seed(0),
+                      Guard(GuardSettings(patience=20)))
+    blown = []
+
+    def batches(step):
+        if step == 100 and not blown:
+            blown.append(step)
+            with torch.no_grad():
+                learner.model.w.fill_(1e4)
+        return Ring().batches()(step)
+
+    train(learner, batches, run)
+    assert "the loss rose" in log(run) and learner.model.w.abs().max() < 2
+
+
+def test_chains_that_cannot_move_are_named(run):
+    stuck = replace(Ring(), chain=Langevin(0.01, noise_std=0.0, grad_clip=0.06, clamp=(-1, 1)), images=64 * 30)
+    train(stuck.learner(), stuck.batches(), run)
+    assert "cannot reach the data" in log(run)
+    assert "step_size x grad_clip moves a pixel by 0.0003 of its range per step: chains cannot mix" in log(run)
+
+
+def test_reach_is_said_in_words():
+    assert "by 0.00015 of its range per step: chains cannot mix" in reach_in_words(0.01 * 0.03, 2.0)
+    assert "cannot mix" not in reach_in_words(10 * 0.03, 2.0)
+
+
+def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
+    guard = Guard(GuardSettings(patience=10))
+    info = {"energy_scale": torch.tensor(1.0), "displacement": torch.tensor(0.5), "gap": torch.tensor(0.1)}
+    for step in range(30):
+        assert guard.judge(step, Batch(torch.zeros(2, 2)), 1.0, 1.0, info) is Verdict.STEP
+    assert guard.slow["gap"] == pytest.approx(0.1)
+    other = Guard(GuardSettings(patience=10))
+    other.load(guard.state())
+    assert other.slow == guard.slow and other.seen == 30 and math.isfinite(other.best_loss)

@@ -18,7 +18,7 @@ REFERENCES = {"real training pictures": 0.1, "Gaussian of the pixels": 5.0}  # m
 
 
 def picture(path: Path, columns: int, rows: int) -> None:
-    x = np.random.RandomState(0).randint(0, 255, (rows * 66 - 2, columns * 66 - 2), dtype=np.uint8) // 128 * 255
+    x = np.random.RandomState(0).randint(0, 255, (rows * 18 - 2, columns * 18 - 2), dtype=np.uint8) // 128 * 255
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(x).save(path)
 
@@ -62,8 +62,8 @@ def _train(made: Run, energy: bool, guard: bool) -> None:
     dice = random.Random(0)
     for step in range(20, 901, 20):
         numbers = {"loss": dice.gauss(0, 0.01), "grad_norm": 1 / step}
-        numbers |= ({k: dice.gauss(0, 0.1) for k in ("energy_data", "energy_chains", "gap", "displacement", "energy_scale")} if energy
-                    else {"loss_per_dim": 10 / step})
+        chains = ("energy_data", "energy_chains", "gap", "displacement", "energy_scale")
+        numbers |= {k: dice.gauss(0, 0.1) for k in chains} if energy else {"loss_per_dim": 10 / step}
         made.record(step, numbers)
     made.log("begun")
     if guard:

@@ -80,10 +80,11 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("words", [
     "Who draws best?", "What each method draws", "Real pictures", "The numbers", "In words", "What the columns mean",
-    "Every number", "Energy gap", "Langevin displacement", "Denoising loss per pixel", "Samples as training progresses", "From noise.",
-    "From real pictures.", "From pure noise to a picture.", "Final samples.", "Asked for a class.", "Noise taken away",
-    "Noise 0.3.", "To do it again", "Every setting of this run", "How it was measured", "The protocol of each number", "replay buffer of 2,048",
-    "training.images", "0f0f", "2.13.0", "2030-01-02", "72,769", "176,000", "real training pictures", "Gaussian of the pixels"])
+    "Every number", "Energy gap", "Langevin displacement", "Denoising loss per pixel", "Samples as training progresses",
+    "From noise.", "From real pictures.", "From pure noise to a picture.", "Final samples.", "Asked for a class.",
+    "Noise taken away", "Noise 0.3.", "To do it again", "Every setting of this run", "How it was measured",
+    "The protocol of each number", "replay buffer of 2,048", "training.images", "0f0f", "2.13.0", "2030-01-02", "72,769",
+    "176,000", "real training pictures", "Gaussian of the pixels"])
 def test_every_section_is_there(demo, words):
     assert words in " ".join(demo[1].words.split())
 
@@ -116,6 +117,13 @@ def test_losing_to_the_trivial_method_is_said(tmp_path):
 def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
     row = cells(demo[0], "<code>ebm<")
     assert "10.0" in row and "± 0.1" in row and "75 s 176,000" in row and "10 ms 300" in row and "72,769" in row
+
+
+def test_a_result_at_another_chain_length_stands_beside_the_first(tmp_path):
+    made = fake.run(tmp_path / "c", "ebm_no_buffer")
+    made.write_results([*made.results(), fake.row("fd after 20 steps", 2.0, "lower")])
+    made.close()
+    assert "2.000 ± 0.020 after 20 steps" in cells(written(tmp_path / "c")[0], "<code>ebm_no_buffer<")
 
 
 def test_captions_stand_under_the_columns(demo):

@@ -50,6 +50,16 @@ def test_a_chart_puts_points_where_they_belong():
     assert f'd="M{left:.1f} {floor:.1f} {right:.1f} {top:.1f}"' in svg and "from 0 to 10" in svg
 
 
+def test_a_wild_start_is_cut_off_and_said_but_nothing_later_ever_is():
+    calm = [(float(x), 0.01 * (x % 7)) for x in range(100)]
+    wild = [(0.0, 50.0), *calm[1:]]
+    assert "off the chart" in plot.chart([plot.Line("a", wild)], "updates")
+    assert plot.settled(wild, (0, 99), False) == (0, pytest.approx(0.09), False)
+    late = [*calm[:60], (60.0, 50.0), *calm[61:]]
+    assert plot.settled(late, (0, 99), False) == (0, 50, True)
+    assert "off the chart" not in plot.chart([plot.Line("a", late)], "updates")
+
+
 def test_there_is_no_chart_of_nothing():
     assert plot.chart([plot.Line("a", [(0, math.nan), (1, 1e300)]), plot.Line("b", [])], "updates") is None
     assert plot.chart([plot.Line("a", [(0, -1.0)])], "updates", log=True) is None
@@ -70,6 +80,14 @@ def test_no_clear_difference_within_two_standard_errors():
     assert [numbers.mark(m, "x") for m in "abc"] == ["best", "close", ""]
     assert numbers.duel("a", "c", ["x"]).better == ["x"] and numbers.duel("c", "a", ["x"]).worse == ["x"]
     assert numbers.duel("a", "b", ["x"]).same == ["x"]
+
+
+def test_variants_follow_their_metric():
+    values = {"fd": 9, "kid": 1, "fd after 20 steps": 2}
+    rows = [{"method": "a", "metric": k, "value": v, "better": "lower"} for k, v in values.items()]
+    numbers = Numbers(rows, ["a"])
+    assert numbers.metrics == ["fd", "fd after 20 steps", "kid"]
+    assert [(rest, found.value) for rest, found in numbers.variants("a", "fd")] == [("after 20 steps", 2)]
 
 
 def test_the_place_between_trivial_and_real():

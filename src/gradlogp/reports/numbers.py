@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 
-REAL, TRIVIAL = "real training pictures", "Gaussian of the pixels"
+TRIVIAL = "Gaussian of the pixels"  # as the experiments name it
 NEAR_ONE = {"memorisation", "density"}  # more is not better: 1 is what fresh real pictures score
 EXPECTED = {"floor": "a perfect method (expected)", "ceiling": "a trivial method (expected)"}
 
@@ -24,7 +24,6 @@ class Cell:
 
     value: float
     spread: float | None
-    rows: tuple[Row, ...]
 
     @property
     def finite(self) -> bool:
@@ -44,9 +43,9 @@ def cell(rows: Sequence[Row]) -> Cell | None:
     if not found:
         return None
     if len(found) > 1:
-        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None, tuple(rows))
+        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None)
     spread = rows[0].get("spread")
-    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None, tuple(rows))
+    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None)
 
 
 class Numbers:
@@ -70,7 +69,14 @@ class Numbers:
 
     @cached_property
     def metrics(self) -> list[str]:
-        return list(dict.fromkeys(metric for _, metric in self.rows))
+        """As they come, but `fd after 20 steps` follows `fd`."""
+        names = list(dict.fromkeys(metric for _, metric in self.rows))
+        return sorted(names, key=lambda k: names.index(base) if (base := k.partition(" ")[0]) in names else names.index(k))
+
+    def variants(self, method: str, metric: str) -> list[tuple[str, Cell]]:
+        """("after 20 steps", its cell): the same metric of the same method, drawn otherwise."""
+        names = [k for k in self.metrics if k.startswith(f"{metric} ")]
+        return [(k.removeprefix(f"{metric} "), found) for k in names if (found := self.cell(method, k))]
 
     @cached_property
     def references(self) -> list[str]:
@@ -78,7 +84,7 @@ class Numbers:
 
     @property
     def floors(self) -> list[str]:
-        """References that nothing can beat."""
+        """References that mark what can be hoped for."""
         return [m for m in self.references if m not in self.ceilings]
 
     @property

@@ -13,8 +13,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 SMALL, LARGE = (290.0, 160.0), (400.0, 230.0)
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 7.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 8.0, 7.0, 30.0
 POINTS = 240  # of one line; more are averaged in bins
+START, ENOUGH = 0.1, 10  # the share of a run that is its start; points after it, to know where things settle
 HUGE = 1e30  # what a diverged run may log, and no axis can show
 
 Point = tuple[float, float]
@@ -35,11 +36,12 @@ def chart(lines: Iterable[Line], x_label: str, log: bool = False, zero: bool = F
     drawn = [(line, points) for line in lines if (points := thin(drawable(line.points, log)))]
     if not drawn:
         return None
-    xs, ys = ([point[i] for _, points in drawn for point in points] for i in (0, 1))
-    ys += [0.0] if zero else []
-    y_ticks = decades(min(ys), max(ys)) if log else ticks(min(ys), max(ys))
-    place = Place(size, (min(xs), max(xs)), (min(*ys, y_ticks[0]), max(*ys, y_ticks[-1])), log)
-    parts = [_grid(place, y_ticks, x_label), _rule(place) if zero else ""]
+    every = [point for _, points in drawn for point in points]
+    x_range = min(x for x, _ in every), max(x for x, _ in every)
+    low, high, whole = (*extremes(every, zero), True) if log else settled(every, x_range, zero)
+    y_ticks = decades(low, high) if log else ticks(low, high)
+    place = Place(size, x_range, (min(low, y_ticks[0]), max(high, y_ticks[-1])), log)
+    parts = [_grid(place, y_ticks, x_label), _rule(place) if zero else "", "" if whole else _off(place)]
     parts += [_line(place, points, line.style, markers or len(points) == 1) for line, points in drawn]
     says = escape(f"Line chart over {x_label}. {' '.join(_in_words(line.name, points) for line, points in drawn)}")
     return Markup(f'<svg class="chart" viewBox="0 0 {size[0]:g} {size[1]:g}" role="img" aria-label="{says}">{"".join(parts)}</svg>')
@@ -67,6 +69,7 @@ class Place:
 
     def y(self, value: float) -> float:
         scale = math.log10 if self.log else float
+        value = min(max(value, self.y_range[0]), self.y_range[1])
         return self.floor - (self.floor - TOP) * _share(*map(scale, (value, *self.y_range)))
 
 
@@ -85,6 +88,24 @@ def thin(points: list[Point]) -> list[Point]:
     size = max(1, math.ceil(len(points) / POINTS))
     bins = [points[i:i + size] for i in range(0, len(points), size)]
     return [(sum(x for x, _ in b) / len(b), sum(y for _, y in b) / len(b)) for b in bins]
+
+
+def extremes(points: Iterable[Point], zero: bool) -> Point:
+    ys = [y for _, y in points] + ([0.0] if zero else [])
+    return min(ys), max(ys)
+
+
+def settled(points: Sequence[Point], x_range: Point, zero: bool) -> tuple[float, float, bool]:
+    """The range to draw, and whether it is all: a start that would flatten the rest is cut off, nothing later ever is."""
+    low, high = extremes(points, zero)
+    late = [p for p in points if p[0] > x_range[0] + START * (x_range[1] - x_range[0])]
+    if len(late) < ENOUGH:
+        return low, high, True
+    calm_low, calm_high = extremes(late, zero)
+    room = (calm_high - calm_low) / 2
+    if high - low <= 4 * (calm_high - calm_low) or room == 0:
+        return low, high, True
+    return max(low, calm_low - room), min(high, calm_high + room), False
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
@@ -118,6 +139,10 @@ def _grid(place: Place, y_ticks: Sequence[float], x_label: str) -> str:
 
 def _rule(place: Place) -> str:
     return f'<path class="zero" d="M{LEFT:g} {place.y(0):.1f}H{place.right:g}"/>'
+
+
+def _off(place: Place) -> str:
+    return f'<text x="{LEFT:g}" y="{place.size[1] - 3:g}">the start is off the chart</text>'
 
 
 def _line(place: Place, points: Sequence[Point], style: int, markers: bool) -> str:

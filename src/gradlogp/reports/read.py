@@ -1,10 +1,7 @@
 """What a page shows, read from run folders: nothing is computed here but words, and nothing is written."""
 
-import base64
-import io
 import json
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,48 +13,12 @@ from markupsafe import Markup
 from gradlogp.core.errors import UserError
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.picture import Picture, picture, strip
 from gradlogp.reports.plot import LARGE, Line, chart
 from gradlogp.runs import Run, read_json
 
 STYLES = 6  # colours that the page has
-PNG = b"\x89PNG\r\n\x1a\n"
 GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
-
-
-def picture(path: Path) -> Picture | None:
-    """The PNG file at `path`; None where there is none, or it is none."""
-    try:
-        return _picture(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _picture(data: bytes) -> Picture | None:
-    if data[:8] != PNG or len(data) < 24:
-        return None
-    width, height = struct.unpack(">II", data[16:24])
-    return Picture("data:image/png;base64," + base64.b64encode(data).decode(), width, height)
-
-
-def strip(path: Path) -> Picture | None:
-    """The first of the three rows of a picture that denoising left: clean test pictures, where nothing else shows real ones."""
-    from PIL import Image
-
-    whole, row = picture(path), io.BytesIO()
-    if whole is None or whole.height < 7:
-        return None
-    with Image.open(path) as sheet:
-        sheet.crop((0, 0, whole.width, (whole.height - 4) // 3)).save(row, format="PNG")
-    return _picture(row.getvalue())
 
 
 @dataclass(frozen=True)
@@ -163,7 +124,7 @@ class Shown:
         kinds = ("annealing", "chain-noise", "chain-data")
         return [Film(kind, found, captions.get(kind, ())) for kind in kinds if (found := self.picture(kind))]
 
-    @property
+    @cached_property
     def restored(self) -> list[Restored]:
         """By noise level, from little to much."""
         numbers: dict[str, dict[str, Any]] = {path.stem.removeprefix("denoise-"): {} for path in

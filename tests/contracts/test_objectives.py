@@ -1,0 +1,133 @@
+"""What every objective promises: one value per example, decided by the generator, a gradient in every weight, a memory that returns."""
+
+import pytest
+import torch
+
+from gradlogp.core.batch import Batch
+from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.random import seeded
+from gradlogp.models import ConvClassifier, ConvEnergy, unet_score
+from gradlogp.objectives import (
+    OBJECTIVES,
+    ContrastiveDivergence,
+    CrossEntropy,
+    DenoisingScoreMatching,
+    FromBuffer,
+    FromData,
+    FromNoise,
+    FromProposal,
+    Ladder,
+    LogNormal,
+    ReplayBuffer,
+    Single,
+)
+from gradlogp.samplers import Langevin
+
+SHAPE, B = (1, 8, 8), 6
+
+
+def uniform(x, generator):
+    return x.uniform_(-1, 1, generator=generator)
+
+
+def energy():
+    return ConvEnergy(SHAPE, (4, 8), 8)
+
+
+def joint_energy():
+    return ConvEnergy(SHAPE, (4, 8), 8, classes=3)
+
+
+def buffer(classes=None):
+    return FromBuffer(ReplayBuffer(32, SHAPE, uniform, seeded(0), 0.1, classes))
+
+
+def cd(starts):
+    return ContrastiveDivergence(Langevin(1.0, 0.01, grad_clip=0.1, clamp=(-1, 1)), starts, 3, data_noise=0.01, clamp=(-1, 1))
+
+
+EXAMPLES = {
+    "contrastive_divergence from data": (lambda: cd(FromData()), energy),
+    "contrastive_divergence from noise": (lambda: cd(FromNoise(uniform)), energy),
+    "contrastive_divergence from a buffer": (lambda: cd(buffer()), energy),
+    "contrastive_divergence from a buffer with classes": (lambda: cd(buffer(torch.arange(3))), joint_energy),
+    "contrastive_divergence from a proposal": (lambda: cd(FromProposal(lambda batch, g: batch.x.flip(0))), energy),
+    "denoising_score_matching log-normal": (lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5), lambda: score()),
+    "denoising_score_matching ladder": (lambda: DenoisingScoreMatching(Ladder(VarianceExploding(), 10)), lambda: score()),
+    "denoising_score_matching single": (lambda: DenoisingScoreMatching(Single(0.5)), lambda: score()),
+    "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
+}
+
+
+def score():
+    return unet_score(SHAPE, 0.5, (8,), 1, 1, classes=3)
+
+
+def batch(name):
+    needs_cond = "classes" in name or "cross" in name or "score" in name
+    g = seeded(3)
+    return Batch(torch.rand(B, *SHAPE, generator=g) * 2 - 1, torch.randint(3, (B,), generator=g) if needs_cond else None)
+
+
+def build(name):
+    torch.manual_seed(0)
+    make_objective, make_model = EXAMPLES[name]
+    return make_objective(), make_model()
+
+
+def test_every_objective_has_an_example():
+    assert {name.split(" ")[0] for name in EXAMPLES} == set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_one_value_per_example_and_scalars_for_the_log(name):
+    objective, model = build(name)
+    loss = objective(model, batch(name), seeded(1))
+    assert loss.value.shape == (B,) and torch.isfinite(loss.value).all()
+    assert all(v.ndim == 0 and not v.requires_grad for v in loss.info.values())
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_generator_decides_the_loss(name):
+    values = []
+    for _ in range(2):
+        objective, model = build(name)
+        torch.manual_seed(torch.initial_seed() + len(values))  # the global stream plays no part
+        values.append(objective(model, batch(name), seeded(1)).value)
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_weight_learns(name):
+    objective, model = build(name)
+    objective(model, batch(name), seeded(1)).value.mean().backward()
+    last_bias = {"head.linear.bias"} if "contrastive" in name else set()  # E + const is the same law; only the regulariser sees it
+    missing = {n for n, p in model.named_parameters() if p.grad is None}
+    assert missing <= last_bias
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_batch_is_left_alone(name):
+    objective, model = build(name)
+    fed, before = batch(name), batch(name)
+    objective(model, fed, seeded(1))
+    assert torch.equal(fed.x, before.x)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_its_memory_comes_back(name):
+    objective, model = build(name)
+    objective(model, batch(name), seeded(1))
+    state = {k: v.clone() for k, v in objective.state().items()}
+    other, _ = build(name)
+    other.load(state)
+    assert torch.equal(objective(model, batch(name), seeded(2)).value, other(model, batch(name), seeded(2)).value)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_batch_that_is_none_is_an_error(name):
+    objective, model = build(name)
+    with pytest.raises(ValueError, match="a batch has shape"):
+        objective(model, Batch(torch.zeros(3)), seeded(1))
+    with pytest.raises(ValueError, match="one entry per example"):
+        objective(model, Batch(torch.zeros(3, *SHAPE), torch.zeros(2, dtype=torch.long)), seeded(1))

@@ -134,7 +134,8 @@ def test_captions_stand_under_the_columns(demo):
 
 def test_the_commands_make_the_same_settings_again(demo):
     text = plain(demo[0])
-    assert "gradlogp train ebm --dataset digits --preset quick --seed 0 --set training.images=8000" in text
+    assert "gradlogp train ebm --dataset digits --preset quick --seed 0 --out ebm --set training.images=8000" in text
+    assert "gradlogp evaluate ebm" in text
     assert "gradlogp compare demo --dataset digits --preset quick --seed 0 --set training.images=8000" in text
 
 

@@ -30,9 +30,10 @@ def _text(value: Any) -> str:
 
 
 def train(run: Shown) -> str:
-    """The command for one run."""
-    seed = ["--seed", str(run.recipe.get("seed", 0))]
-    return _line("train", run.name, run.recipe.get("dataset"), run.recipe.get("preset"), seed, changes(run))
+    """The commands for one run: train, then evaluate."""
+    words = ["--seed", str(run.recipe.get("seed", 0)), "--out", run.run.path.resolve().name]
+    line = _line("train", run.name, run.recipe.get("dataset"), run.recipe.get("preset"), words, changes(run))
+    return f"{line}\n{shlex.join(['gradlogp', 'evaluate', run.run.path.resolve().name])}"
 
 
 def whole(page: Page) -> str:

@@ -24,6 +24,7 @@ class Cell:
 
     value: float
     spread: float | None
+    rows: tuple[Row, ...]
 
     @property
     def finite(self) -> bool:
@@ -43,9 +44,9 @@ def cell(rows: Sequence[Row]) -> Cell | None:
     if not found:
         return None
     if len(found) > 1:
-        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None)
+        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None, tuple(rows))
     spread = rows[0].get("spread")
-    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None)
+    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None, tuple(rows))
 
 
 class Numbers:

@@ -23,6 +23,13 @@ def test_overrides_reach_every_depth():
     assert recipe.net.channels == (8, 16) and recipe.data_noise == 0.0
 
 
+@pytest.mark.parametrize("changes", [["training.log_every=7", "training.checkpoint_every=21"],
+                                     ["training.checkpoint_every=21", "training.log_every=7"]])
+def test_settings_that_must_agree_change_together(changes):
+    training = override(EXPERIMENTS["ebm"]("digits", "quick", 0), changes).training
+    assert (training.log_every, training.checkpoint_every) == (7, 21)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ("training.bach=32", "no setting 'training.bach'; did you mean 'training.batch'"),
     ("chain.stepsize=3", "did you mean 'chain.step_size'"),
@@ -31,6 +38,9 @@ def test_overrides_reach_every_depth():
     ("chain.step_size=None", "chain.step_size expects float, got None"),
     ("training.batch", "expects section.key=value"),
     ("training.checkpoint_every=30", "multiple of log_every"),
+    ("chain.step_size=-1", "chain.step_size=-1.0: Langevin needs step_size > 0"),
+    ("chain.clamp=0,1,2", "a list such as"),
+    ("net.channels=8,0", "channels must be 1 or more"),
 ])
 def test_a_wrong_override_is_named(change, message):
     with pytest.raises(UserError, match=message):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
+from gradlogp.core.errors import at_least
 from gradlogp.core.random import Randomness, uniform_
 from gradlogp.data import Dataset
 from gradlogp.objectives import Objective
@@ -52,8 +53,13 @@ class Evaluation:
 
     samples: int = 2000
     sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
-    denoise: int = 200
+    denoise: int = 100
     steps: tuple[int, ...] = ()  # further chain lengths at which the Frechet distance is measured
+
+    def __post_init__(self) -> None:
+        at_least(2, samples=self.samples)
+        at_least(1, denoise=self.denoise, steps=self.steps or None)
+        at_least(1e-3, sigmas=self.sigmas or None)
 
 
 class Recipe(abc.ABC):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
+from gradlogp.core.errors import UserError, at_least
 from gradlogp.experiments.base import Evaluation, Facts, Generative, fill_uniform, to_model, to_picture
 from gradlogp.models import ConvEnergy
 from gradlogp.objectives import ContrastiveDivergence, FromBuffer, FromNoise, Objective, ReplayBuffer
@@ -29,6 +30,9 @@ class Net:
     channels: tuple[int, ...] = (16, 32, 64, 64)
     width: int = 64
 
+    def __post_init__(self) -> None:
+        at_least(1, channels=self.channels, width=self.width)
+
 
 @final
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ class Buffer:
     """Chains kept, and the share of a draw that starts anew from noise."""
 
     capacity: int = 8192
-    fresh: float = 0.05
+    fresh: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least(1, capacity=self.capacity)
+        if not 0 <= self.fresh <= 1:
+            raise UserError(f"fresh is a share, in [0, 1], got {self.fresh}.")
 
 
 @final
@@ -45,10 +54,16 @@ class Restore:
     """Posterior chains for denoising: the step as a share of sigma^2, their temperature, and how many are averaged."""
 
     step: float = 0.1
-    temperature: float = 0.0
+    temperature: float = 0.1
     steps: int = 60
-    samples: int = 1
-    weights: tuple[float, ...] = (10.0, 30.0, 100.0, 300.0, 1000.0)
+    samples: int = 4
+    weights: tuple[float, ...] = (100.0, 300.0, 600.0, 1000.0, 3000.0)
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples)
+        at_least(0, temperature=self.temperature, steps=self.steps, weights=self.weights)
+        if self.step <= 0:
+            raise UserError(f"step is a positive share of sigma^2, got {self.step}.")
 
 
 @final
@@ -72,6 +87,13 @@ class EnergyRecipe(Generative):
     restore: Restore = field(default_factory=Restore)
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def __post_init__(self) -> None:
+        at_least(1, chain_steps=self.chain_steps)
+        if self.buffer is not None and self.buffer.capacity < self.training.batch:
+            raise UserError(f"a batch draws {self.training.batch} different chains, so buffer.capacity must be as much, got "
+                            f"{self.buffer.capacity}.")
+        at_least(0, seed=self.seed, generate_steps=self.generate_steps, regularise=self.regularise, data_noise=self.data_noise)
 
     @property
     def evaluations_per_example(self) -> int:

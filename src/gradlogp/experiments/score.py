@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
+from gradlogp.core.errors import at_least
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.base import Evaluation, Facts, Generative, to_model, to_picture
@@ -30,6 +31,9 @@ class UNetShape:
     blocks: int = 2
     patch: int = 2
 
+    def __post_init__(self) -> None:
+        at_least(1, channels=self.channels, blocks=self.blocks, patch=self.patch)
+
 
 @final
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ class ScoreRecipe(Generative):
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60))
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def __post_init__(self) -> None:
+        at_least(0, seed=self.seed)
 
     @property
     def evaluations_per_example(self) -> int:

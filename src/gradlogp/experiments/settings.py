@@ -46,7 +46,8 @@ def coerce(hint: Any, value: Any, path: str) -> Any:
         return from_dict(typing.cast(type, hint), value, path + ".")
     if origin in (typing.Union, types.UnionType):
         return _one_of(arguments, value, path)
-    if origin is tuple and isinstance(value, list | tuple):
+    fits = len(arguments) == 2 and arguments[-1] is ...
+    if origin is tuple and isinstance(value, list | tuple) and (fits or len(value) == len(arguments)):
         item = arguments[0]
         return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin is Literal and value in arguments:
@@ -79,6 +80,8 @@ def _one_of(choices: Sequence[Any], value: Any, path: str) -> Any:
 def _words(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(repr(a) for a in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "a list such as " + ("16,32" if int in typing.get_args(hint) else "0.1,0.5")
     return "nothing (None)" if hint is type(None) else getattr(hint, "__name__", str(hint)).replace("|", "or")
 
 

@@ -47,6 +47,10 @@ class LogNormal(LevelLaw):
     mean: float = 0.0
     width: float = 1.2
 
+    def __post_init__(self) -> None:
+        if self.width < 0:
+            raise ValueError(f"width is the standard deviation of ln sigma, so it is 0 or more, got {self.width}.")
+
     def quantile(self, u: Tensor) -> Tensor:
         return (self.mean + self.width * torch.special.ndtri(u)).exp()
 
@@ -70,6 +74,10 @@ class Single(LevelLaw):
     """One level only: the score of NCSN's own ablation, which cannot generate."""
 
     sigma: float
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise ValueError(f"sigma is a noise level, so it is positive, got {self.sigma}.")
 
     def quantile(self, u: Tensor) -> Tensor:
         return torch.full_like(u, self.sigma)

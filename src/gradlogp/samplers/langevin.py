@@ -50,6 +50,8 @@ class Langevin:
         if self.step_size <= 0 or self.temperature < 0:
             raise ValueError(f"Langevin needs step_size > 0 and temperature >= 0, got {self.step_size} and "
                              f"{self.temperature}; to go up in energy negate the field.")
+        if self.tau < 0:
+            raise ValueError(f"noise_std is a standard deviation, so it is 0 or more, got {self.noise_std}.")
         if self.grad_clip is not None and self.grad_clip <= 0:
             raise ValueError(f"grad_clip bounds a size, so it is positive, got {self.grad_clip}; None leaves it out.")
 

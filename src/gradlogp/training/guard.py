@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, at_least
 
 
 class Diverged(UserError):
@@ -50,6 +50,10 @@ class GuardSettings:
     gentler: float = 0.2
     max_rollbacks: int = 5
     patience: int = 200  # steps over which the slow signals are averaged
+
+    def __post_init__(self) -> None:
+        at_least(1, patience=self.patience)
+        at_least(0, max_rollbacks=self.max_rollbacks, max_energy=self.max_energy, max_growth=self.max_growth, gentler=self.gentler)
 
 
 @dataclass

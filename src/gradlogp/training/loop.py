@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.objectives import Objective
@@ -46,6 +46,10 @@ class Training:
         if min(self.images, self.batch, self.log_every, self.checkpoint_every) < 1 or self.learning_rate <= 0:
             raise UserError("training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate > 0, got "
                             f"{self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every}, {self.learning_rate}.")
+        at_least(0, warmup=self.warmup, final_lr=self.final_lr, grad_clip=self.grad_clip)
+        if not (0 <= self.beta1 < 1 and 0 <= self.ema < 1) or self.grad_clip == 0:
+            raise UserError("training needs beta1 and ema in [0, 1) and grad_clip > 0 or none, got "
+                            f"{self.beta1}, {self.ema} and {self.grad_clip}.")
         if self.checkpoint_every % self.log_every:
             raise UserError(f"checkpoint_every must be a multiple of log_every, got {self.checkpoint_every} and "
                             f"{self.log_every}; otherwise a resumed run would log other averages.")

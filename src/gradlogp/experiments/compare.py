@@ -55,7 +55,7 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     """Run the comparison `name` into the folder `out`; returns the rows of its results.json."""
     listener, comparison = listener or Silent(), COMPARISONS[name]
     out.mkdir(parents=True, exist_ok=True)
-    _note(out, name, data, preset, seeds)
+    _note(out, name, data, preset, seeds, changes)
     parts = [(method, seed) for seed in seeds for method in comparison.methods]
     paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
     listener.say(f"judge: a classifier that no model sees, trained on {data.name}")
@@ -83,12 +83,16 @@ def applicable(changes: Sequence[str], method: str) -> list[str]:
             if not colon or "=" in head or head == method]
 
 
-def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int]) -> None:
+def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int], changes: Sequence[str]) -> None:
     """compare.json says what the folder compares; another comparison may not write into it."""
     note = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
-            "dataset": data.name, "preset": preset, "seeds": list(seeds)}
+            "dataset": data.name, "preset": preset, "seeds": list(seeds), "changes": list(changes)}
     path = out / "compare.json"
-    if path.exists() and (old := read_json(path)) != note:
+    strangers = [item.name for item in out.iterdir() if not item.name.startswith(".")]
+    if strangers and not path.exists():
+        raise UserError(f"{out} holds other things ({strangers[0]}) and is no comparison's folder; choose another --out.")
+    if path.exists() and (old := {"changes": [], **read_json(path)}) != note:
+        changed = " ".join(old["changes"]) or "nothing"
         raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']}, preset {old['preset']}, seeds "
-                        f"{old['seeds']}; give another --out, or repeat that command to go on with it.")
+                        f"{old['seeds']}, {changed} changed; give another --out, or repeat that command to go on with it.")
     write_json(path, note)

@@ -172,7 +172,7 @@ def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(runs: Path, caps
     config = Path("runs/ebm/config.json")
     config.write_text(config.read_text().replace('"digits.csv.gz": "', '"digits.csv.gz": "0'))
     assert main(["evaluate", "runs/ebm"]) == 2
-    assert "other files" in capsys.readouterr().err
+    assert "other pictures" in capsys.readouterr().err
     Path("runs/ncsn/status.json").unlink()
     assert main(["evaluate", "runs/ncsn"]) == 2
     assert "not trained to its end" in capsys.readouterr().err
@@ -191,6 +191,8 @@ def test_a_comparison_ends_with_its_table_and_resumes(quick_judge: None, tmp_pat
     assert result["training"]["ncsn"]["images"] == 640 and {row["method"] for row in result["rows"]} >= {"ncsn", "ncsn_class"}
     folders = {path.parent.name for path in Path("c").glob("*/config.json")}
     assert folders == {"ncsn-seed3", "ncsn-seed4", "ncsn_class-seed3", "ncsn_class-seed4"}
+    assert main([*words, "training.batch=32"]) == 2
+    assert "training.images=640 changed; give another --out" in capsys.readouterr().err
 
 
 def test_the_demo_is_the_comparison_of_four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

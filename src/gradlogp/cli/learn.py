@@ -1,7 +1,7 @@
 """The verbs that train: train, compare, demo. Everything is checked first, in all recipes, then the experiments do the work."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_json
 from gradlogp.runs.files import plain, unplain
 
+SAID = ("experiment", "dataset", "preset", "seed")  # settings that have words or flags of their own
+
 
 def train(args: Train, terminal: Terminal) -> None:
     known(args.experiment, EXPERIMENTS, "experiment")
     dataset_exists(args.dataset)
     device_exists(args.device)
-    recipe = override(EXPERIMENTS[args.experiment](args.dataset, args.preset, args.seed), args.overrides)
+    recipe = changed(args.experiment, args, args.overrides)
     if args.out:
         writable(args.out)
     if args.dry_run:
@@ -55,28 +57,37 @@ def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
 def compare(args: Compare, terminal: Terminal) -> None:
     known(args.comparison, COMPARISONS, "comparison")
     dataset_exists(args.dataset)
-    recipes = {method: _changed(method, args) for method in COMPARISONS[args.comparison].methods}
+    recipes = {method: _of(method, args) for method in COMPARISONS[args.comparison].methods}
     if args.out:
         writable(args.out)
     if args.dry_run:
         return resolved(recipes, terminal)
     data, seeds = read(args.dataset, args.data, terminal), range(args.seed, args.seed + args.seeds)
-    note = {"comparison": args.comparison, "dataset": data.name, "preset": args.preset, "seeds": list(seeds)}
+    note = {"comparison": args.comparison, "dataset": data.name, "preset": args.preset, "seeds": list(seeds),
+            "changes": args.overrides}
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{COMPARISONS[args.comparison].says} {', '.join(recipes)} learn {data.name}: {out}")
     with stopping(out):
         rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole)
     report, page = reports.write(out), read_page(out)
-    for table in show.comparison(page):
+    for table in show.comparison(page, rows):
         terminal.show(table)
     terminal.say(f"report: {report}")
     training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
 
 
-def _changed(method: str, args: Compare) -> Generative:
+def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> Generative:
+    """The experiment's recipe with the changes of --set."""
+    for key in (change.partition("=")[0] for change in changes):
+        if key in SAID:
+            raise UserError(f"{key} is said by the command itself, not by --set.")
+    return override(EXPERIMENTS[experiment](args.dataset, args.preset, args.seed), changes)
+
+
+def _of(method: str, args: Compare) -> Generative:
     try:
-        return override(EXPERIMENTS[method](args.dataset, args.preset, args.seed), applicable(args.overrides, method))
+        return changed(method, args, applicable(args.overrides, method))
     except UserError as error:
         raise UserError(f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)") from error
 

@@ -51,7 +51,7 @@ def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-def comparison(page: Page) -> list[Table]:
+def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     """Samples, each method between real pictures above and a trivial model below; what they cost; PSNR by noise."""
     numbers, methods = page.numbers, {m.name: m for m in page.methods}
     shown = [metric for metric in QUALITY if metric in numbers.metrics]
@@ -64,10 +64,10 @@ def comparison(page: Page) -> list[Table]:
         costs.add_row(name, *map(number, spent))
     levels = [metric for metric in numbers.metrics if metric.startswith("denoise_psnr_")]
     restored = titled("denoising: PSNR in dB (high)", "method", *(f"noise {level.rpartition('_')[2]}" for level in levels))
-    cells = {name: [numbers.cell(name, level) for level in levels] for name in methods}
-    restored.add_row("noisy pictures", *(number(c.rows[0].get("noisy")) if c else "" for c in next(iter(cells.values()))))
-    for name, row in cells.items():
-        restored.add_row(name, *map(_cell, row))
+    noisy = {r["metric"]: r["noisy"] for r in rows if "noisy" in r}
+    restored.add_row("noisy pictures", *(number(noisy.get(level)) for level in levels))
+    for name in methods:
+        restored.add_row(name, *(_cell(numbers.cell(name, level)) for level in levels))
     return [samples, costs, *([restored] if levels else [])]
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gradlogp.cli import main
 from gradlogp.cli.arguments import VERBS, Kind, Preset
+from gradlogp.cli.parse import unboxed
 from gradlogp.cli.terminal import Download, Terminal
 
 
@@ -52,6 +53,16 @@ def test_the_names_in_the_help_are_those_of_the_tables() -> None:
 
     assert get_args(Preset) == tuple(PRESETS)
     assert get_args(Kind) == ("all", *TABLES)
+
+
+@pytest.mark.parametrize("box", [
+    "╭─ Unrecognized options ─────────╮\n│ Unrecognized options: \x1b[91m--sed\x1b[0m, 3 │\n│ ────────────────── │\n"
+    "│ Perhaps you meant: │\n│     --seed INT │\n│ ────────────────── │\n│ For full helptext │\n╰────────────────────╯\n",
+    " Unrecognized options \n ------------------- \n  Unrecognized options: --sed, 3  \n ------------------- \n"
+    "  Perhaps you meant:\n      --seed INT\n -------------------\n  For full helptext\n \n",
+], ids=["drawn", "plain"])
+def test_a_box_becomes_a_sentence(box: str) -> None:
+    assert unboxed(box) == "unrecognized options: --sed, 3; did you mean --seed?"
 
 
 def test_list_has_a_line_about_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
     """Whether `path` is an unfinished run of this recipe on these data."""
     try:
         run, settings = Run.open(path), unplain(plain(to_dict(recipe)))
-        same = run.config.get("recipe") == settings and run.config["data"]["checksums"] == dict(data.checksums)
+        same = run.config.get("recipe") == settings and run.config.get("data", {}).get("checksums") == dict(data.checksums)
         return same and run.status()["state"] == "training"
     except UserError:
         return False
@@ -72,7 +72,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
     report, page = reports.write(out), read_page(out)
     for table in show.comparison(page, rows):
         terminal.show(table)
-    terminal.say(f"report: {report}")
+    terminal.say(f"FD: {next(row['protocol'] for row in rows if row['metric'] == 'fd')}\nreport: {report}")
     training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
 

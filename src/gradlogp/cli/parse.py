@@ -13,8 +13,6 @@ from gradlogp import __doc__ as story
 from gradlogp import __version__
 from gradlogp.cli.arguments import VERBS, Arguments, Refused
 
-__all__ = ["Refused", "help_text", "parse"]
-
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
     """The verb and its arguments. Raises Refused; SystemExit(0) after printing a help or the version."""
@@ -39,7 +37,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
 
 def unboxed(box: str) -> str:
     """The sentence in tyro's error box (title, rule, sentence, rule, hints), and the nearest flag if a hint names one."""
-    text = " ".join(re.sub(r"\x1b\[[\d;]*m|[│╭╮╰╯]", " ", box).split())
+    text = " ".join(re.sub(r"[│╭╮╰╯]", " ", re.sub(r"\x1b\[[\d;]*m", "", box)).split())
     _, sentence, *hints = [*re.split(r" ?[─-]{8,} ?", text), ""]
     sentence = sentence.removeprefix("Error parsing ").replace(" (required)", "").rstrip(".")
     near = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(hints))

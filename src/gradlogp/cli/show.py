@@ -76,11 +76,11 @@ def titled(title: str, first: str, *heads: str) -> Table:
 
 
 def _cell(cell: Cell | None) -> str:
-    return "" if cell is None else number(cell.value) + (f" +- {number(cell.spread)}" if cell.spread else "")
+    return "" if cell is None else number(cell.value) + (f" +- {number(cell.spread, 2)}" if cell.spread else "")
 
 
-def number(value: float | None) -> str:
-    """Three digits, and no power of ten."""
+def number(value: float | None, digits: int = 3) -> str:
+    """Few digits, and no power of ten."""
     if value is None:
         return ""
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 10**digits else f"{value:.{digits}g}"

@@ -33,7 +33,7 @@ class Terminal:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, markup=False)
+        self.console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = WIDTH
         self.bar: Progress | None = None

@@ -1,4 +1,4 @@
-"""What every objective promises: one value per example, decided by the generator, a gradient in every weight, a memory that returns."""
+"""What every objective promises: one value per example, decided by the generator, a gradient in every weight, a memory."""
 
 import pytest
 import torch

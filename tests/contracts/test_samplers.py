@@ -93,5 +93,6 @@ def test_settings_that_cannot_work_are_refused(name, change, message):
 def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
     langevin = SAMPLERS["langevin"]
     assert langevin(0.1).kind == "density"
-    assert {langevin(10.0, **more).kind for more in ({"noise_std": 0.005}, {"grad_clip": 0.03}, {"clamp": (-1, 1)})} == {"generator"}
+    for unlawful in ({"noise_std": 0.005}, {"grad_clip": 0.03}, {"clamp": (-1, 1)}):
+        assert langevin(10.0, **unlawful).kind == "generator"
     assert langevin(10.0, grad_clip=0.03).reach == pytest.approx(0.3)

@@ -63,11 +63,11 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     if args.add_noise:
         noisy = noisy + args.sigma * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(args.seed))
         save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
-    restore, how = fitted.recipe.restorer(fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed)
-    restored = restore(noisy)
+    restorer = fitted.recipe.restorer(fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed)
+    restored = restorer.restore(noisy)
     save_picture(out, restored[0])
-    terminal.say(f"restored: {out}\n{how}")
-    result: dict[str, Any] = {"out": out, "fitted": fitting, "sigma": args.sigma, "how": how}
+    terminal.say(f"restored: {out}\n{restorer.says}")
+    result: dict[str, Any] = {"out": out, "fitted": fitting, "sigma": args.sigma, "how": restorer.says}
     if args.add_noise:
         before, after = float(psnr(given[None], noisy.clamp(0, 1))), float(psnr(given[None], restored))
         terminal.say(f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored")

@@ -91,6 +91,15 @@ class Recipe(abc.ABC):
         return float("inf")
 
 
+@dataclass(frozen=True)
+class Restorer:
+    """restore: noisy pictures in [0, 1] -> restored ones; says: how it does it; evaluations: of the network, for each picture."""
+
+    restore: Callable[[Tensor], Tensor]
+    says: str
+    evaluations: int
+
+
 class Generative(Recipe):
     """The settings of a model that draws pictures and restores them."""
 
@@ -101,8 +110,8 @@ class Generative(Recipe):
         """How to draw from the model."""
 
     @abc.abstractmethod
-    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> tuple[Callable[[Tensor], Tensor], str]:
-        """(noisy pictures in [0, 1] -> restored ones, how it does it); `validation` are clean pictures to choose settings on."""
+    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> Restorer:
+        """How to restore pictures with noise `sigma` on [0, 1]; `validation` are clean ones to choose settings on."""
 
 
 def asked(facts: Facts, n: int, cls: int | None = None) -> Tensor:

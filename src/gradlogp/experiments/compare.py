@@ -14,9 +14,10 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
-from gradlogp.experiments.evaluate import evaluate, references
+from gradlogp.experiments.evaluate import evaluate
 from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.judge import judge, judge_beside
+from gradlogp.experiments.reference import references
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
 from gradlogp.experiments.settings import override
 from gradlogp.runs import Run, read_json, write_json
@@ -60,14 +61,15 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
     listener.say(f"judge: a classifier that no model sees, trained on {data.name}")
     referee = judge(data, judge_beside(out / "part", data), listener)
+    recipes = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
+               for method, seed in parts}
     for (method, seed), path in paths.items():
-        recipe = override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
         listener.say(f"{method}: {(EXPERIMENTS[method].__doc__ or '').strip()}")
-        run = fit(recipe, data, path, listener, fallback=fallback)
+        run = fit(recipes[method, seed], data, path, listener, fallback=fallback)
         if run.status()["state"] != "evaluated":
             evaluate(load(path), data, referee, listener)
-    n = EXPERIMENTS[comparison.methods[0]](data.name, preset, seeds[0]).evaluation.samples
-    rows = [{"method": label, **r} for label, rs in references(data, referee, n) for r in rs]
+    evaluation = recipes[comparison.methods[0], seeds[0]].evaluation
+    rows = [{"method": label, **r} for label, rs in references(data, referee, evaluation, out).items() for r in rs]
     rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results()]
     write_json(out / "results.json", rows)
     return rows

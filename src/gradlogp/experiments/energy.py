@@ -4,7 +4,6 @@ The chains are generators, on purpose: a large step on a clipped score, little n
 lets a pixel cross a seventh of its range per step, which is what makes 20 steps from noise worth anything.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -13,7 +12,7 @@ from torch import Generator, Tensor
 
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
-from gradlogp.experiments.base import Evaluation, Facts, Generative, fill_uniform, to_model, to_picture
+from gradlogp.experiments.base import Evaluation, Facts, Generative, Restorer, fill_uniform, to_model, to_picture
 from gradlogp.models import ConvEnergy
 from gradlogp.objectives import ContrastiveDivergence, FromBuffer, FromNoise, Objective, ReplayBuffer
 from gradlogp.samplers import Langevin
@@ -121,19 +120,19 @@ class EnergyRecipe(Generative):
     def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
         return tasks.Generator(model.field, self.chain, fill_uniform, self.generate_steps, facts.shape, to_picture, device)
 
-    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> tuple[Callable[[Tensor], Tensor], str]:
+    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> Restorer:
         r, scale = self.restore, 2 * sigma  # noise of sigma on [0, 1] is twice that on [-1, 1]
         sampler = Langevin(r.step * scale**2, temperature=r.temperature, clamp=RANGE)
 
         def restore(noisy: Tensor, weight: float) -> Tensor:
-            y = to_model(noisy)
-            return to_picture(tasks.posterior_mean(model.field(), sampler, y, scale, weight, r.steps, r.samples, seed))
+            y = to_model(noisy).to(next(model.parameters()).device)
+            return to_picture(tasks.posterior_mean(model.field(), sampler, y, scale, weight, r.steps, r.samples, seed)).cpu()
 
         noisy = validation + sigma * torch.randn(validation.shape, generator=torch.Generator().manual_seed(seed))
         weight = tasks.choose_weight(lambda w: restore(noisy, w), validation, r.weights)
         says = (f"mean of {r.samples} Langevin chains of {r.steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
                 f"temperature {r.temperature:g}; the weight chosen on {len(validation)} validation pictures")
-        return lambda y: restore(y, weight), says
+        return Restorer(lambda y: restore(y, weight), says, r.steps * r.samples)
 
 
 def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:
@@ -141,17 +140,15 @@ def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> Energy
     small = dataset == "digits"
     images = {"quick": 80_000 if small else 120_000, "full": 400_000 if small else 1_200_000, "gpu": 4_000_000}[preset]
     training = Training(images, learning_rate=1e-3, beta1=0.0, grad_clip=0.1)
-    recipe = EnergyRecipe("ebm", dataset, preset, training, seed)
+    recipe = EnergyRecipe("ebm", dataset, preset, training, seed, evaluation=Evaluation(steps=(20,)))
     if not small:
         return recipe
-    return replace(recipe, net=Net((32, 64, 64)), buffer=Buffer(2048), evaluation=Evaluation(samples=360, denoise=180))
+    return replace(recipe, net=Net((16, 32, 64)), buffer=Buffer(2048), evaluation=Evaluation(samples=360, denoise=180, steps=(20,)))
 
 
 def ebm_no_buffer(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:
     """The same energy-based model, but every chain starts from noise at every update."""
-    recipe = ebm(dataset, preset, seed)
-    evaluation = replace(recipe.evaluation, steps=(recipe.chain_steps,))
-    return replace(recipe, experiment="ebm_no_buffer", buffer=None, evaluation=evaluation)
+    return replace(ebm(dataset, preset, seed), experiment="ebm_no_buffer", buffer=None)
 
 
 def ebm_class(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:

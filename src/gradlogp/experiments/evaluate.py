@@ -5,8 +5,8 @@ metric's protocol, its spread, the floor and, where there is one, the ceiling, a
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,19 @@ from torch import Tensor
 
 from gradlogp import metrics
 from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
-from gradlogp.experiments.base import asked, to_model
+from gradlogp.experiments.base import Evaluation, Restorer, asked, to_model
 from gradlogp.experiments.fit import Fitted
 from gradlogp.experiments.judge import Judge
 from gradlogp.metrics import Measure, classes, image, memory
-from gradlogp.runs import write_json
+from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
 from gradlogp.tasks import film, milestones
 
 ROW = 10  # pictures in a row
+CHOICE = 24  # validation pictures on which a restorer chooses its settings
 Rows = list[dict[str, Any]]
 
 
@@ -38,12 +40,9 @@ def judge_samples(x: Tensor, data: Dataset, judge: Judge, asked_for: Tensor | No
     real = data.test.images(slice(0, len(x)))
     seen = judge.labels(x)
     shares = classes.class_shares(seen, len(data.classes))
-    error = float((shares.min() * (1 - shares.min()) / len(x)).sqrt())
-    worst = Measure("rarest_class", float(shares.min()), error, len(x), "higher",
-                    f"share of the rarest class, by {judge.name}; all: {' '.join(f'{s:.3f}' for s in shares.tolist())}",
-                    floor=1 / len(data.classes))
-    measures = [*metrics.generative(judge.features(real), judge.features(x), network=judge.name), worst,
-                replace(worst, metric="commonest_class", value=float(shares.max()), better="lower"),
+    measures = [*metrics.generative(judge.features(real), judge.features(x), network=judge.name),
+                _share("rarest_class", shares.min(), shares, len(x), judge),
+                _share("commonest_class", shares.max(), shares, len(x), judge),
                 classes.class_entropy(seen, len(data.classes)),
                 memory.memorisation(x[:500], data.train.images(), data.test.images(slice(0, 500)))]
     if asked_for is not None:
@@ -51,11 +50,22 @@ def judge_samples(x: Tensor, data: Dataset, judge: Judge, asked_for: Tensor | No
     return measures
 
 
+def _share(metric: str, share: Tensor, shares: Tensor, n: int, judge: Judge) -> Measure:
+    """The share of one class among the samples, with its binomial standard error; 1 / classes is the value of a fair sampler."""
+    error, better = float((share * (1 - share) / n).sqrt()), "higher" if metric == "rarest_class" else "lower"
+    return Measure(metric, float(share), error, n, better,  # type: ignore[arg-type]
+                   f"by {judge.name}; spread: binomial standard error; all: {' '.join(f'{s:.3f}' for s in shares.tolist())}",
+                   floor=1 / len(shares))
+
+
 def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | None = None) -> Rows:
     """Evaluate the run of `fitted`; writes results.json and samples/ there, and returns the rows."""
     listener, run = listener or Silent(), fitted.run
     with run:
-        rows = _samples(fitted, data, judge, listener) + _denoising(fitted, data, listener)
+        validation, seed = data.validation.images(slice(0, CHOICE)), fitted.recipe.seed
+        rows = _samples(fitted, data, judge, listener)
+        rows += denoising(lambda sigma: fitted.recipe.restorer(fitted.model, validation, sigma, seed + 3), data,
+                          fitted.recipe.evaluation, seed + 2, run.picture, listener)
         _films(fitted, data)
         run.write_results(rows)
         run.mark("evaluated")
@@ -77,28 +87,35 @@ def _samples(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) ->
             save_grid(run.picture("final"), x[:ROW * ROW], columns=ROW)
             np.savez_compressed(run.picture("final").with_suffix(".npz"), samples=(x * 255).round().byte().numpy())
             if asked_for is not None:
-                ordered = torch.cat([x[asked_for == c][:ROW] for c in range(fitted.facts.classes)])
-                save_grid(run.picture("classes"), ordered, columns=ROW)
+                _ten_of_each(x, asked_for, fitted.facts.classes, run)
     return rows
 
 
-def _denoising(fitted: Fitted, data: Dataset, listener: Listener) -> Rows:
-    recipe, rows = fitted.recipe, []
-    clean, validation = data.test.images(slice(0, recipe.evaluation.denoise)), data.validation.images(slice(0, 50))
-    listener.begin("denoise", len(recipe.evaluation.sigmas))
-    for sigma in recipe.evaluation.sigmas:
-        eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(recipe.seed + 2))
-        noisy = clean + sigma * eps
-        restore, how = recipe.restorer(fitted.model, validation, sigma, recipe.seed + 3)
+def _ten_of_each(x: Tensor, asked_for: Tensor, classes: int, run: Run) -> None:
+    """A row for each class that was asked for."""
+    each = min(ROW, len(x) // classes)
+    if each:
+        save_grid(run.picture("classes"), torch.cat([x[asked_for == c][:each] for c in range(classes)]), columns=each)
+
+
+def denoising(restorer_for: Callable[[float], Restorer], data: Dataset, evaluation: Evaluation, seed: int,
+              picture: Callable[[str], Path] | None = None, listener: Listener | None = None) -> Rows:
+    """PSNR and SSIM of restored test pictures at every noise level, and a picture of ten: clean, noisy, restored."""
+    rows, listener, clean = [], listener or Silent(), data.test.images(slice(0, evaluation.denoise))
+    listener.begin("denoise", len(evaluation.sigmas))
+    for sigma in evaluation.sigmas:
+        noisy = clean + sigma * torch.randn(clean.shape, generator=seeded(seed, "denoise"))
+        restorer = restorer_for(sigma)
         began = time.perf_counter()
-        restored = restore(noisy)
-        cost = {"seed": recipe.seed + 2, "seconds": (time.perf_counter() - began) / len(clean)}
+        restored = restorer.restore(noisy)
+        cost = {"seed": seed, "seconds": (time.perf_counter() - began) / len(clean), "evaluations": restorer.evaluations}
         noisy = noisy.clamp(0, 1)
         for metric in (image.psnr, image.ssim):
             before, after = metric(clean, noisy), metric(clean, restored)
             rows.append(row(after, **cost) | {"metric": f"denoise_{after.metric}_{sigma:g}", "noisy": before.value,
-                                              "protocol": f"{after.protocol}; noise {sigma:g} on [0, 1]; {how}"})
-        save_grid(fitted.run.picture(f"denoise-{sigma:g}"), torch.cat([clean[:ROW], noisy[:ROW], restored[:ROW]]), columns=ROW)
+                                              "protocol": f"{after.protocol}; noise {sigma:g} on [0, 1]; {restorer.says}"})
+        if picture is not None:
+            save_grid(picture(f"denoise-{sigma:g}"), torch.cat([clean[:ROW], noisy[:ROW], restored[:ROW]]), columns=ROW)
         listener.advance()
     listener.end()
     return rows
@@ -128,14 +145,3 @@ def _caption(sampler: Any, step: int) -> str:
         return str(step) if step else "noise"
     level = sampler.level(step - 1)
     return "denoised" if level is None else f"{sampler.ladder[level]:.2g}"
-
-
-def references(data: Dataset, judge: Judge, n: int) -> Sequence[tuple[str, Rows]]:
-    """The two rows that keep a table honest: real training pictures (nothing can do better), and a Gaussian fit to the pixels."""
-    train = data.train.images(slice(0, 5000)).flatten(1).double()
-    mean, root = train.mean(0), torch.linalg.cholesky(train.T.cov() + 1e-6 * torch.eye(train.shape[1], dtype=torch.double))
-    eps = torch.randn(n, train.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.double)
-    gaussian = (mean + eps @ root.T).clamp(0, 1).float().unflatten(1, data.shape)
-    n = min(n, len(data.train), len(data.test))
-    return [("real training pictures", [row(m, seed=0) for m in judge_samples(data.train.images(slice(0, n)), data, judge)]),
-            ("Gaussian of the pixels", [row(m, seed=0) for m in judge_samples(gaussian[:n], data, judge)])]

@@ -35,7 +35,8 @@ def default_device() -> str:
 
 def describe(recipe: Recipe, data: Dataset, facts: Facts) -> dict[str, Any]:
     """What decides the numbers: with this, config.json holds everything needed to run it again."""
-    return {"recipe": to_dict(recipe), "facts": to_dict(facts), "data": {"name": data.name, "checksums": dict(data.checksums)}}
+    origin = {"name": data.name, "classes": list(data.classes), "checksums": dict(data.checksums)}
+    return {"recipe": to_dict(recipe), "facts": to_dict(facts), "data": origin}
 
 
 def surroundings(device: str) -> dict[str, Any]:
@@ -110,6 +111,7 @@ class Fitted:
     recipe: Generative
     facts: Facts
     model: nn.Module
+    device: str = "cpu"
 
     def draw(self, n: int, seed: int = 0, cls: int | None = None, steps: int | None = None, batch: int = 100,
              listener: Listener | None = None) -> tuple[Tensor, Tensor | None]:
@@ -127,17 +129,18 @@ class Fitted:
         return generate(how, n, seed, cond, batch, steps, listener), cond
 
     def how(self) -> tasks.Generator[Any]:
-        return self.recipe.generator(self.model, self.facts)
+        return self.recipe.generator(self.model, self.facts, self.device)
 
 
-def load(path: Path) -> Fitted:
+def load(path: Path, device: str | None = None) -> Fitted:
     """The model of the run folder `path`; of a run that is still training, its newest checkpoint."""
+    device = device or default_device()
     run = Run.open(path)
     recipe = recipe_of(run)
     facts = from_dict(Facts, run.config["facts"], "facts.")
     model = recipe.model(facts)
     model.load_state_dict(run.load("ema")[0])
-    return Fitted(run, recipe, facts, model.eval().requires_grad_(False))
+    return Fitted(run, recipe, facts, model.to(device).eval().requires_grad_(False), device)
 
 
 def recipe_of(run: Run) -> Generative:

@@ -53,6 +53,7 @@ class Judge:
     """`name` says which network this is: its accuracy on the test part and the hash of its weights."""
 
     model: ConvClassifier
+    scale: float
     accuracy: float
     name: str
 
@@ -61,8 +62,8 @@ class Judge:
         return tasks.labels(self.model, to_model(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """Pictures [n, *shape] in [0, 1] -> features [n, d]."""
-        return tasks.features(self.model, to_model(x))
+        """Pictures [n, *shape] in [0, 1] -> features [n, d], of unit root mean square on real pictures."""
+        return tasks.features(self.model, to_model(x)) / self.scale
 
 
 def judge_beside(run: Path, data: Dataset) -> Path:
@@ -82,6 +83,7 @@ def judge(data: Dataset, path: Path, listener: Listener | None = None) -> Judge:
     tensors = run.load("ema")[0]
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
+    scale = float(tasks.features(model, to_model(data.validation.images())).square().mean().sqrt())
     accuracy = float((tasks.labels(model, to_model(data.test.images())) == data.test.labels).float().mean())
-    digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in tensors.values())).hexdigest()[:8]
-    return Judge(model, accuracy, f"judge {digest}, a classifier of test accuracy {accuracy:.3f}")
+    digest = hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()[:8]
+    return Judge(model, scale, accuracy, f"judge {digest}, a classifier of test accuracy {accuracy:.3f}")

@@ -4,7 +4,6 @@ Levels in training are log-normal where a budget is minutes: most of the learnin
 geometric ladder are easy. Noise levels here are on [-1, 1], twice those on [0, 1].
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
@@ -15,7 +14,7 @@ from gradlogp import tasks
 from gradlogp.core.errors import at_least
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.experiments.base import Evaluation, Facts, Generative, to_model, to_picture
+from gradlogp.experiments.base import Evaluation, Facts, Generative, Restorer, to_model, to_picture
 from gradlogp.models import Preconditioned, unet_score
 from gradlogp.objectives import DenoisingScoreMatching, Ladder, LogNormal, Objective, Single
 from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
@@ -47,6 +46,7 @@ class ScoreRecipe(Generative):
     net: UNetShape = field(default_factory=UNetShape)
     law: LogNormal | Ladder | Single = field(default_factory=LogNormal)
     weight: Literal["sigma2", "edm"] = "edm"
+    drop_cond: float = 0.1  # share of training examples shown without their class, so that the model also knows the marginal
     sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60))
     guard: GuardSettings = field(default_factory=GuardSettings)
@@ -64,7 +64,7 @@ class ScoreRecipe(Generative):
         return unet_score(facts.shape, facts.std, self.net.channels, self.net.blocks, self.net.patch, classes)
 
     def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective:
-        return DenoisingScoreMatching(self.law, self.weight, facts.std)
+        return DenoisingScoreMatching(self.law, self.weight, facts.std, self.drop_cond if self.conditional else 0.0)
 
     def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
         top = self.sampler.ladder[0]
@@ -74,8 +74,12 @@ class ScoreRecipe(Generative):
 
         return tasks.Generator(model.field, self.sampler, prior, self.sampler.steps, facts.shape, to_picture, device)
 
-    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> tuple[Callable[[Tensor], Tensor], str]:
-        return lambda y: to_picture(tasks.tweedie(model.field(), to_model(y), 2 * sigma)), "posterior mean in one step (Tweedie)"
+    def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> Restorer:
+        def restore(noisy: Tensor) -> Tensor:
+            y = to_model(noisy).to(next(model.parameters()).device)
+            return to_picture(tasks.tweedie(model.field(), y, 2 * sigma)).cpu()
+
+        return Restorer(restore, "posterior mean in one step (Tweedie)", 1)
 
 
 def ncsn(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:

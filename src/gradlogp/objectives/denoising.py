@@ -86,14 +86,21 @@ class Single(LevelLaw):
 @final
 @dataclass
 class DenoisingScoreMatching(Objective):
-    """model(x, sigma [B], cond) is the denoised x. `weight` is 'sigma2' (NCSN) or 'edm', which needs `sigma_data`."""
+    """model(x, sigma [B], cond) is the denoised x. `weight` is 'sigma2' (NCSN) or 'edm', which needs `sigma_data`.
+
+    A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans (2022), arXiv 2207.12598.
+    """
 
     law: LevelLaw
     weight: Literal["sigma2", "edm"] = "sigma2"
     sigma_data: float = 1.0
+    drop_cond: float = 0.0
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
+        if cond is not None and self.drop_cond > 0:
+            dropped = torch.rand(len(x0), generator=generator, device=x0.device) < self.drop_cond
+            cond = torch.where(dropped, -1, cond)
         sigma = self.law.sample(len(x0), generator, x0.device)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
         denoised = model(x0 + sigma.reshape(-1, *[1] * (x0.ndim - 1)) * eps, sigma, cond)

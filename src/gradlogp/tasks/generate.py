@@ -61,7 +61,7 @@ def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Se
         if step in at:
             frames[step] = how.finish(state.x).cpu().clone()
 
-    run(how.sampler, how.field(cond), x, max(at), streams, watch=keep)
+    run(how.sampler, how.field(None if cond is None else cond.to(how.device)), x, max(at), streams, watch=keep)
     return torch.stack([frames[step] for step in at])
 
 

@@ -141,7 +141,7 @@ class Guard:
                                            "data. " + reach_in_words(self.reach, self.data_range))
         if self.slow["gap"] > self.settings.max_gap:
             self._warn_once(step, "gap", f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some are "
-                                         "stuck far from it. Raise buffer.fresh, give the chains more steps, or lower the learning rate")
+                                         "stuck far from it. Raise buffer.fresh, take more steps, or lower the learning rate")
 
     def _warn_once(self, step: int, what: str, text: str) -> None:
         if what not in self.warned:

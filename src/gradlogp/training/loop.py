@@ -207,7 +207,9 @@ def train(learner: Learner, batches: Callable[[int], Batch], run: Run, listener:
         listener.advance()
         _keep(learner, run, window)
         if watch is not None and learner.step in watch_at:
+            paused = time.perf_counter()
             watch(learner.step)
+            began += time.perf_counter() - paused
     listener.end()
 
 

@@ -38,7 +38,7 @@ def unfold(x: Tensor, patch: int) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """(level [B], cond [B]) -> [B, width]; class number `classes` stands for 'no class given'."""
+    """(level [B], cond [B]) -> [B, width]; class -1, or no cond at all, stands for 'no class given'."""
 
     frequencies: Tensor
 
@@ -56,8 +56,8 @@ class Embedding(nn.Module):
             if cond is not None:
                 raise ValueError("this network was built without classes, but got a `cond`; build it with classes=n.")
             return embedding
-        cond = torch.full_like(level, self.classes, dtype=torch.long) if cond is None else cond
-        return embedding + self.label(cond)
+        none = torch.full_like(level, self.classes, dtype=torch.long)
+        return embedding + self.label(none if cond is None else torch.where(cond < 0, none, cond))
 
 
 class ResBlock(nn.Module):

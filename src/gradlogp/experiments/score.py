@@ -26,8 +26,8 @@ from gradlogp.training import GuardSettings, Training
 class UNetShape:
     """Channels per resolution, residual blocks at each, and the patch that the stem folds into channels."""
 
-    channels: tuple[int, ...] = (24, 48)
-    blocks: int = 2
+    channels: tuple[int, ...] = (32, 64)
+    blocks: int = 1
     patch: int = 2
 
     def __post_init__(self) -> None:
@@ -85,11 +85,9 @@ class ScoreRecipe(Generative):
 def ncsn(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:
     """A noise-conditional score network, sampled by annealed Langevin dynamics."""
     small = dataset == "digits"
-    images = {"quick": 60_000 if small else 120_000, "full": 400_000 if small else 1_500_000, "gpu": 10_000_000}[preset]
+    images = {"quick": 40_000 if small else 190_000, "full": 200_000 if small else 1_000_000, "gpu": 10_000_000}[preset]
     recipe = ScoreRecipe("ncsn", dataset, preset, Training(images, learning_rate=2e-3), seed)
-    if not small:
-        return recipe
-    return replace(recipe, net=UNetShape((32, 64), 1, 1), evaluation=Evaluation(samples=360, denoise=180))
+    return replace(recipe, evaluation=Evaluation(samples=360, denoise=180)) if small else recipe
 
 
 def ncsn_single(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:

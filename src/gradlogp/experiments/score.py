@@ -44,7 +44,7 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | Single = LogNormal(-0.4, 1.2)
+    law: LogNormal | Ladder | Single = field(default_factory=lambda: LogNormal(-0.4, 1.2))
     weight: Literal["sigma2", "edm"] = "edm"
     drop_cond: float = 0.1  # share of training examples shown without their class, so that the model also knows the marginal
     sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(

@@ -67,6 +67,23 @@ def test_the_consistent_chain_carries_the_noise_that_its_level_says(rho):
         assert (1 - step_size / now**2) ** 2 * now**2 + tau**2 == pytest.approx(after**2, rel=1e-12)
 
 
+@pytest.mark.parametrize("data_var", [0.01, 0.25, 4.0])
+def test_the_consistent_chain_is_exact_as_the_levels_grow(data_var):
+    """Its error in variance falls in proportion to 1 / levels."""
+    def error(levels):
+        sampler, var = ConsistentAnnealedLangevin(VarianceExploding(0.001, 50.0), levels), 50.0**2 + data_var
+        for level, sigma in enumerate(sampler.ladder[:-1]):
+            step_size, tau = sampler.rule(level)
+            shrunk = (1 - step_size / (data_var + sigma**2)) ** 2 * var + tau**2
+            missing = sampler.rho**2 * sigma**2 * data_var / (sigma**2 + data_var)
+            assert shrunk - (1 - step_size / (data_var + sigma**2)) ** 2 * (var - data_var - sigma**2) == pytest.approx(
+                data_var + sampler.ladder[level + 1] ** 2 - missing, rel=1e-9)
+            var = shrunk
+        return abs(var / data_var - 1)
+
+    assert error(800) < 0.03 and error(400) / error(800) == pytest.approx(2, abs=0.3)
+
+
 def test_consistent_annealing_is_nearer_to_the_law_at_equal_evaluations():
     target, process = gaussian([0.0], [0.5]), VarianceExploding(0.05, 10.0)
     errors = {}

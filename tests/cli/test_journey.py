@@ -53,8 +53,9 @@ def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = ConvClassifier((1, 8, 8), 10).eval().requires_grad_(False)
+    ignorant = Judge(model, 1.0, 0.1, "judge 0, which learned nothing")
     for room in ("gradlogp.cli.use", "gradlogp.experiments.compare"):  # the latter's name in its package is the function's
-        monkeypatch.setattr(importlib.import_module(room), "judge", lambda *_: Judge(model, 1.0, 0.1, "judge 0, which learned nothing"))
+        monkeypatch.setattr(importlib.import_module(room), "judge", lambda *_: ignorant)
 
 
 def numbers(path: Path) -> list[dict[str, Any]]:

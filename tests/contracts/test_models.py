@@ -9,7 +9,8 @@ SHAPE, B = (1, 8, 8), 5
 EXAMPLES = {
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
-    "unet_score": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (torch.linspace(0.1, 5, B),), (B, *SHAPE)),
+    "unet_score": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (torch.linspace(0.1, 5, B),),
+                   (B, *SHAPE)),
     "conv_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8), "width": 8}, (), (B, 3)),
 }
 

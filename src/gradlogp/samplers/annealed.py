@@ -145,8 +145,8 @@ class ConsistentAnnealedLangevin(Annealed):
         if self.levels < 2:
             raise ValueError(f"annealing needs levels >= 2, got {self.levels}; for a single level use Langevin.")
         if self.step_ratio is not None and not self.smallest <= self.step_ratio <= 1:
-            raise ValueError(f"step_ratio must lie in [{self.smallest:.3g}, 1] for these levels, got {self.step_ratio:g}: below it no "
-                             "noise is little enough; raise it, or take more levels.")
+            raise ValueError(f"step_ratio must lie in [{self.smallest:.3g}, 1] for these levels, got {self.step_ratio:g}: below "
+                             "it no noise is little enough; raise it, or take more levels.")
 
     @property
     def smallest(self) -> float:

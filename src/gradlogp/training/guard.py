@@ -139,7 +139,7 @@ class Guard:
         if share < self.settings.min_displacement:
             self._warn_once(step, "still", f"chains move {share:.2g} of the data's range from start to end: they cannot reach the "
                                            "data. " + reach_in_words(self.reach, self.data_range))
-        if self.slow["gap"] > self.settings.max_gap:
+        if self.seen >= 3 * self.settings.patience and self.slow["gap"] > self.settings.max_gap:  # it rises at first, and falls
             self._warn_once(step, "gap", f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some are "
                                          "stuck far from it. Raise buffer.fresh, take more steps, or lower the learning rate")
 

@@ -65,9 +65,12 @@ def _complain(error: object, code: int) -> int:
 def keep_memory() -> None:
     """Let glibc keep the memory that training frees at each step and wants again at the next.
 
-    Giving it back and faulting it in anew is a third of a training step. Other systems have no such call.
+    Giving it back and faulting it in anew is a third of a training step. Other systems have no such call; processes that this one
+    begins read the same from their environment.
     """
+    settings = {"MMAP_THRESHOLD": (-3, 1 << 30), "TRIM_THRESHOLD": (-1, 2**31 - 1), "TOP_PAD": (-2, 64 << 20)}
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        for parameter, value in ((-3, 1 << 30), (-1, 2**31 - 1), (-2, 64 << 20)):  # mmap threshold, trim threshold, top pad
+        for name, (parameter, value) in settings.items():
             libc.mallopt(parameter, value)
+            os.environ.setdefault(f"MALLOC_{name}_", str(value))

@@ -88,6 +88,8 @@ class Compare(Changing):
     """The first seed."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """How many seeds: seed, seed + 1, ..."""
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Methods trained at the same time, a process each; by default one for each core, and one where there is a GPU."""
     out: Path | None = None
     """The folder for all its runs; by default runs/compare-<comparison>-<date>-<id>."""
 

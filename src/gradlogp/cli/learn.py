@@ -68,13 +68,21 @@ def compare(args: Compare, terminal: Terminal) -> None:
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{COMPARISONS[args.comparison].says} {', '.join(recipes)} learn {data.name}: {out}")
     with stopping(out):
-        rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole)
+        rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole,
+                              workers(args))
     report, page = reports.write(out), read_page(out)
     for table in show.comparison(page, rows):
         terminal.show(table)
     terminal.say(f"FD: {next(row['protocol'] for row in rows if row['metric'] == 'fd')}\nreport: {report}")
     training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
+
+
+def workers(args: Compare) -> int:
+    """--workers, else a process for each core; one where there is a GPU to share."""
+    import torch
+
+    return args.workers or (1 if torch.cuda.is_available() else torch.get_num_threads())
 
 
 def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> Generative:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -36,13 +36,15 @@ class Terminal:
         self.console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = WIDTH
-        self.bar: Progress | None = None
+        self.bars: Progress | None = None
+        self.main = Lane(self)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.end()
+        if self.bars is not None:
+            self.bars.stop()
 
     def say(self, text: str = "") -> None:
         self.console.print(text, soft_wrap=True)
@@ -55,28 +57,63 @@ class Terminal:
         if self.as_json:
             print(json.dumps(plain(value), indent=1))
 
-    # --- the listener ---
+    # --- the listener: the terminal itself is its first lane ---
+
+    def begin(self, label: str, total: int, done: int = 0) -> None:
+        self.main.begin(label, total, done)
+
+    def advance(self, count: int = 1, **numbers: float) -> None:
+        self.main.advance(count)
+
+    def end(self) -> None:
+        self.main.end()
+
+    def lane(self, name: str) -> "Lane":
+        return Lane(self, f"{name}: ")
+
+    def progress(self) -> Progress:
+        """The bars of all lanes, on the screen while there is one."""
+        if self.bars is None:
+            count = TextColumn("{task.completed:,.0f} of {task.total:,.0f}")
+            columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeRemainingColumn())
+            self.bars = Progress(*columns, console=self.console, transient=True)
+            self.bars.start()
+        return self.bars
+
+    def drop(self, task: TaskID) -> None:
+        assert self.bars is not None
+        self.bars.remove_task(task)
+        if not self.bars.tasks:
+            self.bars.stop()
+            self.bars = None
+
+
+class Lane:
+    """A bar of its own, or plain lines that begin with its name."""
+
+    def __init__(self, terminal: Terminal, name: str = "") -> None:
+        self.terminal, self.name = terminal, name
+        self.task: TaskID | None = None
+
+    def say(self, text: str = "") -> None:
+        self.terminal.say(self.name + text)
 
     def begin(self, label: str, total: int, done: int = 0) -> None:
         self.end()
-        self.label, self.total, self.first, self.done = label, total, done, done
+        self.label, self.total, self.first, self.done = self.name + label, total, done, done
         self.began = self.told = time.monotonic()
-        if self.console.is_terminal:
-            count = TextColumn("{task.completed:,.0f} of {task.total:,.0f}")
-            columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=self.console, transient=True)
-            self.bar.start()
-            self.bar.add_task(label, total=total, completed=done)
+        if self.terminal.console.is_terminal:
+            self.task = self.terminal.progress().add_task(self.label, total=total, completed=done)
         elif done:
-            self.say(f"{label}: goes on from {done:,} of {total:,}")
+            self.terminal.say(f"{self.label}: goes on from {done:,} of {total:,}")
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         self.done += count
-        if self.bar is not None:
-            self.bar.advance(self.bar.task_ids[0], count)
+        if self.task is not None:
+            self.terminal.progress().advance(self.task, count)
         elif time.monotonic() - self.told >= EVERY:
             self.told = time.monotonic()
-            self.say(self.line())
+            self.terminal.say(self.line())
 
     def line(self) -> str:
         rate = max(self.done - self.first, 1) / max(time.monotonic() - self.began, 1e-9)
@@ -84,9 +121,12 @@ class Terminal:
         return f"{self.label}: {self.done:,} of {self.total:,}, {rate:,.3g}/s, {left} left"
 
     def end(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        if self.task is not None:
+            self.terminal.drop(self.task)
+            self.task = None
+
+    def lane(self, name: str) -> "Lane":
+        return Lane(self.terminal, f"{self.name}{name}: ")
 
 
 class Download:

@@ -12,6 +12,10 @@ class Listener(Protocol):
 
     def say(self, text: str) -> None: ...
 
+    def lane(self, name: str) -> "Listener":
+        """A listener for one of several things that go on at the same time."""
+        ...
+
 
 class Silent:
     """Nobody listens."""
@@ -23,3 +27,6 @@ class Silent:
     def end(self) -> None: ...
 
     def say(self, text: str) -> None: ...
+
+    def lane(self, name: str) -> "Listener":
+        return self

@@ -16,10 +16,11 @@ from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import evaluate
 from gradlogp.experiments.fit import fit, load
-from gradlogp.experiments.judge import judge, judge_beside
+from gradlogp.experiments.judge import Judge, judge, judge_beside
 from gradlogp.experiments.reference import references
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
 from gradlogp.experiments.settings import override
+from gradlogp.experiments.workers import Part, side_by_side
 from gradlogp.runs import Run, read_json, write_json
 
 Experiment = Callable[[str, str, int], Generative]  # (dataset, preset, seed) -> recipe
@@ -52,8 +53,11 @@ COMPARISONS = {
 
 
 def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[int] = (0,), changes: Sequence[str] = (),
-            listener: Listener | None = None, fallback: bool = False) -> list[dict[str, Any]]:
-    """Run the comparison `name` into the folder `out`; returns the rows of its results.json."""
+            listener: Listener | None = None, fallback: bool = False, workers: int = 1) -> list[dict[str, Any]]:
+    """Run the comparison `name` into the folder `out`, `workers` parts at a time; returns the rows of its results.json.
+
+    More than one worker means other processes: a script then needs the usual `if __name__ == "__main__"`.
+    """
     listener, comparison = listener or Silent(), COMPARISONS[name]
     out.mkdir(parents=True, exist_ok=True)
     _note(out, name, data, preset, seeds, changes)
@@ -63,16 +67,22 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     referee = judge(data, judge_beside(out / "part", data), listener)
     recipes = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
                for method, seed in parts}
-    for (method, seed), path in paths.items():
-        listener.say(f"{method}: {(EXPERIMENTS[method].__doc__ or '').strip()}")
-        run = fit(recipes[method, seed], data, path, listener, fallback=fallback)
-        if run.status()["state"] != "evaluated":
-            evaluate(load(path), data, referee, listener)
+    work = [Part(path.name, _one, (recipes[key], data, path, referee, fallback)) for key, path in paths.items()]
+    side_by_side(work, workers, listener)
     evaluation = recipes[comparison.methods[0], seeds[0]].evaluation
     rows = [{"method": label, **r} for label, rs in references(data, referee, evaluation, out).items() for r in rs]
     rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results()]
     write_json(out / "results.json", rows)
     return rows
+
+
+def _one(recipe: Generative, data: Dataset, path: Path, referee: Judge, fallback: bool, listener: Listener) -> None:
+    """Train and evaluate one method, or whatever of that is left to do."""
+    listener.say((EXPERIMENTS[recipe.experiment].__doc__ or "").strip())
+    run = fit(recipe, data, path, listener, fallback=fallback)
+    if run.status()["state"] != "evaluated":
+        evaluate(load(path), data, referee, listener)
+    run.close()
 
 
 def applicable(changes: Sequence[str], method: str) -> list[str]:

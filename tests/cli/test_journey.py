@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from gradlogp.cli import main
-from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.terminal import Lane
 from gradlogp.experiments import Judge
 from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run
@@ -77,13 +77,13 @@ def test_the_words_at_the_end_say_what_to_do_next(runs: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("out", [["--out", "runs/again"], []], ids=["out", "no out"])
 def test_a_stopped_command_says_where_it_goes_on_and_does(out: list[str], runs: Path, capsys: pytest.CaptureFixture[str],
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(terminal: Terminal, count: int = 1, **_: float) -> None:
-        terminal.done += count
-        if terminal.label == "train" and terminal.done == 17:
+    def stop(lane: Lane, count: int = 1, **_: float) -> None:
+        lane.done += count
+        if lane.label == "train" and lane.done == 17:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Terminal, "advance", stop)
+        patch.setattr(Lane, "advance", stop)
         assert main([*EBM, *out]) == 130
     assert "stopped; the same command goes on from step 10 in runs/" in capsys.readouterr().err
     result = run(capsys, *EBM, *out)

@@ -112,13 +112,17 @@ def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
     with Terminal() as terminal:
         terminal.console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)
         terminal.begin("train", 10)
-        assert terminal.bar is not None
+        assert terminal.bars is not None
         terminal.advance(4)
         terminal.say("guard: something")
-        assert terminal.bar.tasks[0].completed == 4
+        assert terminal.bars.tasks[0].completed == 4
         terminal.begin("sample", 10)
-        assert terminal.bar.tasks[0].description == "sample"
-    assert terminal.bar is None
+        other = terminal.lane("ncsn")
+        other.begin("train", 5)
+        assert [task.description for task in terminal.bars.tasks] == ["sample", "ncsn: train"]
+        other.end()
+        terminal.end()
+    assert terminal.bars is None
     assert "guard: something" in terminal.console.export_text()
 
 

@@ -66,7 +66,8 @@ def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     restored = titled("denoising: PSNR in dB (high)", "method", *(f"noise {level.rpartition('_')[2]}" for level in levels))
     noisy = {r["metric"]: r["noisy"] for r in rows if "noisy" in r}
     restored.add_row("noisy pictures", *(number(noisy.get(level)) for level in levels))
-    for name in methods:
+    linear = [c for c in numbers.ceilings if levels and numbers.cell(c, levels[0])]  # Wiener's filter
+    for name in [*methods, *linear]:
         restored.add_row(name, *(_cell(numbers.cell(name, level)) for level in levels))
     return [samples, costs, *([restored] if levels else [])]
 

@@ -70,7 +70,7 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     work = [Part(path.name, _one, (recipes[key], data, path, referee, fallback)) for key, path in paths.items()]
     side_by_side(work, workers, listener)
     evaluation = recipes[comparison.methods[0], seeds[0]].evaluation
-    rows = [{"method": label, **r} for label, rs in references(data, referee, evaluation, out).items() for r in rs]
+    rows = [{"method": label, **r} for label, rs in references(data, referee, evaluation, out / "samples").items() for r in rs]
     rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results()]
     write_json(out / "results.json", rows)
     return rows

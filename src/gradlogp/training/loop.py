@@ -157,7 +157,7 @@ class Window:
 
     def read(self) -> dict[str, float]:
         means = {name: float(total) / self.count for name, total in self.sums.items()}
-        self.__init__()  # type: ignore[misc]
+        self.sums, self.count = {}, 0
         return means
 
 

@@ -85,7 +85,7 @@ class ScoreRecipe(Generative):
 def ncsn(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:
     """A noise-conditional score network, sampled by annealed Langevin dynamics."""
     small = dataset == "digits"
-    images = {"quick": 64_000 if small else 190_000, "full": 200_000 if small else 1_000_000, "gpu": 10_000_000}[preset]
+    images = {"quick": 64_000 if small else 190_000, "full": 200_000 if small else 500_000, "gpu": 10_000_000}[preset]
     recipe = ScoreRecipe("ncsn", dataset, preset, Training(images, learning_rate=2e-3), seed)
     return replace(recipe, evaluation=Evaluation(samples=360, denoise=180)) if small else recipe
 

@@ -1,7 +1,7 @@
 import torch
 
 from gradlogp.core.calculus import divergence
-from gradlogp.core.fields import Energy
+from gradlogp.core.fields import Energy, Guided
 from gradlogp.core.targets import GaussianMixture, gaussian
 
 MIXTURE = GaussianMixture(torch.tensor([[-2.0], [1.0]], dtype=torch.float64), torch.tensor([[0.5], [1.0]], dtype=torch.float64),
@@ -45,6 +45,15 @@ def test_divergence_of_a_gaussian_score_is_the_trace():
     target = gaussian([0.0, 0.0], [0.5, 2.0])
     exact = torch.full((5,), -4.25, dtype=torch.float64)
     assert torch.allclose(divergence(target.score, torch.randn(5, 2, dtype=torch.float64)), exact)
+
+
+def test_guidance_extrapolates_from_the_marginal_to_the_conditional():
+    """On a mixture whose class is its part: w = 0 is the conditional, w = -1 the marginal, and w the exact combination between."""
+    parts = [GaussianMixture(MIXTURE.means[k:k + 1], MIXTURE.stds[k:k + 1], torch.ones(1, dtype=torch.float64)) for k in (0, 1)]
+    x, sigma = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None], 0.4
+    for weight in (0.0, -1.0, 0.7):
+        exact = (1 + weight) * parts[1].score(x, sigma) - weight * MIXTURE.score(x, sigma)
+        torch.testing.assert_close(Guided(parts[1], MIXTURE, weight).at(sigma).score(x), exact, atol=1e-12, rtol=0)
 
 
 def test_the_score_is_minus_the_gradient_of_the_energy():

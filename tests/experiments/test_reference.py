@@ -26,4 +26,5 @@ def test_wieners_filter_has_the_error_that_it_must():
 
 
 def test_the_seed_decides_the_draw():
-    assert torch.equal(GAUSSIAN.sample(3, 1), GAUSSIAN.sample(3, 1)) and not torch.equal(GAUSSIAN.sample(3, 1), GAUSSIAN.sample(3, 2))
+    first, again, other = (GAUSSIAN.sample(3, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)

@@ -73,13 +73,14 @@ def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | N
 
 
 def _samples(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> Rows:
-    recipe, run = fitted.recipe, fitted.run
+    recipe, run, how = fitted.recipe, fitted.run, fitted.how()
     n, seed = min(recipe.evaluation.samples, len(data.test)), recipe.seed + 1
     rows: Rows = []
     for steps in (None, *recipe.evaluation.steps):
         began = time.perf_counter()
         x, asked_for = fitted.draw(n, seed, steps=steps, listener=listener)
-        per_sample = {"seed": seed, "seconds": (time.perf_counter() - began) / n, "evaluations": steps or fitted.how().steps}
+        evaluations = how.cost * (how.steps if steps is None else steps)
+        per_sample = {"seed": seed, "seconds": (time.perf_counter() - began) / n, "evaluations": evaluations}
         suffix = "" if steps is None else f" after {steps} steps"
         measures = judge_samples(x, data, judge, asked_for)
         rows += [row(m, **per_sample) | {"metric": m.metric + suffix} for m in measures if not suffix or m.metric == "fd"]

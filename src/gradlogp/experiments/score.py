@@ -11,7 +11,8 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
-from gradlogp.core.errors import at_least
+from gradlogp.core.errors import UserError, at_least
+from gradlogp.core.fields import Guided, NoisyField
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.base import Evaluation, Facts, Generative, Restorer, to_model, to_picture
@@ -49,11 +50,15 @@ class ScoreRecipe(Generative):
     drop_cond: float = 0.1  # share of training examples shown without their class, so that the model also knows the marginal
     sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60))
+    guidance: float = 0.0  # of a conditional model; 0 is off
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
-        at_least(0, seed=self.seed)
+        at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
+        if self.guidance > 0 and not 0 < self.drop_cond < 1:
+            raise UserError(f"guidance leans on the marginal score, which is learned from the share drop_cond of the examples; it must "
+                            f"lie between 0 and 1, got {self.drop_cond:g}.")
 
     @property
     def evaluations_per_example(self) -> int:
@@ -72,7 +77,11 @@ class ScoreRecipe(Generative):
         def prior(x: Tensor, generator: Randomness) -> Tensor:
             return normal_(x, generator).mul_(top)
 
-        return tasks.Generator(model.field, self.sampler, prior, self.sampler.steps, facts.shape, to_picture, device)
+        def guided(cond: Tensor | None) -> NoisyField:
+            return Guided(model.field(cond), model.field(None), self.guidance)
+
+        field, cost = (guided, 2) if self.conditional and self.guidance else (model.field, 1)
+        return tasks.Generator(field, self.sampler, prior, self.sampler.steps, facts.shape, to_picture, device, cost)
 
     def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> Restorer:
         def restore(noisy: Tensor) -> Tensor:
@@ -97,5 +106,5 @@ def ncsn_single(dataset: str = "digits", preset: str = "quick", seed: int = 0) -
 
 
 def ncsn_class(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:
-    """A class-conditional noise-conditional score network: draws the digit that was asked for."""
-    return replace(ncsn(dataset, preset, seed), experiment="ncsn_class", conditional=True)
+    """A class-conditional noise-conditional score network, guided: draws the digit that was asked for."""
+    return replace(ncsn(dataset, preset, seed), experiment="ncsn_class", conditional=True, guidance=0.4)

@@ -21,7 +21,7 @@ Prior = Callable[[Tensor, Randomness], Tensor]  # fills a tensor [B, *shape] in 
 class Generator(Generic[FieldT]):
     """A way to draw: the field for a condition, where chains begin, the sampler and its number of steps.
 
-    `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1].
+    `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1]. `cost` is the network evaluations of one step.
     """
 
     field: Callable[[Tensor | None], FieldT]
@@ -31,6 +31,7 @@ class Generator(Generic[FieldT]):
     shape: Sequence[int]
     finish: Callable[[Tensor], Tensor] = lambda x: x
     device: torch.device | str = "cpu"
+    cost: int = 1
 
 
 def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = None, batch: int = 100, steps: int | None = None,

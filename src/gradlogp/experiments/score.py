@@ -57,8 +57,8 @@ class ScoreRecipe(Generative):
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
-            raise UserError(f"guidance leans on the marginal score, which is learned from the share drop_cond of the examples; it must "
-                            f"lie between 0 and 1, got {self.drop_cond:g}.")
+            raise UserError("guidance leans on the marginal score, which is learned from the share drop_cond of the examples; it "
+                            f"must lie between 0 and 1, got {self.drop_cond:g}.")
 
     @property
     def evaluations_per_example(self) -> int:

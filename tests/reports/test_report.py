@@ -8,6 +8,7 @@ import pytest
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
+from gradlogp.experiments import EXPERIMENTS
 from gradlogp.runs import read_json, write_json
 from tests.reports import fake
 
@@ -173,7 +174,8 @@ def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
     note = read_json(folder / "compare.json")
     write_json(folder / "compare.json", {**note, "methods": [*note["methods"], "ebm_class"]})
     _, page = written(folder)
-    assert "900 of 937 updates" in page.words and "trained but not yet measured" in page.words
+    steps = EXPERIMENTS["ncsn"]("digits", "quick", 0).training.steps
+    assert f"900 of {steps:,} updates" in page.words and "trained but not yet measured" in page.words
     assert "ebm_class has not begun" in page.words and "Denoising loss per pixel" in page.words
 
 

@@ -39,7 +39,7 @@ def members(kind: str) -> dict[str, str]:
 
 
 def listing(kind: str) -> str:
-    return "\n".join([kind, *(f"  {name:<26}{text}" for name, text in members(kind).items())])
+    return "\n".join([kind, *(f"  {name:<30}{text}" for name, text in members(kind).items())])
 
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:

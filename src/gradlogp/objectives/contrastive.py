@@ -45,7 +45,10 @@ def frozen(model: nn.Module) -> Iterator[None]:
 @final
 @dataclass
 class ContrastiveDivergence(Objective):
-    """CD-`steps` with `sampler`; `data_noise` (std) is added to the data, and `clamp` keeps the noisy data in range."""
+    """Contrastive divergence: lower the energy of data, raise that of chains of `steps` sampler steps.
+
+    `starts` says where chains begin; `data_noise` (std) is added to the data, and `clamp` keeps the noisy data in range.
+    """
 
     sampler: Sampler[Field, Any]
     starts: Starts

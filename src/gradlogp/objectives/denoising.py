@@ -86,7 +86,9 @@ class Single(LevelLaw):
 @final
 @dataclass
 class DenoisingScoreMatching(Objective):
-    """model(x, sigma [B], cond) is the denoised x. `weight` is 'sigma2' (NCSN) or 'edm', which needs `sigma_data`.
+    """Denoising score matching over the noise levels of `law`: learns the score of noised data.
+
+    model(x, sigma [B], cond) is the denoised x. `weight` is 'sigma2' (NCSN) or 'edm', which needs `sigma_data`.
 
     A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans (2022), arXiv 2207.12598.
     """

@@ -102,7 +102,10 @@ class Annealed(abc.ABC):
 @final
 @dataclass(frozen=True)
 class AnnealedLangevin(Annealed):
-    """`steps_per_level` Langevin steps at each level, and one more evaluation for the last denoising step."""
+    """Langevin dynamics at each noise level in turn, as in NCSN, and a last denoising step.
+
+    `steps_per_level` steps at each level; step_ratio None is chosen by technique 4.
+    """
 
     steps_per_level: int = 1
     step_ratio: float | None = None
@@ -137,7 +140,10 @@ class AnnealedLangevin(Annealed):
 @final
 @dataclass(frozen=True)
 class ConsistentAnnealedLangevin(Annealed):
-    """One step per level; the last level's step is the denoising one. step_ratio None is four times the smallest."""
+    """Annealed Langevin that adds just the noise of the next level: exact as the levels grow.
+
+    One step per level; the last level's step is the denoising one. step_ratio None is four times the smallest.
+    """
 
     step_ratio: float | None = None
 

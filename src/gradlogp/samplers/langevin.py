@@ -38,7 +38,10 @@ class LangevinInfo(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Langevin:
-    """step_size in units of x^2 / energy; grad_clip bounds each entry of the score; clamp keeps x in an interval."""
+    """Langevin dynamics: samples the density where its law is kept, generates where it is not.
+
+    step_size in units of x^2 / energy; grad_clip bounds each entry of the score; clamp keeps x in an interval.
+    """
 
     step_size: float
     noise_std: float | None = None

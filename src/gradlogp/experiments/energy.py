@@ -148,7 +148,7 @@ def _small(recipe: EnergyRecipe) -> EnergyRecipe:
     """For 8x8 pictures in 17 shades: smaller steps with more noise, a smaller network, and a higher learning rate."""
     chain = Langevin(4.0, noise_std=0.02, grad_clip=0.03, clamp=RANGE)
     return replace(recipe, net=Net((16, 32, 64)), chain=chain, buffer=Buffer(2048, 0.05), data_noise=0.03,
-                   training=replace(recipe.training, learning_rate=2e-3),
+                   training=replace(recipe.training, learning_rate=1e-2),
                    evaluation=Evaluation(samples=360, denoise=180, steps=(recipe.chain_steps,)))
 
 

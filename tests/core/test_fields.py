@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Scaled, Score, Sum, Tether, as_field, require_finite
+from gradlogp.core.fields import Energy, Scaled, Score, Sum, Tether, as_field
 
 
 def quadratic(x):
@@ -48,8 +48,3 @@ def test_as_field_takes_callables_and_nothing_else():
     assert as_field(quadratic).score(torch.ones(1, 2)).tolist() == [[-3.0, -3.0]]
     with pytest.raises(ValueError, match="expected a Field or a callable"):
         as_field(3)
-
-
-def test_nan_is_named():
-    with pytest.raises(ValueError, match="1 of 2 rows"):
-        require_finite(torch.tensor([[1.0, float("nan")], [0.0, 0.0]]))

@@ -128,14 +128,6 @@ class Guided:
         return Sum((Scaled(conditional, 1 + self.weight), Scaled(marginal, -self.weight)))
 
 
-def require_finite(x: Tensor, name: str = "x") -> Tensor:
-    if not bool(torch.isfinite(x).all()):
-        bad = int((~torch.isfinite(x)).flatten(1).any(1).sum()) if x.ndim > 1 else int((~torch.isfinite(x)).sum())
-        raise ValueError(f"`{name}` must be finite, but {bad} of {len(x)} rows hold NaN or infinity; "
-                         "look at what made them before sampling on.")
-    return x
-
-
 def as_field(thing: Any) -> Field:
     """A Field as it is; any callable as an energy."""
     if isinstance(thing, Field):

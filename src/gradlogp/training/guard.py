@@ -115,7 +115,7 @@ class Guard:
         if self.rollbacks > self.settings.max_rollbacks:
             raise Diverged(f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1} times, down to "
                            f"{self.lr_scale / self.settings.gentler:.2g} of the learning rate, and diverged again. Lower the "
-                           "learning rate, raise objective.regularise, or give the chains more steps.")
+                           "learning rate, raise regularise, or give the chains more steps (chain_steps).")
         self.say(step, f"{why}: rolled back to the last checkpoint, the learning rate is now {self.lr_scale:.2g} of its setting")
         return Verdict.ROLL_BACK
 

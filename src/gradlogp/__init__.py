@@ -21,6 +21,7 @@ _ROOMS = (
     "training",
     "tasks",
     "experiments",
+    "bench",
     "reports",
     "cli",
 )

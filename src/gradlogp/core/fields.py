@@ -10,18 +10,43 @@ Shapes: x is [B, *shape], energy(x) is [B], score(x) is [B, *shape].
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 
 class Field(abc.ABC):
-    """Anything with a score."""
+    """Anything with a score, and perhaps an energy. Fields add, negate and temper: `a + b`, `-a`, `a / temperature`."""
 
     @abc.abstractmethod
     def score(self, x: Tensor) -> Tensor:
-        """The gradient of the log-density at x, [B, *shape]."""
+        """The gradient of the log-density at x, [B, *shape].
+
+        Under torch.no_grad it carries no graph; where gradients are enabled it can be differentiated, in x and in the weights.
+        """
+
+    @property
+    def has_energy(self) -> bool:
+        return False
+
+    def energy(self, x: Tensor) -> Tensor:
+        """-log p up to a constant, [B]; ValueError where the field is a score and nothing more."""
+        raise ValueError(f"this needs an energy, but {type(self).__name__} has a score only; use a sampler that follows scores "
+                         "(Langevin, a reverse sampler), or a model that has an energy.")
+
+    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at the price of one, where one pass gives them."""
+        return self.energy(x), self.score(x)
+
+    def __add__(self, other: "Field") -> "Field":
+        return Sum((self, other))
+
+    def __neg__(self) -> "Field":
+        return Scaled(self, -1.0)
+
+    def __truediv__(self, temperature: float) -> "Field":
+        return Scaled(self, 1 / temperature)
 
 
 def check_energy(energy: Tensor, x: Tensor) -> Tensor:
@@ -42,15 +67,43 @@ class Energy(Field):
     function: Callable[..., Tensor]
     cond: Tensor | None = None
 
+    @property
+    def has_energy(self) -> bool:
+        return True
+
     def energy(self, x: Tensor) -> Tensor:
         e = self.function(x) if self.cond is None else self.function(x, self.cond)
         return check_energy(e, x)
 
     def score(self, x: Tensor) -> Tensor:
+        return self.energy_and_score(x)[1]
+
+    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
-            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x)
-        return gradient.neg_()
+            x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
+            energy = self.energy(x)
+            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=graph)
+        return (energy, -gradient) if graph else (energy.detach(), gradient.neg_())
+
+
+@final
+@dataclass(frozen=True)
+class Law(Field):
+    """A field whose energy (B, *shape) -> (B,) and score (B, *shape) -> (B, *shape) are both written down."""
+
+    energy_function: Callable[[Tensor], Tensor]
+    score_function: Callable[[Tensor], Tensor]
+
+    @property
+    def has_energy(self) -> bool:
+        return True
+
+    def energy(self, x: Tensor) -> Tensor:
+        return check_energy(self.energy_function(x), x)
+
+    def score(self, x: Tensor) -> Tensor:
+        return self.score_function(x)
 
 
 @final
@@ -75,9 +128,20 @@ class Sum(Field):
 
     fields: tuple[Field, ...]
 
+    @property
+    def has_energy(self) -> bool:
+        return all(f.has_energy for f in self.fields)
+
+    def energy(self, x: Tensor) -> Tensor:
+        return torch.stack([f.energy(x) for f in self.fields]).sum(0)
+
     def score(self, x: Tensor) -> Tensor:
         first, *rest = (f.score(x) for f in self.fields)
         return sum(rest, start=first)
+
+    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        energies, scores = zip(*(f.energy_and_score(x) for f in self.fields), strict=True)
+        return torch.stack(energies).sum(0), sum(scores[1:], start=scores[0])
 
 
 @final
@@ -88,8 +152,19 @@ class Scaled(Field):
     field: Field
     weight: float
 
+    @property
+    def has_energy(self) -> bool:
+        return self.field.has_energy
+
+    def energy(self, x: Tensor) -> Tensor:
+        return self.weight * self.field.energy(x)
+
     def score(self, x: Tensor) -> Tensor:
         return self.weight * self.field.score(x)
+
+    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        energy, score = self.field.energy_and_score(x)
+        return self.weight * energy, self.weight * score
 
 
 @final
@@ -100,19 +175,48 @@ class Tether(Field):
     y: Tensor
     sigma: float
 
+    @property
+    def has_energy(self) -> bool:
+        return True
+
+    def energy(self, x: Tensor) -> Tensor:
+        return (x - self.y).flatten(1).square().sum(1) / (2 * self.sigma**2)
+
     def score(self, x: Tensor) -> Tensor:
         return (self.y - x) / self.sigma**2
 
 
-class NoisyField(Protocol):
-    """A family of fields, one for each noise level: the score of the data with N(0, sigma^2) added."""
+Level = Tensor | float  # one noise level for all, or one per example, [B]
 
-    def at(self, sigma: float) -> Field: ...
+
+def column(v: Tensor, x: Tensor) -> Tensor:
+    """One number per example, [B], shaped to multiply x [B, *shape]."""
+    if v.shape != x.shape[:1]:
+        raise ValueError(f"expected one number per example, shape [{len(x)}], got {list(v.shape)}; "
+                         "for one shared number pass v.expand(len(x)).")
+    return v.reshape(-1, *[1] * (x.ndim - 1))
+
+
+class NoisyField(abc.ABC):
+    r"""A family of fields, one for each noise level: the score of the data with :math:`\mathcal N(0, \sigma^2)` added.
+
+    Its one primitive is the posterior mean :math:`D(x, \sigma) = E[x_0 \mid x_0 + \sigma\varepsilon = x]`, from which the score
+    follows by Tweedie, :math:`s = (D - x)/\sigma^2`. A process with :math:`\alpha_t \ne 1` asks at :math:`x_t/\alpha_t`, level
+    :math:`\sigma_t/\alpha_t`.
+    """
+
+    @abc.abstractmethod
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        """The posterior mean of x0 given x [B, *shape], [B, *shape]."""
+
+    def at(self, sigma: float) -> Field:
+        """The field of the data with noise sigma > 0 added."""
+        return Score(lambda x: (self.denoise(x, sigma) - x) / sigma**2)
 
 
 @final
 @dataclass(frozen=True)
-class Guided:
+class Guided(NoisyField):
     r"""Classifier-free guidance, :math:`(1 + w)\, s(x \mid c) - w\, s(x)`, at every noise level: w = 0 is off.
 
     Only w = 0 is the conditional law; w > 0 sharpens it towards what sets the class apart, at the price of variety, and takes two
@@ -123,16 +227,45 @@ class Guided:
     marginal: NoisyField
     weight: float
 
-    def at(self, sigma: float) -> Field:
-        conditional, marginal = self.conditional.at(sigma), self.marginal.at(sigma)
-        return Sum((Scaled(conditional, 1 + self.weight), Scaled(marginal, -self.weight)))
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return torch.lerp(self.marginal.denoise(x, sigma), self.conditional.denoise(x, sigma), 1 + self.weight)
 
 
-def as_field(thing: Any) -> Field:
-    """A Field as it is; any callable as an energy."""
+@final
+@dataclass(frozen=True)
+class Denoiser(NoisyField):
+    """The field of any callable (x [B, *shape], sigma [B]) -> E[x0 | x] [B, *shape]; with `cond`, of (x, sigma, cond)."""
+
+    function: Callable[..., Tensor]
+    cond: Tensor | None = None
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        sigma = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
+        denoised = self.function(x, sigma) if self.cond is None else self.function(x, sigma, self.cond)
+        if denoised.shape != x.shape:
+            raise ValueError(f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave {list(denoised.shape)}.")
+        return denoised
+
+
+def as_field(thing: Any, cond: Tensor | None = None) -> Field:
+    """A Field as it is; a model's own `field(cond)`; any callable as an energy."""
+    if not isinstance(thing, Field) and hasattr(thing, "field"):
+        thing, cond = thing.field(cond), None
     if isinstance(thing, Field):
         return thing
     if callable(thing):
-        return Energy(thing)
+        return Energy(thing, cond)
     raise ValueError(f"expected a Field or a callable energy (B, *) -> (B,), got {type(thing).__name__}; "
                      "wrap a score function in Score(...).")
+
+
+def as_noisy(thing: Any, cond: Tensor | None = None) -> NoisyField:
+    """A NoisyField as it is; a model's own `field(cond)`; any callable as a denoiser."""
+    if not isinstance(thing, NoisyField) and hasattr(thing, "field"):
+        thing, cond = thing.field(cond), None
+    if isinstance(thing, NoisyField):
+        return thing
+    if callable(thing) and not isinstance(thing, Field):
+        return Denoiser(thing, cond)
+    raise ValueError(f"expected a NoisyField or a callable denoiser (x, sigma) -> x0, got {type(thing).__name__}; "
+                     "a field without noise levels is learned by explicit, implicit or sliced score matching.")

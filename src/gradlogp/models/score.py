@@ -20,8 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from gradlogp.core.fields import Score
-from gradlogp.core.parametrise import score_from_x0
+from gradlogp.core.fields import Level, NoisyField, column
 from gradlogp.models.nets.unet import UNet
 
 
@@ -37,25 +36,14 @@ class ScoreModel(nn.Module, abc.ABC):
 
 @final
 @dataclass(frozen=True)
-class Levels:
+class Levels(NoisyField):
     """A score model with its condition bound: a `NoisyField`."""
 
     model: ScoreModel
     cond: Tensor | None
 
-    def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        return self.model(x, x.new_full((len(x),), sigma), self.cond)
-
-    def at(self, sigma: float) -> Score:
-        return Score(lambda x: score_from_x0(self.denoise(x, sigma), x, 1.0, sigma))
-
-
-def column(v: Tensor, x: Tensor) -> Tensor:
-    """One number per example, [B], shaped to multiply x [B, *shape]."""
-    if v.shape != x.shape[:1]:
-        raise ValueError(f"expected one number per example, shape [{len(x)}], got {list(v.shape)}; "
-                         "for one shared number pass v.expand(len(x)).")
-    return v.reshape(-1, *[1] * (x.ndim - 1))
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return self.model(x, sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma), self.cond)
 
 
 class Preconditioned(ScoreModel):

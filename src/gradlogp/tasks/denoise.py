@@ -25,7 +25,7 @@ from gradlogp.core.random import Streams
 def tweedie(field: NoisyField, y: Tensor, sigma: float) -> Tensor:
     """The posterior mean of x0 given y [B, *shape], [B, *shape], in one evaluation."""
     with torch.no_grad():
-        return y + sigma**2 * field.at(sigma).score(y)
+        return field.denoise(y, sigma)
 
 
 def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, steps: int,

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Scaled, Score, Sum, Tether, as_field
+from gradlogp.core.fields import Energy, Pinned, Scaled, Score, Sum, Tether, as_field
 
 
 def quadratic(x):
@@ -48,3 +48,19 @@ def test_as_field_takes_callables_and_nothing_else():
     assert as_field(quadratic).score(torch.ones(1, 2)).tolist() == [[-3.0, -3.0]]
     with pytest.raises(ValueError, match="expected a Field or a callable"):
         as_field(3)
+
+
+def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
+    x, mask = torch.randn(4, 3), torch.tensor([True, False, True])
+    energy, score = Pinned(Energy(quadratic), mask).energy_and_score(x)
+    assert torch.equal(energy, quadratic(x)) and torch.equal(score, -3 * x * mask)
+    assert torch.equal(Pinned(Score(lambda x: x / 0), mask).score(x)[:, 1], torch.zeros(4))  # what is pinned cannot hurt
+
+
+@pytest.mark.parametrize(("mask", "message"), [
+    (torch.ones(3), "mask.bool"),
+    (torch.ones(5, 4, 3, dtype=torch.bool), "must broadcast to x"),
+])
+def test_a_mask_that_does_not_fit_is_an_error(mask, message):
+    with pytest.raises(ValueError, match=message):
+        Pinned(Energy(quadratic), mask).score(torch.zeros(4, 3))

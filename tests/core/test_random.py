@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradlogp.core.random import BLOCK, Streams, normal_, seeded, uniform_
+from gradlogp.core.random import BLOCK, Masked, Streams, normal_, seeded, uniform_
 
 
 @pytest.mark.parametrize("batch", [1, 7, BLOCK, 33, 100])
@@ -32,3 +32,11 @@ def test_streams_refuse_another_number_of_rows():
 def test_words_decide_the_stream():
     assert torch.equal(torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "a")))
     assert not torch.equal(torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "b")))
+
+
+@pytest.mark.parametrize("inner", [lambda: seeded(1), lambda: Streams(1, 0, 4)])
+def test_masked_noise_is_zero_where_pinned_and_the_same_elsewhere(inner):
+    mask = torch.tensor([True, False, True])
+    masked, free = Masked(inner(), mask), inner()
+    assert torch.equal(normal_(torch.empty(4, 3), masked), normal_(torch.empty(4, 3), free) * mask)
+    assert torch.equal(uniform_(torch.empty(4), masked), uniform_(torch.empty(4), free))

@@ -186,6 +186,44 @@ class Tether(Field):
         return (self.y - x) / self.sigma**2
 
 
+@final
+@dataclass(frozen=True)
+class Pinned(Field):
+    """The field with its score set to 0 where `mask` (bool, True = free, broadcastable to x) is False.
+
+    Together with `core.random.Masked` noise, x stays as it is there, and what a sampler draws of the rest follows the exact
+    conditional law given what is pinned: inpainting by masked Langevin. The energy is the whole one, as a Metropolis test needs.
+    """
+
+    field: Field
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.mask.dtype != torch.bool:
+            raise ValueError(f"a mask says True (free) or False (pinned), but this one holds {self.mask.dtype}; pass mask.bool().")
+
+    @property
+    def has_energy(self) -> bool:
+        return self.field.has_energy
+
+    def energy(self, x: Tensor) -> Tensor:
+        return self.field.energy(x)
+
+    def score(self, x: Tensor) -> Tensor:
+        return self._free(self.field.score(x))
+
+    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        energy, score = self.field.energy_and_score(x)
+        return energy, self._free(score)
+
+    def _free(self, score: Tensor) -> Tensor:
+        free = torch.where(self.mask, score, 0)
+        if free.shape != score.shape:
+            raise ValueError(f"a mask must broadcast to x, {list(score.shape)}, but this one has {list(self.mask.shape)}; "
+                             "leave the batch out, or give it one row per example.")
+        return free
+
+
 Level = Tensor | float  # one noise level for all, or one per example, [B]
 
 

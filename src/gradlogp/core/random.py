@@ -56,14 +56,35 @@ class Streams:
         return out
 
 
-Randomness: TypeAlias = Generator | Streams
+@dataclass
+class Masked:
+    """The randomness of `generator` with its normal draws set to 0 where `mask` is False: noise that leaves x alone there.
+
+    mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept tests) are passed through. With a
+    `Pinned` field any continuous sampler, Metropolis or not, then samples the exact conditional law of what is free.
+    """
+
+    generator: "Randomness"
+    mask: Tensor
+
+    def fill(self, out: Tensor, law: str) -> Tensor:
+        fill(out, self.generator, law)
+        return out.mul_(self.mask) if law == "normal_" else out
+
+
+Randomness: TypeAlias = Generator | Streams | Masked
+
+
+def fill(out: Tensor, generator: Randomness, law: str) -> Tensor:
+    """Fill `out` in place with draws from the law of that name of torch.Tensor."""
+    return getattr(out, law)(generator=generator) if isinstance(generator, Generator) else generator.fill(out, law)
 
 
 def normal_(out: Tensor, generator: Randomness) -> Tensor:
     """Fill `out` in place with draws from N(0, 1)."""
-    return generator.fill(out, "normal_") if isinstance(generator, Streams) else out.normal_(generator=generator)
+    return fill(out, generator, "normal_")
 
 
 def uniform_(out: Tensor, generator: Randomness) -> Tensor:
     """Fill `out` in place with draws from U(0, 1)."""
-    return generator.fill(out, "uniform_") if isinstance(generator, Streams) else out.uniform_(generator=generator)
+    return fill(out, generator, "uniform_")

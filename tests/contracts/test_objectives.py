@@ -4,22 +4,31 @@ import pytest
 import torch
 
 from gradlogp.core.batch import Batch
+from gradlogp.core.fields import column
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import seeded
 from gradlogp.models import ConvClassifier, ConvEnergy, unet_score
 from gradlogp.objectives import (
+    JEM,
     OBJECTIVES,
+    ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
     DenoisingScoreMatching,
+    EnergyDiscrepancy,
     FromBuffer,
     FromData,
     FromNoise,
     FromProposal,
+    GaussianNoise,
     Ladder,
     LogNormal,
+    NoiseContrastive,
+    RecoveryLikelihood,
     ReplayBuffer,
     Single,
+    improved_contrastive_divergence,
+    persistent_contrastive_divergence,
 )
 from gradlogp.samplers import Langevin
 
@@ -42,8 +51,25 @@ def buffer(classes=None):
     return FromBuffer(ReplayBuffer(32, SHAPE, uniform, seeded(0), 0.1, classes))
 
 
+def chain():
+    return Langevin(1.0, 0.01, grad_clip=0.1, clamp=(-1, 1))
+
+
+def noise():
+    return GaussianNoise.fit(torch.randn(200, *SHAPE, generator=seeded(0)))
+
+
+class AnEnergyForEachLevel(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.energy = energy()
+
+    def forward(self, x, sigma):
+        return self.energy(x / column((0.25 + sigma**2).sqrt(), x))
+
+
 def cd(starts):
-    return ContrastiveDivergence(Langevin(1.0, 0.01, grad_clip=0.1, clamp=(-1, 1)), starts, 3, data_noise=0.01, clamp=(-1, 1))
+    return ContrastiveDivergence(chain(), starts, 3, data_noise=0.01, clamp=(-1, 1))
 
 
 EXAMPLES = {
@@ -52,6 +78,16 @@ EXAMPLES = {
     "contrastive_divergence from a buffer": (lambda: cd(buffer()), energy),
     "contrastive_divergence from a buffer with classes": (lambda: cd(buffer(torch.arange(3))), joint_energy),
     "contrastive_divergence from a proposal": (lambda: cd(FromProposal(lambda batch, g: batch.x.flip(0))), energy),
+    "persistent_contrastive_divergence": (lambda: persistent_contrastive_divergence(chain(), torch.zeros(B, *SHAPE), 3), energy),
+    "improved_contrastive_divergence": (lambda: improved_contrastive_divergence(chain(), FromNoise(uniform), 3), energy),
+    "improved_contrastive_divergence with classes": (lambda: improved_contrastive_divergence(chain(), buffer(torch.arange(3)), 3),
+                                                     joint_energy),
+    "recovery_likelihood": (lambda: RecoveryLikelihood((0.01, 0.1, 1.0), Langevin(0.1), 3), AnEnergyForEachLevel),
+    "noise_contrastive": (lambda: NoiseContrastive(noise(), ratio=2), energy),
+    "conditional_noise_contrastive": (lambda: ConditionalNoiseContrastive(0.3, copies=2), energy),
+    "energy_discrepancy": (lambda: EnergyDiscrepancy(0.3, 4), energy),
+    "jem marginal with classes": (lambda: JEM(cd(FromNoise(uniform))), joint_energy),
+    "jem conditional with classes": (lambda: JEM(cd(buffer(torch.arange(3))), "conditional"), joint_energy),
     "denoising_score_matching log-normal": (lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5), lambda: score()),
     "denoising_score_matching ladder": (lambda: DenoisingScoreMatching(Ladder(VarianceExploding(), 10)), lambda: score()),
     "denoising_score_matching single": (lambda: DenoisingScoreMatching(Single(0.5)), lambda: score()),

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from gradlogp.core.fields import column
+
 Noise = Callable[[Tensor, Generator], Tensor]  # fills a tensor [n, *shape] in place
 
 
@@ -30,14 +32,19 @@ class ReplayBuffer:
     """`capacity` chains of `shape`, on `device`, all begun from `noise`."""
 
     def __init__(self, capacity: int, shape: Sequence[int], noise: Noise, generator: Generator, fresh: float = 0.05,
-                 classes: Tensor | None = None, device: torch.device | str = "cpu") -> None:
+                 classes: Tensor | None = None, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
         if capacity < 1 or not 0 <= fresh <= 1:
             raise ValueError(f"a buffer needs capacity >= 1 and a share `fresh` in [0, 1], got {capacity} and {fresh}.")
         self.fresh, self.noise = fresh, noise
-        self.x = noise(torch.empty(capacity, *shape, device=device), generator)
+        self.x = noise(torch.empty(capacity, *shape, device=device, dtype=dtype), generator)
         self.cond: Tensor | None = None
         if classes is not None:  # the class of each slot, dealt out in turn from a list with the wanted shares
             self.cond = classes[torch.arange(capacity) % len(classes)].to(device)
+
+    @classmethod
+    def of(cls, chains: Tensor) -> "ReplayBuffer":
+        """The chains [n, *shape] as they are, never started anew."""
+        return cls(len(chains), chains.shape[1:], lambda x, _: x.copy_(chains), Generator(), 0.0, None, chains.device, chains.dtype)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,9 +55,11 @@ class ReplayBuffer:
                              "raise its capacity or lower the batch size.")
         slots = torch.randperm(len(self), generator=generator, device=self.x.device)[:n]
         x = self.x[slots]
+        if self.fresh == 0:
+            return Draw(slots, x, None if self.cond is None else self.cond[slots], torch.zeros_like(slots, dtype=torch.bool))
         fresh = torch.rand(n, generator=generator, device=self.x.device) < self.fresh
         started = self.noise(torch.empty_like(x), generator)
-        x = torch.where(fresh.reshape(-1, *[1] * (x.ndim - 1)), started, x)
+        x = torch.where(column(fresh, x), started, x)
         return Draw(slots, x, None if self.cond is None else self.cond[slots], fresh)
 
     def put(self, slots: Tensor, x: Tensor) -> None:

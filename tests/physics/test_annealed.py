@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from gradlogp.core.kernel import run
-from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.noise import VarianceExploding, technique_4, variance_ratio
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
-from gradlogp.samplers.annealed import technique_4, variance_ratio
 
 
 def final_variance(sampler: AnnealedLangevin, data_var: float) -> float:

@@ -10,11 +10,15 @@ of NCSN and DDPM are such grids.
 
 t is a float or a tensor of any shape; results are float64 of that shape, so that products over a thousand steps stay exact.
 
+What NCSNv2 chooses by hand, `ncsnv2` measures: the coarsest level, the number of levels and the step size.
+
 References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 29 to 33 and app. B; Karras et
-al. (2022), arXiv 2206.00364, eq. 4 and app. B (scaling); Kingma et al. (2021), arXiv 2107.00630, eq. 1 to 4.
+al. (2022), arXiv 2206.00364, eq. 4 and app. B (scaling); Kingma et al. (2021), arXiv 2107.00630, eq. 1 to 4; Song & Ermon (2020),
+Improved Techniques for Training Score-Based Generative Models, arXiv 2006.09011 (NCSNv2).
 """
 
 import abc
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +27,24 @@ from typing import final
 import torch
 from torch import Tensor
 
+from gradlogp.core.fields import column
+
 Time = Tensor | float
+SLACK = 1e-6  # how far rounding may carry a t past its ends: float32 levels, asked for their time, come back that inexact
 
 
 def as_time(t: Time) -> Tensor:
     """t in float64; ValueError where it leaves [0, 1] (looked at on the CPU only, where looking costs no host sync)."""
     t = torch.as_tensor(t, dtype=torch.float64)
-    if t.device.type == "cpu" and not ((t >= 0) & (t <= 1)).all():
+    if t.device.type == "cpu" and not ((t >= -SLACK) & (t <= 1 + SLACK)).all():
         raise ValueError(f"t runs from 0 (data) to 1 (noise), got values from {t.min():.4g} to {t.max():.4g}; "
-                         "divide step numbers by the number of steps.")
-    return t
+                         "divide step numbers by the number of steps, and keep levels within the process's own.")
+    return t.clamp(0, 1)
+
+
+def as_level(level: Time) -> Tensor:
+    """A level in float64."""
+    return torch.as_tensor(level, dtype=torch.float64)
 
 
 class NoiseProcess(abc.ABC):
@@ -67,16 +79,16 @@ class NoiseProcess(abc.ABC):
 
     def ladder(self, levels: int) -> list[float]:
         """`levels` levels at equal distances in t, from the noisiest down."""
+        if levels < 1:
+            raise ValueError(f"a ladder has 1 level or more, got {levels}.")
         first, last = self.ends
         return self.level(torch.linspace(last, first, levels, dtype=torch.float64)).tolist()
 
     def noised(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_t for x0 and eps [B, *shape] at the times t [B]."""
-        if t.shape != x0.shape[:1]:
-            raise ValueError(f"`t` needs one time per example, shape [{len(x0)}], but has {list(t.shape)}; "
-                             "for one shared time pass t.expand(len(x0)).")
-        alpha, sigma = (f(t).to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1)) for f in (self.alpha, self.sigma))
-        return alpha * x0 + sigma * eps
+        if eps.shape != x0.shape:
+            raise ValueError(f"eps has the shape of x0, {list(x0.shape)}, but this one has {list(eps.shape)}.")
+        return column(self.alpha(t).to(x0.dtype), x0) * x0 + column(self.sigma(t).to(x0.dtype), x0) * eps
 
 
 def _check_levels(sigma_min: float, sigma_max: float) -> None:
@@ -116,7 +128,7 @@ class VarianceExploding(NoiseProcess):
         return self.sigma(t) * math.sqrt(2 * self._rate)
 
     def time(self, level: Time) -> Tensor:
-        return (torch.as_tensor(level, dtype=torch.float64) / self.sigma_min).log() / self._rate
+        return (as_level(level) / self.sigma_min).log() / self._rate
 
 
 @final
@@ -159,7 +171,7 @@ class EDM(NoiseProcess):
 
     def time(self, level: Time) -> Tensor:
         low, width = self._roots
-        return (torch.as_tensor(level, dtype=torch.float64) ** (1 / self.rho) - low) / width
+        return (as_level(level) ** (1 / self.rho) - low) / width
 
 
 @dataclass(frozen=True)
@@ -209,7 +221,7 @@ class VariancePreserving(_Beta):
         return self.beta(t).sqrt()
 
     def time(self, level: Time) -> Tensor:
-        return self._when(torch.log1p(torch.as_tensor(level, dtype=torch.float64) ** 2))
+        return self._when(torch.log1p(as_level(level) ** 2))
 
 
 @final
@@ -228,7 +240,7 @@ class SubVariancePreserving(_Beta):
 
     def time(self, level: Time) -> Tensor:
         """level = 2 sinh(B / 2)."""
-        return self._when(2 * torch.asinh(torch.as_tensor(level, dtype=torch.float64) / 2))
+        return self._when(2 * torch.asinh(as_level(level) / 2))
 
 
 @final
@@ -250,23 +262,22 @@ class Cosine(NoiseProcess):
     def _speed(self) -> float:
         return math.pi / 2 / (1 + self.offset)
 
-    def _angle(self, t: Time) -> Tensor:
-        return self._speed * (as_time(t) + self.offset)
-
     @property
-    def _start(self) -> float:
-        return math.cos(self._speed * self.offset)
+    def _first(self) -> tuple[float, float]:
+        """The cosine and the sine of u at t = 0."""
+        return math.cos(self._speed * self.offset), math.sin(self._speed * self.offset)
 
     def alpha(self, t: Time) -> Tensor:
-        return self._angle(t).cos() / self._start
+        """cos u as the sine of its complement: 0, not nearly 0, at t = 1."""
+        return (self._speed * (1 - as_time(t))).sin() / self._first[0]
 
     def sigma(self, t: Time) -> Tensor:
         """1 - alpha^2 = sin(u - u0) sin(u + u0) / cos^2 u0, which does not cancel at t = 0."""
-        u, first = self._angle(t), self._speed * self.offset
-        return ((u - first).sin() * (u + first).sin()).clamp(min=0).sqrt() / self._start
+        t = as_time(t)
+        return ((self._speed * t).sin() * (self._speed * (t + 2 * self.offset)).sin()).sqrt() / self._first[0]
 
     def beta(self, t: Time) -> Tensor:
-        return 2 * self._speed * self._angle(t).tan()
+        return 2 * self._speed / (self._speed * (1 - as_time(t))).tan()
 
     def drift(self, t: Time) -> Tensor:
         return -self.beta(t) / 2
@@ -275,11 +286,11 @@ class Cosine(NoiseProcess):
         return self.beta(t).sqrt()
 
     def time(self, level: Time) -> Tensor:
-        """alpha = 1 / sqrt(1 + level^2); the angle from its tangent, which stays exact where the cosine is flat."""
-        level = torch.as_tensor(level, dtype=torch.float64)
-        cos2 = self._start**2 / (1 + level**2)
-        sin2 = (level**2 + math.sin(self._speed * self.offset) ** 2) / (1 + level**2)
-        return torch.atan2(sin2.sqrt(), cos2.sqrt()) / self._speed - self.offset
+        """cos u0 tan u = sqrt(level^2 + sin^2 u0), and u - u0 from the difference of the tangents, which does not cancel."""
+        cos, sin = self._first
+        level = as_level(level).clamp(1e-150, 1e150)  # squares stay finite and positive
+        root = (level**2 + sin**2).sqrt()
+        return torch.atan2(level**2 / (root + sin) / cos, 1 + root * sin / cos**2) / self._speed
 
 
 @final
@@ -297,7 +308,7 @@ class Rectified(NoiseProcess):
         return 1 - as_time(t)
 
     def sigma(self, t: Time) -> Tensor:
-        return as_time(t).clone()
+        return as_time(t)
 
     def drift(self, t: Time) -> Tensor:
         return -1 / (1 - as_time(t))
@@ -307,8 +318,7 @@ class Rectified(NoiseProcess):
         return (2 * t / (1 - t)).sqrt()
 
     def time(self, level: Time) -> Tensor:
-        level = torch.as_tensor(level, dtype=torch.float64)
-        return level / (1 + level)
+        return 1 / (1 + 1 / as_level(level))
 
 
 PROCESSES: dict[str, type[NoiseProcess]] = {
@@ -327,13 +337,91 @@ def ddpm_ladder(betas: Sequence[float]) -> list[float]:
     return ((1 - alpha_bar) / alpha_bar).sqrt().flip(0).tolist()
 
 
-def geometric_ratio(dim: int) -> float:
-    r"""The ratio of neighbouring levels for `dim` dimensions, :math:`\gamma = \sqrt{2D} / (\sqrt{2D} - 3)`.
+def max_distance(x: Tensor, limit: int = 10_000, block: int = 1000) -> float:
+    """The largest distance between two rows of x [n, *shape], exactly; of `limit` rows, evenly spaced, where there are more.
 
-    Closed form of technique 2 at overlap .5: Song & Ermon (2020), Improved Techniques for Training Score-Based Generative
-    Models, arXiv 2006.09011, eq. 5.
+    Technique 1's sigma_1: Song & Ermon (2020), section 3.1.
     """
-    root = math.sqrt(2 * dim)
-    if root <= 3:
-        raise ValueError(f"technique 2 needs more than 4.5 dimensions, got {dim}; choose the levels by hand.")
-    return root / (root - 3)
+    rows = torch.linspace(0, len(x) - 1, min(limit, len(x)), dtype=torch.float64).round().long()
+    parts = x.flatten(1)[rows.to(x.device)].split(block)
+    return max((float(torch.cdist(a, b).max()) for a, b in itertools.combinations_with_replacement(parts, 2)), default=0.0)
+
+
+def overlap(gamma: float, dim: int) -> float:
+    r"""How much of a level's mass lies where the next coarser level, gamma times as high, has its own,
+
+    within three deviations of its radius: :math:`\Phi(\sqrt{2D}(\gamma-1)+3\gamma) - \Phi(\sqrt{2D}(\gamma-1)-3\gamma)`.
+    """
+    away = math.sqrt(2 * dim) * (gamma - 1)
+    return (math.erf((away + 3 * gamma) / math.sqrt(2)) - math.erf((away - 3 * gamma) / math.sqrt(2))) / 2
+
+
+def geometric_ratio(dim: int, share: float = 0.5) -> float:
+    """The ratio of neighbouring levels in `dim` dimensions at which they `overlap` by `share`.
+
+    Technique 2: Song & Ermon (2020), section 3.2. The paper asks for .5; its ladders of 232, 500 and 1086 levels have .566 to .567.
+    """
+    if dim < 5 or not 0 < share < overlap(1, dim):
+        raise ValueError(f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim} and {share}; "
+                         "in fewer choose the levels by hand.")
+    low, high = 1.0, 2.0
+    while overlap(high, dim) > share:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if overlap(middle, dim) > share else (low, middle)
+    return low
+
+
+def variance_ratio(rho: float, gamma: float, steps: int) -> float:
+    r"""Variance over :math:`\sigma_i^2` after `steps` steps :math:`\rho\sigma_i^2` at level i, begun at :math:`\gamma^2\sigma_i^2`.
+
+    For point-mass data; never below 1. Song & Ermon (2020), proposition 3.
+    """
+    shrink = 1 - rho
+    still = 2 * rho / (1 - shrink**2)
+    return shrink ** (2 * steps) * (gamma**2 - still) + still
+
+
+def technique_4(gamma: float, steps: int) -> float:
+    """The step ratio rho in (0, 1] whose `variance_ratio` is nearest to 1, to 6 digits: Song & Ermon (2020), section 3.4."""
+    low, high = -14.0, 0.0  # ln rho
+    for _ in range(6):
+        grid = torch.linspace(low, high, 201, dtype=torch.float64)
+        best = min(grid.tolist(), key=lambda log: variance_ratio(math.exp(log), gamma, steps))
+        low, high = max(best - float(grid[1] - grid[0]), low), min(best + float(grid[1] - grid[0]), high)
+    return math.exp(best)
+
+
+@final
+@dataclass(frozen=True)
+class AnnealingPlan:
+    """What annealed Langevin dynamics needs to know: its levels, the steps at each, and their size over sigma^2."""
+
+    process: VarianceExploding
+    levels: int
+    steps_per_level: int
+    step_ratio: float
+
+    @property
+    def step_size(self) -> float:
+        """The step at the finest level: the papers' epsilon."""
+        return self.step_ratio * self.process.sigma_min**2
+
+
+def ncsnv2(x: Tensor, sigma_min: float = 0.01, steps_per_level: int = 5, share: float = 0.5, limit: int = 10_000) -> AnnealingPlan:
+    """Techniques 1, 2 and 4 of NCSNv2 for the data x [n, *shape]: everything about the ladder, measured.
+
+    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose neighbours `overlap` by `share`; the step
+    size is technique 4's. Choose it in place of settings made for other data.
+    """
+    process = VarianceExploding(sigma_min, max_distance(x, limit))
+    return plan(process, x[0].numel(), steps_per_level, share)
+
+
+def plan(process: VarianceExploding, dim: int, steps_per_level: int = 5, share: float = 0.5) -> AnnealingPlan:
+    """Techniques 2 and 4 for the levels of `process` in `dim` dimensions."""
+    span = math.log(process.sigma_max / process.sigma_min)
+    levels = 1 + math.ceil(span / math.log(geometric_ratio(dim, share)))
+    gamma = math.exp(span / (levels - 1))
+    return AnnealingPlan(process, levels, steps_per_level, technique_4(gamma, steps_per_level))

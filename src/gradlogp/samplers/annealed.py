@@ -29,21 +29,8 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
-from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.noise import VarianceExploding, technique_4
 from gradlogp.core.random import Randomness, normal_
-
-
-def variance_ratio(rho: float, gamma: float, steps: int) -> float:
-    r"""Variance over :math:`\sigma_i^2` after `steps` steps at level i, begun at :math:`\gamma^2\sigma_i^2`; point-mass data."""
-    shrink = 1 - rho
-    still = 2 * rho / (1 - shrink**2)
-    return shrink ** (2 * steps) * (gamma**2 - still) + still
-
-
-def technique_4(gamma: float, steps: int) -> float:
-    """The step ratio rho in (0, 1] whose `variance_ratio` is nearest to 1, to 4 digits."""
-    grid = torch.linspace(-9, 0, 20001, dtype=torch.float64).exp().tolist()
-    return min(grid, key=lambda rho: abs(variance_ratio(rho, gamma, steps) - 1))
 
 
 class Annealing(NamedTuple):

@@ -1,53 +1,129 @@
 """What every model promises: it is built from keywords, says what it is, and an example does not see its neighbours."""
 
+import inspect
+
 import pytest
 import torch
 
 from gradlogp.models import MODELS
 
-SHAPE, B = (1, 8, 8), 5
+SHAPE, WAVE, VOXELS, B = (1, 8, 8), (2, 21), (1, 5, 6, 4), 5
+LEVELS = torch.linspace(0.1, 5, B)
+# "name, or name on some data": settings, the arguments beside x, the shape of the output (x has SHAPE but where SHAPES says else)
 EXAMPLES = {
+    "autoencoder_energy": ({"shape": SHAPE, "latent": 4, "channels": (4, 8), "width": 8}, (), (B,)),
+    "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
-    "unet_score": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (torch.linspace(0.1, 5, B),),
-                   (B, *SHAPE)),
+    "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
+    "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
+    "residual_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "residual_energy on waves": ({"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True}, (), (B,)),
+    "residual_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "mlp_score": ({"shape": SHAPE, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B, *SHAPE)),
+    "mlp_score on vectors": ({"shape": 3, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B, 3)),
+    "refinenet_score": ({"shape": SHAPE, "channels": (4, 8)}, (LEVELS,), (B, *SHAPE)),
+    "refinenet_score on waves": ({"shape": WAVE, "channels": (4, 8)}, (LEVELS,), (B, *WAVE)),
+    "refinenet_score on voxels": ({"shape": VOXELS, "channels": (4, 8)}, (LEVELS,), (B, *VOXELS)),
+    "unet_score": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *SHAPE)),
+    "unet_score on waves": ({"shape": WAVE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *WAVE)),
+    "unet_score on voxels": ({"shape": VOXELS, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *VOXELS)),
+    "vector_score": ({"dim": 64, "hidden": (8,)}, (), (B, *SHAPE)),
+    "vector_score on vectors": ({"dim": 3, "hidden": (8,)}, (), (B, 3)),
+    "wavenet_score": ({"shape": WAVE, "sigma_data": 0.5, "channels": 8, "layers": 4, "cycle": 2}, (LEVELS,), (B, *WAVE)),
     "conv_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8), "width": 8}, (), (B, 3)),
 }
+SHAPES = {"vectors": (3,), "waves": WAVE, "voxels": VOXELS, "wavenet_score": WAVE}
+CLASSED = [name for name in EXAMPLES if "classes" in inspect.signature(MODELS[name.split()[0]]).parameters
+           and name != "conv_classifier"]
 
 
-def build(name):
+def build(name, **more):
     torch.manual_seed(0)
-    return MODELS[name](**EXAMPLES[name][0]).eval()
+    return MODELS[name.split()[0]](**EXAMPLES[name][0], **more).eval()
+
+
+def data(name):
+    return torch.randn(B, *SHAPES.get(name.split()[-1], SHAPE), generator=torch.Generator().manual_seed(1))
+
+
+def stirred(model):
+    """The model away from its start, where some weights are zero."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model
 
 
 def test_every_model_has_an_example():
-    assert EXAMPLES.keys() == MODELS.keys()
+    assert {name.split()[0] for name in EXAMPLES} == MODELS.keys()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_its_output_has_its_shape_and_is_finite(name):
     _, more, shape = EXAMPLES[name]
-    out = build(name)(torch.randn(B, *SHAPE), *more)
+    out = build(name)(data(name), *more)
     assert out.shape == shape and torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_does_not_see_its_neighbours(name):
     _, more, _ = EXAMPLES[name]
-    model, x = build(name), torch.randn(B, *SHAPE)
+    model, x = stirred(build(name)), data(name)
     torch.testing.assert_close(model(x[2:3], *(m[2:3] for m in more)), model(x, *more)[2:3], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_global_seed_decides_its_weights_and_they_come_back(name):
     a, b = build(name), build(name)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     torch.manual_seed(1)
-    c = MODELS[name](**EXAMPLES[name][0])
+    c = MODELS[name.split()[0]](**EXAMPLES[name][0])
     c.load_state_dict(a.state_dict())
     _, more, _ = EXAMPLES[name]
-    x = torch.randn(B, *SHAPE)
-    assert torch.equal(c.eval()(x, *more), a(x, *more))
+    assert torch.equal(c.eval()(data(name), *more), a(data(name), *more))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_gradients_reach_x_and_every_weight_and_are_finite(name):
+    _, more, _ = EXAMPLES[name]
+    model, x = stirred(build(name)), data(name).requires_grad_(True)
+    inputs = [x, *model.parameters()]
+    gradients = torch.autograd.grad(model(x, *more).square().sum(), inputs, materialize_grads=True)
+    assert all(torch.isfinite(g).all() for g in gradients) and (gradients[0] != 0).any()
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name][2] == (B,)])
+def test_energies_are_smooth(name):
+    """A piecewise linear energy would have no curvature for score matching to see."""
+    _, more, _ = EXAMPLES[name]
+    model, x = stirred(build(name)), data(name).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(model(x, *more).sum(), x, create_graph=True)
+    (curved,) = torch.autograd.grad((gradient * torch.randn_like(x)).sum(), x)
+    assert torch.isfinite(curved).all() and (curved.flatten(1).abs().sum(1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name][1]])
+def test_the_level_changes_what_a_noise_conditional_model_says(name):
+    model, x = stirred(build(name)), data(name)
+    assert (model(x, LEVELS) - model(x, 2 * LEVELS)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", CLASSED)
+def test_the_class_changes_what_a_conditional_model_says(name):
+    _, more, shape = EXAMPLES[name]
+    model, x = stirred(build(name, classes=3)), data(name)
+    says = lambda y: model(x, *more, torch.full((B,), y))
+    assert says(0).shape == model(x, *more).shape == shape and (says(0) - says(2)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", CLASSED)
+def test_a_class_that_it_was_not_built_for_is_refused(name):
+    _, more, _ = EXAMPLES[name]
+    with pytest.raises(ValueError, match="built without classes"):
+        build(name)(data(name), *more, torch.zeros(B, dtype=torch.long))
 
 
 @pytest.mark.parametrize("name", MODELS)

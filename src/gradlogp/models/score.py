@@ -8,8 +8,11 @@ with :math:`c_{skip} = \sigma_d^2/(\sigma^2+\sigma_d^2)`, :math:`c_{out} = \sigm
 :math:`c_{in} = 1/\sqrt{\sigma^2+\sigma_d^2}`, so that F sees and predicts unit variance at every level. The data's standard
 deviation sigma_d is measured, never assumed.
 
-References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); Karras et al. (2022), Elucidating the Design
-Space, arXiv 2206.00364, table 1 (the preconditioning).
+NCSNv2 instead leaves the level out of the network and divides by it, :math:`s(x, \sigma) = F(x)/\sigma`: the size of a score at
+level sigma is about 1 / sigma, and x itself shows how noisy it is (technique 3). `VectorScore` knows one law and no levels.
+
+References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); Song & Ermon (2020), Improved Techniques, arXiv
+2006.09011, technique 3; Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, table 1 (the preconditioning).
 """
 
 import abc
@@ -18,10 +21,15 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlogp.core.fields import Level, NoisyField, column
+from gradlogp.core.fields import Level, NoisyField, Score, column
+from gradlogp.models.nets.embedding import check_classes
+from gradlogp.models.nets.mlp import LevelMLP, perceptron
+from gradlogp.models.nets.refine import RefineNet
 from gradlogp.models.nets.unet import UNet
+from gradlogp.models.nets.wave import WaveNet
 
 
 class ScoreModel(nn.Module, abc.ABC):
@@ -62,7 +70,55 @@ class Preconditioned(ScoreModel):
         return self.sigma_data**2 / total * x + s * self.sigma_data / total.sqrt() * out
 
 
+class SigmaScaled(ScoreModel):
+    """The score F(x) / sigma of any network (x, level [B], cond) -> [B, *shape]: D = x + sigma F(x)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.addcmul(x, column(sigma, x), self.net(x, sigma.log() / 4, cond))
+
+
+class VectorScore(nn.Module):
+    """A perceptron for the score of one law, x -> s(x): for explicit, implicit and sliced score matching on vectors.
+
+    x [B, *shape] with prod(shape) = `dim`; cond [B] with `classes`. Nothing makes it the gradient of an energy.
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (128, 128), classes: int = 0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.layers = perceptron([dim + classes, *hidden])
+        self.head = nn.Linear(hidden[-1], dim)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        check_classes(cond, self.classes)
+        told = x.new_zeros(len(x), self.classes) if cond is None else F.one_hot(cond, self.classes).to(x.dtype)
+        return self.head(self.layers(torch.cat([x.flatten(1), told], 1))).reshape(x.shape)
+
+    def field(self, cond: Tensor | None = None) -> Score:
+        return Score(lambda x: self(x, cond))
+
+
+def mlp_score(shape: int | Sequence[int], sigma_data: float, width: int = 128, blocks: int = 3, classes: int = 0) -> Preconditioned:
+    """A preconditioned residual perceptron: scores at every noise level, for vectors or what flattens to them."""
+    return Preconditioned(LevelMLP(shape, width, blocks, classes), sigma_data)
+
+
+def refinenet_score(shape: Sequence[int], channels: tuple[int, int] = (32, 64), classes: int = 0) -> SigmaScaled:
+    """The network of NCSNv2: dilated residual stages, RefineNet fusion, InstanceNorm++, its output divided by sigma."""
+    return SigmaScaled(RefineNet(shape, channels, classes))
+
+
 def unet_score(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (24, 48), blocks: int = 2,
                patch: int = 2, classes: int = 0) -> Preconditioned:
     """A preconditioned UNet for data of `shape` (channels, *sizes) with standard deviation `sigma_data`."""
     return Preconditioned(UNet(shape, channels, blocks, patch, classes), sigma_data)
+
+
+def wavenet_score(shape: Sequence[int], sigma_data: float, channels: int = 32, layers: int = 16, cycle: int = 8,
+                  classes: int = 0) -> Preconditioned:
+    """A preconditioned WaveNet for waveforms (channels, length), at full resolution: the network of DiffWave."""
+    return Preconditioned(WaveNet(shape, channels, layers, cycle, classes), sigma_data)

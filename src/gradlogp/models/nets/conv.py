@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+POOL: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d] | type[nn.AvgPool3d]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # what F.interpolate calls it
 
 
 def spatial_rank(shape: Sequence[int]) -> int:

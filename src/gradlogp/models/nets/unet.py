@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradlogp.models.nets.conv import CONV, channels_last, spatial_rank
+from gradlogp.models.nets.embedding import Embedding, modulate
 
 
 def fold(x: Tensor, patch: int) -> Tensor:
@@ -37,29 +38,6 @@ def unfold(x: Tensor, patch: int) -> Tensor:
     return x
 
 
-class Embedding(nn.Module):
-    """(level [B], cond [B]) -> [B, width]; class -1, or no cond at all, stands for 'no class given'."""
-
-    frequencies: Tensor
-
-    def __init__(self, width: int, classes: int, frequencies: int = 16) -> None:
-        super().__init__()
-        self.classes = classes
-        self.register_buffer("frequencies", torch.linspace(0, math.log(64.0), frequencies).exp(), persistent=False)
-        self.label = nn.Embedding(classes + 1, width) if classes else None
-        self.mlp = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, level: Tensor, cond: Tensor | None) -> Tensor:
-        angle = level[:, None] * self.frequencies
-        embedding = self.mlp(torch.cat([angle.cos(), angle.sin()], 1))
-        if self.label is None:
-            if cond is not None:
-                raise ValueError("this network was built without classes, but got a `cond`; build it with classes=n.")
-            return embedding
-        none = torch.full_like(level, self.classes, dtype=torch.long)
-        return embedding + self.label(none if cond is None else torch.where(cond < 0, none, cond))
-
-
 class ResBlock(nn.Module):
     """x + conv(film(norm(conv(norm(x))))), the second convolution zero at the start."""
 
@@ -73,9 +51,8 @@ class ResBlock(nn.Module):
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding).reshape(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, 1)
         h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
+        h = self.conv2(F.silu(modulate(self.norm2(h), self.film(embedding))))
         return self.skip(x) + h
 
 

@@ -1,0 +1,46 @@
+r"""What a network is told beside x: the noise level and the class.
+
+References: Ho et al. (2020), DDPM, arXiv 2006.11239, app. B (the embedding of time); Perez et al. (2018), FiLM, arXiv 1709.07871,
+eq. 2; Ho & Salimans (2022), arXiv 2207.12598, algorithm 1 (a class that stands for none).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def class_rows(cond: Tensor | None, classes: int, x: Tensor) -> Tensor:
+    """Rows [B] of a table of classes + 1: the classes, and last 'no class given', for cond None or entries below 0."""
+    none = torch.full((len(x),), classes, device=x.device)
+    return none if cond is None else torch.where(cond < 0, none, cond)
+
+
+def check_classes(cond: Tensor | None, classes: int) -> None:
+    if cond is not None and classes == 0:
+        raise ValueError("this network was built without classes, but got a `cond`; build it with classes=n.")
+
+
+class Embedding(nn.Module):
+    """(level [B], cond [B]) -> [B, width]; class -1, or no cond at all, stands for 'no class given'."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, classes: int, frequencies: int = 16) -> None:
+        super().__init__()
+        self.classes = classes
+        self.register_buffer("frequencies", torch.linspace(0, math.log(64.0), frequencies).exp(), persistent=False)
+        self.label = nn.Embedding(classes + 1, width) if classes else None
+        self.mlp = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, level: Tensor, cond: Tensor | None) -> Tensor:
+        check_classes(cond, self.classes)
+        angle = level[:, None] * self.frequencies
+        embedding = self.mlp(torch.cat([angle.cos(), angle.sin()], 1))
+        return embedding if self.label is None else embedding + self.label(class_rows(cond, self.classes, level))
+
+
+def modulate(h: Tensor, film: Tensor) -> Tensor:
+    """h (1 + scale) + shift for h [B, C, *sizes]; film [B, 2 C] holds a scale and then a shift for each channel."""
+    scale, shift = film.reshape(len(h), -1, *[1] * (h.ndim - 2)).chunk(2, 1)
+    return torch.addcmul(shift, h, 1 + scale)

@@ -347,7 +347,7 @@ def max_distance(x: Tensor, limit: int = 10_000, block: int = 1000) -> float:
     return max((float(torch.cdist(a, b).max()) for a, b in itertools.combinations_with_replacement(parts, 2)), default=0.0)
 
 
-def overlap(gamma: float, dim: int) -> float:
+def shell_overlap(gamma: float, dim: int) -> float:
     r"""How much of a level's mass lies where the next coarser level, gamma times as high, has its own,
 
     within three deviations of its radius: :math:`\Phi(\sqrt{2D}(\gamma-1)+3\gamma) - \Phi(\sqrt{2D}(\gamma-1)-3\gamma)`.
@@ -356,20 +356,20 @@ def overlap(gamma: float, dim: int) -> float:
     return (math.erf((away + 3 * gamma) / math.sqrt(2)) - math.erf((away - 3 * gamma) / math.sqrt(2))) / 2
 
 
-def geometric_ratio(dim: int, share: float = 0.5) -> float:
-    """The ratio of neighbouring levels in `dim` dimensions at which they `overlap` by `share`.
+def geometric_ratio(dim: int, overlap: float = 0.5) -> float:
+    """The ratio of neighbouring levels in `dim` dimensions whose `shell_overlap` is `overlap`.
 
     Technique 2: Song & Ermon (2020), section 3.2. The paper asks for .5; its ladders of 232, 500 and 1086 levels have .566 to .567.
     """
-    if dim < 5 or not 0 < share < overlap(1, dim):
-        raise ValueError(f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim} and {share}; "
+    if dim < 5 or not 0 < overlap < shell_overlap(1, dim):
+        raise ValueError(f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim} and {overlap}; "
                          "in fewer choose the levels by hand.")
     low, high = 1.0, 2.0
-    while overlap(high, dim) > share:
+    while shell_overlap(high, dim) > overlap:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if overlap(middle, dim) > share else (low, middle)
+        low, high = (middle, high) if shell_overlap(middle, dim) > overlap else (low, middle)
     return low
 
 
@@ -409,19 +409,20 @@ class AnnealingPlan:
         return self.step_ratio * self.process.sigma_min**2
 
 
-def ncsnv2(x: Tensor, sigma_min: float = 0.01, steps_per_level: int = 5, share: float = 0.5, limit: int = 10_000) -> AnnealingPlan:
+def ncsnv2(x: Tensor, sigma_min: float = 0.01, steps_per_level: int = 5, overlap: float = 0.5,
+           limit: int = 10_000) -> AnnealingPlan:
     """Techniques 1, 2 and 4 of NCSNv2 for the data x [n, *shape]: everything about the ladder, measured.
 
-    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose neighbours `overlap` by `share`; the step
+    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose neighbours overlap by `overlap`; the step
     size is technique 4's. Choose it in place of settings made for other data.
     """
     process = VarianceExploding(sigma_min, max_distance(x, limit))
-    return plan(process, x[0].numel(), steps_per_level, share)
+    return plan(process, x[0].numel(), steps_per_level, overlap)
 
 
-def plan(process: VarianceExploding, dim: int, steps_per_level: int = 5, share: float = 0.5) -> AnnealingPlan:
+def plan(process: VarianceExploding, dim: int, steps_per_level: int = 5, overlap: float = 0.5) -> AnnealingPlan:
     """Techniques 2 and 4 for the levels of `process` in `dim` dimensions."""
     span = math.log(process.sigma_max / process.sigma_min)
-    levels = 1 + math.ceil(span / math.log(geometric_ratio(dim, share)))
+    levels = 1 + math.ceil(span / math.log(geometric_ratio(dim, overlap)))
     gamma = math.exp(span / (levels - 1))
     return AnnealingPlan(process, levels, steps_per_level, technique_4(gamma, steps_per_level))

@@ -83,8 +83,8 @@ class Energy(Field):
         with torch.enable_grad():
             x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
             energy = self.energy(x)
-            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=graph)
-        return (energy, -gradient) if graph else (energy.detach(), gradient.neg_())
+            (score,) = torch.autograd.grad(energy, x, energy.new_full(energy.shape, -1), create_graph=graph)
+        return (energy, score) if graph else (energy.detach(), score)
 
 
 @final

@@ -1,7 +1,8 @@
 import torch
 
 from gradlogp.core.calculus import divergence
-from gradlogp.core.fields import Energy, Guided
+from gradlogp.core.fields import Energy
+from gradlogp.core.guidance import Guided
 from gradlogp.core.targets import GaussianMixture, gaussian
 
 MIXTURE = GaussianMixture(torch.tensor([[-2.0], [1.0]], dtype=torch.float64), torch.tensor([[0.5], [1.0]], dtype=torch.float64),

@@ -247,26 +247,13 @@ class NoisyField(abc.ABC):
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         """The posterior mean of x0 given x [B, *shape], [B, *shape]."""
 
+    def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
+        """The posterior mean and variance of each entry of x0 given x; ValueError where only the mean is known."""
+        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; give it `moments`.")
+
     def at(self, sigma: float) -> Field:
         """The field of the data with noise sigma > 0 added."""
         return Score(lambda x: (self.denoise(x, sigma) - x) / sigma**2)
-
-
-@final
-@dataclass(frozen=True)
-class Guided(NoisyField):
-    r"""Classifier-free guidance, :math:`(1 + w)\, s(x \mid c) - w\, s(x)`, at every noise level: w = 0 is off.
-
-    Only w = 0 is the conditional law; w > 0 sharpens it towards what sets the class apart, at the price of variety, and takes two
-    evaluations for each score. Reference: Ho & Salimans (2022), arXiv 2207.12598, eq. 6.
-    """
-
-    conditional: NoisyField
-    marginal: NoisyField
-    weight: float
-
-    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        return torch.lerp(self.marginal.denoise(x, sigma), self.conditional.denoise(x, sigma), 1 + self.weight)
 
 
 @final

@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
-from gradlogp.core.fields import Guided, NoisyField
+from gradlogp.core.fields import NoisyField
+from gradlogp.core.guidance import Guided
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.base import Evaluation, Facts, Generative, Restorer, to_model, to_picture

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gradlogp.metrics import classes, frechet, image, kid, memory, prdc
+from gradlogp.metrics import calibration, classes, detection, frechet, image, kid, memory, prdc, two_sample
 from gradlogp.metrics.base import Measure
 
 __all__ = ["METRICS", "Measure", "Metric", "generative"]
@@ -30,12 +30,21 @@ METRICS = {
     "recall": Metric(prdc.recall, ("features", "features"), "share of real that lie among the generated"),
     "density": Metric(prdc.density, ("features", "features"), "how densely real surrounds generated, 1 if equal"),
     "coverage": Metric(prdc.coverage, ("features", "features"), "share of real with a generated neighbour"),
+    "1nna": Metric(two_sample.one_nn, ("features", "features"), "share whose nearest neighbour is of its own kind, .5 if equal"),
+    "c2st": Metric(two_sample.c2st, ("features", "features"), "accuracy of a classifier of real against generated, .5 if equal"),
     "psnr": Metric(image.psnr, ("images", "images"), "peak signal-to-noise ratio of restored images, dB"),
     "ssim": Metric(image.ssim, ("images", "images"), "structural similarity of restored images, 1 if identical"),
     "class_entropy": Metric(classes.class_entropy, ("labels",), "entropy of the predicted classes, nats"),
+    "inception_score": Metric(classes.inception_score, ("logits",), "1 to the number of classes, by the domain's classifier"),
     "agreement": Metric(classes.agreement, ("labels", "labels"), "share of samples of the class that was asked for"),
     "memorisation": Metric(memory.memorisation, ("images", "images", "images"),
                            "distance to the training set, generated over test: 0 copies, 1 fresh"),
+    "auroc": Metric(detection.auroc, ("scores", "scores"), "chance that an anomaly scores above a normal one"),
+    "auprc": Metric(detection.auprc, ("scores", "scores"), "average precision of the anomalies, beside their prevalence"),
+    "fpr95": Metric(detection.fpr95, ("scores", "scores"), "false alarms where 95 % of the anomalies are caught"),
+    "accuracy": Metric(calibration.accuracy, ("logits", "labels"), "share of examples classified rightly"),
+    "nll": Metric(calibration.nll, ("logits", "labels"), "negative log-probability of the label, nats"),
+    "ece": Metric(calibration.ece, ("logits", "labels"), "expected calibration error: confidence against accuracy"),
 }
 
 

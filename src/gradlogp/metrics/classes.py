@@ -2,16 +2,20 @@
 
     p_c = share of class c        H = -sum_c p_c ln p_c   in nats        agreement = share of (predicted = asked)
 
-H over K equally likely classes is ln K - (K - 1) / 2N for N samples (Miller 1955); it says that modes are missing,
-never that images are good. The classifier must not be the one that guided the sampler, nor the sampler itself.
+    IS = exp mean_i KL(p(y | x_i) || mean_j p(y | x_j))   between 1 and the number of classes
+
+The inception score of the domain's own classifier sees neither copies nor a class that has collapsed to one picture. H over K
+equally likely classes is ln K - (K - 1) / 2N for N samples (Miller 1955); it says that modes are missing, never that images are
+good. The classifier must not be the one that guided the sampler, nor the sampler itself.
 """
 
 import math
 
+import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import Measure
+from gradlogp.metrics.base import GROUPS, Measure, features, jackknife
 
 
 def class_shares(predicted: Tensor, classes: int) -> Tensor:
@@ -32,6 +36,21 @@ def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
     return Measure("class_entropy", float(value), float(spread), n, "higher",
                    f"nats, shares of {classes} classes among {n} predicted labels, spread: standard error by the delta "
                    "method", math.log(classes) - (classes - 1) / (2 * n))
+
+
+def inception_score(logits: Tensor) -> Measure:
+    """exp of the mutual information between sample and class, from an independent classifier's logits [n, classes]; spread:
+    jackknife. Salimans et al. (2016), arXiv 1606.03498, section 4."""
+    log_p, groups = features(logits, "logits").log_softmax(1), min(GROUPS, len(logits))
+    left_out = torch.stack([_inception(log_p[torch.arange(len(log_p)) % groups != g]) for g in range(groups)])
+    return Measure("inception_score", float(_inception(log_p)), jackknife(left_out), len(logits), "higher",
+                   f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, spread: jackknife standard error "
+                   f"over {groups} groups", ceiling=1.0)
+
+
+def _inception(log_p: Tensor) -> Tensor:
+    marginal = log_p.logsumexp(0) - math.log(len(log_p))
+    return (log_p.exp() * (log_p - marginal)).sum(1).mean().exp()
 
 
 def agreement(predicted: Tensor, asked: Tensor, on_real: float | None = None) -> Measure:

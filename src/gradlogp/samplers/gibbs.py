@@ -1,0 +1,354 @@
+r"""Gibbs sampling: draw a part of x from its conditional law given the rest. No step size, nothing rejected.
+
+| sampler | draws | asks for |
+|---|---|---|
+| `Gibbs` | one site after another, from its conditional law | an energy of discrete x: K - 1 evaluations a site |
+| `CheckerboardGibbs` | the sites of one colour, then of the other | an energy affine in each (Ising, Potts): two scores a sweep |
+| `BlockGibbs` | all hidden units given v, then v given them | a bipartite model (`models.rbm`) |
+| `GibbsWithGradients` | one site where the gradient expects a gain, accepted or not | an energy and its gradient: one a step |
+| `GibbsLangevin` | all hidden units, then Langevin steps in v given them | a Gaussian-Bernoulli machine |
+
+Layouts of discrete x are those of `core.discrete`: binary with two `values`, or one-hot with `values=None`. Gibbs with gradients
+proposes the move from state a to b of site i with probability
+
+.. math:: q(i, b \mid x) \propto e^{d_{ib}(x)/2}, \qquad d_{ib}(x) = (e_b - e_a)^\top s_i(x) \approx \log p(x') - \log p(x),
+
+and accepts by Metropolis-Hastings, so it is exact whatever the gradient is worth. Gibbs-Langevin moves :math:`u = (v - m_h)/\sigma`
+by :math:`u' = (1 - \eta) u + \sqrt{2\eta}\, z`, the Langevin step of p(v | h), with eta in units of each visible unit's variance
+(Liao et al. take one step size for all). Unadjusted, it settles at the variance :math:`\sigma^2/(1 - \eta/2)`; adjusted, at
+:math:`\sigma^2`. Nothing here depends on the size of the batch.
+
+References: Geman & Geman (1984); Grathwohl et al. (2021), Oops I Took A Gradient: Scalable Sampling for Discrete Distributions,
+arXiv 2102.04509, eq. 5 to 9, algorithm 1; Liao et al. (2022), Gaussian-Bernoulli RBMs Without Tears, arXiv 2210.10318, algorithm 2.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, final, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.discrete import Values, check_states, check_values, energies, sites, states
+from gradlogp.core.fields import Field, column
+from gradlogp.core.random import Randomness, normal_, uniform_
+
+
+class Sites(NamedTuple):
+    """x [B, *shape], its energy [B], and the memory for uniform draws, [B] or [B, 2]."""
+
+    x: Tensor
+    energy: Tensor
+    uniform: Tensor
+
+
+class GibbsInfo(NamedTuple):
+    """The share of the updated sites that changed, [B]."""
+
+    changed: Tensor
+
+
+class Accepted(NamedTuple):
+    """The probability of acceptance, [B]."""
+
+    accept: Tensor
+
+
+def pick(p: Tensor, u: Tensor) -> Tensor:
+    """The index whose share of [0, 1) holds u [B], by the probabilities p [B, K] (up to a factor), [B]."""
+    edges = p.cumsum(1)
+    index = torch.searchsorted(edges, (u * edges[:, -1])[:, None], right=True)[:, 0]
+    return index.clamp_(max=p.shape[1] - 1)
+
+
+@final
+@dataclass(frozen=True)
+class Gibbs:
+    """Gibbs sampling site by site, for any energy of binary or one-hot x: exact, and slow on many sites.
+
+    `values` are those of a binary site, None for one-hot. A step sweeps all sites in order, or updates `random_sites` sites drawn
+    anew for each chain.
+    """
+
+    values: Values = (0.0, 1.0)
+    random_sites: int | None = None
+
+    def __post_init__(self) -> None:
+        check_values(self.values)
+        if self.random_sites is not None and self.random_sites < 1:
+            raise ValueError(f"`random_sites` counts updates, so it is 1 or more, got {self.random_sites}; None sweeps all sites.")
+
+    @property
+    def kind(self) -> str:
+        return "density"
+
+    def init(self, field: Field, x: Tensor) -> Sites:
+        x = check_states(x, self.values).clone()
+        return Sites(x, field.energy(x), x.new_empty(len(x)))
+
+    def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
+        n = sites(state.x, self.values)
+        updates, changed = self.random_sites or n, torch.zeros_like(state.uniform)
+        for i in range(updates):
+            at = self._at(i, n, state.uniform, generator)
+            state, moved = self._update(field, state, at, generator)
+            changed += moved
+        return state, GibbsInfo(changed / updates)
+
+    def conditional(self, field: Field, x: Tensor, at: Tensor) -> Tensor:
+        """The law of the sites `at` [B, m] given all others, [B, m, K]: of staying, and of moving on by 1 ... K - 1 states."""
+        return (-energies(field, x, at, self.values)[0]).softmax(-1)
+
+    def _at(self, i: int, n: int, uniform: Tensor, generator: Randomness) -> Tensor:
+        if self.random_sites is None:
+            return torch.full((len(uniform), 1), i, device=uniform.device)
+        return (uniform_(uniform, generator)[:, None] * n).long().clamp_(max=n - 1)
+
+    def _update(self, field: Field, state: Sites, at: Tensor, generator: Randomness) -> tuple[Sites, Tensor]:
+        x, energy, uniform = state
+        after, to = energies(field, x, at, self.values, energy)  # [B, 1, K], [B, 1, K - 1, *shape]
+        by = pick((-after[:, 0]).softmax(-1), uniform_(uniform, generator))
+        rows = torch.arange(len(x), device=x.device)
+        moved = by > 0
+        x = torch.where(column(moved, x), to[rows, 0, (by - 1).clamp_(min=0)], x)
+        return Sites(x, after[rows, 0, by], uniform), moved
+
+
+@final
+@dataclass(frozen=True)
+class CheckerboardGibbs:
+    """Gibbs sampling of all sites of one colour at once, for lattices whose neighbours differ in colour (Ising, Potts).
+
+    The colour of a site is the parity of the sum of its coordinates, so a periodic lattice needs even sizes. `init` tests that the
+    energy is affine in each colour, and raises ValueError where it is not.
+    """
+
+    values: Values = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_values(self.values)
+
+    @property
+    def kind(self) -> str:
+        return "density"
+
+    def init(self, field: Field, x: Tensor) -> Sites:
+        x = check_states(x, self.values).clone()
+        for colour in (0, 1):
+            self._test(field, x, colour)
+        return Sites(x, x.new_empty(0), torch.empty_like(x))
+
+    def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
+        x, _, uniform = state
+        before = x.clone()
+        for colour in (0, 1):
+            score = field.score(x)
+            drawn = self._draw(score, uniform_(uniform, generator))
+            x = torch.where(self._colour(x) == colour, drawn, x)
+        return Sites(x, state.energy, uniform), GibbsInfo((x != before).flatten(1).to(x.dtype).mean(1))
+
+    def _draw(self, score: Tensor, uniform: Tensor) -> Tensor:
+        """Every site from softmax(score): the law of one that the energy is affine in."""
+        if self.values is None:  # the largest of score + Gumbel noise
+            return torch.zeros_like(score).scatter_(-1, (score - (-uniform.log()).log()).argmax(-1, keepdim=True), 1.0)
+        low, high = self.values
+        return torch.where(uniform < ((high - low) * score).sigmoid(), high, low)
+
+    def _colour(self, x: Tensor) -> Tensor:
+        """0 or 1 for every site, broadcastable to x."""
+        sizes = x.shape[1:-1] if self.values is None else x.shape[1:]
+        parity = torch.stack(torch.meshgrid(*(torch.arange(s, device=x.device) for s in sizes), indexing="ij")).sum(0) % 2
+        return parity[..., None] if self.values is None else parity
+
+    def _test(self, field: Field, x: Tensor, colour: int) -> None:
+        other = x.roll(1, -1) if self.values is None else sum(self.values) - x
+        to = torch.where(self._colour(x) == colour, other, x)
+        energy, score = field.energy_and_score(x)
+        gain, expected = energy - field.energy(to), (score * (to - x)).flatten(1).sum(1)
+        if not torch.allclose(gain, expected, rtol=1e-3, atol=1e-3):
+            raise ValueError(f"this energy couples sites of one colour: moving them should have changed it by {-expected[0]:.4g}, "
+                             f"but did by {-gain[0]:.4g}; use Gibbs, or a periodic lattice of even sizes.")
+
+
+@runtime_checkable
+class Bipartite(Protocol):
+    """Two layers, each drawn as a whole given the other."""
+
+    def sample_hidden(self, v: Tensor, generator: Randomness) -> Tensor: ...
+
+    def sample_visible(self, h: Tensor, generator: Randomness) -> Tensor: ...
+
+
+@runtime_checkable
+class Gaussian(Protocol):
+    """Hidden units given v; v given them is N(visible(h), variance)."""
+
+    variance: Tensor
+
+    def sample_hidden(self, v: Tensor, generator: Randomness) -> Tensor: ...
+
+    def visible(self, h: Tensor) -> Tensor: ...
+
+
+def bipartite(field: Field) -> Bipartite:
+    """The two-layered model behind a field: the field itself, or the model that it is the energy of."""
+    model = getattr(field, "function", field)
+    if isinstance(model, Bipartite):
+        return model
+    raise ValueError(f"block Gibbs needs a model of two layers (sample_hidden, sample_visible), got {type(model).__name__}; "
+                     "pass an RBM's field, or use Gibbs or GibbsWithGradients.")
+
+
+class Layers(NamedTuple):
+    """v [B, *shape]: a chain of two layers remembers the visible one."""
+
+    x: Tensor
+
+
+class BlockInfo(NamedTuple):
+    """The hidden units that v was drawn from, [B, H]."""
+
+    hidden: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class BlockGibbs:
+    """Block Gibbs sampling: the hidden layer given the visible one, then the visible one, each drawn as a whole."""
+
+    @property
+    def kind(self) -> str:
+        return "density"
+
+    def init(self, field: Field, x: Tensor) -> Layers:
+        bipartite(field)
+        return Layers(x.clone())
+
+    def step(self, field: Field, state: Layers, generator: Randomness) -> tuple[Layers, BlockInfo]:
+        model = bipartite(field)
+        h = model.sample_hidden(state.x, generator)
+        return Layers(model.sample_visible(h, generator)), BlockInfo(h)
+
+
+@final
+@dataclass(frozen=True)
+class GibbsLangevin:
+    """Gibbs-Langevin for Gaussian-Bernoulli machines: the hidden units, then `inner` Langevin steps in v given them.
+
+    step_size is in units of the visible variance, in (0, 2); `adjust` accepts or rejects each inner step, and is exact.
+    """
+
+    step_size: float = 0.1
+    inner: int = 10
+    adjust: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step_size < 2 or self.inner < 1:
+            raise ValueError(f"Gibbs-Langevin needs step_size in (0, 2), where the chain is stable, and inner >= 1, got "
+                             f"{self.step_size} and {self.inner}.")
+
+    @property
+    def kind(self) -> str:
+        return "density"
+
+    def init(self, field: Field, x: Tensor) -> Layers:
+        self._model(field)
+        return Layers(x.clone())
+
+    def step(self, field: Field, state: Layers, generator: Randomness) -> tuple[Layers, Accepted]:
+        model = self._model(field)
+        mean, std = model.visible(model.sample_hidden(state.x, generator)), model.variance.sqrt()
+        u, accept = (self._metropolis if self.adjust else self._at_once)((state.x - mean) / std, generator)
+        return Layers(torch.addcmul(mean, u, std)), Accepted(accept)
+
+    def _at_once(self, u: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
+        """`inner` unadjusted steps are an AR(1) process, of variance 1 / (1 - eta / 2) in the end: taken as one, with one draw."""
+        shrink = (1 - self.step_size) ** self.inner
+        tau = math.sqrt((1 - shrink**2) / (1 - self.step_size / 2))
+        return u.mul_(shrink).add_(normal_(torch.empty_like(u), generator), alpha=tau), u.new_ones(len(u))
+
+    def _metropolis(self, u: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
+        """The log-ratio of a Langevin step on N(0, 1) is eta (|u|^2 - |u'|^2) / 4."""
+        eta, noise, uniform = self.step_size, torch.empty_like(u), u.new_empty(len(u))
+        total = torch.zeros_like(uniform)
+        for _ in range(self.inner):
+            new = torch.add((1 - eta) * u, normal_(noise, generator), alpha=math.sqrt(2 * eta))
+            accept = (eta / 4 * (u.square() - new.square()).flatten(1).sum(1)).clamp_(max=0).exp_()
+            u = torch.where(column(uniform_(uniform, generator) < accept, u), new, u)
+            total += accept
+        return u, total / self.inner
+
+    @staticmethod
+    def _model(field: Field) -> Gaussian:
+        model = getattr(field, "function", field)
+        if isinstance(model, Gaussian):
+            return model
+        raise ValueError(f"Gibbs-Langevin needs a Gaussian-Bernoulli machine, but got {type(model).__name__}; "
+                         "pass a GaussianRBM's field, or use Langevin.")
+
+
+class Informed(NamedTuple):
+    """x [B, *shape], its energy [B] and score [B, *shape], and the memory for uniform draws [B]."""
+
+    x: Tensor
+    energy: Tensor
+    score: Tensor
+    uniform: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class GibbsWithGradients:
+    """Gibbs with gradients: one site a step, proposed where the gradient expects a gain, and accepted by Metropolis-Hastings.
+
+    Binary sites have two `values`; None takes one-hot x. The energy must also be defined, and smooth, between the states.
+    """
+
+    values: Values = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_values(self.values)
+
+    @property
+    def kind(self) -> str:
+        return "density"
+
+    def init(self, field: Field, x: Tensor) -> Informed:
+        x = check_states(x, self.values).clone()
+        return Informed(x, *field.energy_and_score(x), x.new_empty(len(x)))
+
+    def step(self, field: Field, state: Informed, generator: Randomness) -> tuple[Informed, Accepted]:
+        log_q = self.log_proposal(state.x, state.score)
+        move = pick(log_q.exp(), uniform_(state.uniform, generator))
+        x, back = self.move(state.x, move)
+        new = Informed(x, *field.energy_and_score(x), state.uniform)
+        reverse = self.log_proposal(new.x, new.score)
+        log_ratio = state.energy - new.energy + take(reverse, back) - take(log_q, move)
+        accept = log_ratio.clamp(max=0).exp()
+        keep = uniform_(state.uniform, generator) < accept
+        x, energy, score = (torch.where(column(keep, a), a, b) for a, b in zip(new[:3], state[:3], strict=True))
+        return Informed(x, energy, score, state.uniform), Accepted(accept)
+
+    def log_proposal(self, x: Tensor, score: Tensor) -> Tensor:
+        """log q of every move, [B, sites] (flips) or [B, sites * K] (site and new state; staying has -inf)."""
+        if self.values is not None:
+            return ((sum(self.values) - 2 * x) * score).flatten(1).div(2).log_softmax(1)
+        gain = (score - (x * score).sum(-1, keepdim=True)).masked_fill(x > 0, -torch.inf)
+        return gain.flatten(1).div(2).log_softmax(1)
+
+    def move(self, x: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
+        """x after the moves [B], and the moves that lead back, [B]."""
+        k = 1 if self.values is not None else states(x, None)
+        rows, site = torch.arange(len(x), device=x.device), move // k
+        units = x.reshape(len(x), -1, k).clone()  # [B, sites, K], or [B, sites, 1]
+        here = units[rows, site]
+        if self.values is not None:
+            units[rows, site] = sum(self.values) - here
+            return units.reshape(x.shape), move
+        units[rows, site] = torch.zeros_like(here).scatter_(1, (move % k)[:, None], 1.0)
+        return units.reshape(x.shape), site * k + here.argmax(1)
+
+
+def take(table: Tensor, index: Tensor) -> Tensor:
+    """table [B, M] at index [B], [B]."""
+    return table.gather(1, index[:, None])[:, 0]

@@ -56,6 +56,21 @@ def test_time_and_level_undo_each_other_up_to_the_ends(process):
 
 
 @everywhere
+def test_alpha_is_known_at_a_level_and_beyond_the_last(process):
+    t = times().detach()
+    close(process.alpha_at(process.level(t)), process.alpha(t))
+    assert 0 < process.alpha_at(2 * process.ladder(1)[0]) <= process.alpha_at(0.0) == 1
+
+
+@everywhere
+def test_rates_are_the_derivatives_of_alpha_and_sigma(process):
+    t = times()
+    alpha, sigma = process.rates(t)
+    close(alpha, slope(process.alpha(t), t) if process.alpha(t).requires_grad else torch.zeros_like(t))
+    close(sigma, slope(process.sigma(t), t))
+
+
+@everywhere
 def test_the_levels_of_float32_have_times_that_are_times(process):
     """Rounding carries some past the ends; they are still levels of the process."""
     levels = torch.tensor(process.ladder(50))

@@ -74,6 +74,15 @@ class NoiseProcess(abc.ABC):
         """sigma / alpha: the noise on x0 once the signal is scaled back to size."""
         return self.sigma(t) / self.alpha(t)
 
+    @abc.abstractmethod
+    def alpha_at(self, level: Time) -> Tensor:
+        """alpha where sigma / alpha is `level`, at any level, those before t = 0 and beyond t = 1 included."""
+
+    def rates(self, t: Time) -> tuple[Tensor, Tensor]:
+        """The derivatives of alpha and sigma in t: the probability flow's velocity is alpha' x0 + sigma' eps."""
+        f, sigma = self.drift(t), self.sigma(t)
+        return f * self.alpha(t), self.diffusion(t) ** 2 / (2 * sigma) + f * sigma
+
     def log_snr(self, t: Time) -> Tensor:
         return -2 * self.level(t).log()
 
@@ -118,6 +127,9 @@ class VarianceExploding(NoiseProcess):
     def alpha(self, t: Time) -> Tensor:
         return torch.ones_like(as_time(t))
 
+    def alpha_at(self, level: Time) -> Tensor:
+        return torch.ones_like(as_level(level))
+
     def sigma(self, t: Time) -> Tensor:
         return self.sigma_min * (self._rate * as_time(t)).exp()
 
@@ -156,6 +168,9 @@ class EDM(NoiseProcess):
 
     def alpha(self, t: Time) -> Tensor:
         return torch.ones_like(as_time(t))
+
+    def alpha_at(self, level: Time) -> Tensor:
+        return torch.ones_like(as_level(level))
 
     def sigma(self, t: Time) -> Tensor:
         low, width = self._roots
@@ -214,6 +229,9 @@ class VariancePreserving(_Beta):
     References: Song et al. (2021), arXiv 2011.13456, eq. 32 and 33; Ho et al. (2020), arXiv 2006.11239.
     """
 
+    def alpha_at(self, level: Time) -> Tensor:
+        return (1 + as_level(level) ** 2).rsqrt()
+
     def sigma(self, t: Time) -> Tensor:
         return (-torch.expm1(-self.integral(t))).sqrt()
 
@@ -231,6 +249,9 @@ class SubVariancePreserving(_Beta):
 
     References: Song et al. (2021), arXiv 2011.13456, eq. 12 and 29.
     """
+
+    def alpha_at(self, level: Time) -> Tensor:
+        return (-torch.asinh(as_level(level) / 2)).exp()
 
     def sigma(self, t: Time) -> Tensor:
         return -torch.expm1(-self.integral(t))
@@ -271,6 +292,9 @@ class Cosine(NoiseProcess):
         """cos u as the sine of its complement: 0, not nearly 0, at t = 1."""
         return (self._speed * (1 - as_time(t))).sin() / self._first[0]
 
+    def alpha_at(self, level: Time) -> Tensor:
+        return (1 + as_level(level) ** 2).rsqrt()
+
     def sigma(self, t: Time) -> Tensor:
         """1 - alpha^2 = sin(u - u0) sin(u + u0) / cos^2 u0, which does not cancel at t = 0."""
         t = as_time(t)
@@ -306,6 +330,9 @@ class Rectified(NoiseProcess):
 
     def alpha(self, t: Time) -> Tensor:
         return 1 - as_time(t)
+
+    def alpha_at(self, level: Time) -> Tensor:
+        return 1 / (1 + as_level(level))
 
     def sigma(self, t: Time) -> Tensor:
         return as_time(t)

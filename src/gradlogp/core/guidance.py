@@ -5,8 +5,8 @@ r"""Guidance wraps a field: what a noisy field is asked for, changed at every le
 
 * `EnergyGuided` takes any energy of (x, sigma) for -log p(y | x, sigma); `class_energy` makes one of a classifier, or of a joint
   energy model's logits. w = 1 is Bayes' rule.
-* `Guided` is classifier-free: :math:`(1 + w) D_c - w D_u`, w = 0 off, within an interval of levels, its contrast rescaled on demand.
-  With a worse model of the same in the place of :math:`D_u` it is autoguidance.
+* `Guided` is classifier-free: :math:`(1 + w) D_c - w D_u`, w = 0 off, within an interval of levels, its contrast rescaled on
+  demand. With a worse model of the same in the place of :math:`D_u` it is autoguidance.
 * `Known` puts what is known in its place in the denoised: the replacement method with one noise for the whole walk.
 * `PiGDM` conditions on linear measurements y = A x0 + sigma_y n with :math:`p(x_0 \mid x) \approx \mathcal N(D, r^2 I)`:
 
@@ -24,7 +24,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, check_energy, column
+from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column
 
 LevelEnergy = Callable[[Tensor, Tensor], Tensor]  # (x [B, *shape], sigma [B]) -> [B]
 
@@ -72,9 +72,9 @@ class EnergyGuided(NoisyField):
 class Guided(NoisyField):
     r"""Classifier-free guidance, :math:`(1 + w)\, s(x \mid c) - w\, s(x)`: w = 0 is off, and only that is the conditional law.
 
-    w > 0 sharpens it towards what sets the class apart, at the price of variety, and takes two evaluations for each score. interval:
-    guide at levels within (low, high) alone, the conditional field elsewhere; rescale: phi in [0, 1], how far the guided denoised is
-    brought back to the conditional one's standard deviation. marginal: the unconditional field; or a worse one (autoguidance).
+    w > 0 sharpens it towards what sets the class apart, at the price of variety, and takes two evaluations for each score.
+    marginal: the unconditional field, or a worse one (autoguidance); interval: guide at levels within (low, high) alone; rescale:
+    phi in [0, 1], how far the guided denoised is brought back to the conditional one's standard deviation.
     """
 
     conditional: NoisyField
@@ -130,8 +130,8 @@ class PiGDM(NoisyField):
     r"""Conditioning on y = A x0 + sigma_y n, A linear: exact for data N(m, `variance` I), an approximation for all other data.
 
     operator: (B, *shape) -> (B, ...), linear and differentiable (its adjoint is a vector-Jacobian product); y [B, ...];
-    :math:`r^2 = v\sigma^2/(v + \sigma^2)` with v = `variance` of the data. The system in A A^T is solved by `iterations` of conjugate
-    gradients, as many as A A^T has distinct eigenvalues: 1 for masks, averages of blocks and orthonormal rows.
+    :math:`r^2 = v\sigma^2/(v + \sigma^2)` with v = `variance` of the data. The system in A A^T is solved by `iterations` of
+    conjugate gradients, as many as A A^T has distinct eigenvalues: 1 for masks, averages of blocks and orthonormal rows.
     """
 
     field: NoisyField
@@ -162,7 +162,10 @@ class PiGDM(NoisyField):
 
     def _solve(self, b: Tensor, like: Tensor, r2: Tensor | float) -> Tensor:
         """Conjugate gradients, one system for each example."""
-        dot = lambda a, c: (a * c).flatten(1).sum(1)
+
+        def dot(a: Tensor, c: Tensor) -> Tensor:
+            return (a * c).flatten(1).sum(1)
+
         u, r, p = torch.zeros_like(b), b.clone(), b.clone()
         tiny, size = torch.finfo(b.dtype).tiny, dot(r, r)
         for _ in range(self.iterations):

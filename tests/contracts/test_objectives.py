@@ -4,29 +4,42 @@ import pytest
 import torch
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import column
-from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.fields import NoisyField, Score, column
+from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
 from gradlogp.models import ConvClassifier, ConvEnergy, unet_score
 from gradlogp.objectives import (
     JEM,
     OBJECTIVES,
+    Chain,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
     DenoisingScoreMatching,
     EnergyDiscrepancy,
+    EnergyMatching,
+    ExplicitScoreMatching,
+    FiniteDifferenceScoreMatching,
+    FlowMatching,
     FromBuffer,
     FromData,
+    FromHalves,
     FromNoise,
+    FromProcess,
     FromProposal,
     GaussianNoise,
+    HybridBound,
+    ImplicitScoreMatching,
     Ladder,
     LogNormal,
     NoiseContrastive,
     RecoveryLikelihood,
     ReplayBuffer,
     Single,
+    SlicedScoreMatching,
+    Uncertainty,
+    VariationalBound,
+    ddpm_simple,
     improved_contrastive_divergence,
     persistent_contrastive_divergence,
 )
@@ -91,12 +104,53 @@ EXAMPLES = {
     "denoising_score_matching log-normal": (lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5), lambda: score()),
     "denoising_score_matching ladder": (lambda: DenoisingScoreMatching(Ladder(VarianceExploding(), 10)), lambda: score()),
     "denoising_score_matching single": (lambda: DenoisingScoreMatching(Single(0.5)), lambda: score()),
+    "denoising_score_matching likelihood": (lambda: DenoisingScoreMatching(FromProcess(VariancePreserving(), True), "likelihood"),
+                                            lambda: score()),
+    "denoising_score_matching uncertain": (
+        lambda: DenoisingScoreMatching(FromProcess(Cosine()), "min_snr", uncertainty=Uncertainty()), lambda: score()),
+    "denoising_score_matching of an energy": (lambda: DenoisingScoreMatching(Single(0.5), "none"), joint_energy),
+    "explicit_score_matching": (lambda: ExplicitScoreMatching(Score(lambda x: -x)), joint_energy),
+    "implicit_score_matching": (ImplicitScoreMatching, joint_energy),
+    "sliced_score_matching": (SlicedScoreMatching, joint_energy),
+    "sliced_score_matching plain": (lambda: SlicedScoreMatching(2, "sphere", False), joint_energy),
+    "finite_difference_score_matching": (lambda: FiniteDifferenceScoreMatching(2), joint_energy),
+    "ddpm_simple with classes": (lambda: ddpm_simple(VariancePreserving().ladder(20), 0.1), lambda: score()),
+    "variational_bound with classes": (lambda: VariationalBound(Chain(tuple(VariancePreserving().ladder(20)), 0.0, bins=256)),
+                                       lambda: score()),
+    "variational_bound by importance": (lambda: VariationalBound(Chain((2.0, 1.0, 0.5)), importance=True), lambda: score()),
+    "hybrid_bound with classes": (lambda: HybridBound(Chain(tuple(Cosine().ladder(20)), "learned")), lambda: ScoreAndVariance()),
+    "flow_matching with classes": (FlowMatching, lambda: score()),
+    "flow_matching by transport with classes": (lambda: FlowMatching(LogNormal(0.0, 1.0), optimal_transport=True), lambda: score()),
+    "energy_matching warm-up": (EnergyMatching, energy),
+    "energy_matching": (lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)), energy),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
 
 
 def score():
     return unet_score(SHAPE, 0.5, (8,), 1, 1, classes=3)
+
+
+class ScoreAndVariance(torch.nn.Module):
+    """A score network, and beside it a posterior variance of x0 between none and that of N(0, 1)."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.share = score(), torch.nn.Parameter(torch.zeros(SHAPE))
+
+    def field(self, cond=None):
+        return Both(self, cond)
+
+
+class Both(NoisyField):
+    def __init__(self, model, cond):
+        self.model, self.cond = model, cond
+
+    def denoise(self, x, sigma):
+        return self.model.net(x, sigma, self.cond)
+
+    def moments(self, x, sigma):
+        return self.denoise(x, sigma), self.model.share.sigmoid() * column(sigma**2 / (1 + sigma**2), x)
 
 
 def batch(name):
@@ -137,7 +191,8 @@ def test_the_generator_decides_the_loss(name):
 def test_every_weight_learns(name):
     objective, model = build(name)
     objective(model, batch(name), seeded(1)).value.mean().backward()
-    last_bias = {"head.linear.bias"} if "contrastive" in name else set()  # E + const is the same law; only the regulariser sees it
+    # E + const is the same law; only the regulariser sees it
+    last_bias = {"head.linear.bias"} if "contrastive" in name or "matching" in name else set()
     missing = {n for n, p in model.named_parameters() if p.grad is None}
     assert missing <= last_bias
 

@@ -12,7 +12,7 @@ S, DIM, N = 0.8, 3, 60_000
 
 def shrink(scale: float):
     """The denoiser of N(0, S^2), x S^2 / (S^2 + sigma^2), times `scale`."""
-    return lambda x, sigma, cond: scale * x * S**2 / (S**2 + sigma[:, None] ** 2)
+    return lambda x, sigma: scale * x * S**2 / (S**2 + sigma[:, None] ** 2)
 
 
 def loss(scale: float, sigma: float, weight: str = "sigma2") -> torch.Tensor:

@@ -99,7 +99,7 @@ def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
             super().__init__()
             self.w = torch.nn.Parameter(torch.zeros(2))
 
-        def forward(self, x, sigma, cond):
+        def forward(self, x, sigma, cond=None):
             return self.w * x
 
     settings = Training(64 * 300, learning_rate=0.05, log_every=5, checkpoint_every=10, warmup=1)

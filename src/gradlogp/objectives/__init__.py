@@ -10,10 +10,29 @@ from gradlogp.objectives.contrastive import (
     improved_contrastive_divergence,
     persistent_contrastive_divergence,
 )
-from gradlogp.objectives.denoising import DenoisingScoreMatching, Ladder, LogNormal, Single
+from gradlogp.objectives.denoising import (
+    DenoisingScoreMatching,
+    FromProcess,
+    Ladder,
+    LevelLaw,
+    Levels,
+    LogNormal,
+    Process,
+    Single,
+    Uncertainty,
+    Weight,
+)
+from gradlogp.objectives.diffusion import Chain, HybridBound, VariationalBound, ddpm_simple
 from gradlogp.objectives.discrepancy import EnergyDiscrepancy
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
+from gradlogp.objectives.flow import EnergyMatching, FlowMatching, FromHalves
 from gradlogp.objectives.joint import JEM
+from gradlogp.objectives.matching import (
+    ExplicitScoreMatching,
+    FiniteDifferenceScoreMatching,
+    ImplicitScoreMatching,
+    SlicedScoreMatching,
+)
 from gradlogp.objectives.nce import ConditionalNoiseContrastive, GaussianNoise, NoiseContrastive
 from gradlogp.objectives.recovery import Recovery, RecoveryLikelihood
 from gradlogp.objectives.starts import FromBuffer, FromData, FromNoise, FromProposal
@@ -27,32 +46,58 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "conditional_noise_contrastive": ConditionalNoiseContrastive,
     "energy_discrepancy": EnergyDiscrepancy,
     "jem": JEM,
+    "explicit_score_matching": ExplicitScoreMatching,
+    "implicit_score_matching": ImplicitScoreMatching,
+    "sliced_score_matching": SlicedScoreMatching,
+    "finite_difference_score_matching": FiniteDifferenceScoreMatching,
     "denoising_score_matching": DenoisingScoreMatching,
+    "ddpm_simple": ddpm_simple,
+    "variational_bound": VariationalBound,
+    "hybrid_bound": HybridBound,
+    "flow_matching": FlowMatching,
+    "energy_matching": EnergyMatching,
     "cross_entropy": CrossEntropy,
 }
 
 __all__ = [
     "JEM",
     "OBJECTIVES",
+    "Chain",
     "ConditionalNoiseContrastive",
     "ContrastiveDivergence",
     "CrossEntropy",
     "DenoisingScoreMatching",
     "EnergyDiscrepancy",
+    "EnergyMatching",
+    "ExplicitScoreMatching",
+    "FiniteDifferenceScoreMatching",
+    "FlowMatching",
     "FromBuffer",
     "FromData",
+    "FromHalves",
     "FromNoise",
+    "FromProcess",
     "FromProposal",
     "GaussianNoise",
+    "HybridBound",
+    "ImplicitScoreMatching",
     "Ladder",
+    "LevelLaw",
+    "Levels",
     "LogNormal",
     "Loss",
     "NoiseContrastive",
     "Objective",
+    "Process",
     "Recovery",
     "RecoveryLikelihood",
     "ReplayBuffer",
     "Single",
+    "SlicedScoreMatching",
+    "Uncertainty",
+    "VariationalBound",
+    "Weight",
+    "ddpm_simple",
     "improved_contrastive_divergence",
     "nearest_neighbour_entropy",
     "persistent_contrastive_divergence",

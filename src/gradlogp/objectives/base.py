@@ -1,9 +1,10 @@
 """What it is to be an objective: a model and a batch in, one loss value per example out."""
 
 import abc
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 
@@ -20,6 +21,10 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Numbers of its own that are learned beside the model's (how uncertain each noise level is, say)."""
+        return iter(())
 
     def state(self) -> dict[str, Tensor]:
         return {}

@@ -3,26 +3,56 @@ r"""Denoising score matching over noise levels. With :math:`x = x_0 + \sigma\var
 .. math:: \tfrac12\, \lambda(\sigma)\, \| s_\theta(x, \sigma) + \varepsilon / \sigma \|^2
           = \frac{\lambda(\sigma)}{2\sigma^4}\, \| D_\theta(x, \sigma) - x_0 \|^2 .
 
-Its minimiser is the score of the noised data. NCSN is this loss with a ladder of levels and :math:`\lambda = \sigma^2`; EDM is this
-loss with log-normal levels and :math:`\lambda = \sigma^2 (\sigma^2 + \sigma_d^2) / \sigma_d^2`. The law of sigma is stratified over
-the batch, which takes variance away and costs nothing.
+Its minimiser is the score of the noised data. The loss is a law of levels and a weight; a process with
+:math:`\alpha_t \ne 1` is a law of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was a weight on the noise, the velocity
+or the signal is a weight on the score:
+
+| weight | :math:`\lambda(\sigma)` | makes |
+|---|---|---|
+| `none` | 1 | Vincent's loss; the error of a denoising autoencoder over :math:`\sigma^4` |
+| `sigma2` | :math:`\sigma^2` | NCSN; the simple loss of DDPM, :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` |
+| `edm` | :math:`\sigma^2 (\sigma^2 + \sigma_d^2) / \sigma_d^2` | EDM: every level costs the same at first |
+| `min_snr` | :math:`\sigma^4 \min(\sigma^{-2}, \gamma)` | min-SNR: the error of x0, by the SNR, clipped at gamma |
+| `likelihood` | :math:`d\sigma^2/du`, u the quantile of the law | the integral over the noise variance: maximum likelihood |
+
+With `likelihood` the loss averages to :math:`\tfrac12 \int \|s_\theta + \varepsilon/\sigma\|^2\, d\sigma^2`, whatever the law:
+for t uniform it is the weight :math:`g_t^2`, and up to a constant it bounds :math:`-\log p_\theta`. The law only sets the
+variance, which is lowest where :math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in
+proportion to :math:`g_t^2/\sigma_t^2`.
+
+`uncertainty` learns how hard each level is: the loss becomes :math:`\ell\, e^{-u(\sigma)} + D\, u(\sigma)`, D the dimension,
+whose best u is the log of the level's loss per dimension, so every level pulls equally. The law is stratified over the batch,
+which takes variance away and costs nothing.
 
 References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11; Song & Ermon (2019), arXiv
-1907.05600, eq. 5 and 6; Karras et al. (2022), arXiv 2206.00364, table 1; Kingma et al. (2021), arXiv 2107.00630, app. I.1
-(stratified levels).
+1907.05600, eq. 5 and 6; Karras et al. (2022), arXiv 2206.00364, table 1; Song et al. (2021), Maximum Likelihood Training of
+Score-Based Diffusion Models, arXiv 2101.09258, eq. 7 and section 5.1 (importance sampling); Hang et al. (2023), Efficient
+Diffusion Training via Min-SNR Weighting, arXiv 2303.09556, eq. 8; Kendall et al. (2018), arXiv 1705.07115, and Karras et al.
+(2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 2107.00630, app. I.1 (stratified levels).
 """
 
 import abc
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, column
+from gradlogp.core.noise import EDM, Cosine, Rectified, SubVariancePreserving, VarianceExploding, VariancePreserving
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+
+Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
+Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
+
+
+def strata(n: int, generator: Generator, like: Tensor) -> Tensor:
+    """n uniforms, one in each of n strata of equal probability, in random order."""
+    order = torch.randperm(n, generator=generator, device=like.device)
+    return (order + torch.rand(n, generator=generator, device=like.device, dtype=like.dtype)) / n
 
 
 class LevelLaw(abc.ABC):
@@ -32,17 +62,20 @@ class LevelLaw(abc.ABC):
     def quantile(self, u: Tensor) -> Tensor:
         """u in (0, 1), [B] -> sigma [B]."""
 
-    def sample(self, n: int, generator: Generator, device: torch.device | str = "cpu") -> Tensor:
-        """n levels, one in each of n strata of equal probability, in random order."""
-        strata = torch.randperm(n, generator=generator, device=device)
-        u = (strata + torch.rand(n, generator=generator, device=device)) / n
-        return self.quantile(u.clamp(1e-6, 1 - 1e-6))
+    def growth(self, sigma: Tensor) -> Tensor:
+        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the law into an integral over the variance."""
+        raise ValueError(f"likelihood weights need a law with a density, but {type(self).__name__} has none; "
+                         "use FromProcess or LogNormal.")
+
+    def sample(self, n: int, generator: Generator, like: Tensor | None = None) -> Tensor:
+        """n levels, one in each of n strata of equal probability, in random order; of the kind and on the device of `like`."""
+        return self.quantile(strata(n, generator, torch.empty(0) if like is None else like).clamp(1e-6, 1 - 1e-6))
 
 
 @final
 @dataclass(frozen=True)
 class LogNormal(LevelLaw):
-    r""":math:`\ln\sigma \sim \mathcal N(m, w^2)`."""
+    r""":math:`\ln\sigma \sim \mathcal N(m, w^2)`; for a rectified flow this is t with a normal logit."""
 
     mean: float = 0.0
     width: float = 1.2
@@ -54,18 +87,68 @@ class LogNormal(LevelLaw):
     def quantile(self, u: Tensor) -> Tensor:
         return (self.mean + self.width * torch.special.ndtri(u)).exp()
 
+    def growth(self, sigma: Tensor) -> Tensor:
+        z = (sigma.log() - self.mean) / self.width
+        return 2 * sigma**2 * self.width * math.sqrt(2 * math.pi) * (z**2 / 2).exp()
+
+
+@final
+@dataclass(frozen=True)
+class FromProcess(LevelLaw):
+    r"""The levels of `process` at uniform t; with `importance`, at t by :math:`g_t^2/\sigma_t^2`, which makes ln sigma uniform."""
+
+    process: Process
+    importance: bool = False
+
+    def quantile(self, u: Tensor) -> Tensor:
+        if self.importance:
+            low, high = self._bounds
+            return low * (u * math.log(high / low)).exp()
+        first, last = self.process.ends
+        return self.process.level(first + (last - first) * u).to(u.dtype)
+
+    def growth(self, sigma: Tensor) -> Tensor:
+        if self.importance:
+            low, high = self._bounds
+            return 2 * sigma**2 * math.log(high / low)
+        first, last = self.process.ends
+        t = self.process.time(sigma).clamp(first, last)
+        return ((last - first) * (self.process.diffusion(t) / self.process.alpha(t)) ** 2).to(sigma.dtype)
+
+    @property
+    def _bounds(self) -> list[float]:
+        return [float(self.process.level(t)) for t in self.process.ends]
+
 
 @final
 @dataclass(frozen=True)
 class Ladder(LevelLaw):
-    """Every one of `levels` geometric levels of `process` equally often, as in NCSN."""
+    """Every one of `levels` levels of `process`, at equal distances in t, equally often: NCSN with geometric levels."""
 
-    process: VarianceExploding
+    process: Process
     levels: int = 10
 
     def quantile(self, u: Tensor) -> Tensor:
-        ladder = torch.tensor(self.process.ladder(self.levels), device=u.device, dtype=u.dtype)
-        return ladder[(u * self.levels).long()]
+        return _rung(self.process.ladder(self.levels), u)
+
+
+@final
+@dataclass(frozen=True)
+class Levels(LevelLaw):
+    """Every one of the levels given equally often, such as those of a DDPM: `Levels(tuple(ddpm_ladder(betas)))`."""
+
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.levels or min(self.levels) <= 0:
+            raise ValueError(f"noise levels are positive, one or more, got {self.levels}.")
+
+    def quantile(self, u: Tensor) -> Tensor:
+        return _rung(self.levels, u)
+
+
+def _rung(ladder: Sequence[float], u: Tensor) -> Tensor:
+    return torch.tensor(ladder, device=u.device, dtype=u.dtype)[(u * len(ladder)).long()]
 
 
 @final
@@ -83,38 +166,110 @@ class Single(LevelLaw):
         return torch.full_like(u, self.sigma)
 
 
+class Uncertainty(nn.Module):
+    """u(sigma), straight between knots at equal distances in ln sigma: few numbers, in which the loss is convex."""
+
+    def __init__(self, knots: int = 33, low: float = 1e-3, high: float = 1e3) -> None:
+        super().__init__()
+        self.low, self.step = math.log(low), math.log(high / low) / (knots - 1)
+        self.values = nn.Parameter(torch.zeros(knots))
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        place = ((sigma.log() - self.low) / self.step).clamp(0, len(self.values) - 1)
+        left = place.long().clamp(max=len(self.values) - 2)
+        return self.values[left] + (place - left) * (self.values[left + 1] - self.values[left])
+
+
+def with_levels(model: Any, cond: Tensor | None, law: LevelLaw) -> NoisyField:
+    """`as_noisy`; and where there is one level only, a field without levels as well, by D = x + sigma^2 s(x)."""
+    if not isinstance(model, Field | NoisyField) and hasattr(model, "field"):
+        model, cond = model.field(cond), None
+    if not isinstance(model, Field):
+        return as_noisy(model, cond)
+    if not isinstance(law, Single):
+        raise ValueError(f"{type(model).__name__} is a field without noise levels, so it can learn one only, but got "
+                         f"{type(law).__name__}; use Single(sigma), or a model that takes sigma.")
+    return Denoiser(lambda x, sigma: x + column(sigma, x) ** 2 * model.score(x))
+
+
+def drop(cond: Tensor | None, share: float, generator: Generator) -> Tensor | None:
+    """`cond` with a `share` of its entries replaced by -1, the class that stands for none."""
+    if cond is None or share <= 0:
+        return cond
+    return torch.where(torch.rand(len(cond), generator=generator, device=cond.device) < share, -1, cond)
+
+
+def normal(like: Tensor, generator: Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+    """|D(x0 + sigma eps) - x0|^2, [B], for sigma [B]."""
+    denoised = field.denoise(x0 + column(sigma, x0) * eps, sigma)
+    if denoised.shape != x0.shape:
+        raise ValueError(f"the denoised x has the shape of x, {list(x0.shape)}, but the model gave {list(denoised.shape)}.")
+    return (denoised - x0).flatten(1).square().sum(1)
+
+
 @final
 @dataclass
 class DenoisingScoreMatching(Objective):
     """Denoising score matching over the noise levels of `law`: learns the score of noised data.
 
-    model(x, sigma [B], cond) is the denoised x. `weight` is 'sigma2' (NCSN) or 'edm', which needs `sigma_data`.
+    The model gives a `NoisyField`: a score network or an energy that takes sigma. With the law `Single`, an energy or score without
+    levels learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its `gamma`.
 
     A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans (2022), arXiv 2207.12598.
     """
 
     law: LevelLaw
-    weight: Literal["sigma2", "edm"] = "sigma2"
+    weight: Weight = "sigma2"
     sigma_data: float = 1.0
     drop_cond: float = 0.0
+    gamma: float = 5.0
+    uncertainty: Uncertainty | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"expected a weight out of {', '.join(WEIGHTS)}, got {self.weight!r}.")
+        if min(self.sigma_data, self.gamma) <= 0 or not 0 <= self.drop_cond <= 1:
+            raise ValueError(f"expected sigma_data > 0, gamma > 0 and drop_cond in [0, 1], got {self.sigma_data}, {self.gamma} "
+                             f"and {self.drop_cond}.")
+        self.weigh(torch.ones(1))  # a law that the weight cannot take is refused here
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
-        if cond is not None and self.drop_cond > 0:
-            dropped = torch.rand(len(x0), generator=generator, device=x0.device) < self.drop_cond
-            cond = torch.where(dropped, -1, cond)
-        sigma = self.law.sample(len(x0), generator, x0.device)
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        denoised = model(x0 + sigma.reshape(-1, *[1] * (x0.ndim - 1)) * eps, sigma, cond)
-        if denoised.shape != x0.shape:
-            raise ValueError(f"the denoised x has the shape of x, {list(x0.shape)}, but the model gave "
-                             f"{list(denoised.shape)}.")
-        error = (denoised - x0).flatten(1).square().sum(1)  # [B]
-        value = self.weigh(sigma) / (2 * sigma**4) * error
-        return Loss(value, {"loss_per_dim": mean(value) / math.prod(x0.shape[1:])})
+        cond = drop(cond, self.drop_cond, generator)
+        sigma = self.law.sample(len(x0), generator, x0)
+        error = squared_error(with_levels(model, cond, self.law), x0, sigma, normal(x0, generator))
+        value, dim = self.weigh(sigma) / (2 * sigma**4) * error, math.prod(x0.shape[1:])
+        info = {"loss_per_dim": mean(value) / dim}
+        if self.uncertainty is not None:
+            u = self.uncertainty(sigma)
+            value = value * (-u).exp() + dim * u
+        return Loss(value, info)
 
     def weigh(self, sigma: Tensor) -> Tensor:
         """lambda(sigma), [B]."""
-        if self.weight == "sigma2":
-            return sigma**2
-        return sigma**2 * (sigma**2 + self.sigma_data**2) / self.sigma_data**2
+        return WEIGHTS[self.weight](self, sigma)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return iter(()) if self.uncertainty is None else self.uncertainty.parameters()
+
+    def state(self) -> dict[str, Tensor]:
+        return {} if self.uncertainty is None else self.uncertainty.state_dict()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        if self.uncertainty is None:
+            super().load(state)
+        else:
+            self.uncertainty.load_state_dict(state)
+
+
+WEIGHTS: dict[str, Callable[[DenoisingScoreMatching, Tensor], Tensor]] = {
+    "none": lambda loss, sigma: torch.ones_like(sigma),
+    "sigma2": lambda loss, sigma: sigma**2,
+    "edm": lambda loss, sigma: sigma**2 * (sigma**2 + loss.sigma_data**2) / loss.sigma_data**2,
+    "min_snr": lambda loss, sigma: (loss.gamma * sigma**4).minimum(sigma**2),
+    "likelihood": lambda loss, sigma: loss.law.growth(sigma),
+}

@@ -89,7 +89,8 @@ class Learner:
 
     def __post_init__(self) -> None:
         betas = (self.settings.beta1, 0.999)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), self.settings.learning_rate, betas=betas)
+        self.learned = [*self.model.parameters(), *self.objective.parameters()]
+        self.optimizer = torch.optim.Adam(self.learned, self.settings.learning_rate, betas=betas)
         self.ema = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema))
 
     def update(self, batch: Batch) -> tuple[Verdict, dict[str, Tensor]]:
@@ -101,7 +102,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(self.learned, limit)
         info = {"loss": value.detach(), "grad_norm": norm.detach(), **loss.info}
         verdict = self.guard.judge(self.step, batch, float(info["loss"]), float(norm), loss.info)
         if verdict is Verdict.STEP:

@@ -5,16 +5,23 @@ import json
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy
+from gradlogp.core.fields import Energy, Score
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import VarianceExploding
-from gradlogp.core.random import seeded
+from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
 from gradlogp.experiments.settings import from_dict, to_dict
-from gradlogp.samplers import SAMPLERS, Annealed
+from gradlogp.samplers import HMC, MALA, SAMPLERS, Annealed
 
 EXAMPLES = {
     "langevin": {"step_size": 0.1},
+    "preconditioned_langevin": {"step_size": 0.1, "adapt": 5},
+    "mala": {"step_size": 0.1, "adapt": 5},
+    "hmc": {"step_size": 0.3, "leapfrog_steps": 3, "jitter": 0.1},
+    "nuts": {"step_size": 0.3, "max_depth": 4},
+    "underdamped": {"step_size": 0.3},
+    "parallel_tempering": {"inner": HMC(0.3, leapfrog_steps=2), "temperatures": (1.0, 2.0, 4.0)},
+    "tempered_transitions": {"inner": MALA(0.1), "temperatures": (1.0, 2.0)},
     "annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10},
     "consistent_annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10, "step_ratio": 0.6},
 }
@@ -80,6 +87,22 @@ def test_it_says_what_it_is(name):
 @pytest.mark.parametrize(("name", "change", "message"), [
     ("langevin", {"step_size": -1.0}, "step_size > 0"),
     ("langevin", {"step_size": 1.0, "grad_clip": 0.0}, "grad_clip bounds a size"),
+    ("preconditioned_langevin", {"adapt": 0}, "got no preconditioner and adapt=0; for P = 1 use Langevin"),
+    ("preconditioned_langevin", {"preconditioner": torch.ones(2)}, "got a preconditioner and adapt=5"),
+    ("preconditioned_langevin", {"adapt": 0, "preconditioner": -torch.ones(2)}, "positive, got -1"),
+    ("preconditioned_langevin", {"decay": 1.0}, r"decay in \[0, 1\)"),
+    ("mala", {"step_size": 0.0}, "MALA needs step_size > 0"),
+    ("mala", {"target": 1.0}, r"target acceptance in \(0, 1\)"),
+    ("mala", {"mass": torch.zeros(2)}, "every mass is positive, got a smallest of 0"),
+    ("hmc", {"leapfrog_steps": 0}, "one leapfrog step is MALA"),
+    ("hmc", {"jitter": 1.0}, r"jitter in \[0, 1\)"),
+    ("nuts", {"max_depth": 0}, "at least once, got max_depth=0"),
+    ("nuts", {"adapt": -1}, "adapt >= 0 steps"),
+    ("underdamped", {"friction": -1.0}, "friction >= 0"),
+    ("parallel_tempering", {"temperatures": (1.0,)}, r"two or more rising temperatures above 0, such as .* got \(1.0,\)"),
+    ("parallel_tempering", {"temperatures": (1.0, 1.0)}, "rising temperatures"),
+    ("tempered_transitions", {"temperatures": (0.0, 1.0)}, "rising temperatures above 0"),
+    ("tempered_transitions", {"inner": MALA(0.1, adapt=10)}, "a kernel that adapts is not reversible"),
     ("annealed_langevin", {"levels": 1}, "levels >= 2"),
     ("annealed_langevin", {"step_ratio": 2.5}, "where the chain is stable"),
     ("consistent_annealed_langevin", {"step_ratio": 0.1}, "raise it, or take more levels"),
@@ -96,3 +119,28 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
     for unlawful in ({"noise_std": 0.005}, {"grad_clip": 0.03}, {"clamp": (-1, 1)}):
         assert langevin(10.0, **unlawful).kind == "generator"
     assert langevin(10.0, grad_clip=0.03).reach == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"])
+def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_law(name):
+    sampler = SAMPLERS[name](**EXAMPLES[name])
+    with pytest.raises(ValueError, match="needs an energy, but Score has a score only"):
+        sampler.init(Score(lambda x: -x), start())
+    with pytest.raises(ValueError, match="finite energy at every start, got inf or NaN at"):
+        sampler.init(Energy(lambda x: torch.where(x[:, 0] > 0, 0.0, torch.inf) + 0 * x[:, 1]), start())
+
+
+@pytest.mark.parametrize("name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"])
+def test_where_the_energy_is_not_finite_nothing_is_accepted(name):
+    """A half line with a NaN cliff: no chain ever leaves it, and all move."""
+    cliff = Energy(lambda x: torch.where((x > 0).all(1), x.sum(1), torch.nan))
+    end = run(SAMPLERS[name](**EXAMPLES[name]), cliff, start().abs(), 20, seeded(0))
+    assert (end > 0).all() and (end != start().abs()).any(1).all()
+
+
+@pytest.mark.parametrize("name", ["langevin", "preconditioned_langevin", "mala", "hmc", "underdamped", "parallel_tempering",
+                                  "tempered_transitions"])
+def test_a_chain_does_not_depend_on_its_batch(name):
+    sampler, field, _ = example(name)
+    draw = lambda first, count: run(sampler, field, start()[first:first + count], 6, Streams(0, first, count))
+    assert torch.allclose(draw(0, 64)[25:45], draw(25, 20), atol=1e-12)

@@ -16,7 +16,8 @@ def example(kind: str, seed: int) -> Tensor:
     g = torch.Generator().manual_seed(seed)
     return {"features": lambda: torch.randn(60, 5, generator=g), "images": lambda: torch.rand(40, 1, 8, 8, generator=g),
             "labels": lambda: torch.randint(10, (50,), generator=g), "logits": lambda: torch.randn(50, 10, generator=g),
-            "scores": lambda: torch.randn(50, generator=g)}[kind]()
+            "scores": lambda: torch.randn(50, generator=g),
+            "chains": lambda: torch.randn(60, 40, 3, generator=g)}[kind]()
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -72,7 +72,20 @@ class Masked:
         return out.mul_(self.mask) if law == "normal_" else out
 
 
-Randomness: TypeAlias = Generator | Streams | Masked
+@dataclass
+class Repeated:
+    """The randomness of `generator` for `copies` replicas of its samples, one replica after the other along the batch."""
+
+    generator: "Randomness"
+    copies: int
+
+    def fill(self, out: Tensor, law: str) -> Tensor:
+        for replica in out.chunk(self.copies):
+            fill(replica, self.generator, law)
+        return out
+
+
+Randomness: TypeAlias = Generator | Streams | Masked | Repeated
 
 
 def fill(out: Tensor, generator: Randomness, law: str) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gradlogp.metrics import calibration, classes, detection, frechet, image, kid, memory, prdc, two_sample
+from gradlogp.metrics import calibration, classes, detection, frechet, image, kid, mcmc, memory, prdc, two_sample
 from gradlogp.metrics.base import Measure
 
 __all__ = ["METRICS", "Measure", "Metric", "generative"]
@@ -45,6 +45,8 @@ METRICS = {
     "accuracy": Metric(calibration.accuracy, ("logits", "labels"), "share of examples classified rightly"),
     "nll": Metric(calibration.nll, ("logits", "labels"), "negative log-probability of the label, nats"),
     "ece": Metric(calibration.ece, ("logits", "labels"), "expected calibration error: confidence against accuracy"),
+    "ess": Metric(mcmc.ess, ("chains",), "effective sample size of the worst of the traces [chains, steps, quantities]"),
+    "rhat": Metric(mcmc.rhat, ("chains",), "split R-hat of the worst of the traces, 1 where all chains agree"),
 }
 
 

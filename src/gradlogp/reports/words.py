@@ -39,6 +39,10 @@ METRICS = {
                "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
     "ssim": Word("structural similarity",
                "How near the restored picture is to the clean one in local contrast and shape; 1 is identical."),
+    "ess": Word("effective samples",
+               "How many independent draws the chains are worth: a chain that moves slowly says the same thing many times."),
+    "rhat": Word("agreement of chains",
+               "Whether chains that began apart tell the same story: 1 is alike, above 1.01 is too early to stop."),
 }
 HEADLINE = ("fd", "precision", "recall", "coverage", "agreement", "memorisation")
 

@@ -2,6 +2,7 @@
 
 from gradlogp.tasks.classify import features, labels
 from gradlogp.tasks.denoise import choose_weight, posterior_mean, tweedie
+from gradlogp.tasks.diagnose import Report, chains
 from gradlogp.tasks.generate import Generator, film, generate, milestones
 
 TASKS = {
@@ -10,5 +11,5 @@ TASKS = {
     "classify": labels,
 }
 
-__all__ = ["TASKS", "Generator", "choose_weight", "features", "film", "generate", "labels", "milestones", "posterior_mean",
-           "tweedie"]
+__all__ = ["TASKS", "Generator", "Report", "chains", "choose_weight", "features", "film", "generate", "labels", "milestones",
+           "posterior_mean", "tweedie"]

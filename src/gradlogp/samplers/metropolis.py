@@ -1,0 +1,107 @@
+r"""The Metropolis rule, and the step size that it tunes.
+
+A proposal x' is taken with probability :math:`\alpha = \min(1, e^\rho)`, where :math:`\rho` is the log of
+:math:`p(x')q(x \mid x') / p(x)q(x' \mid x)`: one number for each chain. An energy of inf or NaN is a rejection.
+
+Dual averaging moves the log step size until the mean of :math:`\alpha` is the target a, and then stops for good, since a chain
+that goes on adapting does not keep the law. After m steps
+
+.. math:: H_m = (1 - \eta_m) H_{m-1} + \eta_m (a - \alpha_m), \qquad
+          \log\epsilon_m = \mu - \frac{\sqrt m}{\gamma} H_m, \qquad \eta_m = \frac{1}{m + t_0},
+
+and what is kept is the mean of :math:`\log\epsilon_m` with weights :math:`m^{-\kappa}`. Each chain tunes a step size of its own:
+chains stay independent, one may explore another law than the next, and a sample does not depend on its batch.
+
+References: Hoffman & Gelman (2014), The No-U-Turn Sampler, arXiv 1111.4246, section 3.2 (gamma = .05, t0 = 10, kappa = .75).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.fields import Field, column
+from gradlogp.core.random import Randomness, uniform_
+
+GAMMA, DELAY, FORGET = 0.05, 10, 0.75
+
+
+class Tuning(NamedTuple):
+    """For each chain, [B]: the log step size in use, its running mean, the mean error; then mu [B] and the steps taken."""
+
+    log_step: Tensor
+    mean: Tensor
+    error: Tensor
+    centre: Tensor
+    taken: int = 0
+
+
+class MetropolisChain(NamedTuple):
+    """x [B, *shape], its energy [B] and score, the memory for noise, and the step size of each chain."""
+
+    x: Tensor
+    energy: Tensor
+    score: Tensor
+    noise: Tensor
+    tuning: Tuning
+
+
+def begin(field: Field, x: Tensor, step_size: float) -> MetropolisChain:
+    """A chain at x; ValueError where the energy of some start is not finite: such a chain might never leave it."""
+    energy, score = field.energy_and_score(x)
+    if bad := int((~energy.isfinite()).sum()):
+        raise ValueError(f"expected a finite energy at every start, got inf or NaN at {bad} of {len(x)}; start where p > 0.")
+    log_step = torch.full_like(energy, math.log(step_size))
+    tuning = Tuning(log_step, log_step, torch.zeros_like(energy), log_step)
+    return MetropolisChain(x.clone(), energy, score, torch.empty_like(x), tuning)
+
+
+def tuned(tuning: Tuning, accept: Tensor, target: float, adapt: int) -> Tuning:
+    """One step of dual averaging; the step size is frozen after `adapt` of them."""
+    m = tuning.taken + 1
+    if m > adapt:
+        return tuning
+    error = torch.lerp(tuning.error, target - accept, 1 / (m + DELAY))
+    log_step = tuning.centre - math.sqrt(m) / GAMMA * error
+    mean = torch.lerp(tuning.mean, log_step, m**-FORGET)
+    return Tuning(mean if m == adapt else log_step, mean, error, tuning.centre, m)
+
+
+def decide(log_ratio: Tensor, energy: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
+    """(the probability of acceptance [B], whether it was accepted [B]) of proposals of that `energy`."""
+    accept = torch.where(energy.isfinite(), log_ratio.clamp(max=0).exp().nan_to_num(0), 0)
+    return accept, uniform_(torch.empty_like(accept), generator) < accept
+
+
+def choose(keep: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """The new row where `keep` [B], else the old."""
+    return torch.where(column(keep, new), new, old)
+
+
+def moved(chain: Any, weight: Tensor, rows: Tensor | None = None) -> Any:
+    """The chain on `weight` [B] times its energy, at the x of `rows` [B]; memory and step sizes stay in their row."""
+    order = slice(None) if rows is None else rows
+    cached = {name: v[order] * column(weight, v) for name in ("energy", "score") if (v := getattr(chain, name, None)) is not None}
+    return chain._replace(x=chain.x[order], **cached)
+
+
+def stretched(chain: Any, sampler: Any, temperature: Tensor) -> Any:
+    """The chain with its step sizes, where it has any, grown as the sampler's scale with `temperature` [B]."""
+    if (tuning := getattr(chain, "tuning", None)) is None:
+        return chain
+    grown = sampler.scaling * temperature.log()
+    return chain._replace(tuning=tuning._replace(log_step=tuning.log_step + grown, centre=tuning.centre + grown))
+
+
+def check_tuning(name: str, step_size: float, adapt: int, target: float, mass: Tensor | None) -> None:
+    if step_size <= 0 or adapt < 0 or not 0 < target < 1:
+        raise ValueError(f"{name} needs step_size > 0, adapt >= 0 steps and a target acceptance in (0, 1), got {step_size}, "
+                         f"{adapt} and {target}; adapt=0 leaves the step size as it is.")
+    if mass is not None and not bool((mass > 0).all()):
+        raise ValueError(f"every mass is positive, got a smallest of {float(mass.min())}; inverse variances do well.")
+
+
+def root_inverse(mass: Tensor | None) -> Tensor | float:
+    """M^(-1/2), which carries whitened momenta N(0, I) to velocities in x."""
+    return 1.0 if mass is None else mass.rsqrt()

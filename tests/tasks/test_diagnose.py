@@ -1,0 +1,43 @@
+"""The report on a run of chains says what the closed forms say."""
+
+import math
+
+import pytest
+import torch
+
+from gradlogp.core.diagnose import Trajectory
+from gradlogp.core.errors import UserError
+from gradlogp.core.fields import Energy
+from gradlogp.core.random import seeded
+from gradlogp.samplers import HMC, Langevin
+from gradlogp.tasks import chains
+
+FIELD = Energy(lambda x: x.square().sum(1) / 2)
+
+
+def test_langevin_is_worth_what_ar1_says():
+    """h = .2 on N(0, 1): integrated time 9, displacement sqrt(d (h^2 variance + 2 h)) of the biased law."""
+    h, steps = 0.2, 8000
+    _, report = chains(Langevin(h), FIELD, torch.randn(4, 2, generator=seeded(1), dtype=torch.float64), steps, 100, seeded(0))
+    assert [4 * steps / size for size in report.ess] == pytest.approx([9, 9], rel=0.15)
+    assert all(value < 1.02 for value in report.rhat)
+    variance = 1 / (1 - h / 2)
+    assert report.displacement == pytest.approx(math.sqrt(2 * (h**2 * variance + 2 * h)), rel=0.02)
+    assert report.accept is None and report.energy is None and report.traces["functions"].shape == (4, steps, 2)
+    assert "ESS" in str(report) and "acceptance" not in str(report)
+
+
+def test_an_adjusted_sampler_reports_its_acceptance_and_energy():
+    film = Trajectory(every=100)
+    x = torch.zeros(200, 2, dtype=torch.float64)
+    end, report = chains(HMC(0.6, leapfrog_steps=3), FIELD, x, 200, 20, seeded(0), watch=film)
+    assert end.shape == (200, 2) and film.x.shape == (200, 2, 2)
+    assert 0.9 < report.accept < 1 and report.energy == pytest.approx(1.0, abs=0.03)  # E = chi^2_2 / 2
+    assert all(word in str(report) for word in ("200 chains of 200 steps", "acceptance", "energy", "split R-hat", "displacement"))
+
+
+def test_chains_that_cannot_be_judged_are_refused():
+    with pytest.raises(UserError, match="4 steps or more"):
+        chains(Langevin(0.1), FIELD, torch.zeros(2, 2), 3, 0, seeded(0))
+    with pytest.raises(UserError, match="the sampler diverged; take a smaller step_size"):
+        chains(Langevin(5.0), FIELD, torch.ones(2, 2), 200, 0, seeded(0))

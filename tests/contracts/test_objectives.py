@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, Score, column
@@ -33,6 +34,8 @@ from gradlogp.objectives import (
     Ladder,
     LogNormal,
     NoiseContrastive,
+    PseudoLikelihood,
+    RatioMatching,
     RecoveryLikelihood,
     ReplayBuffer,
     Single,
@@ -99,6 +102,11 @@ EXAMPLES = {
     "noise_contrastive": (lambda: NoiseContrastive(noise(), ratio=2), energy),
     "conditional_noise_contrastive": (lambda: ConditionalNoiseContrastive(0.3, copies=2), energy),
     "energy_discrepancy": (lambda: EnergyDiscrepancy(0.3, 4), energy),
+    "pseudo_likelihood of bits": (PseudoLikelihood, energy),
+    "pseudo_likelihood of some bits": (lambda: PseudoLikelihood(subset=5), energy),
+    "pseudo_likelihood of categories with classes": (lambda: PseudoLikelihood(None), joint_energy),
+    "ratio_matching of bits": (RatioMatching, energy),
+    "ratio_matching of categories": (lambda: RatioMatching(None), energy),
     "jem marginal with classes": (lambda: JEM(cd(FromNoise(uniform))), joint_energy),
     "jem conditional with classes": (lambda: JEM(cd(buffer(torch.arange(3))), "conditional"), joint_energy),
     "denoising_score_matching log-normal": (lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5), lambda: score()),
@@ -156,7 +164,12 @@ class Both(NoisyField):
 def batch(name):
     needs_cond = "classes" in name or "cross" in name or "score" in name
     g = seeded(3)
-    return Batch(torch.rand(B, *SHAPE, generator=g) * 2 - 1, torch.randint(3, (B,), generator=g) if needs_cond else None)
+    x, cond = torch.rand(B, *SHAPE, generator=g) * 2 - 1, torch.randint(3, (B,), generator=g)
+    if "bits" in name:
+        x = (x > 0).float()
+    if "categories" in name:  # one-hot along the last axis
+        x = one_hot(x.argmax(-1), SHAPE[-1]).float()
+    return Batch(x, cond if needs_cond else None)
 
 
 def build(name):

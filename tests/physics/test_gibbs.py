@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from gradlogp.core.discrete import moved, sites
+from gradlogp.core.discrete import sites
 from gradlogp.core.fields import Energy
 from gradlogp.core.kernel import run
 from gradlogp.core.random import Streams, seeded
@@ -61,16 +61,13 @@ POTTS = World(potts, CATEGORIES, None)
 
 
 def site_kernels(world, sampler):
-    """[sites, S, S]: the update of each site, by the sampler's own conditional."""
+    """[sites, S, S]: the update of each site, by the sampler's own energies."""
     n, size = sites(world.x, world.values), len(world.x)
-    at = torch.arange(n).expand(size, n)
-    p, to = sampler.conditional(world.field, world.x, at), moved(world.x, at, world.values)
     kernels = torch.zeros(n, size, size, dtype=torch.float64)
-    rows = torch.arange(size)
     for i in range(n):
-        kernels[i, rows, rows] = p[:, i, 0]
-        for s in range(p.shape[-1] - 1):
-            kernels[i, rows, world.index(to[:, i, s])] += p[:, i, s + 1]
+        energies, to = sampler.energies(world.field, world.x, world.field.energy(world.x), torch.full((size,), i))
+        for s, p in enumerate((-energies).softmax(1).T):
+            kernels[i, torch.arange(size), world.index(to[:, s])] += p
     return kernels
 
 

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gradlogp.core.fields import Field
-
 Values = tuple[float, float] | None  # of a binary site; None: one-hot along the last axis
 
 
@@ -48,7 +46,7 @@ def sites(x: Tensor, values: Values) -> int:
 
 
 def moved(x: Tensor, at: Tensor, values: Values) -> Tensor:
-    """x [B, *shape] with site `at` [B, m] moved on by each of 1 ... K - 1 states, [B, m, K - 1, *shape]."""
+    """x [B, *shape] with each of the sites `at` [B, m] moved on by 1 ... K - 1 states, [B, m, K - 1, *shape]."""
     k, (b, m) = states(x, values), at.shape
     rows = x.reshape(b, 1, 1, sites(x, values), -1).expand(b, m, k - 1, -1, -1).clone()
     index = at[:, :, None, None, None].expand(b, m, k - 1, 1, rows.shape[-1])
@@ -61,17 +59,3 @@ def _on(here: Tensor, k: int) -> Tensor:
     """One-hot rows [B, m, K - 1, 1, K], moved on by 1 ... K - 1 along the third axis."""
     shift = torch.arange(1, k, device=here.device)[:, None]
     return one_hot((here.argmax(-1) + shift) % k, k).to(here.dtype)
-
-
-def energies(field: Field, x: Tensor, at: Tensor, values: Values, energy: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The energies of x moved on by 0 ... K - 1 states at the sites `at` [B, m], [B, m, K]; and x moved, [B, m, K - 1, *shape].
-
-    Their negative's softmax over the last axis is the conditional law. `energy` [B] of x, where known, spares an evaluation.
-    """
-    to = moved(x, at, values)
-    if energy is None:
-        energy, after = field.energy(torch.cat([x, to.flatten(0, 2)])).tensor_split([len(x)])
-    else:
-        after = field.energy(to.flatten(0, 2))
-    stay = energy[:, None, None].expand(-1, at.shape[1], 1)
-    return torch.cat([stay, after.reshape(to.shape[:3])], -1), to

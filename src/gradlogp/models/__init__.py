@@ -3,6 +3,8 @@
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
 from gradlogp.models.classifier import ConvClassifier
 from gradlogp.models.energy import ConvEnergy, EnergyModel, MLPEnergy, QuadraticEnergy, ResidualEnergy
+from gradlogp.models.noisy import NoisyEnergyModel, PreconditionedEnergy, conv_noisy_energy, mlp_noisy_energy, unet_noisy_energy
+from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
     ScoreModel,
@@ -20,6 +22,11 @@ MODELS = {
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "residual_energy": ResidualEnergy,
+    "bernoulli_rbm": BernoulliRBM,
+    "gaussian_rbm": GaussianRBM,
+    "conv_noisy_energy": conv_noisy_energy,
+    "mlp_noisy_energy": mlp_noisy_energy,
+    "unet_noisy_energy": unet_noisy_energy,
     "mlp_score": mlp_score,
     "refinenet_score": refinenet_score,
     "unet_score": unet_score,
@@ -28,6 +35,7 @@ MODELS = {
     "conv_classifier": ConvClassifier,
 }
 
-__all__ = ["MODELS", "AutoencoderEnergy", "ConvClassifier", "ConvEnergy", "EnergyModel", "MLPEnergy", "Preconditioned",
-           "QuadraticEnergy", "ResidualEnergy", "ScoreModel", "SigmaScaled", "VectorScore", "autoencoder_energy", "mlp_score",
-           "refinenet_score", "unet_score", "wavenet_score"]
+__all__ = ["MODELS", "RBM", "AutoencoderEnergy", "BernoulliRBM", "ConvClassifier", "ConvEnergy", "EnergyModel", "GaussianRBM",
+           "MLPEnergy", "NoisyEnergyModel", "Preconditioned", "PreconditionedEnergy", "QuadraticEnergy", "ResidualEnergy",
+           "ScoreModel", "SigmaScaled", "VectorScore", "autoencoder_energy", "conv_noisy_energy", "mlp_noisy_energy", "mlp_score",
+           "refinenet_score", "unet_noisy_energy", "unet_score", "wavenet_score"]

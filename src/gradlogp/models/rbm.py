@@ -87,6 +87,10 @@ class RBM(EnergyModel):
         """-log of the sum (or integral) over v of exp(-E(v, h)), [B]."""
 
     @abc.abstractmethod
+    def base(self, data: Tensor) -> tuple[Tensor, ...]:
+        """The parameters of the visible units alone that fit data [n, *shape]: where a path to the machine begins."""
+
+    @abc.abstractmethod
     def tempered(self, beta: float, *base: Tensor) -> Self:
         r"""The machine of :math:`\beta E(v, h) + (1 - \beta) E_0(v)` up to a constant that is 0 at both ends.
 
@@ -191,6 +195,9 @@ class BernoulliRBM(RBM):
     def hidden_energy(self, h: Tensor) -> Tensor:
         return -h @ self.hidden_bias - softplus(self._odds(h)).sum(1)
 
+    def base(self, data: Tensor) -> tuple[Tensor, ...]:
+        return (log_odds(data),)
+
     def tempered(self, beta: float, *base: Tensor) -> Self:
         (bias,) = base
         machine = self.of(beta * self.weight, torch.lerp(bias.flatten(), self.visible_bias, beta), beta * self.hidden_bias)
@@ -242,6 +249,9 @@ class GaussianRBM(RBM):
     def hidden_energy(self, h: Tensor) -> Tensor:
         gain = ((h @ self.weight.T + self.mean).square() - self.mean.square()) * (-self.log_variance).exp()
         return -h @ self.hidden_bias - (gain + self.log_variance + math.log(2 * math.pi)).sum(1) / 2
+
+    def base(self, data: Tensor) -> tuple[Tensor, ...]:
+        return data.mean(0), data.var(0).clamp(min=1e-6).log()  # a pixel that never changes still has a law
 
     def tempered(self, beta: float, *base: Tensor) -> Self:
         mean, log_variance = (b.flatten() for b in base)

@@ -24,6 +24,7 @@ from gradlogp.objectives.denoising import (
 )
 from gradlogp.objectives.diffusion import Chain, HybridBound, VariationalBound, ddpm_simple
 from gradlogp.objectives.discrepancy import EnergyDiscrepancy
+from gradlogp.objectives.discrete import PseudoLikelihood, RatioMatching
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
 from gradlogp.objectives.flow import EnergyMatching, FlowMatching, FromHalves
 from gradlogp.objectives.joint import JEM
@@ -45,6 +46,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "noise_contrastive": NoiseContrastive,
     "conditional_noise_contrastive": ConditionalNoiseContrastive,
     "energy_discrepancy": EnergyDiscrepancy,
+    "pseudo_likelihood": PseudoLikelihood,
+    "ratio_matching": RatioMatching,
     "jem": JEM,
     "explicit_score_matching": ExplicitScoreMatching,
     "implicit_score_matching": ImplicitScoreMatching,
@@ -89,6 +92,8 @@ __all__ = [
     "NoiseContrastive",
     "Objective",
     "Process",
+    "PseudoLikelihood",
+    "RatioMatching",
     "Recovery",
     "RecoveryLikelihood",
     "ReplayBuffer",

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.discrete import Values, check_states, check_values, energies, sites
+from gradlogp.core.discrete import Values, check_states, check_values, moved, sites
 from gradlogp.core.fields import as_field
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
@@ -47,11 +47,18 @@ class Conditionals(Objective):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x = check_states(check_batch(batch).x, self.values)
-        n, at = sites(x, self.values), self._some(x, generator)
-        energy, _ = energies(as_field(model, batch.cond), x, at, self.values)
-        log_p = (-energy).log_softmax(-1)
+        at = self._some(x, generator)
+        log_p = self._conditionals(model, x, batch.cond, moved(x, at, self.values))
+        n = sites(x, self.values)
         value = self.score(log_p).sum(1) * (n / at.shape[1])
         return Loss(value, {"probability": mean(log_p[..., 0].exp()), "per_site": mean(value) / n})
+
+    def _conditionals(self, model: Any, x: Tensor, cond: Tensor | None, to: Tensor) -> Tensor:
+        """The log-probabilities [B, m, K] of x as it is and of its moves `to` [B, m, K - 1, *shape], in one pass."""
+        b, m, moves = to.shape[:3]
+        repeated = None if cond is None else torch.cat([cond, cond.repeat_interleave(m * moves)])
+        stay, go = as_field(model, repeated).energy(torch.cat([x, to.flatten(0, 2)])).tensor_split([b])
+        return (-torch.cat([stay[:, None, None].expand(b, m, 1), go.reshape(b, m, moves)], -1)).log_softmax(-1)
 
     def _some(self, x: Tensor, generator: Generator) -> Tensor:
         """The sites to look at, [B, m]."""

@@ -29,7 +29,7 @@ from typing import NamedTuple, Protocol, final, runtime_checkable
 import torch
 from torch import Tensor
 
-from gradlogp.core.discrete import Values, check_states, check_values, energies, sites, states
+from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 
@@ -43,7 +43,7 @@ class Sites(NamedTuple):
 
 
 class GibbsInfo(NamedTuple):
-    """The share of the updated sites that changed, [B]."""
+    """The share of the updates that changed a site, [B]."""
 
     changed: Tensor
 
@@ -90,28 +90,26 @@ class Gibbs:
         n = sites(state.x, self.values)
         updates, changed = self.random_sites or n, torch.zeros_like(state.uniform)
         for i in range(updates):
-            at = self._at(i, n, state.uniform, generator)
-            state, moved = self._update(field, state, at, generator)
-            changed += moved
+            at = self._site(i, n, state.uniform, generator)
+            energies, to = self.energies(field, state.x, state.energy, at)
+            by = pick((-energies).softmax(1), uniform_(state.uniform, generator))
+            changed += by > 0
+            state = Sites(to[torch.arange(len(by), device=by.device), by], take(energies, by), state.uniform)
         return state, GibbsInfo(changed / updates)
 
-    def conditional(self, field: Field, x: Tensor, at: Tensor) -> Tensor:
-        """The law of the sites `at` [B, m] given all others, [B, m, K]: of staying, and of moving on by 1 ... K - 1 states."""
-        return (-energies(field, x, at, self.values)[0]).softmax(-1)
+    def energies(self, field: Field, x: Tensor, energy: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+        """The energies [B, K] of x with site `at` [B] moved on by 0 ... K - 1 states, and these x [B, K, *shape].
 
-    def _at(self, i: int, n: int, uniform: Tensor, generator: Randomness) -> Tensor:
+        The law of the site given all others is the softmax of their negatives. One state of all chains at a time: a field may hold
+        a condition for each.
+        """
+        to = torch.cat([x[:, None], moved(x, at[:, None], self.values)[:, 0]], 1)
+        return torch.stack([energy, *(field.energy(to[:, s]) for s in range(1, to.shape[1]))], 1), to
+
+    def _site(self, i: int, n: int, uniform: Tensor, generator: Randomness) -> Tensor:
         if self.random_sites is None:
-            return torch.full((len(uniform), 1), i, device=uniform.device)
-        return (uniform_(uniform, generator)[:, None] * n).long().clamp_(max=n - 1)
-
-    def _update(self, field: Field, state: Sites, at: Tensor, generator: Randomness) -> tuple[Sites, Tensor]:
-        x, energy, uniform = state
-        after, to = energies(field, x, at, self.values, energy)  # [B, 1, K], [B, 1, K - 1, *shape]
-        by = pick((-after[:, 0]).softmax(-1), uniform_(uniform, generator))
-        rows = torch.arange(len(x), device=x.device)
-        moved = by > 0
-        x = torch.where(column(moved, x), to[rows, 0, (by - 1).clamp_(min=0)], x)
-        return Sites(x, after[rows, 0, by], uniform), moved
+            return torch.full((len(uniform),), i, device=uniform.device)
+        return (uniform_(uniform, generator) * n).long().clamp_(max=n - 1)
 
 
 @final

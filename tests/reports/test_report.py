@@ -224,9 +224,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         reports.write(tmp_path)
 
 
-def test_writing_leaves_one_file_and_nothing_else(tmp_path):
+def test_writing_leaves_the_page_its_tables_and_nothing_else(tmp_path):
     folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={})
     before = set(folder.rglob("*"))
     reports.write(folder)
     reports.write(folder)
-    assert set(folder.rglob("*")) - before == {folder / "report.html"}
+    assert set(folder.rglob("*")) - before == {folder / name for name in ("report.html", "results.csv", "results.md",
+                                                                        "results.tex")}

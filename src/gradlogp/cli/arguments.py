@@ -80,8 +80,9 @@ class Compare(Changing):
 
     comparison: Positional[str]
     """What to compare; `gradlogp list comparisons` names them."""
-    dataset: str = "digits"
-    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, a subfolder for each class."""
+    dataset: str | None = None
+    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, a subfolder for each class. By default what the
+    comparison is made for."""
     preset: Preset = "quick"
     """quick: two CPU cores, minutes. full: an hour of CPU, or a GPU. gpu: one large GPU."""
     seed: Seed = 0

@@ -12,7 +12,7 @@ from gradlogp.cli.checks import dataset_exists, device_exists, known, place, rea
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
-from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Generative, applicable, fit, leaves, override, to_dict
+from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Contender, Generative, Trial, applicable, fit, leaves, override, to_dict
 from gradlogp.experiments import compare as run_comparison
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_json
@@ -26,6 +26,9 @@ def train(args: Train, terminal: Terminal) -> None:
     dataset_exists(args.dataset)
     device_exists(args.device)
     recipe = changed(args.experiment, args, args.overrides)
+    if isinstance(recipe, Trial):
+        where = next((name for name, c in COMPARISONS.items() if args.experiment in c.methods), "")
+        raise UserError(f"{args.experiment} is measured beside its rivals, not trained alone; run `gradlogp compare {where}`.")
     if args.out:
         writable(args.out)
     if args.dry_run:
@@ -56,24 +59,28 @@ def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
 
 def compare(args: Compare, terminal: Terminal) -> None:
     known(args.comparison, COMPARISONS, "comparison")
-    dataset_exists(args.dataset)
-    recipes = {method: _of(method, args) for method in COMPARISONS[args.comparison].methods}
+    comparison = COMPARISONS[args.comparison]
+    args = args.model_copy(update={"dataset": args.dataset or comparison.dataset})
+    dataset_exists(str(args.dataset))
+    recipes = {method: _of(method, args) for method in comparison.methods}
     if args.out:
         writable(args.out)
     if args.dry_run:
         return resolved(recipes, terminal)
-    data, seeds = read(args.dataset, args.data, terminal), range(args.seed, args.seed + args.seeds)
+    data, seeds = read(str(args.dataset), args.data, terminal), range(args.seed, args.seed + args.seeds)
     note = {"comparison": args.comparison, "dataset": data.name, "preset": args.preset, "seeds": list(seeds),
             "changes": args.overrides}
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
-    terminal.say(f"{COMPARISONS[args.comparison].says} {', '.join(recipes)} learn {data.name}: {out}")
+    terminal.say(f"{comparison.says} {', '.join(recipes)} learn {data.name}: {out}")
     with stopping(out):
         rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole,
-                              workers(args))
+                              workers(args), args.data)
     report, page = reports.write(out), read_page(out)
-    for table in show.comparison(page, rows):
+    for table in show.comparison(page, rows) if comparison.judged else [show.ranking(page, comparison.headline)]:
         terminal.show(table)
-    terminal.say(f"FD: {next(row['protocol'] for row in rows if row['metric'] == 'fd')}\nreport: {report}")
+    first = next((row for row in rows if row["metric"] == comparison.headline[0]), None)
+    terminal.say(f"{first['metric']}: {first['protocol']}" if first else "")
+    terminal.say(f"report: {report}\ntables: {report.with_name('results')}.csv, .md, .tex")
     training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
 
@@ -85,15 +92,15 @@ def workers(args: Compare) -> int:
     return args.workers or (1 if torch.cuda.is_available() else torch.get_num_threads())
 
 
-def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> Generative:
-    """The experiment's recipe with the changes of --set."""
+def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> Contender:
+    """The experiment's settings with the changes of --set."""
     for key in (change.partition("=")[0] for change in changes):
         if key in SAID:
             raise UserError(f"{key} is said by the command itself, not by --set.")
-    return override(EXPERIMENTS[experiment](args.dataset, args.preset, args.seed), changes)
+    return override(EXPERIMENTS[experiment](args.dataset or "digits", args.preset, args.seed), changes)
 
 
-def _of(method: str, args: Compare) -> Generative:
+def _of(method: str, args: Compare) -> Contender:
     try:
         return changed(method, args, applicable(args.overrides, method))
     except UserError as error:
@@ -124,18 +131,19 @@ better than the real training pictures, and one that does worse than a Gaussian 
 def demo(args: Demo, terminal: Terminal) -> None:
     writable(args.out)
     terminal.say(DEMO)
-    compare(Compare(comparison="demo", out=args.out, seed=args.seed, as_json=args.as_json), terminal)
+    compare(Compare(comparison="demo", dataset="digits", out=args.out, seed=args.seed, as_json=args.as_json), terminal)
     terminal.say(READING)
     terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
 
 
-def resolved(recipes: Mapping[str, Generative], terminal: Terminal) -> None:
+def resolved(recipes: Mapping[str, Contender], terminal: Terminal) -> None:
     """What --dry-run prints: every setting that --set can change, and what they come to."""
     result = {}
     for method, recipe in recipes.items():
-        steps, settings = recipe.training.steps, leaves(recipe)
-        images = steps * recipe.training.batch
-        sums = {"steps": steps, "images": images, "evaluations": images * recipe.evaluations_per_example}
+        settings, sums = leaves(recipe), {}
+        if isinstance(recipe, Generative):
+            images = recipe.training.steps * recipe.training.batch
+            sums = {"steps": recipe.training.steps, "images": images, "evaluations": images * recipe.evaluations_per_example}
         terminal.say("\n".join([f"# {method}", *(f"{key} = {value!r}" for key, value in settings.items()),
                                 *(f"# {key}: {value:,}" for key, value in sums.items())]))
         result[method] = {"settings": to_dict(settings), **sums}

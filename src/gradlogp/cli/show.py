@@ -72,6 +72,19 @@ def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     return [samples, costs, *([restored] if levels else [])]
 
 
+def ranking(page: Page, headline: Iterable[str]) -> Table:
+    """Methods sorted by the first metric, the best first, with what each cost."""
+    numbers, methods = page.numbers, {m.name: m for m in page.methods}
+    shown = [metric for metric in headline if metric in numbers.metrics]
+    order = [*numbers.ranked(shown[0]), *methods, *numbers.references] if shown else list(methods)
+    table = titled("on the test part, best first", "method", *(f"{k} ({'low' if numbers.lower(k) else 'high'})" for k in shown),
+                   "parameters", "training s", "evaluations")
+    for name in dict.fromkeys(order):
+        facts = [methods[name].fact(key) if name in methods else None for key in ("parameters", "seconds", "evaluations")]
+        table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown), *map(number, facts))
+    return table
+
+
 def titled(title: str, first: str, *heads: str) -> Table:
     return Table(Column(first, no_wrap=True), *heads, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 

@@ -113,8 +113,9 @@ def fetch(args: Data, terminal: Terminal) -> None:
         dataset = data.load(args.name, args.data)
     terminal.end()
     counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    terminal.say(f"{args.name} {'is downloaded' if progress.file else 'is there'}: pictures of {'x'.join(map(str, dataset.shape))} "
-                 f"(channels, height, width), {', '.join(f'{n:,} {name}' for name, n in counts.items())}")
+    shape = "x".join(map(str, dataset.shape))
+    terminal.say(f"{args.name} {'is downloaded' if progress.file else 'is there'}: examples of {shape}, "
+                 f"{', '.join(f'{n:,} {name}' for name, n in counts.items())}")
     terminal.say(f"classes: {', '.join(dataset.classes) or 'none'}")
     for file, checksum in dataset.checksums.items():
         terminal.say(f"sha256 {checksum}  {file}")

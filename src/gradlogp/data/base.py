@@ -1,6 +1,7 @@
-"""What every reader returns: images as bytes in three splits, and how the splits are cut.
+"""What every reader returns: examples in three splits, and how the splits are cut.
 
-Bytes become floats only when asked for, x = byte / levels in [0, 1], shape (n, channels, height, width).
+Images are kept as bytes, which become floats only when asked for, x = byte / levels in [0, 1], shape (n, channels, height, width).
+Rows of tables and draws from laws, shape (n, d), are floats in their own units, with levels = 1.
 The cuts depend on nothing but the data: a run's seed never moves an image from one split to another.
 """
 
@@ -16,7 +17,7 @@ Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, b
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: `x` uint8 (n, c, h, w), `labels` int64 (n,) or None; the byte `levels` is white."""
+    """One part of a data set: `x` uint8 (n, c, h, w) or float (n, d), `labels` int64 (n,) or None; the byte `levels` is white."""
 
     x: Tensor
     labels: Tensor | None = None
@@ -45,10 +46,9 @@ class Dataset:
     checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
-        channels, height, width = self.train.x.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of one image, (d,) of one row."""
+        return tuple(self.train.x.shape[1:])
 
 
 def cut(train: Split, n: int) -> tuple[Split, Split]:

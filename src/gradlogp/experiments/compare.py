@@ -1,11 +1,11 @@
 """Compare: a method and its rivals, trained and measured in one run, under one protocol.
 
-A comparison is a folder of run folders, one for each method and seed, beside the judge and the two reference rows. What is finished
-is not trained again.
+A comparison is a folder of run folders, one for each contender and seed; where samples are judged, beside the judge and the two
+reference rows. What is finished is not trained again.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
-from gradlogp.experiments.evaluate import evaluate
+from gradlogp.experiments.evaluate import Rows, evaluate
 from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.judge import Judge, judge, judge_beside
 from gradlogp.experiments.reference import references
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
-from gradlogp.experiments.settings import override
+from gradlogp.experiments.settings import from_dict, override
+from gradlogp.experiments.trial import Context, Trial
 from gradlogp.experiments.workers import Part, side_by_side
 from gradlogp.runs import Run, read_json, write_json
 
-Experiment = Callable[[str, str, int], Generative]  # (dataset, preset, seed) -> recipe
+Contender = Generative | Trial
+Experiment = Callable[[str, str, int], Contender]  # (dataset, preset, seed) -> settings
 
 EXPERIMENTS: dict[str, Experiment] = {
     "ebm": ebm,
@@ -37,10 +39,19 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """The method first, then its rivals; `says` is the question that the comparison answers."""
+    """The method first, then its rivals; `says` is the question that the comparison answers.
+
+    `dataset` is the one taken where none is named; `judged` is whether samples are drawn and judged; `headline` are the metrics of
+    the first table, which is sorted by the first of them; `summary` (folder, contender -> run folders) adds rows and figures once
+    all are done, such as paired tests.
+    """
 
     methods: tuple[str, ...]
     says: str
+    dataset: str = "digits"
+    judged: bool = True
+    headline: tuple[str, ...] = ("fd", "precision", "recall", "coverage", "agreement")
+    summary: Callable[[Path, Mapping[str, Sequence[Path]]], Rows] | None = field(default=None, compare=False)
 
 
 COMPARISONS = {
@@ -53,36 +64,63 @@ COMPARISONS = {
 
 
 def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[int] = (0,), changes: Sequence[str] = (),
-            listener: Listener | None = None, fallback: bool = False, workers: int = 1) -> list[dict[str, Any]]:
+            listener: Listener | None = None, fallback: bool = False, workers: int = 1, root: Path | None = None) -> Rows:
     """Run the comparison `name` into the folder `out`, `workers` parts at a time; returns the rows of its results.json.
 
-    More than one worker means other processes: a script then needs the usual `if __name__ == "__main__"`.
+    `root` is the folder that holds further data sets. More than one worker means other processes: a script then needs the usual
+    `if __name__ == "__main__"`.
     """
     listener, comparison = listener or Silent(), COMPARISONS[name]
     out.mkdir(parents=True, exist_ok=True)
     _note(out, name, data, preset, seeds, changes)
     parts = [(method, seed) for seed in seeds for method in comparison.methods]
     paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
-    listener.say(f"judge: a classifier that no model sees, trained on {data.name}")
-    referee = judge(data, judge_beside(out / "part", data), listener)
-    recipes = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
-               for method, seed in parts}
-    work = [Part(path.name, _one, (recipes[key], data, path, referee, fallback)) for key, path in paths.items()]
+    contenders = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
+                  for method, seed in parts}
+    context = Context(data, root, _judge(data, out, listener) if comparison.judged else None)
+    work = [Part(path.name, _one, (contenders[key], context, path, fallback)) for key, path in paths.items()]
     side_by_side(work, workers, listener)
-    evaluation = recipes[comparison.methods[0], seeds[0]].evaluation
-    rows = [{"method": label, **r} for label, rs in references(data, referee, evaluation, out / "samples").items() for r in rs]
+    rows = _references(context, contenders.values(), out)
     rows += [{"method": method, **r} for (method, _), path in paths.items() for r in Run.open(path).results()]
+    if comparison.summary is not None:
+        runs = {m: [path for (method, _), path in paths.items() if method == m] for m in comparison.methods}
+        rows += comparison.summary(out, runs)
     write_json(out / "results.json", rows)
     return rows
 
 
-def _one(recipe: Generative, data: Dataset, path: Path, referee: Judge, fallback: bool, listener: Listener) -> None:
-    """Train and evaluate one method, or whatever of that is left to do."""
-    listener.say((EXPERIMENTS[recipe.experiment].__doc__ or "").strip())
-    run = fit(recipe, data, path, listener, fallback=fallback)
+def _judge(data: Dataset, out: Path, listener: Listener) -> Judge:
+    listener.say(f"judge: a classifier that no model sees, trained on {data.name}")
+    return judge(data, judge_beside(out / "part", data), listener)
+
+
+def _references(context: Context, contenders: Iterable[Contender], out: Path) -> Rows:
+    """Rows of real pictures and of a Gaussian, where samples are judged."""
+    recipe = next((c for c in contenders if isinstance(c, Generative)), None)
+    if context.judge is None or recipe is None:
+        return []
+    found = references(context.data, context.judge, recipe.evaluation, out / "samples")
+    return [{"method": label, **r} for label, rows in found.items() for r in rows]
+
+
+def _one(contender: Contender, context: Context, path: Path, fallback: bool, listener: Listener) -> None:
+    """Train and evaluate one contender, or whatever of that is left to do."""
+    listener.say((EXPERIMENTS[contender.experiment].__doc__ or "").strip())
+    if isinstance(contender, Trial):
+        return contender.into(path, context, listener).close()
+    run = fit(contender, context.data, path, listener, fallback=fallback)
     if run.status()["state"] != "evaluated":
-        evaluate(load(path), data, referee, listener)
+        evaluate(load(path), context.data, context.judge, listener)
     run.close()
+
+
+def contender_of(run: Run) -> Contender:
+    """The settings that a run folder was made with. Raises UserError where this version does not know them."""
+    settings = run.config.get("recipe", {})
+    if settings.get("experiment") not in EXPERIMENTS:
+        raise UserError(f"{run.path} holds no experiment that this version knows ({settings.get('experiment')!r}).")
+    kind = type(EXPERIMENTS[settings["experiment"]](settings["dataset"], settings["preset"], settings["seed"]))
+    return from_dict(kind, settings, "")
 
 
 def applicable(changes: Sequence[str], method: str) -> list[str]:
@@ -97,14 +135,17 @@ def applicable(changes: Sequence[str], method: str) -> list[str]:
 
 def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int], changes: Sequence[str]) -> None:
     """compare.json says what the folder compares; another comparison may not write into it."""
-    note = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
+    note: dict[str, Any] = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
             "dataset": data.name, "preset": preset, "seeds": list(seeds), "changes": list(changes)}
+    words = {"headline": list(COMPARISONS[name].headline),
+             "about": {m: (EXPERIMENTS[m].__doc__ or "").strip() for m in COMPARISONS[name].methods}}
     path = out / "compare.json"
     strangers = [item.name for item in out.iterdir() if not item.name.startswith(".")]
     if strangers and not path.exists():
         raise UserError(f"{out} holds other things ({strangers[0]}) and is no comparison's folder; choose another --out.")
-    if path.exists() and (old := {"changes": [], **read_json(path)}) != note:
+    old = {"changes": [], **read_json(path)} if path.exists() else note
+    if any(old.get(key) != said for key, said in note.items()):
         changed = " ".join(old["changes"]) or "nothing"
         raise UserError(f"{out} holds the comparison {old['comparison']} of {old['dataset']}, preset {old['preset']}, seeds "
                         f"{old['seeds']}, {changed} changed; give another --out, or repeat that command to go on with it.")
-    write_json(path, note)
+    write_json(path, note | words)

@@ -5,7 +5,7 @@ geometric ladder are easy. Noise levels here are on [-1, 1], twice those on [0, 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Generator, Tensor
@@ -18,7 +18,7 @@ from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.base import Evaluation, Facts, Generative, Restorer, to_model, to_picture
 from gradlogp.models import Preconditioned, unet_score
-from gradlogp.objectives import DenoisingScoreMatching, Ladder, LogNormal, Objective, Single
+from gradlogp.objectives import DenoisingScoreMatching, FromProcess, Ladder, LogNormal, Objective, Single, Uncertainty, Weight
 from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.training import GuardSettings, Training
 
@@ -46,8 +46,9 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | Single = field(default_factory=lambda: LogNormal(-0.4, 1.2))
-    weight: Literal["sigma2", "edm"] = "edm"
+    law: LogNormal | Ladder | FromProcess | Single = field(default_factory=lambda: LogNormal(-0.4, 1.2))
+    weight: Weight = "edm"
+    uncertainty: bool = False  # weigh the levels by how hard they prove to be
     drop_cond: float = 0.1  # share of training examples shown without their class, so that the model also knows the marginal
     sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60))
@@ -70,7 +71,8 @@ class ScoreRecipe(Generative):
         return unet_score(facts.shape, facts.std, self.net.channels, self.net.blocks, self.net.patch, classes)
 
     def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective:
-        return DenoisingScoreMatching(self.law, self.weight, facts.std, self.drop_cond if self.conditional else 0.0)
+        drop, uncertainty = self.drop_cond if self.conditional else 0.0, Uncertainty().to(device) if self.uncertainty else None
+        return DenoisingScoreMatching(self.law, self.weight, facts.std, drop, uncertainty=uncertainty)
 
     def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
         top = self.sampler.ladder[0]

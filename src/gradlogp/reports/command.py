@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS, PRESETS, leaves, recipe_of
+from gradlogp.experiments import EXPERIMENTS, PRESETS, contender_of, leaves
 from gradlogp.reports.read import Page, Shown
 
 MISSING = object()
@@ -18,7 +18,7 @@ def changes(run: Shown) -> list[str]:
     if recipe.get("experiment") not in EXPERIMENTS or recipe.get("preset") not in PRESETS:
         return []
     try:
-        here = leaves(recipe_of(run.run))
+        here = leaves(contender_of(run.run))
     except UserError:  # settings of another version
         return []
     there = leaves(EXPERIMENTS[recipe["experiment"]](recipe["dataset"], recipe["preset"], recipe["seed"]))

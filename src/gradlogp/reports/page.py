@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 
 from gradlogp.reports import command, plot, words
+from gradlogp.reports.export import tables
 from gradlogp.reports.read import Page, page
 from gradlogp.runs import write_text
 
@@ -14,13 +15,17 @@ NAME = "report.html"
 
 
 def write(folder: Path) -> Path:
-    """Write report.html into a run folder or a comparison's folder, whole or not at all; returns its path.
+    """Write report.html into a run folder or a comparison's folder, and beside it the table as results.csv, .md and .tex.
+
+    Returns the page's path.
 
     Raises UserError where the folder is neither, or cannot be written.
     """
     folder = Path(folder)
-    text = render(page(folder))
-    write_text(folder / NAME, text)
+    shown = page(folder)
+    write_text(folder / NAME, render(shown))
+    for suffix, text in tables(shown).items():
+        write_text(folder / f"results{suffix}", text)
     return folder / NAME
 
 

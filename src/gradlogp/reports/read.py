@@ -31,6 +31,21 @@ class Film:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A picture that an experiment drew for its page, and what it says about it."""
+
+    caption: str
+    picture: Picture
+
+
+def figures(folder: Path) -> list[Figure]:
+    """Those that `samples/figures.json` names, in its order."""
+    index = folder / "samples" / "figures.json"
+    captions = _object(index) if index.is_file() else {}
+    return [Figure(str(caption), found) for name, caption in captions.items() if (found := picture(folder / "samples" / name))]
+
+
+@dataclass(frozen=True)
 class Restored:
     """Rows of clean, noisy and restored pictures at one noise level, and their numbers: metric -> its row."""
 
@@ -95,6 +110,10 @@ class Shown:
 
     def picture(self, name: str) -> Picture | None:
         return picture(self.run.path / "samples" / f"{name}.png")
+
+    @property
+    def figures(self) -> list[Figure]:
+        return figures(self.run.path)
 
     @property
     def final(self) -> Picture | None:
@@ -208,6 +227,30 @@ class Page:
     @property
     def first(self) -> Shown:
         return self.methods[0].first
+
+    @property
+    def draws(self) -> bool:
+        """Whether the methods are judged by what they draw."""
+        return "fd" in self.numbers.metrics or any(m.first.final for m in self.methods)
+
+    @property
+    def headline(self) -> list[str]:
+        """The metrics of the first table."""
+        return [str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """What the comparison drew of all its methods together."""
+        return figures(self.folder) if self.note else []
+
+    @property
+    def ordered(self) -> Sequence[Method]:
+        """As a table lists them: where nothing is drawn, the best of the first metric comes first."""
+        ranked = [] if self.draws or not self.headline else self.numbers.ranked(self.headline[0])
+        return sorted(self.methods, key=lambda m: ranked.index(m.name) if m.name in ranked else len(ranked))
+
+    def about(self, method: Method) -> str:
+        return str((self.note.get("about") or {}).get(method.name, ""))
 
     @property
     def seeds(self) -> list[Any]:

@@ -35,6 +35,22 @@ METRICS = {
                "that were held back. 0: copies of the training set (so real training pictures score 0). 1: as fresh as new "
                "ones. Noise and blur raise it above 1."),
     "agreement": Word("class obeyed", "The share of pictures in which the judge sees the class that was asked for."),
+    "1nna": Word("told apart by neighbours",
+                 "Of all pictures, real and drawn, the share whose nearest other one is of their own kind. 0.5: nobody can tell "
+                 "them apart. Far below 0.5: copies."),
+    "c2st": Word("told apart by a classifier", "How often a simple classifier can tell drawn from real; 0.5 is a coin."),
+    "inception_score": Word("inception score",
+                            "How sure the judge is of each drawing, and of how many classes: 1 to the number of classes. Blind "
+                            "to copies."),
+    "auroc": Word("AUROC", "The chance that an anomaly gets a higher score than a normal example; 0.5 is a coin."),
+    "auprc": Word("AUPRC", "The average precision of the anomalies. A coin scores their share, so read it beside that."),
+    "fpr95": Word("false alarms at 95 %",
+                  "The share of normal examples that is alarmed about when 95 % of the anomalies are caught."),
+    "accuracy": Word("accuracy", "The share of examples that are classified rightly."),
+    "nll": Word("surprise, nats", "How surprised the classifier is by the true class, on average; 0 is never."),
+    "ece": Word("calibration error",
+                "How far the classifier's confidence is from its accuracy. 0: when it says 80 %, it is right in 80 % of the "
+                "cases."),
     "psnr": Word("restored, dB",
                "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
     "ssim": Word("structural similarity",

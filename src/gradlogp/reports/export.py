@@ -1,0 +1,57 @@
+"""The table for other documents: results.csv (every row), results.md and results.tex (methods by metrics, the best in bold)."""
+
+import csv
+import io
+from collections.abc import Callable
+
+from gradlogp.reports import words
+from gradlogp.reports.read import Page
+
+COLUMNS = ("method", "metric", "value", "spread", "n", "better", "seed", "seconds", "evaluations", "floor", "ceiling", "protocol")
+TEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"\u2212": "$-$", "\u00b1": "$\\pm$"})
+
+
+def tables(page: Page) -> dict[str, str]:
+    """Suffix -> text."""
+    return {".csv": rows(page), ".md": markdown(page), ".tex": latex(page)}
+
+
+def rows(page: Page) -> str:
+    """Every row that was measured, one for each metric, method and seed."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for found in page.numbers.rows.values() for row in found)
+    return text.getvalue()
+
+
+def markdown(page: Page) -> str:
+    head, *body = grid(page, lambda text: f"**{text}**")
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body]) + "\n"
+
+
+def latex(page: Page) -> str:
+    head, *body = [[cell.translate(TEX) for cell in line] for line in grid(page, lambda text: f"BEST{text}TSEB")]
+    lines = [" & ".join(line).replace("BEST", "\\textbf{").replace("TSEB", "}") + r" \\" for line in (head, *body)]
+    return "\n".join([rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\hline", lines[0], r"\hline", *lines[1:], r"\hline",
+                      r"\end{tabular}", ""])
+
+
+def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
+    """Head and rows: the methods as the page orders them, then the references."""
+    numbers, costs = page.numbers, ("parameters", "seconds", "evaluations")
+    head = ["method", *(f"{words.metric(k).name} ({'low' if numbers.lower(k) else 'high'})" for k in page.headline),
+            "parameters", "training s", "evaluations"]
+    facts = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
+    names = [*(m.name for m in page.ordered), *numbers.references]
+    return [head, *([name, *(_cell(page, name, k, bold) for k in page.headline), *facts.get(name, [""] * len(costs))]
+                    for name in names)]
+
+
+def _cell(page: Page, name: str, metric: str, bold: Callable[[str], str]) -> str:
+    cell = page.numbers.cell(name, metric)
+    if cell is None:
+        return ""
+    text = words.number(cell.value, cell.spread)
+    text = bold(text) if page.numbers.mark(name, metric) == "best" else text
+    return text if cell.spread is None else f"{text} \u00b1 {words.number(cell.spread, cell.spread)}"

@@ -58,6 +58,9 @@ class ScoreRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
+        if self.weight == "likelihood" and isinstance(self.law, Ladder | Single):
+            raise UserError(f"the weight 'likelihood' needs a law of levels with a density, got {type(self.law).__name__}; use "
+                            "LogNormal or FromProcess.")
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
             raise UserError("guidance leans on the marginal score, which is learned from the share drop_cond of the examples; it "
                             f"must lie between 0 and 1, got {self.drop_cond:g}.")

@@ -272,6 +272,28 @@ class Denoiser(NoisyField):
         return denoised
 
 
+@final
+@dataclass(frozen=True)
+class NoisyEnergy(NoisyField):
+    """The fields of any callable (x [B, *shape], sigma [B]) -> energy [B], of noised data; with `cond`, of (x, sigma, cond).
+
+    At each sigma it has an energy, so what is drawn there can be Metropolis-tested, and composed.
+    """
+
+    function: Callable[..., Tensor]
+    cond: Tensor | None = None
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        sigma = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
+        return torch.addcmul(x, column(sigma**2, x), self.at(sigma).score(x))
+
+    def at(self, sigma: Level) -> Energy:
+        def energy(x: Tensor) -> Tensor:
+            level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
+            return self.function(x, level) if self.cond is None else self.function(x, level, self.cond)
+        return Energy(energy)
+
+
 def as_field(thing: Any, cond: Tensor | None = None) -> Field:
     """A Field as it is; a model's own `field(cond)`; any callable as an energy."""
     if not isinstance(thing, Field) and hasattr(thing, "field"):

@@ -7,11 +7,12 @@ import torch
 
 from gradlogp.core.fields import Energy, Score
 from gradlogp.core.kernel import run
-from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.noise import EDM, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
 from gradlogp.experiments.settings import from_dict, to_dict
-from gradlogp.samplers import HMC, MALA, SAMPLERS, Annealed
+from gradlogp.models import BernoulliRBM, GaussianRBM
+from gradlogp.samplers import HMC, MALA, SAMPLERS, AdaptiveFlow, Ancestral, Annealed, PredictorCorrector, Reverse
 
 EXAMPLES = {
     "langevin": {"step_size": 0.1},
@@ -22,20 +23,46 @@ EXAMPLES = {
     "underdamped": {"step_size": 0.3},
     "parallel_tempering": {"inner": HMC(0.3, leapfrog_steps=2), "temperatures": (1.0, 2.0, 4.0)},
     "tempered_transitions": {"inner": MALA(0.1), "temperatures": (1.0, 2.0)},
+    "gibbs": {"random_sites": 1},
+    "checkerboard_gibbs": {},
+    "block_gibbs": {},
+    "gibbs_langevin": {"step_size": 0.3, "inner": 2, "adjust": True},
+    "gibbs_with_gradients": {},
     "annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10},
     "consistent_annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10, "step_ratio": 0.6},
+    "ancestral": {"process": VariancePreserving(), "levels": 10, "variance": 0.5, "clip": (-3.0, 3.0)},
+    "ddim": {"levels": (5.0, 1.0, 0.3, 0.1), "eta": 0.5, "clip": 0.99},
+    "reverse_sde": {"levels": 10, "method": "reverse_diffusion"},
+    "predictor_corrector": {"predictor": Ancestral(VariancePreserving(), 10), "corrections": 2, "adjusted": True},
+    "probability_flow": {"process": EDM(0.02, 10.0), "levels": 10, "method": "rk4"},
+    "adaptive_flow": {"process": EDM(0.02, 10.0), "rtol": 0.01, "steps": 15},
+    "heun": {"process": EDM(0.02, 10.0), "levels": 10, "churn": 3.0, "s_max": 5.0},
+    "dpm_solver": {"levels": 10, "order": 3, "eta": 1.0},
+    "unipc": {"levels": 10, "order": 3},
 }
+WALKS = Annealed | Reverse | PredictorCorrector | AdaptiveFlow  # down noise levels, in a fixed number of steps
 TARGET = gaussian([0.0, 0.0], [1.0, 0.5])
+WEIGHT = torch.tensor([[1.0, -0.5, 0.2], [0.3, 0.8, -1.0]], dtype=torch.float64)
+BITS = Energy(lambda x: x[:, 0] * x[:, 1] - x[:, 0])  # of two binary sites
+FIELDS = {  # of the samplers that are not for every energy
+    "gibbs": BITS,
+    "checkerboard_gibbs": BITS,
+    "gibbs_with_gradients": BITS,
+    "block_gibbs": BernoulliRBM.of(WEIGHT, WEIGHT[:, 0], WEIGHT[0]).field(),
+    "gibbs_langevin": GaussianRBM.of(WEIGHT, WEIGHT[:, 0], WEIGHT[:, 1], WEIGHT[0]).field(),
+}
 
 
 def example(name):
     sampler = SAMPLERS[name](**EXAMPLES[name])
-    noisy = isinstance(sampler, Annealed)
-    return sampler, TARGET if noisy else Energy(TARGET.energy), sampler.steps if noisy else 10
+    noisy = isinstance(sampler, WALKS)
+    field = TARGET if noisy else FIELDS.get(name, Energy(TARGET.energy))
+    return sampler, field, sampler.steps if noisy else 10
 
 
-def start(n=64):
-    return torch.randn(n, 2, generator=seeded(5), dtype=torch.float64)
+def start(name, n=64):
+    x = torch.randn(n, 2, generator=seeded(5), dtype=torch.float64)
+    return (x > 0).double() if name in FIELDS and name != "gibbs_langevin" else x
 
 
 def test_every_sampler_has_an_example():
@@ -45,14 +72,14 @@ def test_every_sampler_has_an_example():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_seed_decides_the_sample(name):
     sampler, field, steps = example(name)
-    draw = lambda seed: run(sampler, field, start(), steps, seeded(seed))
-    assert torch.equal(draw(0), draw(0)) and not torch.equal(draw(0), draw(1))
+    draw = lambda seed: run(sampler, field, start(name), steps, seeded(seed))
+    assert torch.equal(draw(0), draw(0)) and torch.equal(draw(0), draw(1)) == getattr(sampler, "deterministic", False)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_start_is_left_alone_and_the_shape_is_kept(name):
     sampler, field, steps = example(name)
-    x, before = start(), start()
+    x, before = start(name), start(name)
     end = run(sampler, field, x, steps, seeded(0))
     assert torch.equal(x, before) and end.shape == x.shape and end.dtype == x.dtype and not end.requires_grad
 
@@ -61,16 +88,16 @@ def test_the_start_is_left_alone_and_the_shape_is_kept(name):
 def test_the_watcher_sees_every_step(name):
     sampler, field, steps = example(name)
     seen = []
-    run(sampler, field, start(), steps, seeded(0), watch=lambda i, state, info: seen.append((i, state.x.shape)))
+    run(sampler, field, start(name), steps, seeded(0), watch=lambda i, state, info: seen.append((i, state.x.shape)))
     assert seen == [(i, (64, 2)) for i in range(1, steps + 1)]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_zero_steps_stay_and_negative_steps_are_refused(name):
     sampler, field, _ = example(name)
-    assert torch.equal(run(sampler, field, start(), 0, seeded(0)), start())
+    assert torch.equal(run(sampler, field, start(name), 0, seeded(0)), start(name))
     with pytest.raises(ValueError, match="0 or more, got -1"):
-        run(sampler, field, start(), -1, seeded(0))
+        run(sampler, field, start(name), -1, seeded(0))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -103,10 +130,26 @@ def test_it_says_what_it_is(name):
     ("parallel_tempering", {"temperatures": (1.0, 1.0)}, "rising temperatures"),
     ("tempered_transitions", {"temperatures": (0.0, 1.0)}, "rising temperatures above 0"),
     ("tempered_transitions", {"inner": MALA(0.1, adapt=10)}, "a kernel that adapts is not reversible"),
+    ("gibbs", {"random_sites": 0}, "None sweeps all sites"),
+    ("gibbs", {"values": (1.0, 0.0)}, "low < high"),
+    ("checkerboard_gibbs", {"values": (1.0, 0.0)}, "low < high"),
+    ("gibbs_with_gradients", {"values": (1.0, 1.0)}, "low < high"),
+    ("gibbs_langevin", {"step_size": 2.0}, "where the chain is stable"),
+    ("gibbs_langevin", {"inner": 0}, "inner >= 1"),
     ("annealed_langevin", {"levels": 1}, "levels >= 2"),
     ("annealed_langevin", {"step_ratio": 2.5}, "where the chain is stable"),
     ("consistent_annealed_langevin", {"step_ratio": 0.1}, "raise it, or take more levels"),
     ("consistent_annealed_langevin", {"levels": 1}, "use Langevin"),
+    ("ancestral", {"levels": 0}, "levels >= 1"),
+    ("ancestral", {"variance": -1.0}, "variance is that of the data"),
+    ("ddim", {"levels": (1.0, 2.0)}, "fall from the noisiest"),
+    ("ddim", {"clip": 2.0}, "a quantile in"),
+    ("ddim", {"eta": 1.5}, "eta must lie in"),
+    ("predictor_corrector", {"snr": 0.0}, "snr > 0"),
+    ("adaptive_flow", {"rtol": 0.0, "atol": 0.0}, "not both 0"),
+    ("heun", {"churn": -1.0}, "amounts of noise"),
+    ("dpm_solver", {"order": 4}, "order is 1, 2 or 3"),
+    ("dpm_solver", {"eta": -0.5}, "1 is the reverse SDE"),
 ])
 def test_settings_that_cannot_work_are_refused(name, change, message):
     with pytest.raises(ValueError, match=message):
@@ -125,22 +168,22 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
 def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_law(name):
     sampler = SAMPLERS[name](**EXAMPLES[name])
     with pytest.raises(ValueError, match="needs an energy, but Score has a score only"):
-        sampler.init(Score(lambda x: -x), start())
+        sampler.init(Score(lambda x: -x), start(name))
     with pytest.raises(ValueError, match="finite energy at every start, got inf or NaN at"):
-        sampler.init(Energy(lambda x: torch.where(x[:, 0] > 0, 0.0, torch.inf) + 0 * x[:, 1]), start())
+        sampler.init(Energy(lambda x: torch.where(x[:, 0] > 0, 0.0, torch.inf) + 0 * x[:, 1]), start(name))
 
 
 @pytest.mark.parametrize("name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"])
 def test_where_the_energy_is_not_finite_nothing_is_accepted(name):
     """A half line with a NaN cliff: no chain ever leaves it, and all move."""
     cliff = Energy(lambda x: torch.where((x > 0).all(1), x.sum(1), torch.nan))
-    end = run(SAMPLERS[name](**EXAMPLES[name]), cliff, start().abs(), 20, seeded(0))
-    assert (end > 0).all() and (end != start().abs()).any(1).all()
+    end = run(SAMPLERS[name](**EXAMPLES[name]), cliff, start(name).abs(), 20, seeded(0))
+    assert (end > 0).all() and (end != start(name).abs()).any(1).all()
 
 
 @pytest.mark.parametrize("name", ["langevin", "preconditioned_langevin", "mala", "hmc", "underdamped", "parallel_tempering",
                                   "tempered_transitions"])
 def test_a_chain_does_not_depend_on_its_batch(name):
     sampler, field, _ = example(name)
-    draw = lambda first, count: run(sampler, field, start()[first:first + count], 6, Streams(0, first, count))
+    draw = lambda first, count: run(sampler, field, start(name)[first:first + count], 6, Streams(0, first, count))
     assert torch.allclose(draw(0, 64)[25:45], draw(25, 20), atol=1e-12)

@@ -1,11 +1,17 @@
 """Samplers: each is one step on a field. `kind` says whether it samples a density or only generates."""
 
+from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
+from gradlogp.samplers.corrector import PredictorCorrector
+from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
 from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
 from gradlogp.samplers.masked import Masked
 from gradlogp.samplers.nuts import NUTS
 from gradlogp.samplers.preconditioned import PreconditionedLangevin
+from gradlogp.samplers.restore import DPS, RePaint
+from gradlogp.samplers.reverse import DDIM, Ancestral, Reverse, ReverseSDE
+from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
 from gradlogp.samplers.tempering import ParallelTempering, TemperedTransitions
 from gradlogp.samplers.underdamped import Underdamped
 
@@ -18,9 +24,22 @@ SAMPLERS = {
     "underdamped": Underdamped,
     "parallel_tempering": ParallelTempering,
     "tempered_transitions": TemperedTransitions,
+    "gibbs": Gibbs,
+    "checkerboard_gibbs": CheckerboardGibbs,
+    "block_gibbs": BlockGibbs,
+    "gibbs_langevin": GibbsLangevin,
+    "gibbs_with_gradients": GibbsWithGradients,
     "annealed_langevin": AnnealedLangevin,
     "consistent_annealed_langevin": ConsistentAnnealedLangevin,
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+    "reverse_sde": ReverseSDE,
+    "predictor_corrector": PredictorCorrector,
+    "probability_flow": ProbabilityFlow,
+    "adaptive_flow": AdaptiveFlow,
+    "heun": Heun,
+    "dpm_solver": DPMSolver,
+    "unipc": UniPC,
 }
 
-__all__ = ["HMC", "MALA", "NUTS", "SAMPLERS", "Annealed", "AnnealedLangevin", "ConsistentAnnealedLangevin", "Langevin", "Masked",
-           "ParallelTempering", "PreconditionedLangevin", "TemperedTransitions", "Underdamped"]
+__all__ = ["DDIM", "DPS", "HMC", "MALA", "NUTS", "SAMPLERS", "AdaptiveFlow", "Ancestral", "Annealed", "AnnealedLangevin", "BlockGibbs", "CheckerboardGibbs", "ConsistentAnnealedLangevin", "DPMSolver", "Gibbs", "GibbsLangevin", "GibbsWithGradients", "Heun", "Langevin", "Masked", "ParallelTempering", "PreconditionedLangevin", "PredictorCorrector", "ProbabilityFlow", "RePaint", "Reverse", "ReverseSDE", "TemperedTransitions", "Underdamped", "UniPC"]

@@ -116,9 +116,7 @@ class DPS:
     @cached_property
     def lengths(self) -> list[float]:
         """zeta in scaled coordinates: the published step is one of y = alpha x, whose gradient is 1 / alpha that of x."""
-        levels = torch.tensor([s for s in self.predictor.ladder if s > 0], dtype=torch.float64)
-        process = self.predictor.process
-        alphas = [*process.alpha(process.time(levels).clamp(0, 1)).tolist(), 1.0]
+        alphas = [*self.predictor.process.alpha(self.predictor.times).tolist(), 1.0]
         return [self.zeta / (now * after) for now, after in itertools.pairwise(alphas)]
 
     def init(self, field: NoisyField, x: Tensor) -> Walk:

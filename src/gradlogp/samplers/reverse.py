@@ -98,6 +98,13 @@ class Reverse(abc.ABC):
         levels = self.process.ladder(self.levels) if isinstance(self.levels, int) else [*self.levels]
         return levels + [0.0] * self.denoise
 
+    @cached_property
+    def times(self) -> Tensor:
+        """The times of the levels above 0 in `process`, which must reach them."""
+        t = self.process.time(torch.tensor([s for s in self.ladder if s > 0], dtype=torch.float64))
+        inside = t.clamp(0, 1)
+        return torch.where((t - inside).abs() < 1e-9, inside, t)
+
     @property
     def steps(self) -> int:
         return len(self.ladder) - 1
@@ -193,8 +200,7 @@ class Ancestral(Reverse):
 
     @cached_property
     def alphas(self) -> list[float]:
-        levels = self.ladder[:-1] if self.denoise else self.ladder
-        return self.process.alpha(self.process.time(torch.tensor(levels, dtype=torch.float64)).clamp(0, 1)).tolist()
+        return self.process.alpha(self.times).tolist()
 
     def rule(self, i: int) -> Rule:
         s, t = self.ladder[i:i + 2]
@@ -227,11 +233,6 @@ class ReverseSDE(Reverse):
 
     process: Process = VariancePreserving()  # noqa: RUF009 (frozen)
     method: Literal["euler_maruyama", "reverse_diffusion"] = "euler_maruyama"
-
-    @cached_property
-    def times(self) -> Tensor:
-        levels = self.ladder[:-1] if self.denoise else self.ladder
-        return self.process.time(torch.tensor(levels, dtype=torch.float64)).clamp(0, 1)
 
     @cached_property
     def parts(self) -> list[tuple[float, float, float]]:

@@ -42,4 +42,8 @@ SAMPLERS = {
     "unipc": UniPC,
 }
 
-__all__ = ["DDIM", "DPS", "HMC", "MALA", "NUTS", "SAMPLERS", "AdaptiveFlow", "Ancestral", "Annealed", "AnnealedLangevin", "BlockGibbs", "CheckerboardGibbs", "ConsistentAnnealedLangevin", "DPMSolver", "Gibbs", "GibbsLangevin", "GibbsWithGradients", "Heun", "Langevin", "Masked", "ParallelTempering", "PreconditionedLangevin", "PredictorCorrector", "ProbabilityFlow", "RePaint", "Reverse", "ReverseSDE", "TemperedTransitions", "Underdamped", "UniPC"]
+__all__ = ["DDIM", "DPS", "HMC", "MALA", "NUTS", "SAMPLERS", "AdaptiveFlow", "Ancestral", "Annealed", "AnnealedLangevin",
+           "BlockGibbs", "CheckerboardGibbs", "ConsistentAnnealedLangevin", "DPMSolver", "Gibbs", "GibbsLangevin",
+           "GibbsWithGradients", "Heun", "Langevin", "Masked", "ParallelTempering", "PreconditionedLangevin",
+           "PredictorCorrector", "ProbabilityFlow", "RePaint", "Reverse", "ReverseSDE", "TemperedTransitions", "Underdamped",
+           "UniPC"]

@@ -1,0 +1,286 @@
+r"""Likelihood: how probable a model finds each example, in nats, :math:`-\log p(x)`, and in bits per dimension.
+
+**The probability-flow ODE** carries data to noise without chance, so densities follow. In scaled coordinates, with
+:math:`u = \ln\ell`,
+
+.. math:: \frac{dx}{du} = x - D(x, \ell), \qquad \log p_{\ell_{min}}(x) = \log \pi(x(u_{max})) + \int \nabla\cdot(x - D)\,du .
+
+What it measures is the data with the finest noise :math:`\ell_{min}` added, so choose that far below the width of a bin. The
+prior :math:`\pi` (`Prior`) is part of the model, and is stated. The divergence is exact, at one vector-Jacobian product per
+dimension, or Hutchinson's with the same probes throughout: then the nats are unbiased.
+
+**The variational bound** of a diffusion chain (`objectives.diffusion.Chain`), :math:`-\log p(x_0) \le` prior + terms + decoder,
+has one term per level. With the optimal reverse variance :math:`s^2 b + b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where
+it comes to the entropy and :math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1) and for a
+point. `measure_variance` finds the optimal one for any model (Analytic-DPM).
+
+**Energies** have :math:`-\log p = E(x) + \log Z`, with log Z by enumeration or by annealed importance sampling.
+
+Likelihood is offered only where the sampler targets the density (`likelihood`): a generator draws from no law that is known.
+
+References: Song et al. (2021), arXiv 2011.13456, eq. 39 and app. D.2; Grathwohl et al. (2019), FFJORD, arXiv 1810.01367; Ho et al.
+(2020), arXiv 2006.11239, eq. 5; Bao et al. (2022), Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844,
+section 3.1 (dequantisation).
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.calculus import with_divergence
+from gradlogp.core.errors import UserError
+from gradlogp.core.fields import Level, NoisyField, as_field, as_noisy, column
+from gradlogp.core.random import Randomness, normal_, uniform_
+from gradlogp.objectives.diffusion import Chain
+from gradlogp.samplers.adaptive import PAIRS
+from gradlogp.samplers.solvers import RK4
+
+Rows = tuple[tuple[float, ...], ...]
+Slope = Callable[[Tensor, Tensor], Tensor]  # (u [B], y [B, D]) -> dy/du [B, D]
+
+
+class Likelihood(NamedTuple):
+    """-log p in nats, [B]; the noise that each example is carried to, [B, *shape]; evaluations of the model for each example."""
+
+    nats: Tensor
+    latent: Tensor
+    evaluations: int
+
+
+@final
+@dataclass(frozen=True)
+class Prior:
+    """The law at the coarsest level, in scaled coordinates: independent normals; mean and std are numbers or [*shape]."""
+
+    mean: Tensor | float
+    std: Tensor | float
+
+    def nats(self, x: Tensor) -> Tensor:
+        """-log of its density at x [B, *shape], [B]."""
+        std = torch.as_tensor(self.std, dtype=x.dtype, device=x.device).expand(x.shape[1:])
+        return (((x - self.mean) / std).square() / 2 + (2 * math.pi * std**2).log() / 2).flatten(1).sum(1)
+
+
+def noise_prior(level: float) -> Prior:
+    """N(0, level^2), the noise alone: for VE, EDM and straight lines, where level is many times the size of the data."""
+    return Prior(0.0, level)
+
+
+def unit_prior(level: float) -> Prior:
+    """N(0, 1) in the coordinates of a process that preserves variance (VP, DDPM, cosine): N(0, 1 + level^2) in scaled ones."""
+    return Prior(0.0, math.sqrt(1 + level**2))
+
+
+def measured_prior(x0: Tensor, level: float) -> Prior:
+    """The mean and variance of each entry over the training data x0 [n, *shape], and the noise: the best of independent normals."""
+    return Prior(x0.mean(0), (x0.var(0, correction=0) + level**2).sqrt())
+
+
+def ode_likelihood(model: Any, x: Tensor, levels: Sequence[float], prior: Prior | None = None, probes: Tensor | None = None,
+                   tolerance: float | None = None, cond: Tensor | None = None) -> Likelihood:
+    """-log p(x) of x [B, *shape] by the probability-flow ODE between the ends of `levels` (a process's ladder, noisiest first).
+
+    prior: at the coarsest level; None is `noise_prior`. probes: of calculus.draw_probes; None is the exact divergence. Steps of
+    RK4 from level to level, of order 4 in ln level; or with `tolerance`, Dormand and Prince's, each example at its own pace, where
+    `levels` gives the ends alone. That asks the host once a step. Computed in float64.
+    """
+    if len(levels) < 2 or not all(a > b > 0 for a, b in itertools.pairwise(levels)):
+        raise ValueError(f"levels fall from the noisiest and stay above 0, two or more, got {list(levels)[:4]}...; take "
+                         "process.ladder(n).")
+    field, dim, evaluations = as_noisy(model, cond), x[0].numel(), 0
+
+    def slope(u: Tensor, y: Tensor) -> Tensor:
+        """Of x and of -log p, side by side [B, D + 1]."""
+        nonlocal evaluations
+        evaluations += 1
+        level, at = u.exp().to(x.dtype), y[:, :-1].reshape(x.shape).to(x.dtype)
+        denoised, divergence = with_divergence(lambda x: field.denoise(x, level), at, probes)
+        return torch.cat([y[:, :-1] - denoised.flatten(1), (divergence - dim)[:, None]], 1)
+
+    with torch.no_grad():
+        y = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1).double()
+        nodes = [math.log(level) for level in reversed(levels)]
+        y = walk(slope, y, nodes) if tolerance is None else adapt(slope, y, nodes[0], nodes[-1], tolerance)
+        latent = y[:, :-1].reshape(x.shape)
+        nats = (prior or noise_prior(levels[0])).nats(latent) + y[:, -1]
+    return Likelihood(nats, latent.to(x.dtype), evaluations)
+
+
+def stride(slope: Slope, u: Tensor, y: Tensor, h: Tensor, first: Tensor, rows: Rows) -> tuple[Tensor, list[Tensor]]:
+    """One Runge-Kutta step of h [B]: the solution, and the slopes at every stage, its own the last."""
+    slopes = [first]
+    for row in rows:
+        point = y + h[:, None] * _sum(row, slopes)
+        slopes.append(slope(u + sum(row) * h, point))
+    return point, slopes
+
+
+def _sum(row: Sequence[float], slopes: list[Tensor]) -> Tensor:
+    return torch.stack([a * k for a, k in zip(row, slopes, strict=True) if a != 0]).sum(0)
+
+
+def walk(slope: Slope, y: Tensor, nodes: Sequence[float]) -> Tensor:
+    """y at the last of `nodes`, by RK4 from node to node."""
+    u = y.new_full((len(y),), nodes[0])
+    first = slope(u, y)
+    for h in (b - a for a, b in itertools.pairwise(nodes)):
+        y, slopes = stride(slope, u, y, torch.full_like(u, h), first, RK4)
+        u, first = u + h, slopes[-1]
+    return y
+
+
+def adapt(slope: Slope, y: Tensor, start: float, end: float, tolerance: float, limit: int = 1000) -> Tensor:
+    """y at `end`, by Dormand and Prince's pair with relative and absolute error `tolerance` a step, for each row on its own."""
+    rows, weights, order = PAIRS["dormand_prince"]
+    u = y.new_full((len(y),), start)
+    h, first = torch.full_like(u, 0.5), slope(u, y)
+    for _ in range(limit):
+        h = torch.minimum(h.clamp(max=1), end - u)  # a longer step could leap over the levels at which the data take shape
+        point, slopes = stride(slope, u, y, h, first, rows)
+        size = tolerance * (1 + torch.maximum(y.abs(), point.abs()))
+        error = (h[:, None] * _sum(weights, slopes) / size).square().mean(1).sqrt()
+        good = error <= 1
+        u, y = torch.where(good, u + h, u), torch.where(good[:, None], point, y)
+        first = torch.where(good[:, None], slopes[-1], first)
+        h = h * (0.9 * error.clamp(min=1e-10) ** (-1 / order)).clamp(0.2, 5)
+        if bool((end - u < 1e-9).all()):
+            return y
+        if bool(error.isnan().any()):
+            raise ValueError(f"the model gave NaN at level {float(u[error.isnan()][0].exp()):.3g}; look for a run that diverged.")
+    raise RuntimeError(f"{int((end - u >= 1e-9).sum())} of {len(y)} examples have not arrived after {limit} steps; raise "
+                       "tolerance, or look for dropout left on.")
+
+
+class Bound(NamedTuple):
+    """A bound on -log p in nats: KL to the prior [B], and its terms [T, B] from the decoder (k = 0) to the noisiest level."""
+
+    prior: Tensor
+    terms: Tensor
+
+    @property
+    def nats(self) -> Tensor:
+        return self.prior + self.terms.sum(0)
+
+
+def variational_bound(model: Any, x0: Tensor, chain: Chain, generator: Randomness, cond: Tensor | None = None) -> Bound:
+    """The variational bound of `chain` for x0 [B, *shape], every term of it, with one draw of noise and one evaluation for each.
+
+    chain: `Chain(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small one, the data's own for Gaussians,
+    'learned' for models with `moments`, which `measure_variance` gives to any.
+    """
+    field, terms = as_noisy(model, cond), []
+    with torch.no_grad():
+        for i in range(len(chain)):
+            k = torch.full((len(x0),), i, device=x0.device)
+            terms.append(bound_term(field, x0, chain, k, normal_(torch.empty_like(x0), generator)))
+        return Bound(chain.prior(x0), torch.stack(terms))
+
+
+def bound_term(field: NoisyField, x0: Tensor, chain: Chain, k: Tensor, eps: Tensor) -> Tensor:
+    """Term k [B] of the bound for x0 with noise eps [B, *shape], in nats, [B]."""
+    step = chain.at(k, x0)
+    return chain.nats(k, step, x0, *chain.denoise(field, x0, eps, step))
+
+
+@final
+@dataclass(frozen=True)
+class Analytic(NoisyField):
+    """A field with the posterior variance of x0, one number for each of `levels` (rising), that was measured for it."""
+
+    field: NoisyField
+    levels: Tensor
+    variances: Tensor
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return self.field.denoise(x, sigma)
+
+    def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
+        """The mean, and the variance at the nearest level, in ratio."""
+        level = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).expand(len(x))
+        nearest = torch.bucketize(level.log(), (self.levels[1:] * self.levels[:-1]).log().to(x.device) / 2)
+        return self.denoise(x, sigma), column(self.variances.to(x)[nearest], x)
+
+
+def measure_variance(model: Any, x0: Tensor, levels: Sequence[float], generator: Randomness,
+                     cond: Tensor | None = None) -> Analytic:
+    """The model with `moments`: at each level the mean square error of its denoising x0 [B, *shape], which are training data.
+
+    The best reverse variance that is the same for all x: for the bound, and for ancestral sampling with few levels.
+    """
+    field, noise = as_noisy(model, cond), torch.empty_like(x0)
+    rising = sorted(levels)
+    with torch.no_grad():
+        errors = [(field.denoise(x0 + level * normal_(noise, generator), level) - x0).double().square().mean()
+                  for level in rising]
+    return Analytic(field, torch.tensor(rising, dtype=torch.float64), torch.stack(errors).cpu())
+
+
+def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | None = None) -> Tensor:
+    """-log p(x) = E(x) + log Z, [B], of an energy; log_z in nats, by enumeration or annealed importance sampling.
+
+    The latter is on average too low, so the nats are too low with it (a model seems better than it is): bracket it from above.
+    """
+    with torch.no_grad():
+        return as_field(model, cond).energy(x) + log_z
+
+
+def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None = None, cond: Tensor | None = None,
+               **ode: Any) -> Tensor:
+    """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; UserError where it is a generator, which targets none.
+
+    For samplers that walk down noise levels, `ode_likelihood` between them, which takes the rest; for others, the energy and log_z.
+    """
+    if getattr(sampler, "kind", None) != "density":
+        raise UserError(f"likelihood is offered where the sampler targets the density, but {type(sampler).__name__} is a generator "
+                        "as it is set, and its draws have no known density; keep its law: no clip, no clamp, noise_std=None.")
+    if hasattr(sampler, "ladder"):
+        return ode_likelihood(model, x, [level for level in sampler.ladder if level > 0], cond=cond, **ode).nats
+    if hasattr(sampler, "ends"):
+        return ode_likelihood(model, x, sampler.ends, cond=cond, **{"tolerance": sampler.rtol, **ode}).nats
+    if log_z is None:
+        raise UserError(f"the likelihood that {type(sampler).__name__} targets is an energy's, which needs log_z; estimate it by "
+                        "annealed importance sampling, or enumerate.")
+    return energy_nats(model, x, log_z, cond)
+
+
+@final
+@dataclass(frozen=True)
+class Quantised:
+    """Data of whole numbers, 0 to values - 1, laid side by side on [low, high]: number k fills the k-th of `values` equal bins."""
+
+    values: int = 256
+    low: float = -1.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.values < 2 or not self.low < self.high:
+            raise ValueError(f"expected two values or more and low < high, got {self.values} on [{self.low}, {self.high}].")
+
+    @property
+    def data_scale(self) -> float:
+        """Bins per unit of x: 128 for 256 values on [-1, 1]."""
+        return self.values / (self.high - self.low)
+
+    def dequantise(self, codes: Tensor, generator: Randomness, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform draws within the bins of `codes` [B, *shape]: their density, averaged over a bin, bounds its probability."""
+        if codes.min() < 0 or codes.max() >= self.values or bool((codes != codes.round()).any()):
+            raise UserError(f"dequantisation takes whole numbers from 0 to {self.values - 1}, got {codes.min():g} to "
+                            f"{codes.max():g}; for pixels in [0, 1] pass (x * {self.values - 1}).round().")
+        u = uniform_(torch.empty(codes.shape, dtype=dtype, device=codes.device), generator)
+        return self.low + (codes.to(dtype) + u) / self.data_scale
+
+
+def bits_per_dim(nats: Tensor, dim: int, data_scale: float) -> Tensor:
+    r""":math:`\mathrm{nats}/(\mathrm{dim}\ln 2) + \log_2 \mathrm{scale}`, of nats [B] of a density of x with `dim` entries.
+
+    data_scale: bins of the data per unit of x: 128 where 256 values fill [-1, 1], 256 where they fill [0, 1]; 1 where nats are
+    already those of a probability (a bound with `bins`). Say how the data were dequantised beside the number.
+    """
+    if dim < 1 or data_scale <= 0:
+        raise ValueError(f"dim counts entries and data_scale bins per unit, so both are positive, got {dim} and {data_scale}.")
+    return nats / (dim * math.log(2)) + math.log2(data_scale)

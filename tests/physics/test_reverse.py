@@ -9,12 +9,12 @@ import math
 import pytest
 import torch
 
-from gradlogp.core.fields import NoisyField
+from gradlogp.core.fields import Denoiser, NoisyField, column
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import Cosine, SubVariancePreserving, VarianceExploding, VariancePreserving, ddpm_ladder
-from gradlogp.core.random import seeded
+from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.samplers import DDIM, Ancestral, ReverseSDE
+from gradlogp.samplers import DDIM, Ancestral, DPMSolver, Heun, PredictorCorrector, ProbabilityFlow, ReverseSDE, UniPC
 from tests.physics.impulses import final_std, final_variance
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).tolist()
@@ -212,3 +212,22 @@ def test_a_denoiser_that_returns_its_input_is_not_overwritten():
 def test_a_step_too_many_is_refused():
     with pytest.raises(ValueError, match="has 5 steps"):
         run(DDIM(levels=5), gaussian([0.0], [1.0]), torch.ones(2, 1), 6, seeded(0))
+
+
+WALKS = [DDIM(levels=6), DDIM(levels=6, eta=0.7), Ancestral(levels=6), ReverseSDE(levels=6), DPMSolver(levels=6, order=3, eta=1.0),
+         UniPC(levels=6), Heun(levels=6, churn=2.0), ProbabilityFlow(levels=6), PredictorCorrector(Ancestral(levels=6), 2)]
+
+
+@pytest.mark.parametrize("sampler", WALKS, ids=lambda s: type(s).__name__)
+def test_an_image_does_not_depend_on_the_batch_that_it_is_drawn_in(sampler):
+    field = Denoiser(lambda x, sigma: x / column(1 + sigma**2, x))
+    x = 5 * torch.randn(40, 2, 4, 3, generator=seeded(0))
+    whole, half = (run(sampler, field, x[first:], 6, Streams(1, first, 40 - first)) for first in (0, 20))
+    assert whole.dtype == torch.float32 and torch.equal(whole[20:], half)
+
+
+def test_a_watcher_may_keep_the_denoised_of_every_step():
+    seen = []
+    end = run(DPMSolver(levels=6), gaussian([0.0], [1.0]), torch.ones(2, 1), 6, seeded(0), watch=lambda *step: seen.append(step[2]))
+    assert [round(info.sigma, 3) for info in seen[:-1]] == [round(s, 3) for s in DPMSolver(levels=6).ladder[1:-1]]
+    assert seen[-1].sigma == 0 and torch.equal(seen[-1].denoised, end)

@@ -113,6 +113,7 @@ class Guided(NoisyField):
 class Known(NoisyField):
     """The denoised with what is known of x0 in its place: replacement for any reverse sampler, at no cost, and biased.
 
+    The known part then comes down as y + sigma z, with a z that lasts: least biased with samplers that draw noise.
     free: bool, True where x0 is unknown; y is read where `free` is False; both broadcast to x.
     """
 

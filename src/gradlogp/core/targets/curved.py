@@ -47,19 +47,19 @@ def nodes(phi: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
 class Curved(Target):
     """A law p(t) p(y | t) of x = (t, y), the second Gaussian: x is [B, 1 + D], t is [B, N] (nodes), y is [B, 1, D].
 
-    `var` is the variance of the noise on y, a float or [B, 1].
+    `var` is the variance of the noise on y, [] or [B, 1].
     """
 
     @abc.abstractmethod
-    def joint(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         """-log p(t) p(y | t) with noise on y, [B, N]."""
 
     @abc.abstractmethod
-    def slope(self, t: Tensor, y: Tensor, var: Tensor | float) -> tuple[Tensor, Tensor]:
+    def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """-d joint / dt [B, N] and -d joint / dy [B, N, D]."""
 
     @abc.abstractmethod
-    def mean(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         """The mean of the clean y given t and the noisy y, [B, N, D]."""
 
     @abc.abstractmethod
@@ -69,7 +69,7 @@ class Curved(Target):
     def energy(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
         t, y, var = _split(x, sigma)
         if var is None:
-            return self.joint(t, y, 0.0)[:, 0].to(x.dtype)
+            return self.joint(t, y, t.new_zeros(()))[:, 0].to(x.dtype)
         at = self._nodes(t, y, var)
         step = (at[:, -1] - at[:, 0]) / (NODES - 1)
         return -(self._phi(at, t, y, var).neg().logsumexp(1) + step.log()).to(x.dtype)
@@ -77,7 +77,7 @@ class Curved(Target):
     def score(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
         t, y, var = _split(x, sigma)
         if var is None:
-            first, rest = self.slope(t, y, 0.0)
+            first, rest = self.slope(t, y, t.new_zeros(()))
             return torch.cat([first, rest[:, 0]], 1).to(x.dtype)
         at = self._nodes(t, y, var)
         return self._average(at, t, y, var, *self.slope(at, y, var)).to(x.dtype)
@@ -129,18 +129,17 @@ class Banana(Curved):
     def _gap(self, t: Tensor, y: Tensor) -> Tensor:
         return y[..., 0] - self.bend * (t**2 - self.spread**2)
 
-    def joint(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
-        var_y = self.thickness**2 + torch.as_tensor(var)
+    def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
+        var_y = self.thickness**2 + var
         normaliser = (2 * math.pi * self.spread * var_y.sqrt()).log()
         return (t**2 / self.spread**2 + self._gap(t, y) ** 2 / var_y) / 2 + normaliser
 
-    def slope(self, t: Tensor, y: Tensor, var: Tensor | float) -> tuple[Tensor, Tensor]:
+    def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         pull = self._gap(t, y) / (self.thickness**2 + var)
         return -t / self.spread**2 + 2 * self.bend * t * pull, -pull[..., None]
 
-    def mean(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
-        share = self.thickness**2 / (self.thickness**2 + var)
-        return torch.lerp(y - self._gap(t, y)[..., None], y, torch.as_tensor(share, dtype=y.dtype, device=y.device)[..., None])
+    def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
+        return y - (var / (self.thickness**2 + var) * self._gap(t, y))[..., None]
 
     def bracket(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Beyond both the ridge, where the gap closes, and the mean given t alone, nothing pulls outwards."""
@@ -170,17 +169,17 @@ class Funnel(Curved):
     def shape(self) -> tuple[int, ...]:
         return (self.dim,)
 
-    def joint(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         var_y = t.exp() + var
         prior = t**2 / self.spread**2 + math.log(2 * math.pi * self.spread**2)
         return (prior + y.square().sum(2) / var_y + (self.dim - 1) * (2 * math.pi * var_y).log()) / 2
 
-    def slope(self, t: Tensor, y: Tensor, var: Tensor | float) -> tuple[Tensor, Tensor]:
+    def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         var_y = t.exp() + var
         pull = (y.square().sum(2) / var_y - (self.dim - 1)) / 2
         return -t / self.spread**2 + t.exp() / var_y * pull, -y / var_y[..., None]
 
-    def mean(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         return y * (t.exp() / (t.exp() + var))[..., None]
 
     def bracket(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,13 +220,13 @@ class DoubleWell(Curved):
     def _height(self, t: Tensor) -> Tensor:
         return self.a * (t**2 - self.b) ** 2
 
-    def joint(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         return self._height(t) + self._log_z
 
-    def slope(self, t: Tensor, y: Tensor, var: Tensor | float) -> tuple[Tensor, Tensor]:
+    def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         return -4 * self.a * t * (t**2 - self.b), t.new_empty(*t.shape, 0)
 
-    def mean(self, t: Tensor, y: Tensor, var: Tensor | float) -> Tensor:
+    def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         return t.new_empty(*t.shape, 0)
 
     def bracket(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:

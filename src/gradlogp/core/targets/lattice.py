@@ -173,6 +173,11 @@ class Potts(Lattice):
     q: int = 3
     field: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.field is not None and len(self.field) != self.q:
+            raise ValueError(f"a Potts field has one entry for each of {self.q} colours, got {len(self.field)}; None is zero.")
+
     @property
     def site(self) -> tuple[int, ...]:
         return (self.q,)

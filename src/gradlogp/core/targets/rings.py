@@ -40,12 +40,12 @@ class Rings(Target):
         pull = (x.new_tensor(self.radii) / var) ** 2 * torch.special.i1e(z) / torch.special.i0e(z) / z - 1 / var
         return (parts.softmax(1) * pull).sum(1, keepdim=True) * x
 
-    def _log_parts(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor | float]:
-        """The log of each ring's share of p(x) [B, K]; z [B, K]; the variance across the ring, a float or [B, 1]."""
-        var, radii = self.std**2 + variance(sigma, x), x.new_tensor(self.radii)
+    def _log_parts(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor]:
+        """The log of each ring's share of p(x) [B, K]; z [B, K]; the variance across the ring, [] or [B, 1]."""
+        var, radii = x.new_tensor(self.std**2) + variance(sigma, x), x.new_tensor(self.radii)
         rho = x.square().sum(1, keepdim=True).clamp(min=TINY**2).sqrt()
         z = rho * radii / var
-        log_p = -((rho - radii) ** 2) / (2 * var) + torch.special.i0e(z).log() - torch.as_tensor(2 * math.pi * var).log()
+        log_p = -((rho - radii) ** 2) / (2 * var) + torch.special.i0e(z).log() - (2 * math.pi * var).log()
         return log_p - math.log(len(self.radii)), z, var
 
     def sample(self, n: int, generator: Generator) -> Tensor:

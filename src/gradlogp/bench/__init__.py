@@ -1,1 +1,30 @@
-"""Benches: what is promised of speed and accuracy, measured by one command each."""
+"""Benches: what is promised of speed and accuracy, measured by one command each, `gradlogp bench NAME`.
+
+A bench is a module here with `rows(...)` -> a list of dicts, `page(rows)` -> Markdown and, where it has a picture,
+`figure(rows, path)`; and one line in BENCHES.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, final
+
+
+@final
+@dataclass(frozen=True)
+class Bench:
+    """What it measures, its module, and the page of the docs that it makes."""
+
+    says: str
+    module: str
+    page: str
+
+    def load(self) -> Any:
+        return importlib.import_module(f"gradlogp.bench.{self.module}")
+
+
+BENCHES: dict[str, Bench] = {
+    "accuracy": Bench("Each sampler's bias and error at equal evaluations of an exact field.", "accuracy", "sampler-table.md"),
+    "objectives": Bench("What each objective reaches in equal seconds.", "objectives", "objective-table.md"),
+    "cd-bias": Bench("How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"),
+    "overhead": Bench("What a sampler's step costs beside its field and beside a loop by hand.", "overhead", "overhead.md"),
+}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tyro.conf import Positional, UseAppendAction, arg
 
 Preset = Literal["quick", "full", "gpu"]
-Kind = Literal["all", "samplers", "objectives", "models", "metrics", "experiments", "comparisons", "data", "presets"]
+Kind = Literal["all", "samplers", "objectives", "models", "metrics", "experiments", "comparisons", "data", "presets", "benches"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Changes = Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(name="set", metavar="SECTION.KEY=VALUE")]
 
@@ -52,7 +52,7 @@ class Changing(Arguments):
 
 
 class List(Arguments):
-    """Print what there is: samplers, objectives, models, metrics, experiments, comparisons, data sets and presets."""
+    """Print what there is: samplers, objectives, models, metrics, experiments, comparisons, data sets, presets and benches."""
 
     kind: Positional[Kind] = "all"
     """Only this table."""
@@ -159,6 +159,19 @@ class Data(Arguments):
     """The folder to look in and to download to; by default GRADLOGP_DATA, else the user's cache."""
 
 
+class Bench(Arguments):
+    """Measure what is promised of accuracy and speed, and print the page; --write lays it down in the docs."""
+
+    name: Positional[Literal["accuracy", "objectives", "cd-bias", "overhead"]]
+    """What to measure; `gradlogp list benches` says what each is."""
+    seconds: Annotated[float | None, Field(gt=0)] = None
+    """Seconds for each fit or figure (objectives, overhead); by default those of the committed page."""
+    write: Path | None = None
+    """The folder of the docs, to write the page and its pictures into."""
+    date: str | None = None
+    """The date that the page says it was made on; by default today's."""
+
+
 class Demo(Arguments):
     """The main job in a few minutes: four models learn to draw digits, side by side, and a report shows how well."""
 
@@ -177,5 +190,6 @@ VERBS: dict[str, tuple[type[Arguments], str]] = {  # verb -> what it takes, the 
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),
     "data": (Data, "use.fetch"),
+    "bench": (Bench, "measure.bench"),
     "demo": (Demo, "learn.demo"),
 }

@@ -7,6 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from gradlogp.bench import BENCHES
 from gradlogp.data import DATASETS
 from gradlogp.experiments import COMPARISONS, EXPERIMENTS, PRESETS
 from gradlogp.metrics import METRICS
@@ -25,6 +26,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "comparisons": COMPARISONS,
     "data": DATASETS,
     "presets": PRESETS,
+    "benches": BENCHES,
 }
 QUALITY = ("fd", "precision", "recall", "coverage", "agreement")  # what a comparison's table shows of the samples
 

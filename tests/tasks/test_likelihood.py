@@ -8,7 +8,7 @@ from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.samplers import DDIM, AdaptiveFlow, Heun, Langevin
+from gradlogp.samplers import DDIM, AdaptiveFlow, Heun, Langevin, PredictorCorrector
 from gradlogp.tasks import bits_per_dim, likelihood, ode_likelihood
 from gradlogp.tasks.likelihood import Quantised, adapt, energy_nats
 
@@ -31,6 +31,7 @@ def test_a_density_sampler_has_the_likelihood_of_its_law():
     exact = LAW.energy(X, 0.002)
     nats = likelihood(Heun(EDM(), 80), LAW, X)
     torch.testing.assert_close(nats, exact, atol=0.03, rtol=0)  # the prior N(0, 80^2) leaves out the data's mean
+    assert torch.equal(likelihood(PredictorCorrector(Heun(EDM(), 80)), LAW, X), nats)
     adaptive = likelihood(AdaptiveFlow(EDM(), 1e-7), LAW, X)
     torch.testing.assert_close(adaptive, nats, atol=1e-3, rtol=0)
     energy = Energy(lambda x: (x - 0.5).square().sum(1) / (2 * 0.49))

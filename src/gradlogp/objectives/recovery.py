@@ -8,7 +8,9 @@ cleaner given the noisier,
 
 It is learned by maximum likelihood, E(x, sigma) - E(x^-, sigma), with chains x^- that begin at y. The tie to y leaves one mode
 to explore, so short chains converge where those of the marginal law do not. Chains walk in units of the gap, :math:`u = (x - y)
-/ g` and :math:`u = 0` first: one step size serves all levels, and .1 to .5 is safe since the tie has curvature 1 there.
+/ g` and :math:`u = 0` first, so one step size serves all levels: the curvature is 1 from the tie, and that of data with noise
+sigma is :math:`1/\sigma^2` at most, so the sum is at most :math:`1 + g^2/\sigma^2 = (\sigma'/\sigma)^2`. With levels 1.5 apart,
+a Langevin step of .1 to .4 is stable; with levels far apart nothing is gained over plain contrastive divergence.
 
 References: Gao et al. (2021), Learning Energy-Based Models by Diffusion Recovery Likelihood, arXiv 2012.08125, eq. 8 to 12
 (there the process keeps the variance: ours is theirs divided by alpha); Bengio et al. (2013), arXiv 1305.6663 (recovery from

@@ -3,16 +3,15 @@ r"""The Metropolis rule, and the step size that it tunes.
 A proposal x' is taken with probability :math:`\alpha = \min(1, e^\rho)`, where :math:`\rho` is the log of
 :math:`p(x')q(x \mid x') / p(x)q(x' \mid x)`: one number for each chain. An energy of inf or NaN is a rejection.
 
-Dual averaging moves the log step size until the mean of :math:`\alpha` is the target a, and then stops for good, since a chain
-that goes on adapting does not keep the law. After m steps
+Robbins and Monro's recursion moves the log step size until the mean of :math:`\alpha` is the target a,
 
-.. math:: H_m = (1 - \eta_m) H_{m-1} + \eta_m (a - \alpha_m), \qquad
-          \log\epsilon_m = \mu - \frac{\sqrt m}{\gamma} H_m, \qquad \eta_m = \frac{1}{m + t_0},
+.. math:: \log\epsilon_m = \log\epsilon_{m-1} + m^{-\kappa} (\alpha_m - a),
 
-and what is kept is the mean of :math:`\log\epsilon_m` with weights :math:`m^{-\kappa}`. Each chain tunes a step size of its own:
-chains stay independent, one may explore another law than the next, and a sample does not depend on its batch.
+and then stops for good, since a chain that goes on adapting does not keep the law. Dual averaging, which keeps the mean of a
+wide swing instead, ends above its target where the acceptance falls off a cliff. Each chain tunes a step size of its own: chains
+stay independent, each may explore another law than the next, and a sample does not depend on its batch.
 
-References: Hoffman & Gelman (2014), The No-U-Turn Sampler, arXiv 1111.4246, section 3.2 (gamma = .05, t0 = 10, kappa = .75).
+References: Metropolis et al. (1953); Hastings (1970); Andrieu & Thoms (2008), A Tutorial on Adaptive MCMC, eq. 20.
 """
 
 import math
@@ -24,16 +23,13 @@ from torch import Tensor
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, uniform_
 
-GAMMA, DELAY, FORGET = 0.05, 10, 0.75
+KAPPA = 0.6  # between 1/2 and 1: the step size goes anywhere, and settles
 
 
 class Tuning(NamedTuple):
-    """For each chain, [B]: the log step size in use, its running mean, the mean error; then mu [B] and the steps taken."""
+    """The log step size of each chain, [B], and the steps of tuning taken."""
 
     log_step: Tensor
-    mean: Tensor
-    error: Tensor
-    centre: Tensor
     taken: int = 0
 
 
@@ -52,20 +48,13 @@ def begin(field: Field, x: Tensor, step_size: float) -> MetropolisChain:
     energy, score = field.energy_and_score(x)
     if bad := int((~energy.isfinite()).sum()):
         raise ValueError(f"expected a finite energy at every start, got inf or NaN at {bad} of {len(x)}; start where p > 0.")
-    log_step = torch.full_like(energy, math.log(step_size))
-    tuning = Tuning(log_step, log_step, torch.zeros_like(energy), log_step)
-    return MetropolisChain(x.clone(), energy, score, torch.empty_like(x), tuning)
+    return MetropolisChain(x.clone(), energy, score, torch.empty_like(x), Tuning(torch.full_like(energy, math.log(step_size))))
 
 
 def tuned(tuning: Tuning, accept: Tensor, target: float, adapt: int) -> Tuning:
-    """One step of dual averaging; the step size is frozen after `adapt` of them."""
+    """One step of Robbins and Monro; the step size is frozen after `adapt` of them."""
     m = tuning.taken + 1
-    if m > adapt:
-        return tuning
-    error = torch.lerp(tuning.error, target - accept, 1 / (m + DELAY))
-    log_step = tuning.centre - math.sqrt(m) / GAMMA * error
-    mean = torch.lerp(tuning.mean, log_step, m**-FORGET)
-    return Tuning(mean if m == adapt else log_step, mean, error, tuning.centre, m)
+    return tuning if m > adapt else Tuning(tuning.log_step + m**-KAPPA * (accept - target), m)
 
 
 def decide(log_ratio: Tensor, energy: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
@@ -90,8 +79,7 @@ def stretched(chain: Any, sampler: Any, temperature: Tensor) -> Any:
     """The chain with its step sizes, where it has any, grown as the sampler's scale with `temperature` [B]."""
     if (tuning := getattr(chain, "tuning", None)) is None:
         return chain
-    grown = sampler.scaling * temperature.log()
-    return chain._replace(tuning=tuning._replace(log_step=tuning.log_step + grown, centre=tuning.centre + grown))
+    return chain._replace(tuning=tuning._replace(log_step=tuning.log_step + sampler.scaling * temperature.log()))
 
 
 def check_tuning(name: str, step_size: float, adapt: int, target: float, mass: Tensor | None) -> None:

@@ -16,7 +16,7 @@ the whole excursion with
 replicas, but an excursion is accepted only where the ladder is fine. Each inner kernel must be reversible: MALA or HMC.
 
 The ladder is right where neighbours exchange a fifth to a half of the time. The step sizes of MALA, HMC and NUTS grow with the
-temperature (as T, and as its root), the scale of the flatter law.
+temperature (as T, and as its root), the scale of the flatter law; other samplers step alike everywhere, and so cross slowly.
 
 References: Geyer (1991), Markov Chain Monte Carlo Maximum Likelihood; Syed et al. (2022), Non-Reversible Parallel Tempering, arXiv
 1905.02939 (even and odd in turn); Neal (1996), Sampling from Multimodal Distributions Using Tempered Transitions, eq. 7.

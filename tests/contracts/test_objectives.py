@@ -8,7 +8,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, Score, column
 from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
-from gradlogp.models import ConvClassifier, ConvEnergy, unet_score
+from gradlogp.models import ConvClassifier, ConvEnergy, conv_noisy_energy, unet_score
 from gradlogp.objectives import (
     JEM,
     OBJECTIVES,
@@ -75,15 +75,6 @@ def noise():
     return GaussianNoise.fit(torch.randn(200, *SHAPE, generator=seeded(0)))
 
 
-class AnEnergyForEachLevel(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.energy = energy()
-
-    def forward(self, x, sigma):
-        return self.energy(x / column((0.25 + sigma**2).sqrt(), x))
-
-
 def cd(starts):
     return ContrastiveDivergence(chain(), starts, 3, data_noise=0.01, clamp=(-1, 1))
 
@@ -98,7 +89,8 @@ EXAMPLES = {
     "improved_contrastive_divergence": (lambda: improved_contrastive_divergence(chain(), FromNoise(uniform), 3), energy),
     "improved_contrastive_divergence with classes": (lambda: improved_contrastive_divergence(chain(), buffer(torch.arange(3)), 3),
                                                      joint_energy),
-    "recovery_likelihood": (lambda: RecoveryLikelihood((0.01, 0.1, 1.0), Langevin(0.1), 3), AnEnergyForEachLevel),
+    "recovery_likelihood": (lambda: RecoveryLikelihood((0.01, 0.1, 1.0), Langevin(0.1), 3),
+                            lambda: conv_noisy_energy(SHAPE, 0.5, (4, 8), 8)),
     "noise_contrastive": (lambda: NoiseContrastive(noise(), ratio=2), energy),
     "conditional_noise_contrastive": (lambda: ConditionalNoiseContrastive(0.3, copies=2), energy),
     "energy_discrepancy": (lambda: EnergyDiscrepancy(0.3, 4), energy),

@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Energy, check_energy, column
+from gradlogp.core.fields import Energy, NoisyEnergy, column
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 from gradlogp.objectives.contrastive import frozen
@@ -58,7 +58,7 @@ class RecoveryLikelihood(Objective):
         y = x + column(gap, x0) * _normal(x0, generator)
         recovery = Recovery(model, y, sigma, gap, cond)
         with frozen(model):
-            u = run(self.sampler, Energy(recovery.energy), torch.zeros_like(y), self.steps, generator)
+            u = run(self.sampler, Energy(recovery.energy), torch.zeros_like(y), self.steps, generator, check=False)
         plus, minus = recovery.marginal(torch.cat([x, recovery.place(u)])).chunk(2)
         return Loss(plus - minus, {"energy_data": mean(plus), "energy_chains": mean(minus), "gap": mean(minus - plus),
                                    "displacement": mean(u.abs())})
@@ -93,8 +93,8 @@ class Recovery:
     def marginal(self, x: Tensor) -> Tensor:
         """E(x, sigma), [n B], of n rounds of the batch."""
         rounds = len(x) // len(self.y)
-        cond = () if self.cond is None else (self.cond.repeat(rounds),)
-        return check_energy(self.model(x, self.sigma.repeat(rounds), *cond), x)
+        cond = None if self.cond is None else self.cond.repeat(rounds)
+        return NoisyEnergy(self.model, cond).at(self.sigma.repeat(rounds)).energy(x)
 
 
 def _normal(x: Tensor, generator: Generator) -> Tensor:

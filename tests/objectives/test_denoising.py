@@ -11,8 +11,18 @@ from gradlogp.core.noise import PROCESSES
 from gradlogp.core.random import seeded
 from gradlogp.experiments import EXPERIMENTS, override, to_dict
 from gradlogp.experiments.settings import from_dict
-from gradlogp.models import unet_score
-from gradlogp.objectives import DenoisingScoreMatching, FromProcess, Ladder, LogNormal, Uncertainty
+from gradlogp.models import mlp_noisy_energy, unet_score
+from gradlogp.objectives import (
+    Chain,
+    DenoisingScoreMatching,
+    FlowMatching,
+    FromProcess,
+    Ladder,
+    LogNormal,
+    Uncertainty,
+    VariationalBound,
+    ddpm_simple,
+)
 from gradlogp.training.loop import Learner, Training
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=seeded(0)))
@@ -58,3 +68,16 @@ def test_laws_and_weights_become_json_and_come_back(process):
 def test_likelihood_needs_levels_with_a_density():
     with pytest.raises(UserError, match="needs a law of levels with a density, got Single"):
         override(EXPERIMENTS["ncsn_single"]("digits", "quick", 0), ["weight=likelihood"])
+
+
+LEVELLED = {"denoising": DenoisingScoreMatching(LogNormal(), "edm", 0.5), "simple": ddpm_simple((3.0, 1.0, 0.3)),
+            "bound": VariationalBound(Chain((3.0, 1.0, 0.3))), "flow": FlowMatching()}
+
+
+@pytest.mark.parametrize("objective", LEVELLED.values(), ids=LEVELLED)
+@pytest.mark.parametrize("shape", [(3,), (1, 8, 8), (1, 4, 4, 4), (1, 16)])
+def test_energies_at_every_level_learn_by_every_loss_of_levels(objective, shape):
+    model = mlp_noisy_energy(shape, 0.5, 16, 1)
+    value = objective(model, Batch(torch.randn(5, *shape, generator=seeded(0))), seeded(1)).value
+    value.mean().backward()
+    assert value.shape == (5,) and any(p.grad is not None and p.grad.any() for p in model.parameters())

@@ -117,13 +117,6 @@ def test_one_step_for_each_example_estimates_the_bound():
     assert weighted.var() < plain.var() / 2
 
 
-def test_the_whole_bound_is_the_sum_over_all_steps():
-    chain = Chain(tuple(Cosine().ladder(20)), 0.25)
-    x0 = 0.5 * torch.randn(N, 1, dtype=torch.float64, generator=seeded(0))
-    found = chain.bound(Gaussian(0.25), x0, seeded(1))
-    assert abs((found.mean() - bound(chain, 0.25)) / (found.std() / N**0.5)) < 4
-
-
 def test_the_decoder_is_a_law_over_the_values_of_a_pixel():
     chain = Chain((2.0, 1.0), bins=256)
     pixels = torch.linspace(-1, 1, 256, dtype=torch.float64)

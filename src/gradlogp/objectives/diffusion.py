@@ -123,15 +123,6 @@ class Chain:
         lower = torch.where(x0 < half - 1, -math.inf, (x0 - half - denoised) / std)
         return -_log_mass(lower, upper)
 
-    def bound(self, field: NoisyField, x0: Tensor, generator: Generator) -> Tensor:
-        """The whole bound, [B], in nats: one evaluation for each level, with noise of its own."""
-        total = self.prior(x0)
-        for i in range(len(self)):
-            k = torch.full((len(x0),), i, device=x0.device)
-            step = self.at(k, x0)
-            total = total + self.nats(k, step, x0, *self.denoise(field, x0, normal(x0, generator), step))
-        return total
-
 
 def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     """log(Phi(upper) - Phi(lower)), taken in the lower tail, where it does not cancel."""

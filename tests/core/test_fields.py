@@ -64,3 +64,9 @@ def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
 def test_a_mask_that_does_not_fit_is_an_error(mask, message):
     with pytest.raises(ValueError, match=message):
         Pinned(Energy(quadratic), mask).score(torch.zeros(4, 3))
+
+
+def test_an_observation_of_another_shape_is_an_error():
+    assert torch.equal(Tether(torch.ones(3), 1.0).score(torch.zeros(2, 3)), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="repeat_interleave"):
+        Tether(torch.ones(1, 3), 1.0).energy(torch.zeros(2, 3))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class Field(abc.ABC):
-    """Anything with a score, and perhaps an energy. Fields add, negate and temper: `a + b`, `-a`, `a / temperature`."""
+    """Anything with a score, and perhaps an energy. Fields add, subtract, weigh and temper: `a + b - c`, `2 * a`, `a / 0.5`."""
 
     @abc.abstractmethod
     def score(self, x: Tensor) -> Tensor:
@@ -42,6 +42,12 @@ class Field(abc.ABC):
     def __add__(self, other: "Field") -> "Field":
         return Sum((self, other))
 
+    def __sub__(self, other: "Field") -> "Field":
+        return Sum((self, -other))
+
+    def __rmul__(self, weight: float) -> "Field":
+        return Scaled(self, weight)
+
     def __neg__(self) -> "Field":
         return Scaled(self, -1.0)
 
@@ -59,6 +65,16 @@ def check_energy(energy: Tensor, x: Tensor) -> Tensor:
     return energy
 
 
+def check_cond(cond: Tensor | None, x: Tensor) -> tuple[Tensor, ...]:
+    """The condition as further arguments, none or one; ValueError where it has not one entry per example."""
+    if cond is None:
+        return ()
+    if cond.shape[:1] != x.shape[:1]:
+        raise ValueError(f"expected one condition per example, cond of shape [{len(x)}, ...], got {list(cond.shape)}; "
+                         "for one shared condition pass cond.expand(len(x)).")
+    return (cond,)
+
+
 @final
 @dataclass(frozen=True)
 class Energy(Field):
@@ -72,8 +88,7 @@ class Energy(Field):
         return True
 
     def energy(self, x: Tensor) -> Tensor:
-        e = self.function(x) if self.cond is None else self.function(x, self.cond)
-        return check_energy(e, x)
+        return check_energy(self.function(x, *check_cond(self.cond, x)), x)
 
     def score(self, x: Tensor) -> Tensor:
         return self.energy_and_score(x)[1]
@@ -170,7 +185,7 @@ class Scaled(Field):
 @final
 @dataclass(frozen=True)
 class Tether(Field):
-    r"""The Gaussian likelihood :math:`\|x - y\|^2 / 2\sigma^2` of an observation y [B, *shape] with noise `sigma`."""
+    r"""The Gaussian likelihood :math:`\|x - y\|^2 / 2\sigma^2` of an observation y, [B, *shape] or [*shape], with noise `sigma`."""
 
     y: Tensor
     sigma: float
@@ -180,10 +195,16 @@ class Tether(Field):
         return True
 
     def energy(self, x: Tensor) -> Tensor:
-        return (x - self.y).flatten(1).square().sum(1) / (2 * self.sigma**2)
+        return self._gap(x).flatten(1).square().sum(1) / (2 * self.sigma**2)
 
     def score(self, x: Tensor) -> Tensor:
-        return (self.y - x) / self.sigma**2
+        return self._gap(x) / self.sigma**2
+
+    def _gap(self, x: Tensor) -> Tensor:
+        if self.y.shape not in (x.shape, x.shape[1:]):
+            raise ValueError(f"expected an observation of the shape of x, {list(x.shape)}, or of one example, got "
+                             f"{list(self.y.shape)}; for several samples of each use y.repeat_interleave(samples, 0).")
+        return self.y - x
 
 
 @final
@@ -235,6 +256,11 @@ def column(v: Tensor, x: Tensor) -> Tensor:
     return v.reshape(-1, *[1] * (x.ndim - 1))
 
 
+def spread(sigma: Level, x: Tensor) -> Tensor | float:
+    """A level, or one per example, to multiply x with."""
+    return column(sigma, x) if isinstance(sigma, Tensor) else sigma
+
+
 class NoisyField(abc.ABC):
     r"""A family of fields, one for each noise level: the score of the data with :math:`\mathcal N(0, \sigma^2)` added.
 
@@ -249,11 +275,11 @@ class NoisyField(abc.ABC):
 
     def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
         """The posterior mean and variance of each entry of x0 given x; ValueError where only the mean is known."""
-        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; give it `moments`.")
+        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; give it moments.")
 
-    def at(self, sigma: float) -> Field:
+    def at(self, sigma: Level) -> Field:
         """The field of the data with noise sigma > 0 added."""
-        return Score(lambda x: (self.denoise(x, sigma) - x) / sigma**2)
+        return Score(lambda x: (self.denoise(x, sigma) - x) / spread(sigma, x) ** 2)
 
 
 @final
@@ -266,7 +292,7 @@ class Denoiser(NoisyField):
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         sigma = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-        denoised = self.function(x, sigma) if self.cond is None else self.function(x, sigma, self.cond)
+        denoised = self.function(x, sigma, *check_cond(self.cond, x))
         if denoised.shape != x.shape:
             raise ValueError(f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave {list(denoised.shape)}.")
         return denoised
@@ -290,7 +316,7 @@ class NoisyEnergy(NoisyField):
     def at(self, sigma: Level) -> Energy:
         def energy(x: Tensor) -> Tensor:
             level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-            return self.function(x, level) if self.cond is None else self.function(x, level, self.cond)
+            return self.function(x, level, *check_cond(self.cond, x))
         return Energy(energy)
 
 
@@ -300,6 +326,9 @@ def as_field(thing: Any, cond: Tensor | None = None) -> Field:
         thing, cond = thing.field(cond), None
     if isinstance(thing, Field):
         return thing
+    if isinstance(thing, NoisyField):
+        raise ValueError(f"expected a field, but a {type(thing).__name__} is one for each noise level; choose one with at(sigma), "
+                         "or take a sampler that walks down the levels.")
     if callable(thing):
         return Energy(thing, cond)
     raise ValueError(f"expected a Field or a callable energy (B, *) -> (B,), got {type(thing).__name__}; "

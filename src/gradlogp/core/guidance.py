@@ -24,7 +24,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column
+from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column, spread
 
 LevelEnergy = Callable[[Tensor, Tensor], Tensor]  # (x [B, *shape], sigma [B]) -> [B]
 
@@ -32,11 +32,6 @@ LevelEnergy = Callable[[Tensor, Tensor], Tensor]  # (x [B, *shape], sigma [B]) -
 def levels(x: Tensor, sigma: Level) -> Tensor:
     """One level per example, [B]."""
     return sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-
-
-def spread(sigma: Level, x: Tensor) -> Tensor | float:
-    """A level, or one per example, to multiply x with."""
-    return column(sigma, x) if isinstance(sigma, Tensor) else sigma
 
 
 def class_energy(logits: Callable[[Tensor, Tensor], Tensor], label: Tensor) -> LevelEnergy:
@@ -60,7 +55,7 @@ class EnergyGuided(NoisyField):
         pull = self._force(sigma).score(x)
         return self.field.denoise(x, sigma) + self.weight * spread(sigma, x) ** 2 * pull
 
-    def at(self, sigma: float) -> Field:
+    def at(self, sigma: Level) -> Field:
         return Sum((self.field.at(sigma), Scaled(self._force(sigma), self.weight)))
 
     def _force(self, sigma: Level) -> Energy:

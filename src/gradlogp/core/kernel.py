@@ -28,19 +28,35 @@ class Sampler(Protocol[FieldT, State]):
     def step(self, field: FieldT, state: State, generator: Randomness) -> tuple[State, Any]: ...
 
 
+def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them out") -> Tensor:
+    """x as it is; ValueError where it is not [B, *shape], floating and finite. Looking costs one host sync."""
+    if x.ndim < 2 or not x.is_floating_point():
+        raise ValueError(f"expected a state of shape [B, *shape] in floating point, got {list(x.shape)} in {x.dtype}; "
+                         "one number per example is x[:, None], and discrete states go as x.float().")
+    if bad := int(x.isfinite().flatten(1).all(1).logical_not().sum()):
+        raise ValueError(f"expected finite states, but {bad} of {len(x)} examples are NaN or infinite {when}; {remedy}.")
+    return x
+
+
 def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, generator: Randomness,
-        watch: Callable[[int, State, Any], None] | None = None) -> Tensor:
+        watch: Callable[[int, State, Any], None] | None = None, check: bool = True) -> Tensor:
     """Take `steps` steps from x [B, *shape] and return where they end, [B, *shape]; x itself is left alone.
+
+    `check` refuses a start or an end that is not finite, at one host sync each; training leaves that to its guard.
 
     `watch(step, state, info)` is called after each step, with steps counted from 1. The state may be updated in place by
     the next step: a watcher that keeps `state.x` keeps a clone.
     """
     if steps < 0:
         raise ValueError(f"`steps` counts sampler steps, so it is 0 or more, got {steps}.")
+    if check:
+        check_state(x)
     with torch.no_grad():
         state = sampler.init(field, x)
         for i in range(1, steps + 1):
             state, info = sampler.step(field, state, generator)
             if watch is not None:
                 watch(i, state, info)
+    if check:
+        check_state(state.x, f"after {steps} steps", "take a smaller step_size, clip the score, or look at the model")
     return state.x

@@ -119,7 +119,7 @@ class ContrastiveDivergence(Objective):
     def _chains(self, model: Any, field: Field, x: Tensor, generator: Generator) -> Tensor:
         """Where the chains end; with `kl`, as a function of the weights through the last step."""
         with frozen(model):
-            x = run(self.sampler, field, x, self.steps - (self.kl > 0), generator)
+            x = run(self.sampler, field, x, self.steps - (self.kl > 0), generator, check=False)
         return last_step(self.sampler, field, x, generator) if self.kl > 0 else x
 
     def _divergence(self, model: Any, field: Field, moved: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ class Target(NoisyField):
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         return x + variance(sigma, x) * self.score(x, sigma)
 
-    def at(self, sigma: float = 0.0) -> Law:
+    def at(self, sigma: Level = 0.0) -> Law:
         """The exact field of the law with noise sigma >= 0 added."""
         return Law(lambda x: self.energy(x, sigma), lambda x: self.score(x, sigma))
 

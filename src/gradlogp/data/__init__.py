@@ -9,6 +9,7 @@ from gradlogp.data.base import Dataset, Progress, Split
 from gradlogp.data.digits import digits
 from gradlogp.data.folder import folder
 from gradlogp.data.idx import FASHION_MNIST, MNIST
+from gradlogp.data.laws import laws
 from gradlogp.data.picture import fit, read_picture, save_grid, save_picture
 
 __all__ = ["DATASETS", "Dataset", "Progress", "Split", "download", "fit", "load", "read_picture", "save_grid",
@@ -21,6 +22,7 @@ DATASETS: dict[str, Reader] = {
     "mnist": MNIST,
     "fashion_mnist": FASHION_MNIST,
     "folder": folder,
+    "laws": laws,
 }
 
 

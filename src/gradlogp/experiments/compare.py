@@ -12,6 +12,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
+from gradlogp.experiments import score_1d
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
@@ -34,6 +35,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ncsn": ncsn,
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
+    **score_1d.TRIALS,
 }
 
 
@@ -58,6 +60,8 @@ COMPARISONS = {
     "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?"),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
+    "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,
+                           ("rmse gaussian", "rmse mixture", "slope_error gaussian", "relative mixture"), score_1d.summary),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
                        "Energy-based and score-based models learn to draw digits, side by side."),
 }

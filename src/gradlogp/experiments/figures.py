@@ -1,0 +1,97 @@
+"""Figures of the experiments in one style: Okabe and Ito's colours, which the colour-blind can tell apart, and little ink.
+
+matplotlib's figure objects are used directly, so no global state changes and no window opens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gradlogp.runs.files import replacing
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#2f8fc4", "#14181d", "#7f7f7f")
+DASHES = ("-", "--", "-.", ":")
+INK = "#14181d"
+
+
+def colour(index: int) -> dict[str, Any]:
+    """Line settings of series 0, 1, ...: colours first, then other dashes."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+
+
+@contextmanager
+def sheet(path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2) -> Iterator[list[Any]]:
+    """Axes, row by row, of a PNG that is written whole when the block ends."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = {"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#586271",
+             "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelcolor": INK, "legend.frameon": False,
+             "lines.linewidth": 1.5, "axes.grid": True, "grid.color": "#e4e8ed", "grid.linewidth": 0.6}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            canvas.print_png(file)
+
+
+def lines(axis: Any, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, title: str = "",
+          log: str = "", markers: bool = False) -> None:
+    """Lines label -> (xs, ys); `log` holds the axes on a log scale, as in "xy"."""
+    for i, (label, (xs, ys)) in enumerate(series.items()):
+        axis.plot(xs, ys, label=label, marker="o" if markers else "", markersize=3.5, **colour(i))
+    axis.set(xlabel=x, ylabel=y, title=title)
+    if "x" in log:
+        axis.set_xscale("log")
+    if "y" in log:
+        axis.set_yscale("log")
+    if len(series) > 1:
+        axis.legend(fontsize=7.5)
+
+
+def histograms(axis: Any, series: Mapping[str, Any], x: str, title: str = "", bins: int = 60) -> None:
+    """Outlines of the densities of the values of each label, over one range."""
+    import numpy as np
+
+    values = {label: np.asarray(v, dtype=float) for label, v in series.items()}
+    pooled = np.concatenate(list(values.values()))
+    low, high = np.quantile(pooled, [0.001, 0.999])
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    for i, (label, v) in enumerate(values.items()):
+        axis.hist(np.clip(v, edges[0], edges[-1]), edges, density=True, histtype="stepfilled", alpha=0.12, color=colour(i)["color"])
+        axis.hist(np.clip(v, edges[0], edges[-1]), edges, density=True, histtype="step", label=label, linewidth=1.4, **colour(i))
+    axis.set(xlabel=x, ylabel="density", title=title)
+    axis.legend(fontsize=7.5)
+
+
+def bars(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[float]], y: str, title: str = "",
+         errors: Mapping[str, Sequence[float]] | None = None) -> None:
+    """Bars of each label side by side in each group."""
+    width = 0.82 / max(1, len(series))
+    for i, (label, values) in enumerate(series.items()):
+        at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
+        spread = (errors or {}).get(label)
+        axis.bar(at, values, width, label=label, color=colour(i)["color"], yerr=spread, error_kw={"linewidth": 0.8})
+    axis.set(ylabel=y, title=title)
+    axis.set_xticks(range(len(groups)), groups)
+    axis.grid(axis="x", visible=False)
+    if len(series) > 1:
+        axis.legend(fontsize=7.5)
+
+
+def roc(axis: Any, series: Mapping[str, tuple[Any, Any]], title: str = "") -> None:
+    """ROC curves of label -> (scores of normal, scores of anomalous); high = anomalous."""
+    import numpy as np
+    from sklearn.metrics import roc_curve
+
+    for i, (label, (normal, anomalous)) in enumerate(series.items()):
+        truth = np.concatenate([np.zeros(len(normal)), np.ones(len(anomalous))])
+        false, true, _ = roc_curve(truth, np.concatenate([normal, anomalous]))
+        axis.plot(false, true, label=label, **colour(i))
+    axis.plot([0, 1], [0, 1], color="#9ba7b4", linewidth=0.8)
+    axis.set(xlabel="false alarms", ylabel="anomalies caught", title=title)
+    axis.legend(fontsize=7.5, loc="lower right")

@@ -10,8 +10,9 @@ from torch.distributions import Normal, kl_divergence
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, column
 from gradlogp.core.noise import Cosine, ddpm_ladder
+from gradlogp.core.parametrise import Place, Predicts, convert
 from gradlogp.core.random import seeded
-from gradlogp.objectives import Chain, HybridBound, VariationalBound, ddpm_simple
+from gradlogp.objectives import Chain, FlowMatching, HybridBound, VariationalBound, ddpm_simple
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 LEVELS = tuple(ddpm_ladder(BETAS.tolist()))
@@ -172,6 +173,33 @@ def test_the_simple_loss_is_half_the_error_of_eps():
 def test_a_chain_that_is_none_is_refused(make):
     with pytest.raises(ValueError, match="got|learns the reverse variance"):
         make()
+
+
+class Flat(Gaussian):
+    def moments(self, x, sigma):
+        return x, torch.ones(len(x), 1)
+
+
+def test_moments_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match="have the shape of x"):
+        VariationalBound(Chain((2.0, 1.0), "learned"))(Flat(1.0), Batch(torch.zeros(2, 3)), seeded(0))
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "score", "sigma_score", "velocity"])
+def test_whatever_the_network_predicts_the_loss_is_one(kind):
+    """Networks of x0 and of `kind`, in the coordinates of the cosine process, that stand for one field."""
+    process, x0 = Cosine(), torch.randn(40, 3, dtype=torch.float64, generator=seeded(0))
+
+    def network(kind):
+        def net(xt, t):
+            alpha, sigma = process.alpha(t), process.sigma(t)
+            place = Place(alpha, sigma, process.rates(t))
+            return convert(Gaussian(0.5).denoise(xt / alpha[:, None], sigma / alpha), xt, "x0", kind, place)
+        return Predicts(net, kind, process)
+
+    for objective in (ddpm_simple(process.ladder(9)), VariationalBound(Chain(tuple(process.ladder(9)))), FlowMatching()):
+        a, b = (objective(network(k), Batch(x0), seeded(1)).value for k in ("x0", kind))
+        assert torch.allclose(a, b, rtol=1e-10)
 
 
 def test_a_field_that_knows_the_mean_only_cannot_learn_the_variance():

@@ -97,14 +97,15 @@ class Chain:
         return x0.flatten(1).square().sum(1) / (2 * prior) + dim / 2 * (top**2 / prior - 1 - math.log(top**2 / prior))
 
     def denoise(self, field: NoisyField, x0: Tensor, eps: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """D at x0 + l eps, and the variance of the reverse step there, [B, *shape] or something that broadcasts to it."""
+        """D at x0 + l eps, and the variance of the reverse step there, [B, *shape] each."""
         x, small, pull = x0 + column(step.level, x0) * eps, column(step.small, x0), column(step.pull, x0)
         if self.variance == "learned":
             denoised, spread = field.moments(x, step.level)
         else:
-            denoised, spread = field.denoise(x, step.level), column(step.spread, x0)
-        if denoised.shape != x0.shape:
-            raise ValueError(f"the denoised x has the shape of x, {list(x0.shape)}, but the model gave {list(denoised.shape)}.")
+            denoised, spread = field.denoise(x, step.level), column(step.spread, x0).expand(x0.shape)
+        if not denoised.shape == spread.shape == x0.shape:
+            raise ValueError(f"the moments of x0 have the shape of x, {list(x0.shape)}, but the model gave {list(denoised.shape)} "
+                             f"for the mean and {list(spread.shape)} for the variance.")
         return denoised, small + pull**2 * spread
 
     def nats(self, k: Tensor, step: Step, x0: Tensor, denoised: Tensor, variance: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlogp.core.fields import Denoiser, NoisyField, column
 from gradlogp.core.kernel import run
@@ -98,7 +99,7 @@ class Learned(NoisyField):
 def test_a_learned_variance_is_the_optimal_one():
     draw = lambda variance: run(Ancestral(levels=8, variance=variance), Learned(), torch.ones(20, 1), 8, seeded(0))
     torch.testing.assert_close(draw("learned"), draw(0.25), atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="give it `moments`"):
+    with pytest.raises(ValueError, match="posterior variance of x0"):
         run(Ancestral(variance="learned"), gaussian([0.0], [1.0]), torch.ones(2, 1), 1, seeded(0))
 
 
@@ -231,3 +232,34 @@ def test_a_watcher_may_keep_the_denoised_of_every_step():
     end = run(DPMSolver(levels=6), gaussian([0.0], [1.0]), torch.ones(2, 1), 6, seeded(0), watch=lambda *step: seen.append(step[2]))
     assert [round(info.sigma, 3) for info in seen[:-1]] == [round(s, 3) for s in DPMSolver(levels=6).ladder[1:-1]]
     assert seen[-1].sigma == 0 and torch.equal(seen[-1].denoised, end)
+
+
+class Operations(TorchDispatchMode):
+    """The tensor operations that run beneath, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("sampler", "operations"), [
+    (DDIM(levels=9), 2), (DPMSolver(levels=9), 3), (DPMSolver(levels=9, order=3), 4), (UniPC(levels=9), 4),
+    (Ancestral(levels=9), 4), (ReverseSDE(levels=9), 4), (Heun(levels=9), 5), (PredictorCorrector(Ancestral(levels=9)), 9)],
+    ids=lambda value: type(value).__name__)
+def test_a_step_is_as_few_operations_as_its_equation_and_never_waits_for_the_device(sampler, operations):
+    """Over a field that costs nothing: x <- a x + b D + tau z in place."""
+    stored = torch.ones(4, 3)
+
+    class Null(NoisyField):
+        def denoise(self, x, sigma):
+            return stored
+
+    state = sampler.init(Null(), torch.zeros(4, 3))
+    for _ in range(4):
+        with Operations() as seen:
+            state, _ = sampler.step(Null(), state, seeded(0))
+    assert len(seen.names) == operations and "_local_scalar_dense" not in seen.names

@@ -20,6 +20,7 @@ last denoising step; consistent annealed sampling, algorithm 2).
 """
 
 import abc
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
-from gradlogp.core.noise import VarianceExploding, technique_4
+from gradlogp.core.noise import EDM, VarianceExploding, technique_4
 from gradlogp.core.random import Randomness, normal_
 
 
@@ -51,7 +52,7 @@ class AnnealedInfo(NamedTuple):
 class Annealed(abc.ABC):
     """What both share: levels from `process`, coarse to fine, and a state that counts its steps."""
 
-    process: VarianceExploding
+    process: VarianceExploding | EDM
     levels: int
 
     @cached_property
@@ -108,7 +109,7 @@ class AnnealedLangevin(Annealed):
 
     @cached_property
     def rho(self) -> float:
-        gamma = self.ladder[0] / self.ladder[1]
+        gamma = max(a / b for a, b in itertools.pairwise(self.ladder))
         return technique_4(gamma, self.steps_per_level) if self.step_ratio is None else self.step_ratio
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from gradlogp.core.targets.base import Target
 from gradlogp.core.targets.curved import Banana, DoubleWell, Funnel
+from gradlogp.core.targets.empirical import Empirical
 from gradlogp.core.targets.gaussian import (
     Gaussian,
     GaussianMixture,
@@ -33,5 +34,5 @@ TARGETS: dict[str, Callable[..., Target | Lattice]] = {
     "potts": Potts,
 }
 
-__all__ = ["TARGETS", "Banana", "DoubleWell", "Funnel", "Gaussian", "GaussianMixture", "Ising", "Lattice", "Potts", "Product",
+__all__ = ["TARGETS", "Banana", "DoubleWell", "Empirical", "Funnel", "Gaussian", "GaussianMixture", "Ising", "Lattice", "Potts", "Product",
            "Rings", "Target", "correlated_gaussian", "double_well", "gaussian", "grid_of_gaussians", "ring_of_gaussians"]

@@ -1,0 +1,27 @@
+import torch
+
+from gradlogp.core.fields import Energy
+from gradlogp.core.random import seeded
+from gradlogp.core.targets import Empirical, GaussianMixture
+
+EXAMPLES = torch.randn(7, 2, 3, generator=seeded(0), dtype=torch.float64)
+LAW = Empirical(EXAMPLES)
+
+
+def test_it_is_the_mixture_of_points_with_noise():
+    x, sigma = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64), 0.7
+    flat = EXAMPLES.flatten(1)
+    mixture = GaussianMixture(flat, torch.full_like(flat, sigma), torch.full((7,), 1 / 7, dtype=torch.float64))
+    torch.testing.assert_close(LAW.energy(x, sigma), mixture.energy(x.flatten(1)), atol=1e-10, rtol=0)
+    torch.testing.assert_close(LAW.score(x, sigma).flatten(1), mixture.score(x.flatten(1)), atol=1e-10, rtol=0)
+    torch.testing.assert_close(LAW.score(x, sigma), Energy(lambda y: LAW.energy(y, sigma)).score(x), atol=1e-10, rtol=0)
+
+
+def test_a_level_for_each_example():
+    x, sigma = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64), torch.linspace(0.2, 2, 5, dtype=torch.float64)
+    each = torch.cat([LAW.denoise(x[i:i + 1], float(s)) for i, s in enumerate(sigma)])
+    torch.testing.assert_close(LAW.denoise(x, sigma), each, atol=1e-12, rtol=0)
+
+
+def test_little_noise_leads_back_to_the_example():
+    torch.testing.assert_close(LAW.denoise(EXAMPLES + 0.01, 0.05), EXAMPLES, atol=1e-9, rtol=0)

@@ -27,8 +27,7 @@ def final_variance(sampler, std: float, start: float | None = None) -> float:
     """`start`: the standard deviation of the first x; None is the first level."""
     draws = sampler.evaluations + 1
     x = torch.zeros(draws + 1, 1, dtype=torch.float64)
-    first = getattr(sampler, "predictor", sampler).ladder[0]
-    x[0] = first if start is None else start
+    x[0] = sampler.ladder[0] if start is None else start
     return float(run(sampler, gaussian([0.0], [std]), x, sampler.steps, Impulses(0, 0, draws + 1)).square().sum())
 
 

@@ -44,7 +44,7 @@ def conditional(sampler, field, draws):
     variance = 0.0
     for entry in (0, 1):
         x, noise = torch.zeros(draws + 2, 2, dtype=torch.float64), EntryImpulses(0, 0, draws + 2)
-        x[0, entry], noise.entry = getattr(sampler, "predictor", sampler).ladder[0], entry
+        x[0, entry], noise.entry = sampler.ladder[0], entry
         end = run(sampler, field, x, sampler.steps, noise)[:, 1]
         variance += float((end - end[-1]).square().sum())
     return float(end[-1]), variance

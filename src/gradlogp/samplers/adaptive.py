@@ -90,17 +90,17 @@ class AdaptiveFlow:
         return 1 + self.steps * len(PAIRS[self.method].rows)
 
     @cached_property
-    def ends(self) -> tuple[float, float]:
-        first, last = self.process.ladder(2)
-        return first, last
+    def ladder(self) -> list[float]:
+        """Where a walk begins, where its steps end, and 0 where the denoised ends it."""
+        return self.process.ladder(2) + [0.0] * self.denoise
 
     def init(self, field: NoisyField, x: Tensor) -> Flow:
-        top = self.ends[0]
+        top = self.ladder[0]
         level = x.new_full((len(x),), top)
         return Flow(x.clone(), level, level * 0.1, (x - field.denoise(x, level)) / top, torch.zeros_like(level, dtype=torch.bool))
 
     def step(self, field: NoisyField, state: Flow, generator: Randomness | None = None) -> tuple[Flow, FlowInfo]:
-        pair, (x, level, span, slope, done), bottom = PAIRS[self.method], state, self.ends[1]
+        pair, (x, level, span, slope, done), bottom = PAIRS[self.method], state, self.ladder[1]
         last = span >= level - bottom
         span = torch.where(last, level - bottom, span)
         h, slopes = column(span, x), [slope]

@@ -63,6 +63,10 @@ class PredictorCorrector:
         return self.predictor.kind
 
     @property
+    def ladder(self) -> list[float]:
+        return self.predictor.ladder
+
+    @property
     def steps(self) -> int:
         return self.predictor.steps
 
@@ -72,7 +76,7 @@ class PredictorCorrector:
         return self.predictor.evaluations + (self.steps - self.predictor.denoise) * (self.corrections + self.adjusted)
 
     def init(self, field: NoisyField, x: Tensor) -> Walk:
-        if self.adjusted and not field.at(self.predictor.ladder[0]).has_energy:
+        if self.adjusted and not field.at(self.ladder[0]).has_energy:
             raise ValueError(f"adjusted=True needs an energy at each level, but {type(field).__name__} has scores only; "
                              "take adjusted=False.")
         return self.predictor.init(field, x)

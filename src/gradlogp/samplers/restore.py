@@ -51,13 +51,17 @@ class RePaint:
     @cached_property
     def moves(self) -> list[tuple[int, float]]:
         """(level index to step from, standard deviation of the noise that climbs there) for each step."""
-        ladder, found = self.predictor.ladder, []
+        ladder, found = self.ladder, []
         for first in range(0, self.predictor.steps, self.jump):
             last = min(first + self.jump, self.predictor.steps)
             climb = (ladder[first] ** 2 - ladder[last] ** 2) ** 0.5
             for k in range(self.resamples):
                 found += [(i, climb if i == first and k > 0 else 0.0) for i in range(first, last)]
         return found
+
+    @property
+    def ladder(self) -> list[float]:
+        return self.predictor.ladder
 
     @property
     def steps(self) -> int:
@@ -74,7 +78,7 @@ class RePaint:
     def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
         x, noise, taken, _ = state
         i, climb = self.moves[taken]
-        sigma = self.predictor.ladder[i]
+        sigma = self.ladder[i]
         if climb > 0:
             x.add_(normal_(noise, generator), alpha=climb)
         x.copy_(torch.where(self.free, x, normal_(noise, generator).mul_(sigma).add_(self.y)))
@@ -105,6 +109,10 @@ class DPS:
         return self.predictor.deterministic
 
     @property
+    def ladder(self) -> list[float]:
+        return self.predictor.ladder
+
+    @property
     def steps(self) -> int:
         return self.predictor.steps
 
@@ -125,7 +133,7 @@ class DPS:
     def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
         with torch.enable_grad():
             x = state.x.clone().requires_grad_(True)
-            denoised = self.predictor.denoised(field, x, self.predictor.ladder[state.taken])
+            denoised = self.predictor.denoised(field, x, self.ladder[state.taken])
             residual = (self.y - self.operator(denoised)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(residual.sum(), x)
         after, info = self.predictor.advance(state, denoised.detach(), generator)

@@ -34,5 +34,6 @@ TARGETS: dict[str, Callable[..., Target | Lattice]] = {
     "potts": Potts,
 }
 
-__all__ = ["TARGETS", "Banana", "DoubleWell", "Empirical", "Funnel", "Gaussian", "GaussianMixture", "Ising", "Lattice", "Potts", "Product",
-           "Rings", "Target", "correlated_gaussian", "double_well", "gaussian", "grid_of_gaussians", "ring_of_gaussians"]
+__all__ = ["TARGETS", "Banana", "DoubleWell", "Empirical", "Funnel", "Gaussian", "GaussianMixture", "Ising", "Lattice", "Potts",
+           "Product", "Rings", "Target", "correlated_gaussian", "double_well", "gaussian", "grid_of_gaussians",
+           "ring_of_gaussians"]

@@ -275,7 +275,8 @@ class NoisyField(abc.ABC):
 
     def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
         """The posterior mean and variance of each entry of x0 given x; ValueError where only the mean is known."""
-        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; give it moments.")
+        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; "
+                         "give it `moments`.")
 
     def at(self, sigma: Level) -> Field:
         """The field of the data with noise sigma > 0 added."""

@@ -126,6 +126,14 @@ def test_small_noise_is_implicit_score_matching(objective, slope):
     assert error / slope < 0.2
 
 
+def test_a_flat_energy_has_the_value_of_a_fair_guess():
+    x, flat = data(5), lambda x: x.sum(1) * 0
+    value = lambda objective: objective(flat, Batch(x), seeded(0)).value
+    assert torch.allclose(value(ConditionalNoiseContrastive(0.3, 3)), torch.tensor(2 * math.log(2)).to(x), atol=1e-12)
+    for m, w in ((1, 1.0), (7, 1.0), (7, 3.0), (7, 0.0)):
+        assert torch.allclose(value(EnergyDiscrepancy(0.3, m, w)), torch.tensor(math.log((m + w) / m)).to(x), atol=1e-6)
+
+
 def test_images_and_what_cannot_be():
     x = torch.randn(6, 1, 2, 2, dtype=torch.float64)
     for objective in (ConditionalNoiseContrastive(0.3, 2), EnergyDiscrepancy(0.3, 2)):

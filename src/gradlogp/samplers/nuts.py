@@ -22,7 +22,7 @@ Hamiltonian Monte Carlo, arXiv 1701.02434, appendix A (weights); Phan, Pradhan &
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, final
+from typing import ClassVar, NamedTuple, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -44,11 +44,19 @@ class NUTSInfo(NamedTuple):
     diverged: Tensor
 
 
+class Draw(NamedTuple):
+    """A state of the trajectory that may be the next one: x, energy [B], score."""
+
+    x: Tensor
+    energy: Tensor
+    score: Tensor
+
+
 class Half(NamedTuple):
     """A new half of a trajectory: its far end, its draw, log sum of weights, validity, and sums for the info."""
 
     end: Phase
-    draw: Phase
+    draw: Draw
     log_weight: Tensor
     valid: Tensor
     diverged: Tensor
@@ -84,7 +92,8 @@ class NUTS:
     def step(self, field: Field, state: MetropolisChain, generator: Randomness) -> tuple[MetropolisChain, NUTSInfo]:
         x, energy, score, noise, tuning = state
         reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass)
-        left = right = draw = origin = Phase(x, normal_(noise, generator), energy, score)
+        left = right = origin = Phase(x, normal_(noise, generator), energy, score)
+        draw = Draw(x, energy, score)
         log_weight, accept, leaps = (torch.zeros_like(energy) for _ in range(3))
         going, depth = torch.ones_like(energy, dtype=torch.bool), torch.zeros_like(energy)
         diverged = torch.zeros_like(going)
@@ -102,13 +111,13 @@ class NUTS:
             if not going.any():
                 break
         accept = accept / leaps
-        return (MetropolisChain(draw.x, draw.energy, draw.score, noise, tuned(tuning, accept, self.target, self.adapt)),
+        return (MetropolisChain(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
                 NUTSInfo(accept, depth, leaps, diverged))
 
     def _half(self, field: Field, phase: Phase, start: Tensor, reach: Tensor, doubling: int, valid: Tensor,
               generator: Randomness) -> Half:
         """2^doubling leapfrog steps on from `phase`, as far as they stay `valid`; `start` is H of the origin, [B]."""
-        draw, marks = phase, [phase] * (doubling + 1)
+        draw, marks = Draw(phase.x, phase.energy, phase.score), [phase] * (doubling + 1)
         log_weight, accept, leaps = torch.full_like(start, -math.inf), torch.zeros_like(start), torch.zeros_like(start)
         diverged = torch.zeros_like(valid)
         for leaf in range(2**doubling):
@@ -117,7 +126,8 @@ class NUTS:
             accept, leaps = accept + valid * log_w.clamp(max=0).exp(), leaps + valid
             diverged = diverged | (valid & (log_w < -DIVERGED))
             log_weight = torch.logaddexp(log_weight, log_w)
-            draw = select(_uniform(start, generator).log() < log_w - log_weight, phase, draw)
+            take = _uniform(start, generator).log() < log_w - log_weight
+            draw = select(take, Draw(phase.x, phase.energy, phase.score), draw)
             valid = valid & ~diverged
             for mark in closed(leaf):
                 valid = valid & ~turned_back(marks[mark], phase, reach)
@@ -138,8 +148,12 @@ def turned_back(first: Phase, last: Phase, reach: Tensor) -> Tensor:
     return ((along * first.v).flatten(1).sum(1) <= 0) | ((along * last.v).flatten(1).sum(1) <= 0)
 
 
-def select(keep: Tensor, new: Phase, old: Phase) -> Phase:
-    return Phase(*(choose(keep, a, b) for a, b in zip(new, old, strict=True)))
+Rows = TypeVar("Rows", Phase, Draw)
+
+
+def select(keep: Tensor, new: Rows, old: Rows) -> Rows:
+    """`choose` for each of the tensors."""
+    return type(new)(*(choose(keep, a, b) for a, b in zip(new, old, strict=True)))
 
 
 def _uniform(like: Tensor, generator: Randomness) -> Tensor:

@@ -66,8 +66,6 @@ def chains(sampler: Sampler[Field, Any], field: Field, x: Tensor, steps: int, bu
 
 def report(traces: dict[str, Tensor]) -> Report:
     """The report on the traces of `core.diagnose.Diagnostics`."""
-    if not bool(traces["functions"].isfinite().all()):
-        raise UserError("expected chains of finite x, got NaN or inf: the sampler diverged; take a smaller step_size.")
     mean = {name: float(traces[name].mean()) if name in traces else None for name in ("accept", "energy")}
     jump = float(traces["displacement"].square().mean().sqrt())
     ess, rhat = (tuple(torch.atleast_1d(f(traces["functions"])).tolist()) for f in (effective_samples, split_rhat))

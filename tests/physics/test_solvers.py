@@ -10,7 +10,7 @@ from gradlogp.core.kernel import run
 from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, gaussian
-from gradlogp.samplers import DDIM, AdaptiveFlow, Ancestral, DPMSolver, Heun, ProbabilityFlow, UniPC
+from gradlogp.samplers import DDIM, AdaptiveFlow, Ancestral, DPMSolver, Heun, PredictorCorrector, ProbabilityFlow, ReverseSDE, UniPC
 from gradlogp.samplers.solvers import weights
 from tests.physics.impulses import final_std, final_variance
 
@@ -225,7 +225,9 @@ PEERS = [  # (sampler, its evaluations, the best peer's standard deviations on N
     (UniPC(levels=20), 20, (0.475, 2.003)), (UniPC(levels=100), 100, (0.498, 2.002)),
     (DDIM(levels=20), 20, (0.433, 1.846)), (DDIM(levels=100), 100, (0.486, 1.993)),
     (Ancestral(levels=20), 20, (0.392, 1.745)), (Ancestral(levels=100), 100, (0.468, 1.930)),
-    (Heun(levels=50), 99, (0.503, 1.989)), (UniPC(levels=20, order=3), 20, (0.477, 2.001))]
+    (ReverseSDE(levels=100), 100, (0.498, 2.010)), (PredictorCorrector(ReverseSDE(levels=50)), 99, (0.482, 1.977)),
+    (DPMSolver(levels=100, eta=1.0), 100, (0.498, 2.010)), (Heun(levels=50), 99, (0.503, 1.989)),
+    (UniPC(levels=20, order=3), 20, (0.477, 2.001))]
 
 
 @pytest.mark.parametrize(("sampler", "evaluations", "peer"), PEERS)

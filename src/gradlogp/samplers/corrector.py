@@ -46,7 +46,7 @@ class PredictorCorrector:
     Song et al.'s sampler with predictor=ReverseSDE(method='reverse_diffusion'). The more corrections, the less the ladder matters.
     """
 
-    predictor: Predictor = Ancestral()  # noqa: RUF009 (frozen)
+    predictor: Predictor = ReverseSDE()  # noqa: RUF009 (frozen)
     corrections: int = 1
     snr: float = 0.16
     adjusted: bool = False

@@ -228,10 +228,9 @@ class ReverseSDE(Reverse):
 
     With :math:`y = \alpha x`: 'euler_maruyama' is :math:`y' = (1 - f\Delta) y + g^2\Delta\,\nabla\log p + g\sqrt\Delta z`;
     'reverse_diffusion' has :math:`2 - \alpha_s/\alpha_t` and :math:`\alpha_s^2 (s^2 - t^2)` in the place of :math:`1 - f\Delta` and
-    :math:`g^2\Delta`. Slow (hundreds of levels), and unstable where f is not bounded (cosine, rectified): take Ancestral there.
+    :math:`g^2\Delta`. Unstable below some 20 levels, and where f is not bounded (cosine, rectified): take Ancestral there.
     """
 
-    process: Process = VariancePreserving()  # noqa: RUF009 (frozen)
     method: Literal["euler_maruyama", "reverse_diffusion"] = "euler_maruyama"
 
     @cached_property

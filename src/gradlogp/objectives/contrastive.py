@@ -20,8 +20,7 @@ with :math:`E_{\bar\theta}` of frozen weights and the entropy H by nearest neigh
 References: Hinton (2002), Training Products of Experts by Minimizing Contrastive Divergence; Tieleman (2008), Training RBMs
 using Approximations to the Likelihood Gradient (persistent chains); Du & Mordatch (2019), arXiv 1903.08689, eq. 2 and section
 3.3 (the regulariser); Nijkamp et al. (2020), On the Anatomy of MCMC-based Maximum Likelihood Learning, arXiv 1903.12370 (what
-to watch); Du et al. (2021), Improved Contrastive Divergence Training of Energy Based Models, arXiv 2012.01316, eq. 5 to 8 (the
-improved one).
+to watch); Du et al. (2021), Improved Contrastive Divergence Training of Energy Based Models, arXiv 2012.01316 (the improved one).
 """
 
 from collections.abc import Iterator
@@ -145,7 +144,7 @@ def persistent_contrastive_divergence(sampler: Sampler[Any, Any], chains: Tensor
     """Persistent contrastive divergence: chains that go on from one update to the next, and never start anew.
 
     chains [n, *shape] are where they begin; n is the batch size, or more. Choose it where chains mix slowly and the learning
-    rate is small; with restarts it is `FromBuffer(ReplayBuffer(..., fresh=.05))`. Reference: Tieleman (2008), section 3.
+    rate is small; with restarts it is `FromBuffer(ReplayBuffer(..., fresh=.05))`. Reference: Tieleman (2008).
     """
     return ContrastiveDivergence(sampler, FromBuffer(ReplayBuffer.of(chains)), steps, regularise)
 
@@ -154,6 +153,6 @@ def improved_contrastive_divergence(sampler: Sampler[Any, Any], starts: Starts, 
                                     kl: float = 1.0, entropy: float = 1.0) -> ContrastiveDivergence:
     """Improved contrastive divergence: adds how the chains' law itself depends on the weights, through the last step.
 
-    Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv 2012.01316, eq. 5 to 8.
+    Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv 2012.01316.
     """
     return ContrastiveDivergence(sampler, starts, steps, regularise, kl=kl, entropy=entropy)

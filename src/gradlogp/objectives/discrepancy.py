@@ -15,8 +15,8 @@ Small sigma: the loss less its value for a flat energy, divided by :math:`\sigma
 :math:`\tfrac12\|s\|^2 + \nabla\cdot s`, implicit score matching. At M = w = 1 it is half the loss of conditional NCE with noise
 of :math:`\sqrt2\sigma`.
 
-References: Schroeder et al. (2023), Energy Discrepancies, arXiv 2307.06431, eq. 3 and 8, theorem 1; Ma & Collins (2018),
-Noise Contrastive Estimation and Negative Sampling for Conditional Models, arXiv 1809.01812 (the ranking loss).
+References: Schroeder et al. (2023), Energy Discrepancies, arXiv 2307.06431 (the loss, its unique minimum, and w); Ma & Collins
+(2018), Noise Contrastive Estimation and Negative Sampling for Conditional Models, arXiv 1809.01812 (the ranking loss).
 """
 
 import math

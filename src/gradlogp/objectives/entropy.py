@@ -9,7 +9,7 @@ in nats; gamma is Euler's constant. Asymptotically unbiased; at finite n it errs
 dimensions.
 
 References: Kozachenko & Leonenko (1987), Sample Estimate of the Entropy of a Random Vector; Beirlant et al. (1997), Nonparametric
-Entropy Estimation: An Overview, section 2.4.
+Entropy Estimation: An Overview.
 """
 
 import math

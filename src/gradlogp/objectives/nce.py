@@ -15,9 +15,8 @@ the data are; a Gaussian fitted to them is the first choice, and in many dimensi
 
 which is implicit score matching in the limit.
 
-References: Gutmann & Hyvarinen (2012), Noise-Contrastive Estimation of Unnormalized Statistical Models, eq. 8 to 10; Ceylan &
-Gutmann (2018), Conditional Noise-Contrastive Estimation of Unnormalised Models, arXiv 1806.03664, eq. 8, 11 and section 3.2
-(limit).
+References: Gutmann & Hyvarinen (2012), Noise-Contrastive Estimation of Unnormalized Statistical Models, section 2; Ceylan &
+Gutmann (2018), Conditional Noise-Contrastive Estimation of Unnormalised Models, arXiv 1806.03664 (the loss, and its limit).
 """
 
 import math

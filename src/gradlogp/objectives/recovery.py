@@ -12,9 +12,8 @@ to explore, so short chains converge where those of the marginal law do not. Cha
 sigma is :math:`1/\sigma^2` at most, so the sum is at most :math:`1 + g^2/\sigma^2 = (\sigma'/\sigma)^2`. With levels 1.5 apart,
 a Langevin step of .1 to .4 is stable; with levels far apart nothing is gained over plain contrastive divergence.
 
-References: Gao et al. (2021), Learning Energy-Based Models by Diffusion Recovery Likelihood, arXiv 2012.08125, eq. 8 to 12
-(there the process keeps the variance: ours is theirs divided by alpha); Bengio et al. (2013), arXiv 1305.6663 (recovery from
-noise).
+References: Gao et al. (2021), Learning Energy-Based Models by Diffusion Recovery Likelihood, arXiv 2012.08125, section 3 (there
+the process keeps the variance: ours is theirs divided by alpha); Bengio et al. (2013), arXiv 1305.6663 (recovery from noise).
 """
 
 from collections.abc import Sequence

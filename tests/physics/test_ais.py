@@ -8,10 +8,10 @@ import torch
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Energy
 from gradlogp.core.random import seeded
-from gradlogp.core.targets import GaussianMixture
+from gradlogp.core.targets import GaussianMixture, Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
-from gradlogp.samplers import Langevin
-from gradlogp.samplers.gibbs import BlockGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
+from gradlogp.samplers import HMC, MALA, Langevin
+from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
 from gradlogp.tasks.ais import (
     BernoulliBase,
     Bracket,
@@ -153,6 +153,22 @@ def test_a_machine_as_any_energy_of_binary_x(sampler):
     path = Geometric(BernoulliBase(torch.zeros(4, dtype=torch.float64)), model)
     estimate = ais(path, sampler, linear(30), CHAINS, seeded(25))
     assert abs(estimate.value - float(model.log_z())) < 4 * estimate.error < 0.4
+
+
+def test_lattices_against_their_transfer_matrices():
+    ising, potts = Ising(4, 4, 0.3, field=0.2), Potts(3, 4, 0.5, field=(0.3, 0.0, -0.2), periodic=False)
+    flat = lambda lattice: torch.zeros(lattice.shape, dtype=torch.float64)
+    for path, sampler in ((Geometric(BernoulliBase(flat(ising)), ising), CheckerboardGibbs()),
+                          (Geometric(OneHotBase(flat(potts)), potts), CheckerboardGibbs(None))):
+        both = bracket(path, sampler, linear(50), path.target.sample(CHAINS, seeded(28)), seeded(29))
+        assert both.contains(path.target.log_z(), errors=4) and abs(both.gap) < 0.1
+
+
+@pytest.mark.parametrize("sampler", [MALA(0.3), HMC(0.4, leapfrog_steps=3)])
+def test_metropolis_samplers_are_exact_between_temperatures(sampler):
+    """No bias to hide: on long ladders the error is the standard error, and no more."""
+    both = bracket(continuous(), sampler, linear(40), MIXTURE.sample(1_000, seeded(30)), seeded(31))
+    assert both.contains(LOG_Z, errors=4) and both.lower.error < 0.06
 
 
 def test_the_likelihood_of_data():

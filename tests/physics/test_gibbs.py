@@ -10,7 +10,9 @@ from gradlogp.core.discrete import sites
 from gradlogp.core.fields import Energy
 from gradlogp.core.kernel import run
 from gradlogp.core.random import Streams, seeded
+from gradlogp.core.targets import Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
+from gradlogp.samplers import Masked
 from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
 
 N = 40_000
@@ -196,6 +198,29 @@ def test_block_gibbs_draws_from_its_kernel():
     assert abs(z_of_counts(world.index(end), world.p, N)) < 4
 
 
+MACHINE = rbm()
+MASKED = {
+    "gibbs": (BINARY, Gibbs(), [True, False, True, True]),
+    "random sites": (BINARY, Gibbs(random_sites=2), [True, False, True, True]),
+    "one-hot": (ONE_HOT, Gibbs(None), [[True] * 3, [False] * 3]),
+    "checkerboard": (SPINS, CheckerboardGibbs((-1.0, 1.0)), [[True, False], [True, True]]),
+    "block": (World(MACHINE, BITS, (0.0, 1.0)), BlockGibbs(), [True, False, True, True]),
+    "informed": (BINARY, GibbsWithGradients(), [True, False, True, True]),
+    "informed, one-hot": (ONE_HOT, GibbsWithGradients(None), [[True] * 3, [False] * 3]),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_is_pinned_stays_and_the_rest_is_conditional(name):
+    world, sampler, free = MASKED[name]
+    mask, start = torch.tensor(free), world.x[5]
+    same = (world.x == start).masked_fill(mask, True).flatten(1).all(1)
+    p = torch.where(same, world.p.detach(), 0)
+    n = N // 4
+    end = run(Masked(sampler, mask), world.field, start.expand(n, *start.shape), 30, seeded(30, name))
+    assert abs(z_of_counts(world.index(end), p / p.sum(), n)) < 4
+
+
 def test_from_a_point_the_chains_reach_the_law_and_say_how_they_went():
     infos = []
     end = run(GibbsWithGradients(), BINARY.field, BITS[:1].expand(N, 4), 40, seeded(13), lambda i, s, info: infos.append(info))
@@ -213,6 +238,26 @@ def test_without_the_metropolis_test_the_law_is_another():
     for m in range(4):
         proposal[torch.arange(16), BINARY.index(GibbsWithGradients().move(BITS, torch.full((16,), m))[0])] = q[:, m]
     assert (BINARY.p @ proposal - BINARY.p).abs().max() > 0.01
+
+
+LATTICES = {
+    "gibbs": (Ising(4, 4, 0.3, field=0.2), Gibbs(random_sites=8)),
+    "checkerboard": (Ising(4, 4, 0.3, field=0.2), CheckerboardGibbs()),
+    "informed": (Ising(4, 4, 0.3, field=0.2), GibbsWithGradients()),
+    "potts": (Potts(3, 3, 0.4, field=(0.3, 0.0, -0.2)), Gibbs(None, random_sites=6)),
+    "potts checkerboard": (Potts(4, 2, 0.4, field=(0.3, 0.0, -0.2)), CheckerboardGibbs(None)),
+    "potts informed": (Potts(3, 3, 0.4, field=(0.3, 0.0, -0.2)), GibbsWithGradients(None)),
+}
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_lattices_keep_their_exact_energy(name):
+    """From exact draws the mean of the energy and of its square stay, against as many other exact draws."""
+    lattice, sampler = LATTICES[name]
+    first, other = lattice.sample(4_000, seeded(31)), lattice.sample(4_000, seeded(32))
+    a, b = lattice.energy(run(sampler, lattice, first, 6, seeded(33))), lattice.energy(other)
+    for x, y in ((a, b), (a**2, b**2)):
+        assert abs(x.mean() - y.mean()) / ((x.var() + y.var()) / 4_000) ** 0.5 < 4
 
 
 def plain(d=2):

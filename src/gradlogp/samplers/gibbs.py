@@ -8,7 +8,8 @@ r"""Gibbs sampling: draw a part of x from its conditional law given the rest. No
 | `GibbsWithGradients` | one site where the gradient expects a gain, accepted or not | an energy and its gradient: one a step |
 | `GibbsLangevin` | all hidden units, then Langevin steps in v given them | a Gaussian-Bernoulli machine |
 
-Layouts of discrete x are those of `core.discrete`: binary with two `values`, or one-hot with `values=None`. Gibbs with gradients
+Layouts of discrete x are those of `core.discrete`: binary with two `values`, or one-hot with `values=None`. Inside `Masked` what is
+pinned stays, and the rest follows the exact conditional law (all but Gibbs-Langevin). Gibbs with gradients
 proposes the move from state a to b of site i with probability
 
 .. math:: q(i, b \mid x) \propto e^{d_{ib}(x)/2}, \qquad d_{ib}(x) = (e_b - e_a)^\top s_i(x) \approx \log p(x') - \log p(x),
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
-from gradlogp.core.fields import Field, column
+from gradlogp.core.fields import Field, Pinned, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 
 
@@ -61,6 +62,14 @@ def pick(p: Tensor, u: Tensor) -> Tensor:
     return index.clamp_(max=p.shape[1] - 1)
 
 
+def free_sites(field: Field, x: Tensor, values: Values) -> Tensor | None:
+    """Which sites of x may change, bool [B, sites]; None where all may."""
+    if not isinstance(field, Pinned):
+        return None
+    mask = field.mask.expand_as(x)
+    return (mask.all(-1) if values is None else mask).flatten(1)
+
+
 @final
 @dataclass(frozen=True)
 class Gibbs:
@@ -87,12 +96,14 @@ class Gibbs:
         return Sites(x, field.energy(x), x.new_empty(len(x)))
 
     def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
-        n = sites(state.x, self.values)
+        n, free = sites(state.x, self.values), free_sites(field, state.x, self.values)
         updates, changed = self.random_sites or n, torch.zeros_like(state.uniform)
         for i in range(updates):
             at = self._site(i, n, state.uniform, generator)
             energies, to = self.energies(field, state.x, state.energy, at)
             by = pick((-energies).softmax(1), uniform_(state.uniform, generator))
+            if free is not None:
+                by *= take(free, at)
             changed += by > 0
             state = Sites(to[torch.arange(len(by), device=by.device), by], take(energies, by), state.uniform)
         return state, GibbsInfo(changed / updates)
@@ -138,11 +149,13 @@ class CheckerboardGibbs:
 
     def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
         x, _, uniform = state
-        before = x.clone()
+        before, mask = x.clone(), None
+        if isinstance(field, Pinned):
+            mask, field = field.mask, field.field
         for colour in (0, 1):
-            score = field.score(x)
-            drawn = self._draw(score, uniform_(uniform, generator))
-            x = torch.where(self._colour(x) == colour, drawn, x)
+            drawn = self._draw(field.score(x), uniform_(uniform, generator))
+            move = self._colour(x) == colour
+            x = torch.where(move if mask is None else move & mask, drawn, x)
         return Sites(x, state.energy, uniform), GibbsInfo((x != before).flatten(1).to(x.dtype).mean(1))
 
     def _draw(self, score: Tensor, uniform: Tensor) -> Tensor:
@@ -150,7 +163,7 @@ class CheckerboardGibbs:
         if self.values is None:  # the largest of score + Gumbel noise
             return torch.zeros_like(score).scatter_(-1, (score - (-uniform.log()).log()).argmax(-1, keepdim=True), 1.0)
         low, high = self.values
-        return torch.where(uniform < ((high - low) * score).sigmoid(), high, low)
+        return torch.where(uniform < ((high - low) * score).sigmoid(), score.new_full((), high), score.new_full((), low))
 
     def _colour(self, x: Tensor) -> Tensor:
         """0 or 1 for every site, broadcastable to x."""
@@ -161,7 +174,7 @@ class CheckerboardGibbs:
     def _test(self, field: Field, x: Tensor, colour: int) -> None:
         other = x.roll(1, -1) if self.values is None else sum(self.values) - x
         to = torch.where(self._colour(x) == colour, other, x)
-        energy, score = field.energy_and_score(x)
+        energy, score = (field.field if isinstance(field, Pinned) else field).energy_and_score(x)
         gain, expected = energy - field.energy(to), (score * (to - x)).flatten(1).sum(1)
         if not torch.allclose(gain, expected, rtol=1e-3, atol=1e-3):
             raise ValueError(f"this energy couples sites of one colour: moving them should have changed it by {-expected[0]:.4g}, "
@@ -190,6 +203,7 @@ class Gaussian(Protocol):
 
 def bipartite(field: Field) -> Bipartite:
     """The two-layered model behind a field: the field itself, or the model that it is the energy of."""
+    field = field.field if isinstance(field, Pinned) else field
     model = getattr(field, "function", field)
     if isinstance(model, Bipartite):
         return model
@@ -225,7 +239,8 @@ class BlockGibbs:
     def step(self, field: Field, state: Layers, generator: Randomness) -> tuple[Layers, BlockInfo]:
         model = bipartite(field)
         h = model.sample_hidden(state.x, generator)
-        return Layers(model.sample_visible(h, generator)), BlockInfo(h)
+        v = model.sample_visible(h, generator)
+        return Layers(torch.where(field.mask, v, state.x) if isinstance(field, Pinned) else v), BlockInfo(h)
 
 
 @final
@@ -316,22 +331,26 @@ class GibbsWithGradients:
         return Informed(x, *field.energy_and_score(x), x.new_empty(len(x)))
 
     def step(self, field: Field, state: Informed, generator: Randomness) -> tuple[Informed, Accepted]:
-        log_q = self.log_proposal(state.x, state.score)
+        free = free_sites(field, state.x, self.values)
+        log_q = self.log_proposal(state.x, state.score, free)
         move = pick(log_q.exp(), uniform_(state.uniform, generator))
         x, back = self.move(state.x, move)
         new = Informed(x, *field.energy_and_score(x), state.uniform)
-        reverse = self.log_proposal(new.x, new.score)
+        reverse = self.log_proposal(new.x, new.score, free)
         log_ratio = state.energy - new.energy + take(reverse, back) - take(log_q, move)
         accept = log_ratio.clamp(max=0).exp()
         keep = uniform_(state.uniform, generator) < accept
         x, energy, score = (torch.where(column(keep, a), a, b) for a, b in zip(new[:3], state[:3], strict=True))
         return Informed(x, energy, score, state.uniform), Accepted(accept)
 
-    def log_proposal(self, x: Tensor, score: Tensor) -> Tensor:
-        """log q of every move, [B, sites] (flips) or [B, sites * K] (site and new state; staying has -inf)."""
+    def log_proposal(self, x: Tensor, score: Tensor, free: Tensor | None = None) -> Tensor:
+        """log q of every move, [B, sites] (flips) or [B, sites * K] (site and new state); -inf for none, and where not `free`."""
         if self.values is not None:
-            return ((sum(self.values) - 2 * x) * score).flatten(1).div(2).log_softmax(1)
-        gain = (score - (x * score).sum(-1, keepdim=True)).masked_fill(x > 0, -torch.inf)
+            gain = ((sum(self.values) - 2 * x) * score).flatten(1)[..., None]
+        else:
+            gain = (score - (x * score).sum(-1, keepdim=True)).masked_fill(x > 0, -torch.inf).flatten(1, -2)
+        if free is not None:
+            gain = gain.masked_fill(~free[..., None], -torch.inf)
         return gain.flatten(1).div(2).log_softmax(1)
 
     def move(self, x: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:

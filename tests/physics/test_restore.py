@@ -12,7 +12,7 @@ from gradlogp.core.kernel import run
 from gradlogp.core.noise import VarianceExploding, VariancePreserving, ddpm_ladder
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.samplers import DDIM, DPS, Ancestral, DPMSolver, RePaint
+from gradlogp.samplers import DDIM, DPS, Ancestral, DPMSolver, Heun, RePaint
 from tests.physics.impulses import Impulses
 
 RHO, SEEN = 0.8, 1.5  # N(0, [[1, .8], [.8, 1]]); the first entry is 1.5, so the second has mean 1.2 and variance .36
@@ -93,6 +93,8 @@ def test_the_seen_part_ends_as_it_was_seen():
     assert torch.equal(end[:, 0], torch.full((5,), SEEN, dtype=torch.float64))
     with pytest.raises(ValueError, match="predictor without memory"):
         RePaint(DPMSolver(), Y, FREE)
+    with pytest.raises(ValueError, match="one evaluation a step"):
+        DPS(Heun(), lambda x: x, Y)
 
 
 @pytest.mark.parametrize(("sampler", "mean", "variance"), [

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.samplers.reverse import DDIM, Ancestral, Reverse, ReverseInfo, ReverseSDE, Walk
+from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseInfo, ReverseSDE, Walk
+from gradlogp.samplers.solvers import DPMSolver, UniPC
 
 
 @final
@@ -97,12 +98,16 @@ class DPS:
     data in [-1, 1]: it is a length per step, so fewer levels want a larger one. Good for pictures; not a posterior.
     """
 
-    predictor: Reverse
+    predictor: DDIM | Ancestral | ReverseSDE | DPMSolver | UniPC
     operator: Callable[[Tensor], Tensor]
     y: Tensor
     zeta: float = 1.0
 
     kind = "generator"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.predictor, DDIM | Ancestral | ReverseSDE | DPMSolver | UniPC):
+            raise ValueError(f"DPS needs a predictor of one evaluation a step, got {type(self.predictor).__name__}; take DDIM.")
 
     @property
     def deterministic(self) -> bool:

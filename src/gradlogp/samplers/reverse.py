@@ -44,7 +44,10 @@ class Rule(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """x [B, *shape] in scaled coordinates, the memory for noise, the steps taken, and the latest denoised, newest first."""
+    """x [B, *shape] in scaled coordinates, the memory for noise, the steps taken, and the latest denoised, newest first.
+
+    The denoised are kept as the field gave them, without copies: a field must not write its next answer over its last.
+    """
 
     x: Tensor
     noise: Tensor

@@ -12,7 +12,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import score_1d
+from gradlogp.experiments import langevin_study, score_1d
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
@@ -36,6 +36,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
     **score_1d.TRIALS,
+    **langevin_study.TRIALS,
 }
 
 
@@ -62,6 +63,8 @@ COMPARISONS = {
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
     "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,
                            ("rmse gaussian", "rmse mixture", "slope_error gaussian", "relative mixture"), score_1d.summary),
+    "langevin_study": Comparison(tuple(langevin_study.TRIALS), "What do the ladder, the steps and the last denoising step buy?",
+                                 headline=langevin_study.HEADLINE, summary=langevin_study.summary),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
                        "Energy-based and score-based models learn to draw digits, side by side."),
 }

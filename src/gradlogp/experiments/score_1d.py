@@ -6,8 +6,8 @@ the maximum-likelihood :math:`a = -1/\widehat{var}` *of the sample*, to the last
 :math:`a = -1/(\widehat{var} + \sigma^2)`, up to the noise that was drawn.
 
 The perceptron's error is the root mean square of :math:`s_\theta - s` over the middle 99.73 % of the law (three standard deviations
-to each side of a Gaussian), in units of 1 / s, and the relative one :math:`E_p|s_\theta - s|^2 / E_p|s|^2`. A kernel density estimate
-is the rival without a network.
+to each side of a Gaussian), in units of 1 / s, and the relative one :math:`E_p|s_\theta - s|^2 / E_p|s|^2`. A kernel density
+estimate is the rival without a network.
 
 References: Hyvarinen (2005), section 3; Vincent (2011), eq. 11; Song et al. (2019), arXiv 1905.07088; Pang et al. (2020), arXiv
 2007.03317.

@@ -1,6 +1,6 @@
 r"""The law of N examples, each as likely as the others: :math:`p_\sigma(x) = \frac1N \sum_n \mathcal N(x; x_n, \sigma^2 I)`.
 
-Its posterior mean is exact at every level, :math:`D(x, \sigma) = \sum_n w_n x_n,\ w = \mathrm{softmax}(-\|x - x_n\|^2 / 2\sigma^2)`:
+Its posterior mean is exact at every level, :math:`D(x, \sigma) = \sum_n w_n x_n,\ w = \mathrm{softmax}(-\|x - x_n\|^2/2\sigma^2)`:
 a network that fitted its training set perfectly would be this. Samplers that follow it end at the examples themselves, so what
 they leave undone is the sampler's own error; as a denoiser it shows what memory alone can do.
 

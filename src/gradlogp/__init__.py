@@ -20,6 +20,7 @@ _ROOMS = (
     "runs",
     "training",
     "tasks",
+    "baselines",
     "experiments",
     "bench",
     "reports",

@@ -1,0 +1,1 @@
+"""Baselines: what the models are measured against, one file each."""

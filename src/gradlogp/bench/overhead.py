@@ -275,9 +275,9 @@ OWN = f"""Over a null network, which returns a stored tensor, at {SHAPE}: 50,176
 step. The reach is {REACH["deterministic"]:.0f} us for a deterministic step and {REACH["stochastic"]:.0f} us for a stochastic one,
 of one evaluation: Heun has 2 in a step, RK4 4, HMC here 10, and a predictor with its corrector draws twice. MALA and HMC also
 sum energies, and choose between old and new."""
-RATIO = """A new tensor for each result is what one writes first (*plain*); *in place* is the best that can be written with autograd.
-The MLP is 2-128-128-1; the convolutional energy is that of the `ebm` experiment, at (64, 1, 28, 28). The reach is a ratio to
-plain of at most 1.05 at batch 32, and of at most 1.00 at batch 1024 and for the convolutions."""
+RATIO = """A new tensor for each result is what one writes first (*plain*); *in place* is the best that autograd allows. The MLP is
+2-128-128-1; the convolutional energy is that of the `ebm` experiment, at (64, 1, 28, 28). The reach is a ratio to plain of at most
+1.05 at batch 32, and of at most 1.00 at batch 1024 and for the convolutions."""
 COMPILE = """*compiled* is `gradlogp.core.compiled.compiled(field)`: energy and score in one compiled function, the same numbers up
 to rounding. It pays where calls are many and small, for perceptrons; convolutions spend their time in compiled kernels as it is,
 and there it does not pay. The first call compiles, for half a minute or so, and needs a C++ compiler. Where gradients are to flow

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradlogp.core.errors import UserError
+from gradlogp.data.adbench import adbench
 from gradlogp.data.base import Dataset, Progress, Split
 from gradlogp.data.digits import digits
 from gradlogp.data.folder import folder
 from gradlogp.data.idx import FASHION_MNIST, MNIST
+from gradlogp.data.kmnist import kmnist
 from gradlogp.data.laws import laws
 from gradlogp.data.picture import fit, read_picture, save_grid, save_picture
 
@@ -21,6 +23,8 @@ DATASETS: dict[str, Reader] = {
     "digits": digits,
     "mnist": MNIST,
     "fashion_mnist": FASHION_MNIST,
+    "kmnist": kmnist,
+    "adbench": adbench,
     "folder": folder,
     "laws": laws,
 }

@@ -135,13 +135,14 @@ class NoProposalRatio(NoTest):
 
 
 SAMPLERS = {"mala small": MALA(0.1), "mala": MALA(0.5), "hmc": HMC(0.9, 3), "hmc jitter": HMC(0.7, 4, jitter=0.5),
-            "hmc mass": HMC(0.5, 3, mass=torch.tensor([2.0], **DOUBLE)), "nuts": NUTS(0.6), "nuts shallow": NUTS(0.2, max_depth=2)}
+            "hmc mass": HMC(0.5, 3, mass=torch.tensor([2.0], **DOUBLE)), "nuts": NUTS(0.6), "nuts coarse": NUTS(1.0, max_depth=5),
+            "nuts shallow": NUTS(0.2, max_depth=2)}
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("law", ["gaussian", "quartic"])
 def test_the_second_moment_is_exact_at_any_step(name, law):
-    n, g = 4000 if "nuts" in name else 20_000, seeded(3)
+    n, g = 4000 if name == "nuts" else 20_000, seeded(3)
     x = quartic_samples(n, g) if law == "quartic" else torch.randn(n, 1, generator=g, **DOUBLE)
     field, second = (quartic(), QUARTIC_VARIANCE) if law == "quartic" else (harmonic(1.0), 1.0)
     end = run(SAMPLERS[name], field, x, 8, g)
@@ -170,6 +171,8 @@ def test_a_mass_is_a_change_of_coordinates():
     """With the inverse variances for mass, a chain on N(0, s^2) is s times the chain on N(0, 1), number for number."""
     s, y = torch.tensor([0.1, 3.0], **DOUBLE), draw(50, 2)
     for sampler in (MALA, HMC, NUTS):
+        single = run(sampler(0.4, mass=s**-2), Energy(lambda v: v.square().sum(1)), y.float(), 2, seeded(0))
+        assert single.dtype == torch.float32  # whatever the dtype of the mass
         scaled = run(sampler(0.4, mass=s**-2), harmonic(*(s**2).tolist()), s * y, 5, seeded(0))
         assert (scaled / s - run(sampler(0.4), harmonic(1.0, 1.0), y, 5, seeded(0))).abs().max() < 1e-10
 

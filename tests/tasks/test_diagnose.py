@@ -9,7 +9,7 @@ from gradlogp.core.diagnose import Trajectory
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Energy
 from gradlogp.core.random import seeded
-from gradlogp.samplers import HMC, Langevin
+from gradlogp.samplers import HMC, Langevin, ParallelTempering
 from gradlogp.tasks import chains
 
 FIELD = Energy(lambda x: x.square().sum(1) / 2)
@@ -34,6 +34,13 @@ def test_an_adjusted_sampler_reports_its_acceptance_and_energy():
     assert end.shape == (200, 2) and film.x.shape == (200, 2, 2)
     assert 0.9 < report.accept < 1 and report.energy == pytest.approx(1.0, abs=0.03)  # E = chi^2_2 / 2
     assert all(word in str(report) for word in ("200 chains of 200 steps", "acceptance", "energy", "split R-hat", "displacement"))
+
+
+def test_parallel_tempering_reports_the_exchange_that_is_rarest():
+    x = torch.randn(200, 2, generator=seeded(1), dtype=torch.float64)
+    _, report = chains(ParallelTempering(HMC(0.7, 3), (1.0, 2.0, 6.0)), FIELD, x, 100, 20, seeded(0))
+    assert report.swap == pytest.approx(0.5, abs=0.03) and "exchange" in str(report)  # 2 / (1 + 6 / 2)
+    assert report.traces["swap"].shape == (200, 100, 2)
 
 
 def test_chains_that_cannot_be_judged_are_refused():

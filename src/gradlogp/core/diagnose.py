@@ -22,10 +22,11 @@ def coordinates(count: int = 4) -> Functions:
 
 
 class Diagnostics:
-    """Keeps, of every step from `burn_in` on: acceptance, energy, displacement, and `functions` of x.
+    """Keeps, of every step from `burn_in` on: acceptance, exchanges, energy, displacement, and `functions` of x.
 
-    The acceptance is kept where the info has one, [B], the energy where the state has one, [B]; the displacement is the distance
-    |x' - x| that the step moved each chain. `functions` maps x [B, *shape] to [B, Q]; None keeps four coordinates.
+    The acceptance is kept where the info has one, [B], and that of exchanges, [B, R - 1], the energy where the state has one, [B];
+    the displacement is the distance |x' - x| that the step moved each chain. `functions` maps x [B, *shape] to [B, Q]; None keeps
+    four coordinates.
     """
 
     def __init__(self, x: Tensor, functions: Functions | None = None, burn_in: int = 0) -> None:
@@ -36,7 +37,8 @@ class Diagnostics:
 
     def __call__(self, step: int, state: Any, info: Any) -> None:
         if step > self.burn_in:
-            found = {"accept": getattr(info, "accept", None), "energy": getattr(state, "energy", None),
+            found = {"accept": getattr(info, "accept", None), "swap": getattr(info, "swap", None),
+                     "energy": getattr(state, "energy", None),
                      "displacement": (state.x - self.last).flatten(1).norm(dim=1), "functions": self.functions(state.x)}
             for name, value in found.items():
                 if value is not None:
@@ -44,7 +46,7 @@ class Diagnostics:
         self.last.copy_(state.x)
 
     def traces(self) -> dict[str, Tensor]:
-        """accept, energy, displacement [B, steps] and functions [B, steps, Q], as far as there were any."""
+        """accept, energy, displacement [B, steps], swap [B, steps, R - 1] and functions [B, steps, Q], as far as there were any."""
         return {name: torch.stack(values, 1) for name, values in self.kept.items()}
 
 

@@ -92,7 +92,7 @@ class Hamiltonian(abc.ABC):
         x, energy, score, noise, tuning = state
         epsilon = self.epsilon(tuning.log_step.exp(), generator)
         old = Phase(x, normal_(noise, generator), energy, score)
-        new = leapfrog(field, old, column(epsilon, x) * root_inverse(self.mass), self.leaps)
+        new = leapfrog(field, old, column(epsilon, x) * root_inverse(self.mass, x), self.leaps)
         change = new.hamiltonian - old.hamiltonian
         accept, keep = decide(-change, new.energy, generator)
         state = MetropolisChain(choose(keep, new.x, x), choose(keep, new.energy, energy), choose(keep, new.score, score), noise,

@@ -90,6 +90,6 @@ def check_tuning(name: str, step_size: float, adapt: int, target: float, mass: T
         raise ValueError(f"every mass is positive, got a smallest of {float(mass.min())}; inverse variances do well.")
 
 
-def root_inverse(mass: Tensor | None) -> Tensor | float:
+def root_inverse(mass: Tensor | None, x: Tensor) -> Tensor | float:
     """M^(-1/2), which carries whitened momenta N(0, I) to velocities in x."""
-    return 1.0 if mass is None else mass.rsqrt()
+    return 1.0 if mass is None else mass.to(x).rsqrt()

@@ -13,7 +13,8 @@ All chains of a batch double in step: a batch evaluates until its longest tree e
 a half the leaves come one by one, and leaf n, whose binary digits end in k ones, closes k subtrees; their first leaves wait in
 :math:`O(\text{max\_depth})` marks, one for each count of ones.
 
-Host syncs: one for each doubling (does any chain go on?), none for each leaf.
+Host syncs: one for each doubling (does any chain go on?), none for each leaf. How many random numbers are drawn depends on the
+longest tree of the batch, so a NUTS sample, unlike all others, depends on the batch that it is drawn in.
 
 References: Hoffman & Gelman (2014), arXiv 1111.4246, algorithm 3 and section 3.2; Betancourt (2017), A Conceptual Introduction to
 Hamiltonian Monte Carlo, arXiv 1701.02434, appendix A (weights); Phan, Pradhan & Jankowiak (2019), arXiv 1912.11554, algorithm 2
@@ -91,7 +92,7 @@ class NUTS:
 
     def step(self, field: Field, state: MetropolisChain, generator: Randomness) -> tuple[MetropolisChain, NUTSInfo]:
         x, energy, score, noise, tuning = state
-        reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass)
+        reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass, x)
         left = right = origin = Phase(x, normal_(noise, generator), energy, score)
         draw = Draw(x, energy, score)
         log_weight, accept, leaps = (torch.zeros_like(energy) for _ in range(3))

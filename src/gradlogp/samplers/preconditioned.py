@@ -68,7 +68,7 @@ class PreconditionedLangevin:
             raise ValueError(f"every entry of a preconditioner is positive, got {float(self.preconditioner.min())}.")
 
     def init(self, field: Field, x: Tensor) -> PreconditionedChain:
-        given = torch.ones_like(x) if self.preconditioner is None else self.preconditioner.expand_as(x)
+        given = torch.ones_like(x) if self.preconditioner is None else self.preconditioner.to(x).expand_as(x)
         return PreconditionedChain(x.clone(), torch.zeros_like(x), given, torch.empty_like(x), 0)
 
     def step(self, field: Field, state: PreconditionedChain, generator: Randomness) -> tuple[PreconditionedChain, LangevinInfo]:

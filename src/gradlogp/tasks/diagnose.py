@@ -19,9 +19,9 @@ from gradlogp.metrics.mcmc import effective_samples, split_rhat
 class Report:
     """What a run of chains is worth. `ess` and `rhat` have one number per function watched, NaN for one that never moved.
 
-    accept and energy are means over chains and steps, None where the sampler has neither; displacement is the root mean
-    square distance that one step moves a chain; `traces` has every step: accept, energy, displacement [B, steps] and
-    functions [B, steps, Q].
+    accept and energy are means over chains and steps, None where the sampler has neither; swap is the acceptance of exchanges
+    between the two temperatures that exchange least; displacement is the root mean square distance that one step moves a chain.
+    `traces` has every step: accept, energy, displacement [B, steps], swap [B, steps, R - 1] and functions [B, steps, Q].
     """
 
     chains: int
@@ -30,6 +30,7 @@ class Report:
     ess: tuple[float, ...]
     rhat: tuple[float, ...]
     energy: float | None
+    swap: float | None
     displacement: float
     traces: dict[str, Tensor]
 
@@ -38,7 +39,7 @@ class Report:
                  f"ESS          {min(self.ess, key=_nan_last):.0f} of {self.chains * self.steps}, the smallest of {len(self.ess)}",
                  f"split R-hat  {max(self.rhat, key=_nan_first):.3f}, the largest",
                  f"displacement {self.displacement:.3g} a step"]
-        known = (("acceptance", self.accept), ("energy", self.energy))
+        known = (("acceptance", self.accept), ("exchange", self.swap), ("energy", self.energy))
         lines += [f"{name:<12} {value:.4g}" for name, value in known if value is not None]
         return "\n".join(lines)
 
@@ -70,4 +71,5 @@ def report(traces: dict[str, Tensor]) -> Report:
     jump = float(traces["displacement"].square().mean().sqrt())
     ess, rhat = (tuple(torch.atleast_1d(f(traces["functions"])).tolist()) for f in (effective_samples, split_rhat))
     count, steps = traces["displacement"].shape
-    return Report(count, steps, mean["accept"], ess, rhat, mean["energy"], jump, traces)
+    swap = float(traces["swap"].mean((0, 1)).min()) if "swap" in traces else None
+    return Report(count, steps, mean["accept"], ess, rhat, mean["energy"], swap, jump, traces)

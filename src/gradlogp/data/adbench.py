@@ -1,8 +1,8 @@
-"""The classical tables of ADBench: rows of numbers, some of them anomalies, each table an npz with X (n, d) and y (n,), 1 = anomaly.
+"""The classical tables of ADBench: rows of numbers, some of them anomalies, each an npz with X (n, d) and y (n,), 1 = anomaly.
 
-Looked for in DIR/adbench/ and in DIR itself, where DIR is the argument, GRADLOGP_DATA or the cache. As one-class data: a random half
-of the normal rows is learned from (a fifth of it validates), the other half and all anomalies are the test part. The half never
-depends on a run's seed. `adbench:32_shuttle` names a table, also by its path.
+Looked for in DIR/adbench/ and in DIR itself, where DIR is the argument, GRADLOGP_DATA or the cache. As one-class data: a random
+half of the normal rows is learned from (a fifth of it validates), the other half and all anomalies are the test part. The half
+never depends on a run's seed. `adbench:32_shuttle` names a table, also by its path.
 
 Reference: Han et al. (2022), ADBench: Anomaly Detection Benchmark, arXiv 2206.09426; the tables go back to ODDS and UCI.
 """

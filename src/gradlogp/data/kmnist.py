@@ -28,8 +28,8 @@ def kmnist(root: str | Path | None = None, progress: Progress | None = None) -> 
     paths = _find(folder)
     x, labels = (_npz(p, d) if p.suffix == ".npz" else read_idx(p, d) for p, d in zip(paths, (3, 1), strict=True))
     if x.shape[1:] != (28, 28) or len(x) != len(labels) or not len(x):
-        raise UserError(f"{paths[0]}: expected images of 28x28 and a label each, got {list(x.shape)} and {len(labels)} labels; fetch "
-                        "both files anew.")
+        raise UserError(f"{paths[0]}: expected images of 28x28 and a label each, got {list(x.shape)} and {len(labels)} labels; "
+                        "fetch both files anew.")
     none = Split(x[:0, None], labels[:0].long())
     return Dataset("kmnist", none, none, Split(x[:, None], labels.long()), CLASSES, {p.name: sha256(p) for p in paths})
 

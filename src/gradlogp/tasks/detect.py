@@ -1,0 +1,158 @@
+r"""Detect: how strange a trained model finds each example. High = anomalous, always; every score is [B], or [B, levels] to combine.
+
+| score | equation | source |
+|---|---|---|
+| `energy` | :math:`E(x)`; of an autoencoder :math:`\|x - g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) |
+| `gradient_norm` | :math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 |
+| `score_norms` | :math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
+| `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by level | Vincent (2011), eq. 11 |
+| `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x - x_r)\,dt` | the gradient theorem |
+| `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow ODE | Song et al. (2021), eq. 39 |
+| `typicality` | :math:`\lvert -\log p(x) - H \rvert`, H the mean of normal examples | Nalisnick et al. (2019), eq. 5 |
+
+Scores by level become one by `NormMixture` and `NormNeighbours` (MSMA: how the vector of norms of normal examples is distributed)
+or by `relative`, the mean over levels of each error over what is normal there, so that no level drowns the others.
+
+A path integral needs a conservative score to be a difference of log-densities; of a score network, which is one only nearly, it is
+the work done along the straight line. Nothing here looks at an anomaly: all is fitted to normal examples.
+
+References: Mahmood et al. (2021), Multiscale Score Matching for Out-of-Distribution Detection, arXiv 2010.13132; Grathwohl et al.
+(2020), arXiv 1912.03263; Nalisnick et al. (2019), Detecting Out-of-Distribution Inputs to Deep Generative Models Using Typicality,
+arXiv 1906.02994; Yoon et al. (2021), arXiv 2105.05735; Vincent (2011); Song et al. (2021), arXiv 2011.13456.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlogp.core.fields import as_field, as_noisy
+from gradlogp.core.random import Randomness, normal_
+
+BATCH = 1000  # examples at a time
+
+
+def by_batch(function: Callable[[Tensor], Tensor], x: Tensor, batch: int = BATCH) -> Tensor:
+    """function (B, *shape) -> (B, ...) of all of x, some at a time and without a graph."""
+    with torch.no_grad():
+        return torch.cat([function(part).detach() for part in x.split(batch)])
+
+
+def size(x: Tensor) -> Tensor:
+    """The Euclidean norm of each example, [B]."""
+    return x.flatten(1).square().sum(1).sqrt()
+
+
+def energy(model: Any, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    """E(x), [B]: -log p up to a constant; of an autoencoder energy the error of its reconstruction."""
+    return by_batch(as_field(model, cond).energy, x)
+
+
+def gradient_norm(model: Any, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    """The norm of the score, [B]: an example on a mode has none, one on a slope has much. Of a field with a level, `.at(sigma)`."""
+    field = as_field(model, cond)
+    return by_batch(lambda x: size(field.score(x)), x)
+
+
+def score_norms(model: Any, x: Tensor, levels: Sequence[float], cond: Tensor | None = None) -> Tensor:
+    """sigma_i |s(x, sigma_i)| of x as it is, [B, levels]: MSMA's features. N(0, v I) gives sigma |x| / (v + sigma^2)."""
+    field = as_noisy(model, cond)
+    return torch.stack([by_batch(lambda x, s=s: size(field.denoise(x, s) - x) / s, x) for s in levels], 1)
+
+
+def denoising_errors(model: Any, x: Tensor, levels: Sequence[float], generator: Randomness, draws: int = 1,
+                     cond: Tensor | None = None) -> Tensor:
+    """|D(x + sigma_i eps, sigma_i) - x|^2, the mean over `draws` of noise, [B, levels]: what the model cannot put back."""
+    field = as_noisy(model, cond)
+
+    def error(x: Tensor, sigma: float) -> Tensor:
+        noisy = x + sigma * normal_(torch.empty_like(x), generator)
+        return (field.denoise(noisy, sigma) - x).flatten(1).square().sum(1)
+
+    return torch.stack([torch.stack([by_batch(lambda x, s=s: error(x, s), x) for _ in range(draws)]).mean(0) for s in levels], 1)
+
+
+def relative(errors: Tensor, normal: Tensor) -> Tensor:
+    """The mean over levels of errors [B, levels], each over its mean for normal examples [n, levels]: near 1 where normal."""
+    return (errors / normal.mean(0)).mean(1)
+
+
+def path_energy(model: Any, x: Tensor, reference: Tensor, nodes: int = 8, cond: Tensor | None = None) -> Tensor:
+    """log p(reference) - log p(x), [B], by Gauss and Legendre's rule with `nodes` evaluations on the straight line between them.
+
+    reference [*shape], say the mean of the data. Exact where the score is a polynomial of degree 2 nodes - 1 along the line.
+    """
+    field = as_field(model, cond)
+    t, weight = np.polynomial.legendre.leggauss(nodes)
+
+    def work(x: Tensor) -> Tensor:
+        way = x - reference
+        return sum(-w / 2 * (field.score(reference + (u + 1) / 2 * way) * way).flatten(1).sum(1)
+                   for u, w in zip(t.tolist(), weight.tolist(), strict=True))  # type: ignore[return-value]
+
+    return by_batch(work, x)
+
+
+def typicality(nats: Tensor, normal: Tensor) -> Tensor:
+    """|nats - mean of normal|, [B], of -log p(x): too likely is as strange as too unlikely."""
+    return (nats - normal.mean()).abs()
+
+
+@final
+@dataclass
+class NormMixture:
+    """MSMA's density: a Gaussian mixture of full covariance on standardised features [n, levels] of normal examples.
+
+    The number of components is the one of `components` that finds `held_out` features likeliest. `score` is -log of its density.
+    """
+
+    features: Tensor
+    held_out: Tensor
+    components: Sequence[int] = (1, 2, 4, 8)
+    seed: int = 0
+    chosen: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        from sklearn.mixture import GaussianMixture
+
+        self.mean, self.std = self.features.mean(0), self.features.std(0).clamp(min=1e-12)
+        usable = [k for k in self.components if k * (self.features.shape[1] + 1) <= len(self.features)] or [1]
+        x, held_out = self._standard(self.features), self._standard(self.held_out)
+        fits = [GaussianMixture(k, reg_covar=1e-4, random_state=self.seed).fit(x) for k in usable]
+        self.mixture = max(fits, key=lambda fit: fit.score(held_out))
+        self.chosen = self.mixture.n_components
+
+    def _standard(self, features: Tensor) -> Any:
+        return ((features - self.mean) / self.std).double().numpy()
+
+    def score(self, features: Tensor) -> Tensor:
+        return torch.from_numpy(-self.mixture.score_samples(self._standard(features)))
+
+
+@final
+@dataclass(frozen=True)
+class NormNeighbours:
+    """MSMA's neighbours: the mean distance to the k nearest standardised features [n, levels] of normal examples."""
+
+    features: Tensor
+    k: int = 5
+
+    def score(self, features: Tensor) -> Tensor:
+        mean, std = self.features.mean(0), self.features.std(0).clamp(min=1e-12)
+        return nearest((features - mean) / std, (self.features - mean) / std, self.k).mean(1)
+
+
+def nearest(x: Tensor, among: Tensor, k: int) -> Tensor:
+    """The distances from each x [B, *shape] to its k nearest `among` [n, *shape], nearest first, [B, min(k, n)]."""
+    among = among.flatten(1)
+    squared = among.square().sum(1)
+
+    def part(x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        gaps = torch.addmm(squared[None], x, among.T, alpha=-2).topk(min(k, len(among)), 1, largest=False).values
+        return (gaps + x.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
+
+    return by_batch(part, x)

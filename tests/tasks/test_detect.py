@@ -93,9 +93,3 @@ def test_msma_orders_gaussians_by_how_far_their_norms_lie(x):
         for model in (mixture, neighbours):
             assert auroc(model.score(norms[3000:]), model.score(features)).value > 0.9
     assert mixture.chosen in (1, 2, 4, 8)
-
-
-def test_nearest_finds_what_a_loop_finds(x):
-    a, b = x[:20].float(), x[20:60].float()
-    loop = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").sort(1).values[:, :3]
-    assert torch.allclose(detect.nearest(a, b, 3), loop, atol=1e-4)

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import as_field, as_noisy
+from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import Randomness, normal_
 
 BATCH = 1000  # examples at a time
@@ -143,16 +144,3 @@ class NormNeighbours:
     def score(self, features: Tensor) -> Tensor:
         mean, std = self.features.mean(0), self.features.std(0).clamp(min=1e-12)
         return nearest((features - mean) / std, (self.features - mean) / std, self.k).mean(1)
-
-
-def nearest(x: Tensor, among: Tensor, k: int) -> Tensor:
-    """The distances from each x [B, *shape] to its k nearest `among` [n, *shape], nearest first, [B, min(k, n)]."""
-    among = among.flatten(1)
-    squared = among.square().sum(1)
-
-    def part(x: Tensor) -> Tensor:
-        x = x.flatten(1)
-        gaps = torch.addmm(squared[None], x, among.T, alpha=-2).topk(min(k, len(among)), 1, largest=False).values
-        return (gaps + x.square().sum(1, keepdim=True)).clamp(min=0).sqrt()
-
-    return by_batch(part, x)

@@ -1,0 +1,145 @@
+r"""Detectors without a generative network: what an anomaly score must beat before it has shown anything. High = anomalous.
+
+| detector | score | chosen on held-out normal examples |
+|---|---|---|
+| `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
+| `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
+| `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, by the Gaussian's likelihood |
+| `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 200 trees of 256 examples |
+| `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
+
+PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: r maximises the likelihood that probabilistic PCA
+gives to held-out examples. All standard deviations and means are those of the training examples.
+
+References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
+Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
+High-Dimensional Distribution.
+"""
+
+import abc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from gradlogp.core.neighbours import nearest
+from gradlogp.core.random import seeded
+
+Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
+
+
+class Detector(abc.ABC):
+    """fit(normal [n, *shape], held_out [m, *shape], seed) -> the scores of anything of that shape; nothing abnormal is seen."""
+
+    @abc.abstractmethod
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores: ...
+
+
+def subsample(x: Tensor, most: int | None, seed: int) -> Tensor:
+    """All of x, or `most` of it, chosen by the seed."""
+    return x if most is None or len(x) <= most else x[torch.randperm(len(x), generator=seeded(seed, "subsample"))[:most]]
+
+
+@final
+@dataclass(frozen=True)
+class NearestNeighbours(Detector):
+    """The distance to the k-th nearest training example, among `most` of them: no training, and hard to beat."""
+
+    k: int = 5
+    most: int | None = None
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        among = subsample(normal, self.most, seed)
+        centre = among.mean(0)
+        return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
+
+
+class Spectrum:
+    """Mean, and variances and directions of the principal components of x [n, *shape], largest first, in float64."""
+
+    def __init__(self, x: Tensor) -> None:
+        flat = x.flatten(1).double()
+        self.mean = flat.mean(0)
+        values, vectors = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))
+        self.variances, self.directions = values.flip(0).clamp(min=0), vectors.flip(1)
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        return (x.flatten(1).double() - self.mean) @ self.directions
+
+    def nats(self, squared: Tensor, variances: Tensor) -> float:
+        """-log-likelihood, mean over examples, of a Gaussian with these variances, given mean squared coordinates [D]."""
+        return float(((squared / variances) + (2 * math.pi * variances).log()).sum() / 2)
+
+
+@final
+@dataclass(frozen=True)
+class PrincipalComponents(Detector):
+    """The squared error of reconstruction from `rank` principal components; None chooses it by probabilistic PCA's likelihood."""
+
+    rank: int | None = 32
+    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        spectrum = Spectrum(normal)
+        dim = len(spectrum.mean)
+        rank = self.choose(spectrum, held_out) if self.rank is None else min(self.rank, max(1, dim // 2))
+        return lambda x: spectrum.coordinates(x)[:, rank:].square().sum(1)
+
+    def choose(self, spectrum: Spectrum, held_out: Tensor) -> int:
+        squared = spectrum.coordinates(held_out).square().mean(0)
+        fitting = [r for r in self.ranks if r < len(squared)] or [1]
+        return min(fitting, key=lambda r: spectrum.nats(squared, probabilistic(spectrum.variances, r)))
+
+
+def probabilistic(variances: Tensor, rank: int) -> Tensor:
+    """The variances with all beyond `rank` replaced by their mean: probabilistic PCA."""
+    rest = variances[rank:].mean().clamp(min=1e-9) if rank < len(variances) else variances.new_zeros(())
+    return torch.where(torch.arange(len(variances)) < rank, variances.clamp(min=1e-9), rest)
+
+
+@final
+@dataclass(frozen=True)
+class Mahalanobis(Detector):
+    """The squared Mahalanobis distance with a ridge, a share of the mean variance: that which finds held-out examples likeliest."""
+
+    shares: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        spectrum = Spectrum(normal)
+        squared, mean = spectrum.coordinates(held_out).square().mean(0), spectrum.variances.mean().clamp(min=1e-12)
+        ridged = min((spectrum.variances + share * mean for share in self.shares), key=lambda v: spectrum.nats(squared, v))
+        return lambda x: (spectrum.coordinates(x).square() / ridged).sum(1)
+
+
+@final
+@dataclass(frozen=True)
+class Isolation(Detector):
+    """scikit-learn's isolation forest: how few random cuts isolate an example."""
+
+    trees: int = 200
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        from sklearn.ensemble import IsolationForest
+
+        forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed).fit(normal.flatten(1).numpy())
+        return lambda x: torch.from_numpy(-forest.score_samples(x.flatten(1).numpy()))
+
+
+@final
+@dataclass(frozen=True)
+class OneClassSVM(Detector):
+    """scikit-learn's one-class SVM with an RBF kernel, on a subsample: its time grows with the square of the examples."""
+
+    nu: float = 0.1
+    most: int = 2000
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        from sklearn.svm import OneClassSVM as Machine
+
+        among = subsample(normal, self.most, seed).flatten(1)
+        centre = among.mean(0)
+        machine: Any = Machine(kernel="rbf", nu=self.nu, gamma="scale").fit((among - centre).numpy())
+        return lambda x: torch.from_numpy(-machine.decision_function((x.flatten(1) - centre).numpy()))

@@ -25,3 +25,4 @@ def test_chains_that_diverge_are_an_error_unless_another_watches():
         run(Langevin(0.1), AWAY, x, 5, seeded(0))
     assert not run(Langevin(0.1), AWAY, x, 5, seeded(0), check=False).isfinite().any()
     assert check_state(x) is x
+    assert check_state(3e38 * x) is not None  # finite, and too large to sum

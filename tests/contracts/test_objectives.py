@@ -33,6 +33,7 @@ from gradlogp.objectives import (
     ImplicitScoreMatching,
     Ladder,
     LogNormal,
+    MarginLoss,
     NoiseContrastive,
     PseudoLikelihood,
     RatioMatching,
@@ -124,6 +125,7 @@ EXAMPLES = {
     "energy_matching warm-up": (EnergyMatching, energy),
     "energy_matching": (lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)), energy),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
+    "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import langevin_study, score_1d
+from gradlogp.experiments import denoise, ebm_classify, langevin_study, score_1d
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
@@ -36,6 +36,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
     **score_1d.TRIALS,
+    **denoise.TRIALS,
+    **ebm_classify.TRIALS,
     **langevin_study.TRIALS,
 }
 
@@ -65,6 +67,12 @@ COMPARISONS = {
                            ("rmse gaussian", "rmse mixture", "slope_error gaussian", "relative mixture"), score_1d.summary),
     "langevin_study": Comparison(tuple(langevin_study.TRIALS), "What do the ladder, the steps and the last denoising step buy?",
                                  headline=langevin_study.HEADLINE, summary=langevin_study.summary),
+    "ebm_classify": Comparison(tuple(ebm_classify.TRIALS), "What makes an energy a good classifier, and does it know strangers?",
+                               "mnist", False, ebm_classify.HEADLINE, ebm_classify.summary),
+    "ebm_denoise": Comparison(denoise.EBM_DENOISE, "Can an energy restore what noise has hidden?", "mnist", False, denoise.HEADLINE,
+                              denoise.summary),
+    "dsm": Comparison(denoise.DSM, "Is denoising score matching a denoising autoencoder, and what is one posterior sample worth?",
+                      "mnist", False, denoise.HEADLINE, denoise.summary),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
                        "Energy-based and score-based models learn to draw digits, side by side."),
 }

@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.progress import Listener
+from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.experiments.evaluate import Rows, row
 from gradlogp.experiments.fit import surroundings
 from gradlogp.experiments.settings import to_dict
 from gradlogp.metrics import Measure
+from gradlogp.objectives import Objective
 from gradlogp.runs import Run, read_json, write_json
 from gradlogp.runs.files import replacing
+from gradlogp.training import Learner, Training, shuffled, train
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Desk:
     seed: int
     listener: Listener
     rows: Rows = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def learning(self) -> Iterator[Cost]:
@@ -75,10 +80,10 @@ class Desk:
         return path
 
     def keep(self, **arrays: Tensor) -> None:
-        """items.npz: one entry per test item, for paired tests between contenders."""
+        """Adds to items.npz: one entry per test item, for paired tests between contenders."""
+        self.kept |= {name: x.detach().cpu().numpy() for name, x in arrays.items()}
         with replacing(self.run.path / "items.npz") as file:
-            kept: dict[str, Any] = {name: x.detach().cpu().numpy() for name, x in arrays.items()}
-            np.savez_compressed(file, **kept)
+            np.savez_compressed(file, **self.kept)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,18 @@ class Trial(abc.ABC):
                 run.write_results(desk.rows)
                 run.mark("evaluated")
         return run
+
+
+def learn(desk: Desk, name: str, model: nn.Module, objective: Objective, x: Tensor, cond: Tensor | None, training: Training) -> Any:
+    """Train on x [n, *shape] by the house's loop, in the folder `name` inside the trial's; returns the averaged model, at rest.
+
+    A trial that was stopped goes on from its last checkpoint.
+    """
+    generator, order = seeded(desk.seed, "noise", name), shuffled(len(x), training.batch, desk.seed)
+    with Run.create(desk.run.path / name, {"part": name, **desk.run.config}, desk.run.about) as run:
+        learner = Learner(model, objective, training, generator)
+        train(learner, lambda step: Batch(x[order(step)], None if cond is None else cond[order(step)]), run, desk.listener)
+    return learner.ema.module.eval().requires_grad_(False)
 
 
 def items(path: Path) -> Mapping[str, Tensor]:

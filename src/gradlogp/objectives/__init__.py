@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gradlogp.objectives.base import Loss, Objective
 from gradlogp.objectives.buffer import ReplayBuffer
-from gradlogp.objectives.classification import CrossEntropy
+from gradlogp.objectives.classification import CrossEntropy, MarginLoss
 from gradlogp.objectives.contrastive import (
     ContrastiveDivergence,
     improved_contrastive_divergence,
@@ -60,6 +60,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "flow_matching": FlowMatching,
     "energy_matching": EnergyMatching,
     "cross_entropy": CrossEntropy,
+    "margin_loss": MarginLoss,
 }
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "Levels",
     "LogNormal",
     "Loss",
+    "MarginLoss",
     "NoiseContrastive",
     "Objective",
     "Process",

@@ -1,6 +1,7 @@
 """The objective table, pinned: at the truth every objective is at rest, and from afar a fixed number of updates leads there."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,3 +97,8 @@ def test_the_page_has_a_line_for_each_objective_and_the_best_first():
 
     text = page([*fits("worse", 0.2), *fits("better", 0.1)])
     assert text.index("| better | 0.1 (0.1 to 0.1)") < text.index("| worse |")
+
+
+def test_the_committed_page_has_every_objective():
+    text = (Path(__file__).parents[2] / "docs" / "objective-table.md").read_text()
+    assert [name for name in [*ENTRIES, *DISCRETE] if f"| {name} |" not in text] == []

@@ -86,4 +86,4 @@ class Underdamped:
         x.add_(v, alpha=h / 2)
         score = field.score(x)
         v.add_(score, alpha=h / 2)
-        return Moving(x, v, score, noise, drawn=True), UnderdampedInfo(v.flatten(1).norm(dim=1).square() / v[0].numel())
+        return Moving(x, v, score, noise, drawn=True), UnderdampedInfo(v.flatten(1).square().mean(1))

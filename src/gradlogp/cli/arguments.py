@@ -148,6 +148,8 @@ class Report(Arguments):
 
     folder: Positional[Path]
     """The folder."""
+    results: Path | None = None
+    """Also write the page of results into this folder, as in docs/results: <comparison>.md, and its pictures in images/."""
 
 
 class Data(Arguments):

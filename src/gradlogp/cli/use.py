@@ -98,7 +98,10 @@ def evaluate(args: Evaluate, terminal: Terminal) -> None:
 def report(args: Report, terminal: Terminal) -> None:
     path = reports.write(args.folder)
     terminal.say(f"report: {path}")
-    terminal.result({"report": path})
+    results = reports.write_results(args.folder, args.results) if args.results else None
+    if results:
+        terminal.say(f"results: {results}")
+    terminal.result({"report": path, "results": results})
 
 
 def fetch(args: Data, terminal: Terminal) -> None:

@@ -1,6 +1,7 @@
 """Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that draws."""
 
 import platform
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -42,8 +43,21 @@ def describe(recipe: Recipe, data: Dataset, facts: Facts) -> dict[str, Any]:
 def surroundings(device: str) -> dict[str, Any]:
     """What may differ when a run goes on elsewhere."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
-    return {"device": device, "processor": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
+    return {"device": device, "commit": commit(), "processor": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
             "python": platform.python_version(), "date": date.today().isoformat()}
+
+
+def commit() -> str | None:
+    """The commit of the source, with + where it has been changed since; None outside a checkout."""
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # else the checkout is somebody else's, with us installed in it
+        return git("describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def build(recipe: Recipe, facts: Facts, device: str) -> Learner:

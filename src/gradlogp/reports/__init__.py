@@ -4,5 +4,6 @@
 """
 
 from gradlogp.reports.page import write
+from gradlogp.reports.results import write_results
 
-__all__ = ["write"]
+__all__ = ["write", "write_results"]

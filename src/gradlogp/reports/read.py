@@ -38,11 +38,16 @@ class Figure:
     picture: Picture
 
 
-def figures(folder: Path) -> list[Figure]:
-    """Those that `samples/figures.json` names, in its order."""
+def captions(folder: Path) -> dict[str, str]:
+    """Name of a picture -> what it shows, as `samples/figures.json` has them."""
     index = folder / "samples" / "figures.json"
-    captions = _object(index) if index.is_file() else {}
-    return [Figure(str(caption), found) for name, caption in captions.items() if (found := picture(folder / "samples" / name))]
+    return {str(name): str(caption) for name, caption in _object(index).items()} if index.is_file() else {}
+
+
+def figures(folder: Path) -> list[Figure]:
+    """Those that have a caption, in its order."""
+    found = [(caption, picture(folder / "samples" / name)) for name, caption in captions(folder).items()]
+    return [Figure(caption, shown) for caption, shown in found if shown]
 
 
 @dataclass(frozen=True)

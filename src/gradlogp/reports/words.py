@@ -55,6 +55,12 @@ METRICS = {
                "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
     "ssim": Word("structural similarity",
                "How near the restored picture is to the clean one in local contrast and shape; 1 is identical."),
+    "gain_over_wiener": Word("gain over Wiener, dB",
+                             "How many dB nearer to the clean picture than the best linear filter comes, on the same pictures."),
+    "gain_over_dae": Word("gain over the denoising autoencoder, dB", "The same, over the denoising autoencoder."),
+    "sample_loss": Word("lost by one sample, dB",
+                        "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is what a model "
+                        "that knows how uncertain it is must lose; less is too sure, more is too unsure."),
     "ess": Word("effective samples",
                "How many independent draws the chains are worth: a chain that moves slowly says the same thing many times."),
     "rhat": Word("agreement of chains",

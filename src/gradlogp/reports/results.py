@@ -1,0 +1,80 @@
+"""A page of results for the docs, from a comparison's folder: docs/results/<comparison>.md, its pictures beside it in images/.
+
+The table, the command, seeds, commit, machine and seconds are read from the folder. What it shows is written by a person, under the
+heading `## What it shows`, and kept when the page is made again.
+"""
+
+import io
+import re
+from pathlib import Path
+
+from gradlogp.core.errors import UserError
+from gradlogp.reports import command, words
+from gradlogp.reports.export import markdown
+from gradlogp.reports.read import Page, captions, page
+from gradlogp.runs import write_text
+
+SAID = "## What it shows"
+UNSAID = "Not yet written."
+COLOURS = 64  # of a picture's palette
+
+
+def write_results(folder: Path, docs: Path) -> Path:
+    """Write DOCS/<comparison>.md and its pictures; returns the page's path. UserError where the folder is no comparison."""
+    shown = page(folder)
+    if not shown.note:
+        raise UserError(f"{folder} is a single run; a page of results is made from a comparison's folder.")
+    name = str(shown.note["comparison"])
+    path = docs / f"{name}.md"
+    pictures = [(f"{name}-{file.stem.removeprefix('figure-')}.png", file, caption) for file, caption in _pictures(shown)]
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    for target, file, _ in pictures:
+        write_text(docs / "images" / target, compressed(file))
+    write_text(path, text(shown, [(target, caption) for target, _, caption in pictures], kept(path)))
+    return path
+
+
+def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
+    """The page in Markdown."""
+    first = shown.first
+    seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
+    about = first.run.about
+    facts = (f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`, seeds "
+             f"{', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp {about.get('gradlogp')}"
+             f"{', commit ' + about['commit'] if about.get('commit') else ''}, torch {about.get('torch')} on "
+             f"{about.get('device')}, {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all.")
+    images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
+    return "\n\n".join([f"# {shown.note['question']}", f"```\n{command.whole(shown)}\n```", facts, markdown(shown).strip(),
+                        "*Bold: the best of those that learn. The best of the first column comes first.*", f"{SAID}\n\n{said}",
+                        *images, "## How it was measured", *protocols(shown)]) + "\n"
+
+
+def protocols(shown: Page) -> list[str]:
+    said = shown.protocols()
+    wanted = [words.metric(k).name for k in shown.headline]
+    lines = [f"- **{label}**: {protocol}." for label, protocol in said if any(label.startswith(w) for w in wanted)]
+    return ["\n".join(lines), "Every number, with its spread and protocol, is in the folder's `results.csv` and `report.html`."]
+
+
+def kept(path: Path) -> str:
+    """What a person wrote on the page before."""
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = re.search(rf"{SAID}\n\n(.*?)(?=\n\n!\[|\n\n## |\Z)", old, re.S)
+    return found[1].strip() if found else UNSAID
+
+
+def _pictures(shown: Page) -> list[tuple[Path, str]]:
+    """Files and captions: what the comparison drew of all methods, then what each drew of itself."""
+    folders = [shown.folder, *(m.first.run.path for m in shown.methods)]
+    return [(folder / "samples" / name, caption) for folder in folders for name, caption in captions(folder).items()]
+
+
+def compressed(file: Path) -> bytes:
+    """A PNG with a small palette, no wider than 1,100 pixels."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(file) as picture:
+        picture.thumbnail((1100, 3000))
+        picture.convert("RGB").quantize(COLOURS).save(out, format="PNG", optimize=True)
+    return out.getvalue()

@@ -99,13 +99,18 @@ def _ten_of_each(x: Tensor, asked_for: Tensor, classes: int, run: Run) -> None:
         save_grid(run.picture("classes"), torch.cat([x[asked_for == c][:each] for c in range(classes)]), columns=each)
 
 
+def noised(clean: Tensor, sigma: float, seed: int) -> Tensor:
+    """The noisy pictures of seed `seed`: the same for whoever restores them."""
+    return clean + sigma * torch.randn(clean.shape, generator=seeded(seed, "denoise"))
+
+
 def denoising(restorer_for: Callable[[float], Restorer], data: Dataset, evaluation: Evaluation, seed: int,
               picture: Callable[[str], Path] | None = None, listener: Listener | None = None) -> Rows:
     """PSNR and SSIM of restored test pictures at every noise level, and a picture of ten: clean, noisy, restored."""
     rows, listener, clean = [], listener or Silent(), data.test.images(slice(0, evaluation.denoise))
     listener.begin("denoise", len(evaluation.sigmas))
     for sigma in evaluation.sigmas:
-        noisy = clean + sigma * torch.randn(clean.shape, generator=seeded(seed, "denoise"))
+        noisy = noised(clean, sigma, seed)
         restorer = restorer_for(sigma)
         began = time.perf_counter()
         restored = restorer.restore(noisy)

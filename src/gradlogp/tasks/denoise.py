@@ -28,13 +28,19 @@ def tweedie(field: NoisyField, y: Tensor, sigma: float) -> Tensor:
         return field.denoise(y, sigma)
 
 
+def posterior_samples(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, steps: int,
+                      samples: int, seed: int) -> Tensor:
+    """`samples` posterior chains for each row of y [B, *shape], begun at y, [B, samples, *shape]."""
+    start = y.repeat_interleave(samples, 0)
+    field = Sum((Scaled(energy, weight), Tether(start, sigma)))
+    ends = run(sampler, field, start, steps, Streams(seed, 0, len(start), y.device))
+    return ends.unflatten(0, (len(y), samples))
+
+
 def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, steps: int,
                    samples: int, seed: int) -> Tensor:
     """The mean of `samples` posterior chains for each row of y [B, *shape], begun at y."""
-    field = Sum((Scaled(energy, weight), Tether(y.repeat_interleave(samples, 0), sigma)))
-    start = y.repeat_interleave(samples, 0)
-    ends = run(sampler, field, start, steps, Streams(seed, 0, len(start), y.device))
-    return ends.unflatten(0, (len(y), samples)).mean(1)
+    return posterior_samples(energy, sampler, y, sigma, weight, steps, samples, seed).mean(1)
 
 
 def choose_weight(restore: Callable[[float], Tensor], clean: Tensor, weights: Sequence[float]) -> float:

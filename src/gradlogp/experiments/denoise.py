@@ -1,0 +1,474 @@
+r"""Restoring noisy pictures, :math:`y = x_0 + \sigma\varepsilon` on [0, 1]: energies, scores, autoencoders, and their floors.
+
+All see the same test pictures under the same noise, and all but the narrow autoencoders are told sigma. The estimate with the
+least squared error is the posterior mean; a score network gives it in one evaluation (Tweedie), a noise-conditional energy in one
+gradient,
+
+.. math:: E[x_0 \mid y] = y + \sigma^2 s(y, \sigma) = y - \sigma^2 \nabla_y E(y, \sigma),
+
+a denoising autoencoder directly: it minimises the same loss up to a weight of the levels. An energy without levels, trained by
+contrastive divergence, gives posterior samples by Langevin dynamics, whose mean estimates it.
+
+**The 3 dB law.** A posterior sample x is as far from its mean as the truth is, and independent of it given y, so
+
+.. math:: E\|x - x_0\|^2 = 2\, E\|E[x_0 \mid y] - x_0\|^2 ,
+
+3.01 dB worse, and the mean of K samples :math:`1 + 1/K` times, .51 dB at K = 8. A score network draws its sample by reverse
+diffusion from y downwards, since y *is* a draw of the noised law at sigma; each step's variance counts in the posterior's own,
+measured on validation pictures, or 40 steps would fall .3 dB short. A model whose sample loses less is too sure of itself.
+
+References: Efron (2011), Tweedie's Formula; Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders; Li,
+Chen & Sommer (2019), arXiv 1910.07762 (energies by denoising score matching at many levels); Kadkhodaie & Simoncelli (2021),
+arXiv 2007.13640 (samples from a denoiser).
+"""
+
+import abc
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from gradlogp import tasks
+from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
+from gradlogp.core.fields import Level, NoisyField
+from gradlogp.core.kernel import run as walk
+from gradlogp.core.random import seeded
+from gradlogp.core.targets import Empirical
+from gradlogp.data import Dataset
+from gradlogp.experiments import figures
+from gradlogp.experiments.base import Evaluation, Facts, Recipe, Restorer, measure, to_model
+from gradlogp.experiments.energy import RANGE, ebm
+from gradlogp.experiments.evaluate import Rows, denoising, noised, row
+from gradlogp.experiments.fit import fit, load
+from gradlogp.experiments.reference import PixelGaussian
+from gradlogp.experiments.trial import Context, Desk, Trial, items
+from gradlogp.metrics import Measure, image
+from gradlogp.metrics.base import standard_error
+from gradlogp.models import conv_noisy_energy, unet_noisy_energy, unet_score
+from gradlogp.objectives import DenoisingScoreMatching, LogNormal, Objective
+from gradlogp.runs import Run, write_json
+from gradlogp.samplers import Ancestral, Langevin
+from gradlogp.training import GuardSettings, Training
+
+SHOWN, SHOWN_AT = 8, (0.3, 0.5, 1.0)  # pictures of the film strips, and their noise
+Restore = Callable[[Tensor], Tensor]  # noisy pictures -> estimates, not yet clamped to [0, 1]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to restore at one level: the estimate, how it comes about, evaluations a picture, and a posterior sample or none."""
+
+    mean: Restore
+    says: str
+    evaluations: int = 1
+    sample: Restore | None = None
+    sample_says: str = ""
+
+
+@dataclass(frozen=True)
+class Restoring(Trial):
+    """What all share: restore `pictures` test pictures at every sigma, and keep the error of each."""
+
+    pictures: int = 300
+    sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+
+    @abc.abstractmethod
+    def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
+        """sigma -> how to restore there, after whatever there is to learn."""
+
+    def perform(self, context: Context, desk: Desk) -> None:
+        method = self.learn(context, desk)
+        methods = {sigma: method(sigma) for sigma in self.sigmas}
+        clean = context.data.test.images(slice(0, self.pictures))
+        found: dict[float, Tensor] = {}
+
+        def restorer(sigma: float) -> Restorer:
+            def restore(noisy: Tensor) -> Tensor:
+                found[sigma] = methods[sigma].mean(noisy)
+                return found[sigma].clamp(0, 1)
+
+            return Restorer(restore, methods[sigma].says + ", clamped to [0, 1]", methods[sigma].evaluations)
+
+        evaluation = Evaluation(denoise=len(clean), sigmas=self.sigmas)
+        rows = denoising(restorer, context.data, evaluation, self.seed + 2, desk.run.picture, desk.listener)
+        desk.rows += [{**r, "seed": self.seed} for r in rows]
+        kept = {"clean": clean[:SHOWN]}
+        for sigma, mean in found.items():
+            kept |= self._sampled(desk, methods[sigma], sigma, mean, clean)
+        desk.keep(**kept)
+
+    def _sampled(self, desk: Desk, method: Method, sigma: float, mean: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """What is kept of one level; where posterior samples can be drawn, rows of one of them and of what it loses."""
+        kept = {f"mse {sigma:g}": mse(mean.clamp(0, 1), clean)}
+        kept |= {f"shown {sigma:g}": mean[:SHOWN].clamp(0, 1)} if sigma in SHOWN_AT else {}
+        if method.sample is None:
+            return kept
+        sample = method.sample(noised(clean, sigma, self.seed + 2))
+        desk.note(image.psnr(clean, sample.clamp(0, 1)), name=f"single sample at noise {sigma:g}")
+        desk.note(loss_of_a_sample(mse(mean, clean), mse(sample, clean), method.sample_says), name=f"at noise {sigma:g}")
+        kept |= {f"sample mse {sigma:g}": mse(sample, clean), f"mean mse {sigma:g}": mse(mean, clean)}
+        return kept | ({f"sample {sigma:g}": sample[:SHOWN].clamp(0, 1)} if sigma in SHOWN_AT else {})
+
+
+def mse(x: Tensor, clean: Tensor) -> Tensor:
+    """The mean squared error of each picture, [n]."""
+    return (x - clean).square().flatten(1).mean(1)
+
+
+def decibels(better: Tensor, worse: Tensor) -> tuple[float, float]:
+    """10 log10 of the ratio of two paired mean errors, and its standard error (delta method)."""
+    ratio = float(worse.mean() / better.mean())
+    error = standard_error(worse / worse.mean() - better / better.mean()) or 0.0
+    return 10 * math.log10(ratio), 10 / math.log(10) * error
+
+
+def loss_of_a_sample(mean: Tensor, sample: Tensor, says: str) -> Measure:
+    """What one posterior sample loses to the mean, in dB; 3.01 where the model's posterior is right."""
+    value, spread = decibels(mean, sample)
+    protocol = (f"dB, the ratio of mean squared errors, not clamped, of {says} to the estimate; 3.01 for the true posterior and "
+                "its mean, spread: paired standard error")
+    return Measure("sample_loss", value, spread, len(mean), "lower", protocol, floor=10 * math.log10(2))
+
+
+# --- networks ---
+
+Net = Literal["unet", "unet_energy", "conv_energy", "narrow"]
+Loss = Literal["score matching", "squared error", "plain", "contractive"]
+
+
+@final
+@dataclass(frozen=True)
+class RestorerRecipe(Recipe):
+    """A network that is trained once and restores at every level. Noise levels here are on [-1, 1], twice those on [0, 1]."""
+
+    experiment: str
+    dataset: str
+    preset: str
+    training: Training
+    seed: int = 0
+    conditional: bool = False
+    net: Net = "unet"
+    loss: Loss = "score matching"
+    channels: tuple[int, ...] = (24, 48)
+    law: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.0))
+    latent: int = 64
+    contractive: float = 1e-3
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    @property
+    def evaluations_per_example(self) -> int:
+        return 1
+
+    def model(self, facts: Facts) -> nn.Module:
+        if self.net == "unet":
+            return unet_score(facts.shape, facts.std, self.channels, blocks=1)
+        if self.net == "unet_energy":
+            return unet_noisy_energy(facts.shape, facts.std, self.channels, blocks=1)
+        if self.net == "conv_energy":
+            return conv_noisy_energy(facts.shape, facts.std, (32, 64, 64, 128), 128)
+        return autoencoder(facts.shape, self.latent, (16, 32, 64), 128)
+
+    def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective:
+        if self.loss == "score matching":
+            return DenoisingScoreMatching(self.law, "edm", facts.std)
+        if self.net == "narrow":
+            noise = self.law if self.loss == "squared error" else None
+            return Reconstruction(noise, self.contractive if self.loss == "contractive" else 0.0)
+        return DenoisingError(self.law)
+
+
+@final
+@dataclass(frozen=True)
+class Network(Restoring):
+    """A network with its loss; `levels` of reverse diffusion draw its posterior sample (0: none)."""
+
+    training: Training = Training(60_000, learning_rate=2e-3)  # noqa: RUF009 (frozen)
+    net: Net = "unet"
+    loss: Loss = "score matching"
+    levels: int = 0
+    lowest: float = 0.03  # noise at which reverse diffusion ends, on [-1, 1]
+    calibration: int = 64  # validation pictures on which the posterior variance is measured
+
+    def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
+        recipe = RestorerRecipe(self.experiment, self.dataset, self.preset, self.training, self.seed, net=self.net, loss=self.loss)
+        run = fit(recipe, context.data, desk.run.path / "network", desk.listener)
+        run.close()
+        learned(desk, run)
+        model: Any = recipe.model(measure(context.data))
+        model.load_state_dict(run.load("ema")[0])
+        model.eval().requires_grad_(False)
+        validation = to_model(context.data.validation.images(slice(0, self.calibration)))
+        return lambda sigma: self._method(model, validation, sigma)
+
+    def _method(self, model: Any, validation: Tensor, sigma: float) -> Method:
+        if self.net == "narrow":
+            knows_noise = self.loss == "squared error"
+            says = "reconstruction of the noisy picture" + ("" if knows_noise else ", clamped as the clean ones that it knows")
+            return Method(lambda y: in_parts(lambda x: reconstruct(model, x), y if knows_noise else y.clamp(0, 1)), says)
+        noisy, scale = model.field(), 2 * sigma
+        means = "the network's output" if self.net == "unet" else "one gradient step"
+        method = Method(lambda y: in_parts(lambda x: tasks.tweedie(noisy, x, scale), y), f"posterior mean, {means} (Tweedie)")
+        if not self.levels:
+            return method
+        ladder = geometric(scale, self.lowest, self.levels)
+        sampler, field = Ancestral(levels=tuple(ladder), variance="learned"), calibrated(noisy, ladder, validation, self.seed + 5)
+        generator = seeded(self.seed + 3, "sample", str(sigma))
+        return replace(method, sample=lambda y: in_parts(lambda x: walk(sampler, field, x, sampler.steps, generator), y),
+                       sample_says=f"one posterior sample by {sampler.steps} ancestral steps down from the noisy picture")
+
+
+@final
+@dataclass(frozen=True)
+class Calibrated(NoisyField):
+    """A field with the mean posterior variance of a pixel at each level, as measured: the best isotropic variance of a step.
+
+    Bao et al. (2022), Analytic-DPM, arXiv 2201.06503, theorem 1.
+    """
+
+    field: NoisyField
+    variances: Mapping[float, float]
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return self.field.denoise(x, sigma)
+
+    def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
+        return self.field.denoise(x, sigma), torch.full_like(x, self.variances[float(sigma)])
+
+
+def calibrated(field: NoisyField, ladder: Sequence[float], clean: Tensor, seed: int) -> Calibrated:
+    """`field` with its mean squared errors on the pictures `clean` [n, *shape] at the levels of `ladder`, both on [-1, 1]."""
+    eps = torch.randn(clean.shape, generator=seeded(seed, "calibrate"), dtype=clean.dtype)
+    errors = {s: float((tasks.tweedie(field, clean + s * eps, s) - clean).square().mean()) for s in ladder}
+    return Calibrated(field, errors)
+
+
+def learned(desk: Desk, run: Run) -> None:
+    """The cost of the inner run is that of the trial."""
+    desk.run.mark("trained", **{key: run.status().get(key) for key in ("seconds", "images", "evaluations", "parameters")})
+
+
+def geometric(high: float, low: float, n: int) -> list[float]:
+    return [high * (low / high) ** (i / (n - 1)) for i in range(n)]
+
+
+def from_model(x: Tensor) -> Tensor:
+    return (x + 1) / 2
+
+
+def in_parts(restore: Restore, noisy: Tensor, size: int = 250) -> Tensor:
+    """`restore` on [-1, 1], for pictures on [0, 1], a few hundred at a time."""
+    with torch.no_grad():
+        return from_model(torch.cat([restore(part) for part in to_model(noisy).split(size)]))
+
+
+@final
+@dataclass(frozen=True)
+class Contrastive(Restoring):
+    """An energy trained by contrastive divergence: the mean of posterior Langevin chains, weight and temperature by validation."""
+
+    images: int = 80_000
+    step: float = 0.1  # as a share of sigma^2
+    steps: int = 40
+    samples: int = 8
+    choice: int = 16  # validation pictures
+    weights: tuple[float, ...] = (100.0, 300.0, 600.0, 1000.0, 3000.0)
+    temperatures: tuple[float, ...] = (1.0, 0.1)
+
+    def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
+        recipe = ebm(self.dataset, self.preset, self.seed)
+        recipe = replace(recipe, training=replace(recipe.training, images=self.images))
+        fit(recipe, context.data, desk.run.path / "network", desk.listener).close()
+        fitted = load(desk.run.path / "network", "cpu")
+        learned(desk, fitted.run)
+        validation = context.data.validation.images(slice(0, self.choice))
+        return lambda sigma: self._method(fitted.model, validation, sigma)
+
+    def _method(self, model: Any, validation: Tensor, sigma: float) -> Method:
+        def chains(y: Tensor, weight: float, temperature: float, samples: int, seed: int) -> Tensor:
+            scale = 2 * sigma
+            sampler = Langevin(self.step * scale**2, temperature=temperature, clamp=RANGE)
+            drawn = tasks.posterior_samples(model.field(), sampler, to_model(y), scale, weight, self.steps, samples, seed)
+            return from_model(drawn)
+
+        noisy, settings = noised(validation, sigma, self.seed + 5), [(w, t) for w in self.weights for t in self.temperatures]
+        errors = [float(mse(chains(noisy, w, t, 4, self.seed + 5).mean(1), validation).mean()) for w, t in settings]
+        weight, temperature = settings[errors.index(min(errors))]
+        how = f"{self.steps} Langevin steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at temperature {temperature:g}"
+        return Method(lambda y: chains(y, weight, temperature, self.samples, self.seed + 3).mean(1),
+                      f"mean of {self.samples} chains of {how}, chosen on {self.choice} validation pictures",
+                      self.steps * self.samples,
+                      lambda y: chains(y, weight, temperature, 1, self.seed + 4)[:, 0], f"one chain of {how}")
+
+
+# --- floors ---
+
+
+@final
+@dataclass(frozen=True)
+class Floor(Restoring):
+    """What needs no learning: the noisy picture, Wiener's filter, the training set itself."""
+
+    by: Literal["nothing", "wiener", "memory"] = "nothing"
+
+    def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
+        with desk.learning():
+            fitted = FLOORS[self.by](context.data)
+        return fitted
+
+
+def _nothing(data: Dataset) -> Callable[[float], Method]:
+    return lambda sigma: Method(lambda y: y, "the noisy picture itself", 0)
+
+
+def _wiener(data: Dataset) -> Callable[[float], Method]:
+    gaussian = PixelGaussian.fit(data.train.images())
+    return lambda sigma: Method(lambda y: gaussian.restore(y, sigma), "Wiener filter of the pixels' mean and covariance", 0)
+
+
+def _memory(data: Dataset) -> Callable[[float], Method]:
+    law = Empirical(data.train.images())
+    says = f"exact posterior mean if the {len(data.train)} training pictures were all there is"
+    return lambda sigma: Method(lambda y: torch.cat([law.denoise(part, sigma) for part in y.split(250)]), says, 0)
+
+
+FLOORS = {"nothing": _nothing, "wiener": _wiener, "memory": _memory}
+
+
+# --- all together ---
+
+
+def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:
+    """Paired gains over Wiener's filter, and PSNR curves and film strips of all contenders."""
+    kept = {name: items(paths[0]) for name, paths in runs.items()}
+    sigmas = [float(key.split()[1]) for key in kept["wiener"] if key.startswith("mse ")]
+    gains = {name: [decibels(found[f"mse {s:g}"], kept["wiener"][f"mse {s:g}"]) for s in sigmas] for name, found in kept.items()}
+    rows: Rows = []
+    for name, values in gains.items():
+        for s, (value, spread) in zip(sigmas, values, strict=True):
+            rows += [] if name == "wiener" else [{"method": name, "seed": 0, **_gain("wiener", value, spread, s, kept)}]
+    if {"dsm", "dae"} <= set(kept):
+        for s in sigmas:
+            value, spread = decibels(kept["dsm"][f"mse {s:g}"], kept["dae"][f"mse {s:g}"])
+            rows.append({"method": "dsm", "seed": 0, **_gain("dae", value, spread, s, kept)})
+    captions = {"figure-psnr.png": _curves(folder, kept, sigmas, gains), "figure-strips.png": _strips(folder, kept)}
+    if any(key.startswith("sample mse") for found in kept.values() for key in found):
+        captions["figure-3db.png"] = _law(folder, kept, sigmas)
+    write_json(folder / "samples" / "figures.json", captions)
+    return rows
+
+
+def _gain(over: str, value: float, spread: float, sigma: float, kept: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+    n = len(kept[over][f"mse {sigma:g}"])
+    return row(Measure(f"gain_over_{over} at noise {sigma:g}", value, spread, n, "higher",
+                       "dB of PSNR, the same pictures under the same noise, spread: paired standard error"))
+
+
+def psnr(mse: Tensor) -> float:
+    return -10 * math.log10(float(mse.mean()))
+
+
+def _curves(folder: Path, kept: Mapping[str, Mapping[str, Tensor]], sigmas: Sequence[float],
+            gains: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    with figures.sheet(folder / "samples" / "figure-psnr.png", columns=2, width=4.8, height=3.8) as axes:
+        series = {name: (sigmas, [psnr(found[f"mse {s:g}"]) for s in sigmas]) for name, found in kept.items()}
+        figures.lines(axes[0], series, "noise on [0, 1]", "PSNR, dB", "restored pictures", log="x", markers=True)
+        figures.lines(axes[1], {name: (sigmas, [v for v, _ in values]) for name, values in gains.items() if name != "noisy"},
+                      "noise on [0, 1]", "gain, dB", "gain over Wiener's filter", log="x", markers=True)
+        for axis in axes:
+            axis.set_xticks(sigmas, [f"{s:g}" for s in sigmas])
+            axis.minorticks_off()
+    return "PSNR of restored test pictures against the noise, and the gain over the best linear filter."
+
+
+def _strips(folder: Path, kept: Mapping[str, Mapping[str, Tensor]]) -> str:
+    levels = [s for s in SHOWN_AT if f"shown {s:g}" in kept["wiener"]]
+    order = sorted(kept, key=lambda name: name != "noisy")  # what was seen comes first
+    strips = [strip for name in order for strip in _of_one(name, kept[name])]
+    height = 0.42 * (len(strips) + 1)
+    with figures.sheet(folder / "samples" / "figure-strips.png", columns=len(levels), width=3.6, height=height) as axes:
+        for column, (axis, s) in enumerate(zip(axes, levels, strict=True)):
+            rows = [("clean", kept["wiener"]["clean"]), *((label, found[key.format(s)]) for label, found, key in strips)]
+            picture = torch.cat([F.pad(torch.cat(list(x[:, 0]), 1), (0, 0, 0, 2), value=1.0) for _, x in rows])
+            axis.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+            side = len(picture) / len(rows)
+            axis.set_yticks([side * (i + 0.5) for i in range(len(rows))], ["" if column else name for name, _ in rows])
+            axis.set_xticks([])
+            axis.tick_params(length=0)
+            axis.grid(False)
+            axis.set_title(f"noise {s:g}")
+    return "The same test pictures, clean, noisy and restored by each; a sample is one draw from the posterior, not its mean."
+
+
+def _of_one(name: str, found: Mapping[str, Tensor]) -> list[tuple[str, Mapping[str, Tensor], str]]:
+    sampled = any(key.startswith("sample ") for key in found)
+    return [(name, found, "shown {:g}"), *([(f"{name}, a sample", found, "sample {:g}")] if sampled else [])]
+
+
+def _law(folder: Path, kept: Mapping[str, Mapping[str, Tensor]], sigmas: Sequence[float]) -> str:
+    def lost(found: Mapping[str, Tensor]) -> list[float]:
+        return [decibels(found[f"mean mse {s:g}"], found[f"sample mse {s:g}"])[0] for s in sigmas]
+
+    sampled = {name: found for name, found in kept.items() if f"sample mse {sigmas[0]:g}" in found}
+    with figures.sheet(folder / "samples" / "figure-3db.png", width=5.2) as axes:
+        exact = 10 * math.log10(2)
+        axes[0].axhline(exact, color=figures.INK, linewidth=4, alpha=0.2, label="3.01 dB: a draw of the true posterior")
+        figures.lines(axes[0], {name: (sigmas, lost(found)) for name, found in sampled.items()}, "noise on [0, 1]",
+                      "what one sample loses to the mean, dB", "the 3 dB law", log="x", markers=True)
+        axes[0].legend(fontsize=7.5)
+        axes[0].set_xticks(sigmas, [f"{s:g}" for s in sigmas])
+        axes[0].minorticks_off()
+    return "What one posterior sample loses to the model's own mean; one of the true posterior has twice its mean squared error."
+
+
+IMAGES = {"quick": 60_000, "full": 400_000, "gpu": 4_000_000}
+
+
+def _network(name: str, net: Net, loss: Loss, says: str, levels: int = 0) -> Callable[[str, str, int], Network]:
+    def make(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Network:
+        training = Training(IMAGES[preset], learning_rate=2e-3)
+        return Network(name, dataset, preset, seed, PICTURES[preset], training=training, net=net, loss=loss, levels=levels)
+
+    make.__doc__ = says
+    return make
+
+
+def _floor(name: str, by: Literal["nothing", "wiener", "memory"], says: str) -> Callable[[str, str, int], Floor]:
+    def make(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Floor:
+        return Floor(name, dataset, preset, seed, PICTURES[preset], by=by)
+
+    make.__doc__ = says
+    return make
+
+
+def cd_ebm(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Contrastive:
+    """An energy trained by contrastive divergence; restores by the mean of 8 posterior Langevin chains."""
+    images = {"quick": 80_000, "full": 400_000, "gpu": 4_000_000}[preset]
+    return Contrastive("cd_ebm", dataset, preset, seed, PICTURES[preset], images=images)
+
+
+PICTURES = {"quick": 300, "full": 1000, "gpu": 2000}
+TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
+    "mdsm_ebm": _network("mdsm_ebm", "unet_energy", "score matching",
+                         "A noise-conditional energy, a UNet's squared error, by denoising score matching."),
+    "mdsm_conv": _network("mdsm_conv", "conv_energy", "score matching",
+                          "The same loss on an energy from plain strided convolutions with a scalar head."),
+    "cd_ebm": cd_ebm,
+    "dsm": _network("dsm", "unet", "score matching", "A noise-conditional score network, by denoising score matching.", 40),
+    "dae": _network("dae", "unet", "squared error",
+                    "A denoising autoencoder: the score network's UNet, seed and noise, trained on the squared error."),
+    "narrow_dae": _network("narrow_dae", "narrow", "squared error", "A narrow denoising autoencoder, not told the noise level."),
+    "ae": _network("ae", "narrow", "plain", "A plain autoencoder, trained on clean pictures."),
+    "contractive_ae": _network("contractive_ae", "narrow", "contractive", "A contractive autoencoder, trained on clean pictures."),
+    "wiener": _floor("wiener", "wiener", "Wiener's filter, the best linear denoiser: mean and covariance of the pixels."),
+    "memory": _floor("memory", "memory", "The exact denoiser of the training pictures: what memory alone can do."),
+    "noisy": _floor("noisy", "nothing", "The noisy pictures themselves."),
+}
+EBM_DENOISE = ("mdsm_ebm", "mdsm_conv", "cd_ebm", "dae", "ae", "wiener", "memory", "noisy")
+DSM = ("dsm", "dae", "narrow_dae", "ae", "contractive_ae", "wiener", "memory", "noisy")
+HEADLINE = ("denoise_psnr_0.5", "denoise_psnr_0.1", "denoise_psnr_0.2", "denoise_psnr_0.3", "denoise_psnr_0.75", "denoise_psnr_1",
+            "denoise_ssim_0.5", "sample_loss at noise 0.5")

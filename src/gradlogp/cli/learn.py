@@ -102,7 +102,8 @@ def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> C
 
 def _of(method: str, args: Compare) -> Contender:
     try:
-        return changed(method, args, applicable(args.overrides, method))
+        budget = COMPARISONS[args.comparison].budget.get(args.preset, ())
+        return changed(method, args, applicable([*budget, *args.overrides], method))
     except UserError as error:
         raise UserError(f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)") from error
 

@@ -49,16 +49,23 @@ def measure(data: Dataset) -> Facts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """samples: fresh ones, judged against as many test images. sigmas: noise for denoising, on pictures in [0, 1]."""
+    """samples: fresh ones, judged against as many test images. sigmas: noise for denoising, on pictures in [0, 1].
+
+    snapshots: averaged weights kept at even shares of the training, of which the ones with the lowest Frechet distance of
+    `trial` samples to the validation pictures are taken; 1 takes the last.
+    """
 
     samples: int = 2000
     sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
     denoise: int = 100
     steps: tuple[int, ...] = ()  # further chain lengths at which the Frechet distance is measured
+    snapshots: int = 1
+    trial: int = 200
 
     def __post_init__(self) -> None:
-        at_least(2, samples=self.samples)
-        at_least(1, denoise=self.denoise, steps=self.steps or None)
+        at_least(2, samples=self.samples, trial=self.trial)
+        at_least(1, denoise=self.denoise, snapshots=self.snapshots)
+        at_least(0, steps=self.steps or None)
         at_least(1e-3, sigmas=self.sigmas or None)
 
 

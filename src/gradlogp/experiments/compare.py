@@ -12,7 +12,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import denoise, ebm_classify, langevin_study, score_1d
+from gradlogp.experiments import denoise, ebm_classify, ebm_generate, langevin_study, score_1d
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
@@ -48,7 +48,7 @@ class Comparison:
 
     `dataset` is the one taken where none is named; `judged` is whether samples are drawn and judged; `headline` are the metrics of
     the first table, which is sorted by the first of them; `summary` (folder, contender -> run folders) adds rows and figures once
-    all are done, such as paired tests.
+    all are done, such as paired tests; `budget` (preset -> changes, as for --set) fits the contenders' settings to this comparison.
     """
 
     methods: tuple[str, ...]
@@ -57,6 +57,7 @@ class Comparison:
     judged: bool = True
     headline: tuple[str, ...] = ("fd", "precision", "recall", "coverage", "agreement")
     summary: Callable[[Path, Mapping[str, Sequence[Path]]], Rows] | None = field(default=None, compare=False)
+    budget: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 COMPARISONS = {
@@ -73,6 +74,7 @@ COMPARISONS = {
                               denoise.summary),
     "dsm": Comparison(denoise.DSM, "Is denoising score matching a denoising autoencoder, and what is one posterior sample worth?",
                       "mnist", False, denoise.HEADLINE, denoise.summary),
+    "ebm_generate": Comparison(("ebm", "ebm_no_buffer"), "Who draws digits best?", "mnist", budget=ebm_generate.BUDGET),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
                        "Energy-based and score-based models learn to draw digits, side by side."),
 }
@@ -90,7 +92,8 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     _note(out, name, data, preset, seeds, changes)
     parts = [(method, seed) for seed in seeds for method in comparison.methods]
     paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
-    contenders = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(changes, method))
+    every = [*comparison.budget.get(preset, ()), *changes]
+    contenders = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(every, method))
                   for method, seed in parts}
     context = Context(data, root, _judge(data, out, listener) if comparison.judged else None)
     work = [Part(path.name, _one, (contenders[key], context, path, fallback)) for key, path in paths.items()]

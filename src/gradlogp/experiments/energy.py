@@ -140,7 +140,7 @@ def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> Energy
     small = dataset == "digits"
     images = {"quick": 112_000 if small else 128_000, "full": 200_000 if small else 400_000, "gpu": 4_000_000}[preset]
     training = Training(images, learning_rate=1e-3 if preset == "quick" else 7e-4, beta1=0.0, grad_clip=0.1)
-    recipe = EnergyRecipe("ebm", dataset, preset, training, seed, evaluation=Evaluation(steps=(20,)))
+    recipe = EnergyRecipe("ebm", dataset, preset, training, seed, evaluation=Evaluation(steps=(0, 5, 10, 20, 40, 80, 160, 400)))
     return _small(recipe) if small else recipe
 
 

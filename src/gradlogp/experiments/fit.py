@@ -97,13 +97,36 @@ def fit(recipe: Recipe, data: Dataset, path: Path, listener: Listener | None = N
         learner = build(recipe, facts, device)
         if recipe.reach < 0.01 * learner.guard.data_range:
             listener.say("guard: " + reach_in_words(recipe.reach, learner.guard.data_range) + ".")
-        picture = _progress_picture(recipe, learner, facts, run, device) if isinstance(recipe, Generative) else None
-        at = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}
-        train(learner, batches(data.train, recipe, device), run, listener, picture, at, fallback)
+        look, at = _look(recipe, learner, facts, run, device) if isinstance(recipe, Generative) else (None, frozenset[int]())
+        train(learner, batches(data.train, recipe, device), run, listener, look, at, fallback)
         images = recipe.training.steps * min(recipe.training.batch, len(data.train))
         run.mark("trained", seconds=learner.seconds, images=images, evaluations=images * recipe.evaluations_per_example,
                  parameters=sum(p.numel() for p in learner.model.parameters()))
     return run
+
+
+def snapshots(recipe: Generative) -> list[int]:
+    """The steps after which averaged weights are kept to choose among; none where the last are taken."""
+    n = recipe.evaluation.snapshots
+    return [] if n == 1 else [max(1, recipe.training.steps * (i + 1) // n) for i in range(n)]
+
+
+def snapshot(step: int) -> str:
+    return f"ema-{step:08d}"
+
+
+def _look(recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str) -> tuple[Callable[[int], None], frozenset[int]]:
+    """What is kept on the way, and after which steps: pictures of the progress, and snapshots."""
+    picture, kept = _progress_picture(recipe, learner, facts, run, device), frozenset(snapshots(recipe))
+    pictured = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}
+
+    def look(step: int) -> None:
+        if step in pictured:
+            picture(step)
+        if step in kept:
+            run.weights(learner.ema.module.state_dict(), snapshot(step))
+
+    return look, pictured | kept
 
 
 def _progress_picture(recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str) -> Callable[[int], None]:

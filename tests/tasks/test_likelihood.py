@@ -108,6 +108,11 @@ def test_dequantisation_takes_whole_numbers(codes):
         Quantised().dequantise(codes, seeded(0))
 
 
+def test_bytes_are_whole_numbers():
+    codes = torch.tensor([[0], [255]], dtype=torch.uint8)  # whose comparison with 256 wraps
+    assert Quantised().dequantise(codes, seeded(0)).abs().max() > 0.99
+
+
 def test_wrong_scales_are_errors():
     with pytest.raises(ValueError, match="bins per unit"):
         bits_per_dim(torch.zeros(2), 3, 0.0)

@@ -241,9 +241,8 @@ def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None
                         "as it is set, and its draws have no known density; keep its law: no clip, no clamp, noise_std=None.")
     sampler = getattr(sampler, "predictor", sampler)
     if hasattr(sampler, "ladder"):
-        return ode_likelihood(model, x, [level for level in sampler.ladder if level > 0], cond=cond, **ode).nats
-    if hasattr(sampler, "ends"):
-        return ode_likelihood(model, x, sampler.ends, cond=cond, **{"tolerance": sampler.rtol, **ode}).nats
+        levels, tolerance = [level for level in sampler.ladder if level > 0], getattr(sampler, "rtol", None)
+        return ode_likelihood(model, x, levels, cond=cond, **{"tolerance": tolerance, **ode}).nats
     if log_z is None:
         raise UserError(f"the likelihood that {type(sampler).__name__} targets is an energy's, which needs log_z; estimate it by "
                         "annealed importance sampling, or enumerate.")
@@ -270,9 +269,10 @@ class Quantised:
 
     def dequantise(self, codes: Tensor, generator: Randomness, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform draws within the bins of `codes` [B, *shape]: their density, averaged over a bin, bounds its probability."""
-        if codes.min() < 0 or codes.max() >= self.values or bool((codes != codes.round()).any()):
-            raise UserError(f"dequantisation takes whole numbers from 0 to {self.values - 1}, got {codes.min():g} to "
-                            f"{codes.max():g}; for pixels in [0, 1] pass (x * {self.values - 1}).round().")
+        low, high = float(codes.min()), float(codes.max())  # as numbers: a byte compared with 256 is compared with 0
+        if low < 0 or high > self.values - 1 or bool((codes != codes.round()).any()):
+            raise UserError(f"dequantisation takes whole numbers from 0 to {self.values - 1}, got {low:g} to {high:g}; for "
+                            f"pixels in [0, 1] pass (x * {self.values - 1}).round().")
         u = uniform_(torch.empty(codes.shape, dtype=dtype, device=codes.device), generator)
         return self.low + (codes.to(dtype) + u) / self.data_scale
 

@@ -187,7 +187,7 @@ class RestorerRecipe(Recipe):
 class Network(Restoring):
     """A network with its loss; `levels` of reverse diffusion draw its posterior sample (0: none)."""
 
-    training: Training = Training(60_000, learning_rate=2e-3)  # noqa: RUF009 (frozen)
+    training: Training = Training(48_000, batch=32, learning_rate=4e-3)  # noqa: RUF009 (frozen)
     net: Net = "unet"
     loss: Loss = "score matching"
     levels: int = 0
@@ -271,7 +271,7 @@ def in_parts(restore: Restore, noisy: Tensor, size: int = 250) -> Tensor:
 class Contrastive(Restoring):
     """An energy trained by contrastive divergence: the mean of posterior Langevin chains, weight and temperature by validation."""
 
-    images: int = 80_000
+    images: int = 64_000
     step: float = 0.1  # as a share of sigma^2
     steps: int = 40
     samples: int = 8
@@ -425,12 +425,12 @@ def _law(folder: Path, kept: Mapping[str, Mapping[str, Tensor]], sigmas: Sequenc
     return "What one posterior sample loses to the model's own mean; one of the true posterior has twice its mean squared error."
 
 
-IMAGES = {"quick": 60_000, "full": 400_000, "gpu": 4_000_000}
+IMAGES = {"quick": 48_000, "full": 300_000, "gpu": 4_000_000}
 
 
 def _network(name: str, net: Net, loss: Loss, says: str, levels: int = 0) -> Callable[[str, str, int], Network]:
     def make(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Network:
-        training = Training(IMAGES[preset], learning_rate=2e-3)
+        training = Training(IMAGES[preset], batch=32, learning_rate=4e-3)
         return Network(name, dataset, preset, seed, PICTURES[preset], training=training, net=net, loss=loss, levels=levels)
 
     make.__doc__ = says
@@ -447,7 +447,7 @@ def _floor(name: str, by: Literal["nothing", "wiener", "memory"], says: str) -> 
 
 def cd_ebm(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Contrastive:
     """An energy trained by contrastive divergence; restores by the mean of 8 posterior Langevin chains."""
-    images = {"quick": 80_000, "full": 400_000, "gpu": 4_000_000}[preset]
+    images = {"quick": 64_000, "full": 300_000, "gpu": 4_000_000}[preset]
     return Contrastive("cd_ebm", dataset, preset, seed, PICTURES[preset], images=images)
 
 

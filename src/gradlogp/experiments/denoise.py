@@ -132,7 +132,7 @@ def loss_of_a_sample(mean: Tensor, sample: Tensor, says: str) -> Measure:
     value, spread = decibels(mean, sample)
     protocol = (f"dB, the ratio of mean squared errors, not clamped, of {says} to the estimate; 3.01 for the true posterior and "
                 "its mean, spread: paired standard error")
-    return Measure("sample_loss", value, spread, len(mean), "lower", protocol, floor=10 * math.log10(2))
+    return Measure("sample_loss", value, spread, len(mean), "higher", protocol, floor=10 * math.log10(2))
 
 
 # --- networks ---

@@ -38,8 +38,9 @@ def test_a_linear_energy_is_logistic_regression(tmp_path):
 def test_a_quadratic_energy_and_networks_learn_and_the_bare_loss_does_not(tmp_path):
     torch.set_num_threads(1)
     assert rows("quadratic_energy", tmp_path / "q", rank=10)["accuracy 3v5"] > 0.95
-    assert rows("mlp_hinge", tmp_path / "h", epochs=15.0, batch=16)["accuracy 3v5"] > 0.95
-    assert rows("mlp_energy_loss", tmp_path / "e", epochs=15.0, batch=16)["accuracy 3v5"] < 0.9
+    taught, let_fall = (rows(name, tmp_path / name, epochs=15.0, batch=16) for name in ("mlp_hinge", "mlp_energy_loss"))
+    assert taught["accuracy 3v5"] > 0.95
+    assert let_fall["contrast 3v5"] < 0.5 * taught["contrast 3v5"]
 
 
 def test_jem_leaves_rows_and_items(tmp_path):

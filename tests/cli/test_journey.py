@@ -160,11 +160,28 @@ def test_noise_that_was_added_is_measured(runs: Path, capsys: pytest.CaptureFixt
     assert result["psnr_restored"] > 5 and Path("runs/ncsn/samples/denoised-grey-noisy.png").exists()
 
 
+def test_a_score_has_bits_per_dimension_beside_its_floors(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
+    bits, histogram, gaussian = (row["value"] for row in rows)
+    assert 0 < bits < 20 and 2 < histogram < gaussian < 4 and rows[0]["ceiling"] == histogram
+    assert rows[0]["n"] == 12 and rows[0]["evaluations"] == 26 and "17 numbers" in rows[0]["protocol"]
+    again = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
+    assert again[0]["value"] == bits and len(Run.open("runs/ncsn").results()) == 3
+    assert main(["likelihood", "runs/ncsn", "--n", "2", "--levels", "2", "--divergence", "exact"]) == 0
+    out = capsys.readouterr().out
+    assert "bits_per_dim_gaussian" in out and "exact divergence" in out and "given its class" in out
+
+
+def test_an_energy_from_short_chains_has_no_likelihood(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["likelihood", "runs/ebm"]) == 2
+    assert "a generator, which has no known density; take a run of ncsn" in capsys.readouterr().err
+
+
 def test_evaluating_fills_the_results_and_the_report(runs: Path, quick_judge: None, capsys: pytest.CaptureFixture[str]) -> None:
     rows = run(capsys, "evaluate", "runs/ncsn")["rows"]
     assert {"fd", "agreement", "denoise_psnr_0.3"} <= {row["metric"] for row in rows}
     assert Run.open("runs/ncsn").status()["state"] == "evaluated" and len(Run.open("runs/ncsn").results()) == len(rows)
-    assert run(capsys, "report", "runs/ncsn") == {"report": "runs/ncsn/report.html"}
+    assert run(capsys, "report", "runs/ncsn")["report"] == "runs/ncsn/report.html"
     assert main(["evaluate", "runs/ncsn"]) == 0
     assert "denoise_psnr_0.3" in capsys.readouterr().out
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tyro.conf import Positional, UseAppendAction, arg
 
 Preset = Literal["quick", "full", "gpu"]
-Kind = Literal["all", "samplers", "objectives", "models", "metrics", "experiments", "comparisons", "data", "presets", "benches"]
+Kind = Literal["all", "samplers", "objectives", "models", "processes", "targets", "tasks", "metrics", "experiments", "comparisons",
+               "data", "presets", "benches"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Changes = Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(name="set", metavar="SECTION.KEY=VALUE")]
 
@@ -52,7 +53,7 @@ class Changing(Arguments):
 
 
 class List(Arguments):
-    """Print what there is: samplers, objectives, models, metrics, experiments, comparisons, data sets, presets and benches."""
+    """Print what there is: samplers, objectives, models, processes, targets, tasks, metrics, experiments, data and more."""
 
     kind: Positional[Kind] = "all"
     """Only this table."""
@@ -134,6 +135,25 @@ class Denoise(Arguments):
     """The restored picture, a PNG; by default samples/denoised-<name>.png in the run folder."""
 
 
+class Likelihood(Arguments):
+    """Measure how probable a score run finds its test pictures, in bits per dimension, beside closed forms."""
+
+    run: Positional[Path]
+    """The run folder. Energies trained by short chains are refused: they are generators, which have no known density."""
+    n: Annotated[int, Field(ge=1)] = 100
+    """How many test pictures."""
+    data: Path | None = None
+    """Folder with the data set that the run was trained on."""
+    divergence: Literal["hutchinson", "exact"] = "hutchinson"
+    """hutchinson: by random probes, without bias. exact: one backward pass for every pixel."""
+    probes: Annotated[int, Field(ge=1)] = 1
+    """Random probes for each picture, the same throughout (hutchinson only)."""
+    levels: Annotated[int, Field(ge=2)] = 40
+    """Noise levels from the coarsest to the finest; four evaluations each."""
+    seed: Seed = 0
+    """Decides the dequantisation and the probes."""
+
+
 class Evaluate(Arguments):
     """Measure a trained run: fresh samples judged by a classifier, denoising, chains; fills results.json."""
 
@@ -189,6 +209,7 @@ VERBS: dict[str, tuple[type[Arguments], str]] = {  # verb -> what it takes, the 
     "compare": (Compare, "learn.compare"),
     "sample": (Sample, "use.sample"),
     "denoise": (Denoise, "use.denoise"),
+    "likelihood": (Likelihood, "use.likelihood"),
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),
     "data": (Data, "use.fetch"),

@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from gradlogp.bench import BENCHES
+from gradlogp.core.noise import PROCESSES
+from gradlogp.core.targets import TARGETS
 from gradlogp.data import DATASETS
 from gradlogp.experiments import COMPARISONS, EXPERIMENTS, PRESETS
 from gradlogp.metrics import METRICS
@@ -16,11 +18,15 @@ from gradlogp.objectives import OBJECTIVES
 from gradlogp.reports.numbers import Cell
 from gradlogp.reports.read import Page
 from gradlogp.samplers import SAMPLERS
+from gradlogp.tasks import TASKS
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "samplers": SAMPLERS,
     "objectives": OBJECTIVES,
     "models": MODELS,
+    "processes": PROCESSES,
+    "targets": TARGETS,
+    "tasks": TASKS,
     "metrics": METRICS,
     "experiments": EXPERIMENTS,
     "comparisons": COMPARISONS,
@@ -41,7 +47,8 @@ def members(kind: str) -> dict[str, str]:
 
 
 def listing(kind: str) -> str:
-    return "\n".join([kind, *(f"  {name:<30}{text}" for name, text in members(kind).items())])
+    width = max(30, 2 + max(map(len, TABLES[kind])))
+    return "\n".join([kind, *(f"  {name:<{width}}{text}" for name, text in members(kind).items())])
 
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:

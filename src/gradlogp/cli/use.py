@@ -1,4 +1,4 @@
-"""The verbs that use what there is: list, sample, denoise, evaluate, report, data."""
+"""The verbs that use what there is: list, sample, denoise, likelihood, evaluate, report, data."""
 
 import time
 from pathlib import Path
@@ -10,13 +10,15 @@ from torch import Tensor
 
 from gradlogp import data, experiments, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Denoise, Evaluate, List, Report, Sample
+from gradlogp.cli.arguments import Data, Denoise, Evaluate, Likelihood, List, Report, Sample
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, save_grid, save_picture
 from gradlogp.experiments import Fitted, judge, judge_beside, load
 from gradlogp.experiments.energy import EnergyRecipe
+from gradlogp.experiments.likelihood import likelihood as measure_likelihood
+from gradlogp.experiments.likelihood import scored
 from gradlogp.metrics.image import psnr
 from gradlogp.runs.files import replacing
 
@@ -82,10 +84,28 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
     return data_of(fitted.run, args.data, terminal).validation.images(slice(0, CHOICE))
 
 
-def evaluate(args: Evaluate, terminal: Terminal) -> None:
-    fitted = load(args.run)
+def likelihood(args: Likelihood, terminal: Terminal) -> None:
+    fitted = trained(args.run, "likelihood")
+    probes = args.probes if args.divergence == "hutchinson" else None
+    scored(fitted)  # refused before any data are read
+    dataset = data_of(fitted.run, args.data, terminal)
+    rows = measure_likelihood(fitted, dataset, args.n, probes, args.levels, seed=args.seed, listener=terminal)
+    path = reports.write(args.run)
+    terminal.show(show.measures(rows))
+    terminal.say("\n".join([*(f"{row['metric']}: {row['protocol']}" for row in rows), f"report: {path}"]))
+    terminal.result({"run": args.run, "report": path, "rows": rows})
+
+
+def trained(path: Path, verb: str) -> Fitted:
+    """The run at `path`; UserError where its training has not come to its end."""
+    fitted = load(path)
     if fitted.run.status()["state"] == "training":
-        raise UserError(f"{args.run} is not trained to its end; the command that began it goes on, then evaluate.")
+        raise UserError(f"{path} is not trained to its end; the command that began it goes on, then {verb}.")
+    return fitted
+
+
+def evaluate(args: Evaluate, terminal: Terminal) -> None:
+    fitted = trained(args.run, "evaluate")
     dataset = data_of(fitted.run, args.data, terminal)
     referee = judge(dataset, judge_beside(args.run, dataset), terminal)
     rows = experiments.evaluate(fitted, dataset, referee, terminal)

@@ -51,6 +51,12 @@ METRICS = {
     "ece": Word("calibration error",
                 "How far the classifier's confidence is from its accuracy. 0: when it says 80 %, it is right in 80 % of the "
                 "cases."),
+    "bits_per_dim": Word("bits per dimension",
+                         "How many bits a pixel costs when the model compresses pictures that it has not seen; fewer is a better "
+                         "model of all there is, fine noise included."),
+    "bits_per_dim_histogram": Word("bits per dimension, pixels alone",
+                                   "The same by a histogram for each pixel: what anything must beat."),
+    "bits_per_dim_gaussian": Word("bits per dimension, Gaussian", "The same by one Gaussian of all pixels."),
     "psnr": Word("restored, dB",
                "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
     "ssim": Word("structural similarity",

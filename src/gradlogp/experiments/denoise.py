@@ -276,8 +276,8 @@ class Contrastive(Restoring):
     steps: int = 40
     samples: int = 8
     choice: int = 16  # validation pictures
-    weights: tuple[float, ...] = (100.0, 300.0, 600.0, 1000.0, 3000.0)
-    temperatures: tuple[float, ...] = (1.0, 0.1)
+    weights: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
+    temperatures: tuple[float, ...] = (1.0, 0.3, 0.1)
 
     def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
         recipe = ebm(self.dataset, self.preset, self.seed)

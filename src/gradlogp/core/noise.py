@@ -109,7 +109,9 @@ def _check_levels(sigma_min: float, sigma_max: float) -> None:
 @final
 @dataclass(frozen=True)
 class VarianceExploding(NoiseProcess):
-    r"""Geometric noise levels (VE, NCSN), :math:`\alpha_t = 1,\ \sigma_t = \sigma_\min (\sigma_\max/\sigma_\min)^t`.
+    r"""Geometric noise levels, the signal kept (VE, NCSN): for annealed Langevin, and for scores.
+
+    :math:`\alpha_t = 1,\ \sigma_t = \sigma_\min (\sigma_\max/\sigma_\min)^t`.
 
     References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 30.
     """
@@ -146,7 +148,9 @@ class VarianceExploding(NoiseProcess):
 @final
 @dataclass(frozen=True)
 class EDM(NoiseProcess):
-    r"""The levels of EDM: alpha = 1, and :math:`\sigma_t^{1/\rho}` runs straight from sigma_min's to sigma_max's.
+    r"""The levels of EDM, dense where noise is low: for sampling any score in few evaluations.
+
+    alpha = 1, and :math:`\sigma_t^{1/\rho}` runs straight from sigma_min's to sigma_max's.
 
     References: Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, eq. 5 (there i = 0 is the noisiest).
     """
@@ -224,7 +228,9 @@ class _Beta(NoiseProcess, abc.ABC):
 @final
 @dataclass(frozen=True)
 class VariancePreserving(_Beta):
-    r"""Linear betas (VP, DDPM), :math:`\alpha_t = e^{-B_t/2},\ \sigma_t^2 = 1 - \alpha_t^2,\ B_t = \int_0^t \beta`.
+    r"""Linear betas, the variance kept (VP, DDPM): for chains of DDPM, and for ancestral sampling.
+
+    :math:`\alpha_t = e^{-B_t/2},\ \sigma_t^2 = 1 - \alpha_t^2,\ B_t = \int_0^t \beta`.
 
     References: Song et al. (2021), arXiv 2011.13456, eq. 32 and 33; Ho et al. (2020), arXiv 2006.11239.
     """
@@ -245,7 +251,9 @@ class VariancePreserving(_Beta):
 @final
 @dataclass(frozen=True)
 class SubVariancePreserving(_Beta):
-    r"""Less noise than VP at every t (sub-VP), :math:`\alpha_t = e^{-B_t/2},\ \sigma_t = 1 - e^{-B_t}`.
+    r"""Linear betas with less noise than VP at every t (sub-VP): for likelihood.
+
+    :math:`\alpha_t = e^{-B_t/2},\ \sigma_t = 1 - e^{-B_t}`.
 
     References: Song et al. (2021), arXiv 2011.13456, eq. 12 and 29.
     """
@@ -267,7 +275,9 @@ class SubVariancePreserving(_Beta):
 @final
 @dataclass(frozen=True)
 class Cosine(NoiseProcess):
-    r"""The cosine schedule, :math:`\alpha_t = \cos u_t/\cos u_0,\ \sigma_t^2 = 1 - \alpha_t^2,\ u_t = \frac\pi2\frac{t+s}{1+s}`.
+    r"""The cosine schedule, the variance kept: for small pictures, which linear betas destroy too soon.
+
+    :math:`\alpha_t = \cos u_t/\cos u_0,\ \sigma_t^2 = 1 - \alpha_t^2,\ u_t = \frac\pi2\frac{t+s}{1+s}`.
 
     alpha is 0 at t = 1, so ladders begin at .999. Reference: Nichol & Dhariwal (2021), Improved DDPM, arXiv 2102.09672, eq. 17.
     """
@@ -320,7 +330,9 @@ class Cosine(NoiseProcess):
 @final
 @dataclass(frozen=True)
 class Rectified(NoiseProcess):
-    r"""Straight lines from data to noise (rectified flow, flow matching), :math:`\alpha_t = 1 - t,\ \sigma_t = t`.
+    r"""Straight lines from data to noise: for rectified flows and flow matching.
+
+    :math:`\alpha_t = 1 - t,\ \sigma_t = t`.
 
     alpha is 0 at t = 1, so ladders begin at .999. References: Liu et al. (2022), arXiv 2209.03003; Lipman et al. (2022), arXiv
     2210.02747, eq. 20 to 22 (there t = 1 is data).

@@ -1,4 +1,7 @@
-"""A small convolutional classifier: the judge of samples, and the feature network of Frechet distances."""
+"""A small convolutional classifier: the judge of samples, and the feature network of Frechet distances.
+
+Reference: LeCun et al. (1998), Gradient-Based Learning Applied to Document Recognition (convolutions, pooling, a linear head).
+"""
 
 import itertools
 import math
@@ -11,7 +14,10 @@ from gradlogp.models.nets.conv import channels_last
 
 
 class ConvClassifier(nn.Module):
-    """x [B, channels, height, width] -> class logits [B, classes]; `features(x)` is the layer before, [B, width]."""
+    """A small convolutional classifier of pictures: for judging samples, and for the features of distances.
+
+    x [B, channels, height, width] -> class logits [B, classes]; `features(x)` is the layer before, [B, width].
+    """
 
     def __init__(self, shape: Sequence[int], classes: int, channels: Sequence[int] = (24, 48, 64), width: int = 64) -> None:
         super().__init__()

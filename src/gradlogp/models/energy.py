@@ -88,7 +88,10 @@ class MLPEnergy(JointEnergy):
 
 
 class ResidualEnergy(JointEnergy):
-    """A residual convolutional energy, deeper than ConvEnergy, without batch norm; `spectral` norm bounds its slope."""
+    """A residual convolutional energy, without batch norm: deeper than ConvEnergy, for larger pictures.
+
+    `spectral` norm bounds its slope: choose it where training runs away.
+    """
 
     def __init__(self, shape: Sequence[int], channels: Sequence[int] = (32, 64, 64), width: int = 64, classes: int = 0,
                  spectral: bool = False) -> None:

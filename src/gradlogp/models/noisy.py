@@ -94,11 +94,11 @@ def mlp_noisy_energy(shape: int | Sequence[int], sigma_data: float, width: int =
 
 def conv_noisy_energy(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (16, 32, 64, 64), width: int = 64,
                       classes: int = 0) -> PreconditionedEnergy:
-    """An energy at every noise level from a small convolutional trunk: the cheapest for images, waveforms and volumes."""
+    """An energy at every noise level by a small convolutional trunk: the cheapest for images, waves and volumes."""
     return PreconditionedEnergy(Potential(ConvTrunk(shape, channels, width), width, classes), sigma_data)
 
 
 def unet_noisy_energy(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (24, 48), blocks: int = 2,
                       patch: int = 2, classes: int = 0) -> PreconditionedEnergy:
-    """An energy at every noise level from the squared error of a UNet: the strongest, at thrice the price of a UNet's score."""
+    """An energy at every noise level by the squared error of a UNet: the strongest, at thrice its score's price."""
     return PreconditionedEnergy(Reconstruction(UNet(shape, channels, blocks, patch, classes)), sigma_data)

@@ -163,9 +163,10 @@ class RBM(EnergyModel):
 
 @final
 class BernoulliRBM(RBM):
-    """A restricted Boltzmann machine of binary units: v [B, *shape] of 0 and 1, `hidden` hidden units.
+    """A restricted Boltzmann machine of binary units, for binary data; small ones can be enumerated.
 
-    `std` is that of the first weights; biases begin at 0. With data at hand, begin `visible_bias` at its `log_odds`.
+    v [B, *shape] of 0 and 1, `hidden` hidden units. `std` is that of the first weights; biases begin at 0. With data at hand,
+    begin `visible_bias` at its `log_odds`.
     """
 
     def __init__(self, shape: Sequence[int], hidden: int, std: float = 0.01) -> None:
@@ -207,10 +208,10 @@ class BernoulliRBM(RBM):
 
 @final
 class GaussianRBM(RBM):
-    """A Gaussian-Bernoulli restricted Boltzmann machine: real v [B, *shape], `hidden` binary hidden units.
+    """A Gaussian-Bernoulli restricted Boltzmann machine, for real data: a mixture of 2^hidden Gaussians.
 
-    `std` is that of the first weights. Each visible unit has a `variance` of its own, learned as its logarithm or, with
-    `learn_variance=False`, left as it is. Standardise the data first.
+    v [B, *shape] real, `hidden` binary hidden units. `std` is that of the first weights. Each visible unit has a `variance` of
+    its own, learned as its logarithm or, with `learn_variance=False`, left as it is. Standardise the data first.
     """
 
     def __init__(self, shape: Sequence[int], hidden: int, std: float = 0.01, variance: float = 1.0,

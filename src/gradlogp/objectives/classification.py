@@ -33,7 +33,10 @@ def classes_of(batch: Batch, what: str) -> tuple[Tensor, Tensor]:
 
 @final
 class CrossEntropy(Objective):
-    """Cross-entropy of the class: the negative log-likelihood of the Gibbs conditional p(y | x). model(x) are logits."""
+    """Cross-entropy of the class: minus the log of the Gibbs conditional p(y | x); model(x) are logits.
+
+    The first choice for a classifier, since it alone gives probabilities.
+    """
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, y = classes_of(batch, "cross-entropy")
@@ -45,7 +48,10 @@ class CrossEntropy(Objective):
 @final
 @dataclass
 class MarginLoss(Objective):
-    """Perceptron, hinge, square-square and bare energy losses of classes: without probabilities. model(x) are logits -E(x, y)."""
+    """Perceptron, hinge, square-square and bare energy losses of classes; model(x) are logits -E(x, y).
+
+    Choose the hinge where only the decision counts; the others are there to be compared.
+    """
 
     kind: Literal["perceptron", "hinge", "square_square", "energy"] = "hinge"
     margin: float = 1.0

@@ -151,7 +151,7 @@ def persistent_contrastive_divergence(sampler: Sampler[Any, Any], chains: Tensor
 
 def improved_contrastive_divergence(sampler: Sampler[Any, Any], starts: Starts, steps: int = 40, regularise: float = 1.0,
                                     kl: float = 1.0, entropy: float = 1.0) -> ContrastiveDivergence:
-    """Improved contrastive divergence: adds how the chains' law itself depends on the weights, through the last step.
+    """Improved contrastive divergence: adds how the chains' law depends on the weights, by their last step.
 
     Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv 2012.01316.
     """

@@ -216,8 +216,9 @@ def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> 
 class DenoisingScoreMatching(Objective):
     """Denoising score matching over the noise levels of `law`: learns the score of noised data.
 
-    The model gives a `NoisyField`: a score network or an energy that takes sigma. With the law `Single`, an energy or score without
-    levels learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its `gamma`.
+    The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score network or an energy that takes
+    sigma. With the law `Single`, an energy or score without levels learns too. `weight` is a row of the table above; 'edm'
+    needs `sigma_data`, 'min_snr' its `gamma`.
 
     A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans (2022), arXiv 2207.12598.
     """

@@ -210,9 +210,9 @@ class VariationalBound(_Bounded):
 @final
 @dataclass
 class HybridBound(_Bounded):
-    """Hybrid loss: the simple one for the mean, and `weight` of the variational bound for the variance, the mean held fixed.
+    """Hybrid loss: the simple one for the mean, the bound for the variance: for ancestral walks of few steps.
 
-    The field needs `moments`, and the chain variance='learned'.
+    The bound has `weight`, with the mean held fixed. The field needs `moments`, and the chain variance='learned'.
     """
 
     weight: float = 1e-3
@@ -238,5 +238,5 @@ class HybridBound(_Bounded):
 
 
 def ddpm_simple(levels: Sequence[float], drop_cond: float = 0.0) -> DenoisingScoreMatching:
-    """The simple loss of DDPM, half the squared error of eps, at `levels` (as of ddpm_ladder) equally often: for pictures."""
+    """The simple loss of DDPM, half the squared error of eps, at every one of `levels` alike: for pictures."""
     return DenoisingScoreMatching(Levels(tuple(levels)), "sigma2", drop_cond=drop_cond)

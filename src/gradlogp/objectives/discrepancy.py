@@ -35,9 +35,10 @@ from gradlogp.objectives.nce import check_count, check_std, noisy, repeat
 @final
 @dataclass
 class EnergyDiscrepancy(Objective):
-    """Energy discrepancy: the data's energy against that of `candidates` drawn around a blurred copy (std); needs no chain.
+    """Energy discrepancy: the energy of data against that of points around a blurred copy; needs no chain.
 
-    Choose it in few to middling dimensions as the quickest way to an energy; std a third to one standard deviation of the data.
+    The copy is blurred by `std`, and `candidates` are drawn around it. Choose it in few to middling dimensions as the quickest
+    way to an energy; std a third to one standard deviation of the data.
     """
 
     std: float

@@ -71,7 +71,10 @@ class Conditionals(Objective):
 @final
 @dataclass(frozen=True)
 class PseudoLikelihood(Conditionals):
-    """Pseudo-likelihood: minus the log-probability of every site given the others, for binary and one-hot data."""
+    """Pseudo-likelihood: minus the log-probability of every site given the others, for binary and one-hot data.
+
+    Choose it for discrete energies, as the sharper of the two.
+    """
 
     def score(self, log_p: Tensor) -> Tensor:
         return -log_p[..., 0]
@@ -80,7 +83,10 @@ class PseudoLikelihood(Conditionals):
 @final
 @dataclass(frozen=True)
 class RatioMatching(Conditionals):
-    """Ratio matching: the squared distance of every site's conditional law from what was seen, for binary and one-hot data."""
+    """Ratio matching: the squared distance of every site's conditional law from the data, for discrete data.
+
+    Choose it in place of pseudo-likelihood where outliers would weigh too much: no site can cost more than a bounded price.
+    """
 
     def score(self, log_p: Tensor) -> Tensor:
         p = log_p.exp()

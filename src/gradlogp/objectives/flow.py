@@ -84,7 +84,7 @@ def paired(x0: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
 @final
 @dataclass
 class FlowMatching(Objective):
-    """Flow matching on straight lines: learns the velocity from noise to data; the fastest to good pictures on a small budget.
+    """Flow matching on straight lines, the velocity from noise to data: for good pictures on a small budget.
 
     `law` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t. `optimal_transport` pairs the noise
     with the data of its batch (on the CPU: a host sync for each step).
@@ -108,11 +108,11 @@ class FlowMatching(Objective):
 @final
 @dataclass
 class EnergyMatching(Objective):
-    """Energy matching: one energy without time, whose slope leads from noise to the data, and whose floor is their density.
+    """Energy matching: one energy without time; its slope leads from noise to data, its floor is their density.
 
-    Warm-up is without `contrast`; then a few percent of the steps with it, its sampler at temperature eps (for Langevin,
-    noise_std = sqrt(2 * step_size * eps)), its starts `FromHalves`: exp(-V / eps) is the density. `model` gives an energy, or a
-    score for the warm-up.
+    Choose it for one energy that both draws and weighs. Warm-up is without `contrast`; then a few percent of the steps with it,
+    its sampler at temperature eps (for Langevin, noise_std = sqrt(2 * step_size * eps)), its starts `FromHalves`: exp(-V / eps)
+    is the density. `model` gives an energy, or a score for the warm-up.
     """
 
     contrast: ContrastiveDivergence | None = None

@@ -24,9 +24,10 @@ from gradlogp.objectives.contrastive import ContrastiveDivergence
 @final
 @dataclass
 class JEM(Objective):
-    """Joint energy-based model: cross-entropy of the class plus contrastive divergence of the data, in one network.
+    """Joint energy-based model: cross-entropy of the class plus contrastive divergence of the data.
 
-    model.logits(x) are -E(x, y), [B, classes]; `negatives` are marginal or conditional; `weight` is that of the generative part.
+    Choose it for a classifier that also knows strangers and draws. model.logits(x) are -E(x, y), [B, classes]; `negatives` are
+    marginal or conditional; `weight` is that of the generative part.
     """
 
     contrastive: ContrastiveDivergence

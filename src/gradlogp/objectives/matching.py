@@ -86,7 +86,7 @@ class ExplicitScoreMatching(Objective):
 @final
 @dataclass
 class ImplicitScoreMatching(Objective):
-    """Implicit score matching (Hyvarinen): exact, by one backward pass per dimension; for up to some tens of dimensions."""
+    """Implicit score matching (Hyvarinen): exact, a backward pass per dimension; for up to tens of dimensions."""
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
@@ -124,9 +124,9 @@ class _Sliced(Objective, abc.ABC):
 @final
 @dataclass
 class SlicedScoreMatching(_Sliced):
-    """Sliced score matching: the trace along random directions, one more backward pass for each, whatever the dimension.
+    """Sliced score matching: the trace along random directions, whatever the dimension; for clean densities.
 
-    `variance_reduced` keeps |s|^2 / 2 exact; without it both terms are sliced.
+    One more backward pass for each direction. `variance_reduced` keeps |s|^2 / 2 exact; without it both terms are sliced.
     """
 
     variance_reduced: bool = True
@@ -141,9 +141,10 @@ class SlicedScoreMatching(_Sliced):
 @final
 @dataclass
 class FiniteDifferenceScoreMatching(_Sliced):
-    """Finite-difference sliced score matching: forward passes only for an energy, one backward for a score; error `epsilon`^2.
+    """Finite-difference sliced score matching: for energies whose second derivatives are dear; error epsilon^2.
 
-    In float32 take epsilon near .1 on data of unit scale: the difference of energies loses digits as 1 / epsilon^2.
+    Forward passes only for an energy, one backward pass for a score. In float32 take epsilon near .1 on data of unit scale: the
+    difference of energies loses digits as 1 / epsilon^2.
     """
 
     epsilon: float = 0.1

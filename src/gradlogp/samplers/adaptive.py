@@ -64,7 +64,7 @@ class FlowInfo(NamedTuple):
 @final
 @dataclass(frozen=True)
 class AdaptiveFlow:
-    """The probability-flow ODE with error control: as accurate as `rtol` and `atol` ask, in as many evaluations as that takes.
+    """The probability-flow ODE with error control: as accurate as `rtol` and `atol` ask, whatever it takes.
 
     For likelihoods and reference solutions. `steps` bounds the attempts, of 6 (dormand_prince, order 5) or 3 (bogacki_shampine,
     order 3) evaluations; `solve` ends as soon as all have arrived, which it asks the host after each attempt.

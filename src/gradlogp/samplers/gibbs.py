@@ -126,7 +126,7 @@ class Gibbs:
 @final
 @dataclass(frozen=True)
 class CheckerboardGibbs:
-    """Gibbs sampling of all sites of one colour at once, for lattices whose neighbours differ in colour (Ising, Potts).
+    """Gibbs sampling of all sites of one colour at once, for lattices such as Ising and Potts models.
 
     The colour of a site is the parity of the sum of its coordinates, so a periodic lattice needs even sizes. `init` tests that the
     energy is affine in each colour, and raises ValueError where it is not.
@@ -226,7 +226,10 @@ class BlockInfo(NamedTuple):
 @final
 @dataclass(frozen=True)
 class BlockGibbs:
-    """Block Gibbs sampling: the hidden layer given the visible one, then the visible one, each drawn as a whole."""
+    """Block Gibbs sampling: the hidden layer given the visible one, then the visible one, each as a whole.
+
+    The sampler for restricted Boltzmann machines, and the one to train them with: `ContrastiveDivergence(BlockGibbs(), ...)`.
+    """
 
     @property
     def kind(self) -> str:
@@ -312,9 +315,10 @@ class Informed(NamedTuple):
 @final
 @dataclass(frozen=True)
 class GibbsWithGradients:
-    """Gibbs with gradients: one site a step, proposed where the gradient expects a gain, and accepted by Metropolis-Hastings.
+    """Gibbs with gradients: one site a step, proposed where the gradient expects a gain, then accepted or not.
 
-    Binary sites have two `values`; None takes one-hot x. The energy must also be defined, and smooth, between the states.
+    Choose it for energies of many sites that autograd can differentiate. Binary sites have two `values`; None takes one-hot x.
+    The energy must also be defined, and smooth, between the states.
     """
 
     values: Values = (0.0, 1.0)

@@ -103,7 +103,7 @@ class Hamiltonian(abc.ABC):
 @final
 @dataclass(frozen=True)
 class MALA(Hamiltonian):
-    """Metropolis-adjusted Langevin: samples the density exactly, one evaluation a step, for smooth laws of few scales.
+    """Metropolis-adjusted Langevin: exact, at one evaluation a step, for smooth laws of few scales.
 
     step_size is Langevin's h, in units of x^2 / energy. adapt=n tunes it during the first n steps, which are to be thrown away.
     """

@@ -68,7 +68,7 @@ class Half(NamedTuple):
 @final
 @dataclass(frozen=True)
 class NUTS:
-    """The no-U-turn sampler: Hamiltonian Monte Carlo without a trajectory length to choose, for laws of unknown scales.
+    """The no-U-turn sampler: Hamiltonian Monte Carlo that finds its own lengths, for laws of unknown scales.
 
     step_size is the leapfrog epsilon; adapt=n tunes it during the first n steps, which are to be thrown away. A trajectory has at
     most 2^max_depth - 1 leapfrog steps. `mass` is one number per coordinate, [*shape], best the inverse variances.

@@ -41,7 +41,7 @@ class PreconditionedChain(NamedTuple):
 @final
 @dataclass(frozen=True)
 class PreconditionedLangevin:
-    """Langevin with a diagonal preconditioner, given or learned in a warm-up (pSGLD): for laws of very unequal scales.
+    """Langevin with a diagonal preconditioner, given or learned (pSGLD): for laws of very unequal scales.
 
     preconditioner [*shape] or [B, *shape], positive, best the variances of the law; without one it is learned during the first
     `adapt` steps from the squared score with memory `decay`, and `floor` (lambda) bounds it by 1 / floor. Its units go into

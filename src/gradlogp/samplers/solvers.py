@@ -232,10 +232,11 @@ class ProbabilityFlow(RungeKutta):
 @final
 @dataclass(frozen=True)
 class Heun(RungeKutta):
-    """EDM's sampler: Heun's second order down the levels, with churn, fresh noise, between the levels s_min and s_max.
+    """EDM's sampler: Heun's second order down the levels, with churn, fresh noise, where asked for.
 
-    churn is S_churn over the whole walk, at most sqrt(2) - 1 of the level in one step; s_noise above 1 makes up for detail lost. No
-    correction at level 0: 2 L - 1 evaluations for L levels.
+    Choose it from some 35 evaluations. churn, between the levels s_min and s_max, is S_churn over the whole walk, at most
+    sqrt(2) - 1 of the level in one step; s_noise above 1 makes up for detail lost. No correction at level 0: 2 L - 1
+    evaluations for L levels.
     """
 
     churn: float = 0.0

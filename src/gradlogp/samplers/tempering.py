@@ -148,7 +148,9 @@ class ExcursionInfo(NamedTuple):
 @final
 @dataclass(frozen=True)
 class TemperedTransitions:
-    """Tempered transitions: excursions up and down a ladder of temperatures, accepted as a whole, for separated modes.
+    """Tempered transitions: excursions up and down a ladder of temperatures, for separated modes.
+
+    Each is accepted as a whole. Choose it where memory for the replicas of parallel tempering is short.
 
     A step is one inner step at temperatures[0] and one excursion of `inner_steps` at each higher temperature, on either way. The
     inner sampler does not adapt: tune its step_size before.

@@ -49,7 +49,9 @@ class UnderdampedInfo(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Underdamped:
-    """Underdamped Langevin (BAOAB): no test and one evaluation a step, and far less bias than Langevin at the same step.
+    """Underdamped Langevin (BAOAB): one evaluation a step, no test, and far less bias than Langevin.
+
+    Choose it for a score without an energy, where no Metropolis test is possible.
 
     step_size h in units of x / sqrt(energy), as in HMC; friction gamma in units of 1 / h: near the inverse time in which the widest
     direction is crossed it mixes best, and as it grows the chain becomes Langevin with step_size h^2 / 2 and correlated noise.

@@ -39,7 +39,7 @@ def posterior_samples(energy: Field, sampler: Sampler[Field, Any], y: Tensor, si
 
 def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, steps: int,
                    samples: int, seed: int) -> Tensor:
-    """The mean of `samples` posterior chains for each row of y [B, *shape], begun at y."""
+    """The posterior mean for noisy y [B, *shape] by an energy: the mean of `samples` chains, begun at y."""
     return posterior_samples(energy, sampler, y, sigma, weight, steps, samples, seed).mean(1)
 
 

@@ -232,9 +232,10 @@ def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | Non
 
 def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None = None, cond: Tensor | None = None,
                **ode: Any) -> Tensor:
-    """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; UserError where it is a generator, which targets none.
+    """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; a generator, which has none, is refused.
 
-    For samplers that walk down noise levels, `ode_likelihood` between them, which takes the rest; for others, the energy and log_z.
+    UserError there. For samplers that walk down noise levels, `ode_likelihood` between them, which takes the rest; for others,
+    the energy and log_z.
     """
     if getattr(sampler, "kind", None) != "density":
         raise UserError(f"likelihood is offered where the sampler targets the density, but {type(sampler).__name__} is a generator "

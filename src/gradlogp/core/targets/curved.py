@@ -113,9 +113,10 @@ def _split(x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor | None]:
 @final
 @dataclass(frozen=True)
 class Banana(Curved):
-    r"""A bent Gaussian, :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`: a curved ridge.
+    r"""A bent Gaussian, the banana: for samplers on a curved ridge.
 
-    spread s, bend b and thickness r; the moments are E y = 0 and Var y = r^2 + 2 b^2 s^4.
+    :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`, with spread s, bend b and
+    thickness r; the moments are E y = 0 and Var y = r^2 + 2 b^2 s^4.
     """
 
     spread: float = 1.0
@@ -157,9 +158,10 @@ class Banana(Curved):
 @final
 @dataclass(frozen=True)
 class Funnel(Curved):
-    r"""Neal's funnel, :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`: scales from broad to needle-thin.
+    r"""Neal's funnel: for samplers that must serve scales from broad to needle-thin at once.
 
-    spread s = 3 is Neal's; dim counts t and the y_i (Neal's has 10).
+    :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`. spread s = 3 is Neal's; dim counts t and the y_i
+    (Neal's has 10).
     """
 
     dim: int = 10

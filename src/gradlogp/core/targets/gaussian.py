@@ -1,4 +1,7 @@
-r"""Gaussians and their mixtures: with N(0, sigma^2) noise added they stay what they are, their covariances grown by sigma^2."""
+r"""Gaussians and their mixtures: with N(0, sigma^2) noise added they stay what they are, their covariances grown by sigma^2.
+
+Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 2.3.
+"""
 
 import math
 from collections.abc import Sequence
@@ -95,23 +98,23 @@ class GaussianMixture(Target):
 
 
 def gaussian(mean: Sequence[float] = (0.0, 0.0), std: Sequence[float] = (0.5, 2.0)) -> GaussianMixture:
-    """A diagonal Gaussian."""
+    """A diagonal Gaussian: for exact recursions, since linear samplers keep it one."""
     return _mixture([list(mean)], torch.tensor([list(std)], dtype=torch.float64))
 
 
 def correlated_gaussian(correlation: float = 0.9, dim: int = 2) -> Gaussian:
-    """A Gaussian with unit variances, and one correlation between all its coordinates."""
+    """A Gaussian with unit variances and one correlation of all its coordinates: for unequal scales."""
     covariance = torch.full((dim, dim), correlation, dtype=torch.float64).fill_diagonal_(1.0)
     return Gaussian(torch.zeros(dim, dtype=torch.float64), covariance)
 
 
 def ring_of_gaussians(modes: int = 8, radius: float = 4.0, std: float = 0.5) -> GaussianMixture:
-    """Equal Gaussians on a circle: modes far apart, all alike."""
+    """Equal Gaussians on a circle: for mixing between modes far apart, all alike."""
     return _mixture([[radius * math.cos(a), radius * math.sin(a)] for a in (2 * math.pi * k / modes for k in range(modes))], std)
 
 
 def grid_of_gaussians(side: int = 5, spacing: float = 2.0, std: float = 0.2) -> GaussianMixture:
-    """side x side equal Gaussians on a square grid around 0: modes to count."""
+    """Equal Gaussians on a square grid around 0, side x side of them: for counting modes."""
     steps = [spacing * (k - (side - 1) / 2) for k in range(side)]
     return _mixture([[a, b] for a in steps for b in steps], std)
 

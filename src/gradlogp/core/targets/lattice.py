@@ -138,7 +138,10 @@ def words(q: int, n: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Ising(Lattice):
-    """The Ising model: spins s = 2x - 1 with x in {0, 1}, shape [B, height, width], or flat [B, height * width]."""
+    """The Ising model: for samplers and objectives of binary x, with a phase transition.
+
+    Spins s = 2x - 1 with x in {0, 1}, shape [B, height, width], or flat [B, height * width].
+    """
 
     field: float = 0.0
 
@@ -165,9 +168,10 @@ class Ising(Lattice):
 @final
 @dataclass(frozen=True)
 class Potts(Lattice):
-    """The Potts model: one of q colours per site, one-hot, shape [B, height, width, q], or flat in each example.
+    """The Potts model: for samplers and objectives of one-hot x.
 
-    field: one entry per colour; None is zero.
+    One of q colours per site, one-hot, shape [B, height, width, q], or flat in each example. field: one entry per colour; None
+    is zero.
     """
 
     q: int = 3

@@ -1,4 +1,7 @@
-"""Independent parts side by side: energies add, scores are laid end to end, at every noise level."""
+"""Independent parts side by side: energies add, scores are laid end to end, at every noise level.
+
+Reference: Noe et al. (2019), Boltzmann Generators, Science 365 (a double well with Gaussian coordinates beside it).
+"""
 
 from dataclasses import dataclass
 from typing import final
@@ -40,6 +43,9 @@ class Product(Target):
 
 
 def double_well(a: float = 1.0, b: float = 2.0, wells: int = 1, gaussians: int = 1) -> Product:
-    """Double wells in the first `wells` coordinates and N(0, 1) in the next `gaussians`: 2^wells modes behind barriers of a b^2."""
+    """Double wells in some coordinates, N(0, 1) in the others: for crossing barriers, of height a b^2.
+
+    The first `wells` of them and the next `gaussians`: 2^wells modes.
+    """
     quiet = (gaussian([0.0] * gaussians, [1.0] * gaussians),) if gaussians else ()
     return Product((DoubleWell(a, b),) * wells + quiet)

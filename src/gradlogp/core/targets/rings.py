@@ -4,6 +4,8 @@ r"""Circles in the plane, blurred: a uniform circle of radius r with N(0, s^2) a
 
 and noise only adds to s^2. The score points along x, :math:`\big(\frac{r^2}{s^4} \frac{I_1(z)}{z I_0(z)} - \frac{1}{s^2}\big)\, x`
 with :math:`z = \rho r / s^2`.
+
+Reference: Rice (1945), Mathematical Analysis of Random Noise, section 3.10 (the law of the distance).
 """
 
 import math
@@ -22,7 +24,10 @@ TINY = 1e-12  # below it I1(z) / z is 1/2 to the last digit
 @final
 @dataclass(frozen=True)
 class Rings(Target):
-    """Equal shares of blurred circles around 0: a law on a curve, with a hole. radii, and one std for all."""
+    """Equal shares of blurred circles around 0: for laws on a curve, with a hole.
+
+    radii, and one std for all.
+    """
 
     radii: tuple[float, ...] = (1.0, 2.5)
     std: float = 0.15

@@ -12,12 +12,13 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import denoise, ebm_classify, ebm_generate, langevin_study, score_1d
+from gradlogp.experiments import anomaly, anomaly_energy, anomaly_score, denoise, ebm_classify, ebm_generate, langevin_study, score_1d
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
 from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.judge import Judge, judge, judge_beside
+from gradlogp.experiments.latent import gan, vae, wgan_gp
 from gradlogp.experiments.reference import references
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
 from gradlogp.experiments.settings import from_dict, override
@@ -35,6 +36,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ncsn": ncsn,
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
+    "vae": vae,
+    "gan": gan,
+    "wgan_gp": wgan_gp,
+    **anomaly.BASELINES,
+    **anomaly_energy.TRIALS,
+    **anomaly_score.TRIALS,
     **score_1d.TRIALS,
     **denoise.TRIALS,
     **ebm_classify.TRIALS,
@@ -74,7 +81,12 @@ COMPARISONS = {
                               denoise.summary),
     "dsm": Comparison(denoise.DSM, "Is denoising score matching a denoising autoencoder, and what is one posterior sample worth?",
                       "mnist", False, denoise.HEADLINE, denoise.summary),
-    "ebm_generate": Comparison(("ebm", "ebm_no_buffer"), "Who draws digits best?", "mnist", budget=ebm_generate.BUDGET),
+    "ebm_generate": Comparison(("ebm", "ebm_no_buffer", "vae", "gan", "wgan_gp"), "Who draws best: energies, a VAE, GANs?",
+                               "mnist", budget=ebm_generate.BUDGET),
+    "ebm_anomaly": Comparison((*anomaly_energy.TRIALS, *anomaly_energy.RIVALS), "Does an energy know what it has never seen?",
+                              "mnist", False, anomaly.HEADLINE, anomaly.summary),
+    "score_anomaly": Comparison((*anomaly_score.TRIALS, *anomaly.BASELINES), "Does a score field know what it has never seen?",
+                                "mnist", False, anomaly.HEADLINE, anomaly.summary),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
                        "Energy-based and score-based models learn to draw digits, side by side."),
 }
@@ -128,7 +140,7 @@ def _one(contender: Contender, context: Context, path: Path, fallback: bool, lis
         return contender.into(path, context, listener).close()
     run = fit(contender, context.data, path, listener, fallback=fallback)
     if run.status()["state"] != "evaluated":
-        evaluate(load(path), context.data, context.judge, listener)
+        evaluate(load(path), context.data, context.judge, listener, context.root)
     run.close()
 
 

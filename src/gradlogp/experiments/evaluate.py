@@ -18,32 +18,33 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
+from gradlogp.experiments import chains
 from gradlogp.experiments.base import Evaluation, Restorer, asked, to_model
-from gradlogp.experiments.fit import Fitted
+from gradlogp.experiments.cas import classification_accuracy
+from gradlogp.experiments.desk import Desk, Rows, row
+from gradlogp.experiments.energy import EnergyRecipe
+from gradlogp.experiments.fit import Fitted, load, snapshot, snapshots
 from gradlogp.experiments.judge import Judge
-from gradlogp.metrics import Measure, classes, image, memory
+from gradlogp.metrics import Measure, classes, frechet, image, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
 from gradlogp.tasks import film, milestones
 
 ROW = 10  # pictures in a row
 CHOICE = 24  # validation pictures on which a restorer chooses its settings
-Rows = list[dict[str, Any]]
-
-
-def row(measure: Measure, **more: Any) -> dict[str, Any]:
-    return {**measure.as_dict(), **more}
 
 
 def judge_samples(x: Tensor, data: Dataset, judge: Judge, asked_for: Tensor | None = None) -> list[Measure]:
     """All measures of samples x [n, *shape] in [0, 1], against as many test pictures."""
-    real = data.test.images(slice(0, len(x)))
-    seen = judge.labels(x)
+    real, features, logits = judge.features(data.test.images(slice(0, len(x)))), judge.features(x), judge.logits(x)
+    seen = logits.argmax(1)
     shares = classes.class_shares(seen, len(data.classes))
-    measures = [*metrics.generative(judge.features(real), judge.features(x), network=judge.name),
+    measures = [*metrics.generative(real, features, network=judge.name),
                 _share("rarest_class", shares.min(), shares, len(x), judge),
                 _share("commonest_class", shares.max(), shares, len(x), judge),
-                classes.class_entropy(seen, len(data.classes)),
+                classes.class_entropy(seen, len(data.classes)), classes.inception_score(logits),
+                two_sample.one_nn(real, features, judge.name), two_sample.c2st(real, features, judge.name),
+                classification_accuracy(x, seen if asked_for is None else asked_for, data),
                 memory.memorisation(x[:500], data.train.images(), data.test.images(slice(0, 500)))]
     if asked_for is not None:
         measures.append(classes.agreement(seen, asked_for, judge.accuracy))
@@ -58,38 +59,59 @@ def _share(metric: str, share: Tensor, shares: Tensor, n: int, judge: Judge) -> 
                    floor=1 / len(shares))
 
 
-def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | None = None) -> Rows:
-    """Evaluate the run of `fitted`; writes results.json and samples/ there, and returns the rows."""
+def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | None = None, root: Path | None = None) -> Rows:
+    """Evaluate the run of `fitted`; writes results.json and samples/ there, and returns the rows.
+
+    `root` is the folder with further data sets, whose energies an energy-based model is asked for as well.
+    """
     listener, run = listener or Silent(), fitted.run
     with run:
+        rows, fitted = choose(fitted, data, judge, listener)
         validation, seed = data.validation.images(slice(0, CHOICE)), fitted.recipe.seed
-        rows = _samples(fitted, data, judge, listener)
+        rows += _samples(fitted, data, judge, listener)
         rows += denoising(lambda sigma: fitted.recipe.restorer(fitted.model, validation, sigma, seed + 3), data,
                           fitted.recipe.evaluation, seed + 2, run.picture, listener)
         _films(fitted, data)
+        if isinstance(fitted.recipe, EnergyRecipe):
+            desk = Desk(run, seed, listener)
+            chains.study(fitted, data, judge, desk, root)
+            rows += desk.rows
         run.write_results(rows)
         run.mark("evaluated")
     return rows
 
 
+def choose(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> tuple[Rows, Fitted]:
+    """The snapshot whose samples are nearest to the validation pictures becomes the model; its share of the training, as a row."""
+    recipe, run, steps = fitted.recipe, fitted.run, snapshots(fitted.recipe)
+    if not steps:
+        return [], fitted
+    real, found = judge.features(data.validation.images()), {}
+    for step in steps:
+        tensors, _ = run.load(snapshot(step))
+        fitted.model.load_state_dict(tensors)
+        x, _ = fitted.draw(recipe.evaluation.trial, recipe.seed + 5, listener=listener)
+        found[step] = float(frechet.fd(real, judge.features(x), judge.name))
+    best = min(steps, key=lambda step: found[step])
+    run.weights(run.load(snapshot(best))[0], "ema")
+    says = (f"share of the training after which the averaged weights were taken, by the Frechet distance of "
+            f"{recipe.evaluation.trial} samples to the validation part: "
+            f"{', '.join(f'{v:.3g} after {s} updates' for s, v in found.items())}")
+    taken = Measure("taken_at", best / steps[-1], None, len(steps), "higher", says)
+    return [row(taken, seed=recipe.seed)], load(run.path, fitted.device)
+
+
 def _samples(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> Rows:
     recipe, run, how = fitted.recipe, fitted.run, fitted.how()
     n, seed = min(recipe.evaluation.samples, len(data.test)), recipe.seed + 1
-    rows: Rows = []
-    for steps in (None, *recipe.evaluation.steps):
-        began = time.perf_counter()
-        x, asked_for = fitted.draw(n, seed, steps=steps, listener=listener)
-        evaluations = how.cost * (how.steps if steps is None else steps)
-        per_sample = {"seed": seed, "seconds": (time.perf_counter() - began) / n, "evaluations": evaluations}
-        suffix = "" if steps is None else f" after {steps} steps"
-        measures = judge_samples(x, data, judge, asked_for)
-        rows += [row(m, **per_sample) | {"metric": m.metric + suffix} for m in measures if not suffix or m.metric == "fd"]
-        if steps is None:
-            save_grid(run.picture("final"), x[:ROW * ROW], columns=ROW)
-            np.savez_compressed(run.picture("final").with_suffix(".npz"), samples=(x * 255).round().byte().numpy())
-            if asked_for is not None:
-                _ten_of_each(x, asked_for, fitted.facts.classes, run)
-    return rows
+    began = time.perf_counter()
+    x, asked_for = fitted.draw(n, seed, listener=listener)
+    cost = {"seed": seed, "seconds": (time.perf_counter() - began) / n, "evaluations": how.cost * how.steps}
+    save_grid(run.picture("final"), x[:ROW * ROW], columns=ROW)
+    np.savez_compressed(run.picture("final").with_suffix(".npz"), samples=(x * 255).round().byte().numpy())
+    if asked_for is not None:
+        _ten_of_each(x, asked_for, fitted.facts.classes, run)
+    return [row(m, **cost) for m in judge_samples(x, data, judge, asked_for)]
 
 
 def _ten_of_each(x: Tensor, asked_for: Tensor, classes: int, run: Run) -> None:
@@ -142,6 +164,8 @@ def _films(fitted: Fitted, data: Dataset) -> None:
 def _starts(fitted: Fitted, data: Dataset) -> dict[str, Tensor | None]:
     if isinstance(fitted.how().sampler, Annealed):
         return {"annealing": None}
+    if fitted.how().steps == 1:
+        return {}
     return {"chain-noise": None, "chain-data": to_model(data.test.images(slice(0, ROW)))}
 
 

@@ -20,13 +20,14 @@ from gradlogp.data import Dataset, Split
 from gradlogp.data.picture import save_grid
 from gradlogp.experiments.base import Facts, Generative, Recipe, asked, measure, to_model
 from gradlogp.experiments.energy import EnergyRecipe
+from gradlogp.experiments.latent import GANRecipe, VAERecipe
 from gradlogp.experiments.score import ScoreRecipe
 from gradlogp.experiments.settings import from_dict, to_dict
 from gradlogp.runs import Run
 from gradlogp.tasks import generate, milestones
 from gradlogp.training import Guard, Learner, reach_in_words, shuffled, train
 
-RECIPES: dict[str, type[Any]] = {"EnergyRecipe": EnergyRecipe, "ScoreRecipe": ScoreRecipe}
+RECIPES: dict[str, type[Any]] = {r.__name__: r for r in (EnergyRecipe, ScoreRecipe, VAERecipe, GANRecipe)}
 PROGRESS_PICTURES = 8
 
 
@@ -115,7 +116,8 @@ def snapshot(step: int) -> str:
     return f"ema-{step:08d}"
 
 
-def _look(recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str) -> tuple[Callable[[int], None], frozenset[int]]:
+def _look(recipe: Generative, learner: Learner, facts: Facts, run: Run,
+          device: str) -> tuple[Callable[[int], None], frozenset[int]]:
     """What is kept on the way, and after which steps: pictures of the progress, and snapshots."""
     picture, kept = _progress_picture(recipe, learner, facts, run, device), frozenset(snapshots(recipe))
     pictured = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}

@@ -61,6 +61,11 @@ class Judge:
         """Pictures [n, *shape] in [0, 1] -> the classes that they look like, [n]."""
         return tasks.labels(self.model, to_model(x))
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Pictures [n, *shape] in [0, 1] -> logits [n, classes]."""
+        with torch.no_grad():
+            return torch.cat([self.model(to_model(part)) for part in x.split(500)])
+
     def features(self, x: Tensor) -> Tensor:
         """Pictures [n, *shape] in [0, 1] -> features [n, d], of unit root mean square on real pictures."""
         return tasks.features(self.model, to_model(x)) / self.scale

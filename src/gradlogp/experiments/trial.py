@@ -6,10 +6,8 @@ results.json has the same rows. A trial that is done is not done again.
 """
 
 import abc
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,12 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.progress import Listener
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
-from gradlogp.experiments.evaluate import Rows, row
+from gradlogp.experiments.desk import Cost as Cost
+from gradlogp.experiments.desk import Desk
 from gradlogp.experiments.fit import surroundings
 from gradlogp.experiments.settings import to_dict
-from gradlogp.metrics import Measure
 from gradlogp.objectives import Objective
-from gradlogp.runs import Run, read_json, write_json
-from gradlogp.runs.files import replacing
+from gradlogp.runs import Run
 from gradlogp.training import Learner, Training, shuffled, train
 
 
@@ -38,52 +35,6 @@ class Context:
     data: Dataset
     root: Path | None = None
     judge: Any = None
-
-
-@dataclass
-class Cost:
-    """What learning cost: seconds (filled in by `Desk.learning`), parameters, training examples, network evaluations."""
-
-    parameters: int = 0
-    images: int = 0
-    evaluations: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
-class Desk:
-    """Where a trial puts what it found: rows, figures with captions, and arrays for paired tests."""
-
-    run: Run
-    seed: int
-    listener: Listener
-    rows: Rows = field(default_factory=list)
-    kept: dict[str, Any] = field(default_factory=dict)
-
-    @contextmanager
-    def learning(self) -> Iterator[Cost]:
-        """Times what happens inside, and marks the run as trained with its cost."""
-        cost, began = Cost(), time.perf_counter()
-        yield cost
-        cost.seconds = time.perf_counter() - began
-        self.run.mark("trained", **vars(cost))
-
-    def note(self, *measures: Measure, name: str = "", **more: Any) -> None:
-        """Rows for results.json; `name` goes after the metric's own, as in "auroc digit 3"."""
-        self.rows += [row(m, seed=self.seed, **more) | {"metric": f"{m.metric} {name}".strip()} for m in measures]
-
-    def figure(self, name: str, caption: str) -> Path:
-        """Where to save the picture samples/figure-NAME.png; its caption is kept for the report."""
-        path = self.run.picture(f"figure-{name}")
-        index = path.with_name("figures.json")
-        write_json(index, {**(read_json(index) if index.exists() else {}), path.name: caption})
-        return path
-
-    def keep(self, **arrays: Tensor) -> None:
-        """Adds to items.npz: one entry per test item, for paired tests between contenders."""
-        self.kept |= {name: x.detach().cpu().numpy() for name, x in arrays.items()}
-        with replacing(self.run.path / "items.npz") as file:
-            np.savez_compressed(file, **self.kept)
 
 
 @dataclass(frozen=True)

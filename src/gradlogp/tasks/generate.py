@@ -1,6 +1,8 @@
 """Generate: follow a field from noise to samples.
 
 Sample i of seed s is decided by (s, i): it is the same whatever the batch that it is drawn in, and however many are drawn.
+
+Reference: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3 (streams that a counter decides).
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +38,7 @@ class Generator(Generic[FieldT]):
 
 def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = None, batch: int = 100, steps: int | None = None,
              listener: Listener | None = None) -> Tensor:
-    """`n` samples [n, *shape] on the CPU; cond [n] where the model is conditional."""
+    """Samples [n, *shape] on the CPU, from noise by any sampler; cond [n] where the model is conditional."""
     listener = listener or Silent()
     steps, parts = how.steps if steps is None else steps, []
     listener.begin("sample", n * steps)
@@ -51,9 +53,11 @@ def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = No
     return torch.cat(parts)
 
 
-def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Sequence[int], cond: Tensor | None = None) -> Tensor:
-    """Chains [len(at), n, *shape] after each number of steps in `at`; from noise, or from `start` [n, *shape]."""
-    streams = Streams(seed, 0, n, how.device)
+def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Sequence[int], cond: Tensor | None = None,
+         first: int = 0) -> Tensor:
+    """Chains `first` to `first` + n - 1 of the seed after each number of steps in `at`, [len(at), n, *shape]; from noise, or
+    from `start` [n, *shape]."""
+    streams = Streams(seed, first, n, how.device)
     x = torch.empty(n, *how.shape, device=how.device)
     x = how.prior(x, streams) if start is None else start.to(how.device)
     frames = {0: how.finish(x).cpu()}

@@ -129,7 +129,8 @@ class Guard:
             self.best_loss = min(self.best_loss, self.slow["loss"])
 
     def _loss_grew(self) -> bool:
-        return self.seen > self.settings.patience and self.slow["loss"] > self.settings.max_growth * self.best_loss
+        """Only a loss that is never negative has a scale of its own to grow beyond."""
+        return self.seen > self.settings.patience and self.slow["loss"] > self.settings.max_growth * self.best_loss > 0
 
     def _warn(self, step: int) -> None:
         """Each warning once, from the running means."""

@@ -109,8 +109,10 @@ def _nats(fitted: Fitted, test: Split, x: Tensor, directions: Tensor | None, lad
 def histogram_bits(train: Split, test: Split) -> Tensor:
     """Bits per dimension, [n], under the histogram of each pixel in the training pictures with one more count for each number."""
     codes, values = test.x.flatten(1).long(), train.levels + 1
-    counts = torch.stack([(train.x == k).sum(0) for k in range(values)]).flatten(1).double() + 1  # [values, D]
-    return -(counts / counts.sum(0)).log2().gather(0, codes).mean(1)
+    cell = values * torch.arange(codes.shape[1])  # where the counts of each pixel begin
+    parts = (torch.bincount((part.long() + cell).flatten(), minlength=values * len(cell)) for part in train.x.flatten(1).split(4096))
+    counts = torch.stack(list(parts)).sum(0).reshape(-1, values).double() + 1  # [D, values]
+    return -(counts / counts.sum(1, keepdim=True)).log2().T.gather(0, codes).mean(1)
 
 
 def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:

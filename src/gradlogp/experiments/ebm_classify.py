@@ -175,7 +175,7 @@ class ConvexEnergy(_Classifier):
     """A linear or quadratic energy under cross-entropy, to the last digit; decay is chosen from `decays` on validation examples."""
 
     net: Net = "linear"
-    decays: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
     rank: int = 40
 
     def fits(self, desk: Desk, cost: Cost, task: str, train: Examples, validation: Examples) -> Logits:
@@ -289,7 +289,7 @@ class Statistical(_Classifier):
 
     method: Literal["logistic", "qda"] = "logistic"
     rank: int = 40
-    decays: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
 
     def fits(self, desk: Desk, cost: Cost, task: str, train: Examples, validation: Examples) -> Logits:
         from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis

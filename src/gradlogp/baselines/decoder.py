@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-import torch
 from torch import Tensor, nn
 
 from gradlogp.core.random import Randomness
@@ -33,6 +33,16 @@ class Decoder(nn.Module):
         return self.layers(z)
 
 
+@dataclass(frozen=True)
+class OnePass:
+    """A network (B, latent) -> (B, *shape) as a field with one noise level, at which nothing is left of the picture."""
+
+    network: nn.Module
+
+    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+        return self.network(x)
+
+
 class Decoded(NamedTuple):
     x: Tensor
 
@@ -43,10 +53,10 @@ class Decode:
 
     kind = "generator"
     steps = 1
+    ladder = (math.inf,)
 
-    def init(self, field: nn.Module, x: Tensor) -> Decoded:
+    def init(self, field: OnePass, x: Tensor) -> Decoded:
         return Decoded(x)
 
-    def step(self, field: nn.Module, state: Decoded, generator: Randomness) -> tuple[Decoded, Any]:
-        with torch.no_grad():
-            return Decoded(field(state.x)), None
+    def step(self, field: OnePass, state: Decoded, generator: Randomness) -> tuple[Decoded, Any]:
+        return Decoded(field.denoise(state.x, self.ladder[0])), None

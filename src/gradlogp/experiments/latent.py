@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
-from gradlogp.baselines.decoder import Decode
+from gradlogp.baselines.decoder import Decode, OnePass
 from gradlogp.baselines.gan import GAN, Adversarial, Game
 from gradlogp.baselines.gan import gan as adversarial
 from gradlogp.baselines.vae import VAE, EvidenceBound
@@ -47,7 +47,7 @@ class LatentRecipe(Generative):
         at_least(1, latent=self.latent, decoder=self.decoder)
 
     def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
-        return tasks.Generator(lambda cond: model, Decode(), normal_, 1, (self.latent,), to_picture, device)
+        return tasks.Generator(lambda cond: OnePass(model), Decode(), normal_, 1, (self.latent,), to_picture, device)
 
 
 @final

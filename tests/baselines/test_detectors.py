@@ -17,7 +17,7 @@ from gradlogp.baselines.detectors import (
 from gradlogp.core.random import seeded
 from gradlogp.metrics.detection import auroc
 
-ALL = [NearestNeighbours(), PrincipalComponents(2), PrincipalComponents(None), Mahalanobis(), Isolation(50), OneClassSVM(most=500)]
+ALL = [NearestNeighbours(), PrincipalComponents(2), PrincipalComponents(None), Mahalanobis(), Mahalanobis(None), Isolation(50), OneClassSVM(most=500)]
 
 
 def draw(n, *stds):
@@ -36,7 +36,7 @@ def test_high_is_anomalous_and_nothing_but_normal_is_seen(detector):
 
 def test_mahalanobis_tells_gaussians_apart_as_well_as_theory_says():
     """Two dimensions, variances 1 and 4: squared distances are exponential, so the AUROC is 4 / 5."""
-    score = Mahalanobis().fit(draw(5000, 1, 5), draw(500, 1, 5))
+    score = Mahalanobis(None).fit(draw(5000, 1, 5), draw(500, 1, 5))
     found = auroc(score(draw(4001, 1, 5)), score(2 * draw(4002, 1, 5)))
     assert abs(found.value - 0.8) < 4 * found.spread
 

@@ -65,7 +65,7 @@ def test_relative_errors_are_one_on_average_where_normal(x):
 def test_path_energy_is_the_difference_of_log_densities(x, sigma):
     reference = torch.full((D,), 0.3, dtype=torch.float64)
     exact = (x.square().sum(1) - reference.square().sum()) / (2 * (V + sigma**2))
-    assert torch.allclose(detect.path_energy(gaussian.at(sigma), x, reference, nodes=1), exact, atol=1e-10)
+    assert torch.allclose(detect.path_energy(gaussian, x, reference, sigma, nodes=1), exact, atol=1e-10)
 
 
 def test_path_energy_of_a_quartic_needs_two_nodes():
@@ -73,6 +73,17 @@ def test_path_energy_of_a_quartic_needs_two_nodes():
     zero = torch.zeros(1, dtype=torch.float64)
     assert torch.allclose(detect.path_energy(quartic, x, zero, nodes=2), x[:, 0] ** 4, atol=1e-10)
     assert not torch.allclose(detect.path_energy(quartic, x, zero, nodes=1), x[:, 0] ** 4, rtol=0.1)
+
+
+def test_every_example_keeps_its_condition_whatever_the_batch(x):
+    """A Gaussian whose variance is its class: batches of 1000 must not mix up 4000 conditions."""
+    classes = torch.arange(len(x)) % 3
+    model = Denoiser(lambda x, sigma, c: (c[:, None] + 1) / (c[:, None] + 1 + sigma[:, None] ** 2) * x, classes)
+    asked = type("Asks", (), {"field": lambda self, cond: Denoiser(model.function, cond)})()
+    exact = x.norm(dim=1) / (classes + 1 + 0.25)
+    assert torch.allclose(detect.gradient_norm(asked, x, 0.5, classes), exact, atol=1e-12)
+    work = detect.path_energy(asked, x, torch.zeros(D, dtype=torch.float64), 0.5, 1, classes)
+    assert torch.allclose(work, x.square().sum(1) / (2 * (classes + 1.25)), atol=1e-10)
 
 
 def test_typicality_is_small_on_the_shell_and_large_at_the_mode(x):

@@ -4,12 +4,12 @@ r"""Detectors without a generative network: what an anomaly score must beat befo
 |---|---|---|
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
-| `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, by the Gaussian's likelihood |
+| `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 200 trees of 256 examples |
 | `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
 
-PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: r maximises the likelihood that probabilistic PCA
-gives to held-out examples. All standard deviations and means are those of the training examples.
+PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is chosen, r maximises the likelihood
+that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All standard deviations and means are those of the training examples.
 
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
 Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
@@ -103,14 +103,16 @@ def probabilistic(variances: Tensor, rank: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Mahalanobis(Detector):
-    """The squared Mahalanobis distance with a ridge, a share of the mean variance: that which finds held-out examples likeliest."""
+    """The squared Mahalanobis distance with a ridge, a share of the mean variance; None: that which finds held-out likeliest."""
 
+    share: float | None = 0.1
     shares: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         spectrum = Spectrum(normal)
         squared, mean = spectrum.coordinates(held_out).square().mean(0), spectrum.variances.mean().clamp(min=1e-12)
-        ridged = min((spectrum.variances + share * mean for share in self.shares), key=lambda v: spectrum.nats(squared, v))
+        shares = self.shares if self.share is None else (self.share,)
+        ridged = min((spectrum.variances + share * mean for share in shares), key=lambda v: spectrum.nats(squared, v))
         return lambda x: (spectrum.coordinates(x).square() / ridged).sum(1)
 
 

@@ -29,17 +29,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import as_field, as_noisy
+from gradlogp.core.fields import Field, as_field, as_noisy
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import Randomness, normal_
 
 BATCH = 1000  # examples at a time
+Function = Callable[[Tensor, Tensor | None], Tensor]  # (x [B, *shape], cond [B] or None) -> (B, ...)
 
 
-def by_batch(function: Callable[[Tensor], Tensor], x: Tensor, batch: int = BATCH) -> Tensor:
-    """function (B, *shape) -> (B, ...) of all of x, some at a time and without a graph."""
+def by_batch(function: Function, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    """`function` of all of x, some at a time and without a graph."""
+    conds = [None] * -(-len(x) // BATCH) if cond is None else cond.split(BATCH)
     with torch.no_grad():
-        return torch.cat([function(part).detach() for part in x.split(batch)])
+        return torch.cat([function(part, c).detach() for part, c in zip(x.split(BATCH), conds, strict=True)])
+
+
+def field_at(model: Any, cond: Tensor | None, sigma: float | None) -> Field:
+    """The field of a model that knows no levels, or of one that does at level sigma."""
+    return as_field(model, cond) if sigma is None else as_noisy(model, cond).at(sigma)
 
 
 def size(x: Tensor) -> Tensor:
@@ -47,33 +54,33 @@ def size(x: Tensor) -> Tensor:
     return x.flatten(1).square().sum(1).sqrt()
 
 
-def energy(model: Any, x: Tensor, cond: Tensor | None = None) -> Tensor:
-    """E(x), [B]: -log p up to a constant; of an autoencoder energy the error of its reconstruction."""
-    return by_batch(as_field(model, cond).energy, x)
+def energy(model: Any, x: Tensor, sigma: float | None = None, cond: Tensor | None = None) -> Tensor:
+    """E(x), or E(x, sigma), [B]: -log p up to a constant; of an autoencoder energy the error of its reconstruction."""
+    return by_batch(lambda x, c: field_at(model, c, sigma).energy(x), x, cond)
 
 
-def gradient_norm(model: Any, x: Tensor, cond: Tensor | None = None) -> Tensor:
-    """The norm of the score, [B]: an example on a mode has none, one on a slope has much. Of a field with a level, `.at(sigma)`."""
-    field = as_field(model, cond)
-    return by_batch(lambda x: size(field.score(x)), x)
+def gradient_norm(model: Any, x: Tensor, sigma: float | None = None, cond: Tensor | None = None) -> Tensor:
+    """The norm of the score, at level sigma where there are levels, [B]: an example on a mode has none, one on a slope has much."""
+    return by_batch(lambda x, c: size(field_at(model, c, sigma).score(x)), x, cond)
 
 
 def score_norms(model: Any, x: Tensor, levels: Sequence[float], cond: Tensor | None = None) -> Tensor:
     """sigma_i |s(x, sigma_i)| of x as it is, [B, levels]: MSMA's features. N(0, v I) gives sigma |x| / (v + sigma^2)."""
-    field = as_noisy(model, cond)
-    return torch.stack([by_batch(lambda x, s=s: size(field.denoise(x, s) - x) / s, x) for s in levels], 1)
+    return torch.stack([sigma * gradient_norm(model, x, sigma, cond) for sigma in levels], 1)
 
 
 def denoising_errors(model: Any, x: Tensor, levels: Sequence[float], generator: Randomness, draws: int = 1,
                      cond: Tensor | None = None) -> Tensor:
     """|D(x + sigma_i eps, sigma_i) - x|^2, the mean over `draws` of noise, [B, levels]: what the model cannot put back."""
-    field = as_noisy(model, cond)
 
-    def error(x: Tensor, sigma: float) -> Tensor:
+    def errors(x: Tensor, cond: Tensor | None) -> Tensor:
+        return torch.stack([sum(error(x, cond, sigma) for _ in range(draws)) / draws for sigma in levels], 1)
+
+    def error(x: Tensor, cond: Tensor | None, sigma: float) -> Tensor:
         noisy = x + sigma * normal_(torch.empty_like(x), generator)
-        return (field.denoise(noisy, sigma) - x).flatten(1).square().sum(1)
+        return (as_noisy(model, cond).denoise(noisy, sigma) - x).flatten(1).square().sum(1)
 
-    return torch.stack([torch.stack([by_batch(lambda x, s=s: error(x, s), x) for _ in range(draws)]).mean(0) for s in levels], 1)
+    return by_batch(errors, x, cond)
 
 
 def relative(errors: Tensor, normal: Tensor) -> Tensor:
@@ -81,20 +88,21 @@ def relative(errors: Tensor, normal: Tensor) -> Tensor:
     return (errors / normal.mean(0)).mean(1)
 
 
-def path_energy(model: Any, x: Tensor, reference: Tensor, nodes: int = 8, cond: Tensor | None = None) -> Tensor:
+def path_energy(model: Any, x: Tensor, reference: Tensor, sigma: float | None = None, nodes: int = 8,
+                cond: Tensor | None = None) -> Tensor:
     """log p(reference) - log p(x), [B], by Gauss and Legendre's rule with `nodes` evaluations on the straight line between them.
 
     reference [*shape], say the mean of the data. Exact where the score is a polynomial of degree 2 nodes - 1 along the line.
     """
-    field = as_field(model, cond)
-    t, weight = np.polynomial.legendre.leggauss(nodes)
+    places, weights = np.polynomial.legendre.leggauss(nodes)
 
-    def work(x: Tensor) -> Tensor:
-        way = x - reference
-        return sum(-w / 2 * (field.score(reference + (u + 1) / 2 * way) * way).flatten(1).sum(1)
-                   for u, w in zip(t.tolist(), weight.tolist(), strict=True))  # type: ignore[return-value]
+    def work(x: Tensor, cond: Tensor | None) -> Tensor:
+        field, way, total = field_at(model, cond, sigma), x - reference, x.new_zeros(len(x))
+        for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
+            total -= weight / 2 * (field.score(reference + (place + 1) / 2 * way) * way).flatten(1).sum(1)
+        return total
 
-    return by_batch(work, x)
+    return by_batch(work, x, cond)
 
 
 def typicality(nats: Tensor, normal: Tensor) -> Tensor:

@@ -1,0 +1,206 @@
+r"""Anomaly scores of noise-conditional score networks, on pictures and on tables: what a trained score field says of strangers.
+
+One small network per problem, a preconditioned residual perceptron learned by denoising score matching, serves every score here:
+
+* **denoising error** at levels around the data's own standard deviation :math:`\sigma_d`, each relative to that of held-out normal
+  examples (`tasks.detect.relative`): a network that knows one kind only makes everything else into that kind.
+* **score norms** (MSMA): the vector :math:`\sigma_i\|s(x, \sigma_i)\|` at ten levels, under a Gaussian mixture, by its neighbours;
+  and one level of it alone.
+* **path energy**: log-density at level :math:`\sigma_d`, by the work along the straight line from the mean.
+* **likelihood** by the probability-flow ODE, and its distance from typical. Likelihood rewards what is simple: it is here to fail.
+
+Nine digits are many modes. In the held-out protocol the network is told which of 200 clusters (k-means on 32 principal components,
+no labels) an example is nearest to, in training and in testing alike: a hard mixture, :math:`p(x \mid c(x))`.
+
+Levels are multiples of :math:`\sigma_d`, the same in all problems of a kind: MSMA 8 to 0.1; denoising 1, 2, 4 for pictures and 1/4,
+1/2, 1 for tables. They, and the number of clusters, were settled while looking at one-class 2, 5, 8 and held-out 1, 4, 9 of MNIST.
+
+References: Mahmood et al. (2021), arXiv 2010.13132; Graham et al. (2023), Denoising Diffusion Models for Out-of-Distribution
+Detection, arXiv 2211.07740 (error over several levels); Nalisnick et al. (2019), arXiv 1810.09136 (likelihood fails).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+
+from gradlogp.baselines.detectors import Spectrum
+from gradlogp.core.calculus import draw_probes
+from gradlogp.core.random import seeded
+from gradlogp.experiments.anomaly import Bank, Detecting, Problem, learn, scope_of
+from gradlogp.experiments.settings import to_dict
+from gradlogp.experiments.trial import Cost
+from gradlogp.models import Preconditioned, PreconditionedEnergy, mlp_noisy_energy, mlp_score
+from gradlogp.objectives import DenoisingScoreMatching, LogNormal
+from gradlogp.tasks import detect
+from gradlogp.tasks.likelihood import measured_prior, ode_likelihood
+from gradlogp.training import Training
+
+How = Literal["denoising", "msma_mixture", "msma_neighbours", "norm", "path", "energy", "likelihood", "typicality"]
+Network = Preconditioned | PreconditionedEnergy
+PICTURES, TABLES = (1.0, 2.0, 4.0), (0.25, 0.5, 1.0)  # denoising levels, in standard deviations of the data
+FIT = 2000  # normal training examples that the density of the norms is fitted to
+
+
+@final
+@dataclass(frozen=True)
+class Budget:
+    """Training examples for a problem of each protocol, and the perceptron."""
+
+    one_class: int = 25_000
+    held_out: int = 50_000
+    cross: int = 80_000
+    tables: int = 50_000
+    clusters: int = 200  # that the network of the held-out protocol is told of; 0 is none
+    width: int = 256
+    table_width: int = 128
+    blocks: int = 2
+    batch: int = 128
+    learning_rate: float = 2e-3
+
+    def images(self, problem: Problem) -> int:
+        return int(getattr(self, problem.protocol.replace("-", "_")))
+
+
+@final
+@dataclass(frozen=True)
+class ScoreDetector(Detecting):
+    """One way to turn a score network, or a noise-conditional energy, into an anomaly score; equal budgets share their networks."""
+
+    how: How = "denoising"
+    budget: Budget = field(default_factory=Budget)
+    draws: int = 2  # of noise, for the denoising error
+    levels: int = 10
+    nodes: int = 6
+    steps: int = 8  # of RK4, for the likelihood
+    likelihoods: int = 500  # test examples of a problem
+    net: Literal["score", "energy"] = "score"
+
+    def narrowed(self, problem: Problem) -> Problem:
+        return problem.thinned(self.likelihoods) if self.how in ("likelihood", "typicality") else problem
+
+    def scores(self, problem: Problem, bank: Bank, cost: Cost) -> Tensor:
+        model = self.network(problem, bank, cost)
+        return getattr(self, f"_{self.how}")(model, problem, bank)  # type: ignore[no-any-return]
+
+    def decides(self, problem: Problem, *more: Any) -> list[Any]:
+        """All that decides a network: the settings of its training, and the examples."""
+        examples = [self.dataset, len(problem.normal), float(problem.normal.double().abs().sum())]
+        return [to_dict(self.budget), self.net, self.seed, *examples, *more]
+
+    def clusters(self, problem: Problem) -> int:
+        return self.budget.clusters if problem.protocol == "held-out" else 0
+
+    def nearest(self, problem: Problem, x: Tensor) -> Tensor | None:
+        """The cluster that each x is nearest to, [B], or None."""
+        if not self.clusters(problem):
+            return None
+        from sklearn.cluster import KMeans
+
+        directions = Spectrum(problem.normal[:10_000]).directions[:, :32].float()
+        few = (problem.normal[:10_000].flatten(1) @ directions).numpy()
+        means = KMeans(self.clusters(problem), n_init=1, max_iter=20, random_state=self.seed).fit(few)
+        return torch.from_numpy(means.predict((x.flatten(1) @ directions).numpy())).long()
+
+    def network(self, problem: Problem, bank: Bank, cost: Cost) -> Network:
+        b, x, std = self.budget, problem.normal, problem.std
+        table, images = problem.protocol == "tables", b.images(problem)
+
+        def fresh() -> Network:
+            torch.manual_seed(seeded(self.seed, "weights", problem.name).initial_seed())
+            make = mlp_score if self.net == "score" else mlp_noisy_energy
+            return make(tuple(x.shape[1:]), std, b.table_width if table else b.width, b.blocks, self.clusters(problem))
+
+        def make() -> dict[str, Tensor]:
+            objective = DenoisingScoreMatching(LogNormal(math.log(std) + 0.3, 1.2), "edm", std)
+            training = Training(images, batch=min(b.batch, len(x)), learning_rate=b.learning_rate)
+            return dict(learn(fresh(), objective, x, training, self.seed, problem.name, cond=self.nearest(problem, x)).state_dict())
+
+        weights, model = bank(f"{problem.name} {self.net}", self.decides(problem), make), fresh()
+        cost.seconds += float(weights.pop("seconds"))
+        cost.images, cost.evaluations = cost.images + images, cost.evaluations + images
+        cost.parameters = max(cost.parameters, sum(p.numel() for p in model.parameters()))
+        model.load_state_dict(weights)
+        return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+    def _denoising(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        levels = [problem.std * k for k in (TABLES if problem.protocol == "tables" else PICTURES)]
+        generator = seeded(self.seed, "denoising", problem.name)
+
+        def errors(x: Tensor) -> Tensor:
+            return detect.denoising_errors(model, x, levels, generator, self.draws, self.nearest(problem, x))
+
+        return detect.relative(errors(problem.test), errors(problem.held_out))
+
+    def _norms(self, model: Network, problem: Problem, bank: Bank) -> dict[str, Tensor]:
+        """MSMA's features of training, held-out and test examples."""
+        levels = [problem.std * 8 * (0.1 / 8) ** (i / (self.levels - 1)) for i in range(self.levels)]
+        parts = {"normal": problem.normal[:FIT], "held_out": problem.held_out[:FIT], "test": problem.test}
+        return bank(f"{problem.name} norms", self.decides(problem, self.levels, len(problem.test)),
+                    lambda: {name: detect.score_norms(model, x, levels, self.nearest(problem, x)) for name, x in parts.items()})
+
+    def _msma_mixture(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        norms = self._norms(model, problem, bank)
+        return detect.NormMixture(norms["normal"], norms["held_out"], seed=self.seed).score(norms["test"])
+
+    def _msma_neighbours(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        norms = self._norms(model, problem, bank)
+        return detect.NormNeighbours(norms["normal"]).score(norms["test"])
+
+    def _norm(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        return detect.gradient_norm(model, problem.test, problem.std, self.nearest(problem, problem.test))
+
+    def _path(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        mean, cond = torch.zeros_like(problem.test[0]), self.nearest(problem, problem.test)  # examples are centred
+        return detect.path_energy(model, problem.test, mean, problem.std, self.nodes, cond)
+
+    def _energy(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        return detect.energy(model, problem.test, problem.std, self.nearest(problem, problem.test))
+
+    def _nats(self, model: Network, problem: Problem, bank: Bank) -> dict[str, Tensor]:
+        """-log p of the data with noise of a tenth of their standard deviation, one Rademacher probe."""
+        levels = [problem.std * 10 * (0.1 / 10) ** (i / self.steps) for i in range(self.steps + 1)]
+        prior = measured_prior(problem.normal, levels[0])
+
+        def nats(x: Tensor, part: str) -> Tensor:
+            probes = draw_probes(x, 1, seeded(self.seed, "probes", part))
+            return ode_likelihood(model, x, levels, prior, probes, cond=self.nearest(problem, x)).nats
+
+        return bank(f"{problem.name} nats", self.decides(problem, self.steps, len(problem.test)),
+                    lambda: {"held_out": nats(problem.held_out[:100], "held_out"), "test": nats(problem.test, "test")})
+
+    def _likelihood(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        return self._nats(model, problem, bank)["test"]
+
+    def _typicality(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
+        nats = self._nats(model, problem, bank)
+        return detect.typicality(nats["test"], nats["held_out"])
+
+
+Maker = Callable[[str, str, int], Detecting]
+
+
+def _detector(name: str, how: How, says: str) -> Maker:
+    def make(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> ScoreDetector:
+        quick = preset == "quick"
+        budget = Budget() if quick else Budget(200_000, 400_000, 600_000, 200_000, width=512, table_width=256, blocks=3)
+        draws, likelihoods, steps = (1, 250, 8) if quick else (4, 1000, 16)
+        return ScoreDetector(name, dataset, preset, seed, scope_of(dataset, preset), how, budget, draws, likelihoods=likelihoods,
+                             steps=steps)
+
+    make.__doc__ = says
+    return make
+
+
+TRIALS: dict[str, Maker] = {
+    "denoising_error": _detector("denoising_error", "denoising", "Denoising error of a score network at three levels."),
+    "path_energy": _detector("path_energy", "path", "Log-density by the work of the score along the line from the mean."),
+    "score_norm": _detector("score_norm", "norm", "The norm of the score at one noise level."),
+    "msma_mixture": _detector("msma_mixture", "msma_mixture", "MSMA: score norms at ten levels under a Gaussian mixture."),
+    "msma_neighbours": _detector("msma_neighbours", "msma_neighbours", "MSMA: score norms at ten levels, by their neighbours."),
+    "ode_likelihood": _detector("ode_likelihood", "likelihood", "Minus log-likelihood by the probability-flow ODE, alone."),
+    "ode_typicality": _detector("ode_typicality", "typicality", "How far the log-likelihood is from its mean on normal examples."),
+}

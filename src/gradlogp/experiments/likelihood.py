@@ -110,7 +110,8 @@ def histogram_bits(train: Split, test: Split) -> Tensor:
     """Bits per dimension, [n], under the histogram of each pixel in the training pictures with one more count for each number."""
     codes, values = test.x.flatten(1).long(), train.levels + 1
     cell = values * torch.arange(codes.shape[1])  # where the counts of each pixel begin
-    parts = [torch.bincount((some.long() + cell).flatten(), minlength=values * len(cell)) for some in train.x.flatten(1).split(4096)]
+    pixels = train.x.flatten(1)
+    parts = [torch.bincount((some.long() + cell).flatten(), minlength=values * len(cell)) for some in pixels.split(4096)]
     counts = torch.stack(parts).sum(0).reshape(-1, values).double() + 1  # [D, values]
     return -(counts / counts.sum(1, keepdim=True)).log2().T.gather(0, codes).mean(1)
 

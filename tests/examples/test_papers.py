@@ -33,7 +33,8 @@ def test_what_a_row_names_is_there(row: list[str]) -> None:
         module = importlib.import_module("gradlogp." + file.removesuffix(".py").replace("/", "."))
         assert (SOURCE / file).is_file() and reduce(getattr, name.split("."), module) is not None
     for file, name in named(proof):
-        assert f"def {name}(" in (ROOT / "tests" / file).read_text()
+        there = f"def {name}(" in (ROOT / "tests" / file).read_text()
+        assert there, f"docs/papers.md names {name} of tests/{file}, which is not there"
 
 
 def test_every_paper_of_the_source_is_on_the_page_and_the_other_way_round() -> None:

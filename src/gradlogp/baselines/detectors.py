@@ -5,11 +5,12 @@ r"""Detectors without a generative network: what an anomaly score must beat befo
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
-| `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 200 trees of 256 examples |
+| `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
 | `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
 
 PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is chosen, r maximises the likelihood
-that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All standard deviations and means are those of the training examples.
+that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All means and deviations are those of
+the training examples.
 
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
 Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
@@ -121,7 +122,7 @@ class Mahalanobis(Detector):
 class Isolation(Detector):
     """scikit-learn's isolation forest: how few random cuts isolate an example."""
 
-    trees: int = 200
+    trees: int = 100
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         from sklearn.ensemble import IsolationForest

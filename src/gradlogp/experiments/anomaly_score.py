@@ -84,7 +84,7 @@ class ScoreDetector(Detecting):
 
     def scores(self, problem: Problem, bank: Bank, cost: Cost) -> Tensor:
         model = self.network(problem, bank, cost)
-        return getattr(self, f"_{self.how}")(model, problem, bank)  # type: ignore[no-any-return]
+        return getattr(self, f"_{self.how}")(model, problem, bank)
 
     def decides(self, problem: Problem, *more: Any) -> list[Any]:
         """All that decides a network: the settings of its training, and the examples."""
@@ -124,7 +124,7 @@ class ScoreDetector(Detecting):
         cost.images, cost.evaluations = cost.images + images, cost.evaluations + images
         cost.parameters = max(cost.parameters, sum(p.numel() for p in model.parameters()))
         model.load_state_dict(weights)
-        return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+        return model.eval().requires_grad_(False)
 
     def _denoising(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
         levels = [problem.std * k for k in (TABLES if problem.protocol == "tables" else PICTURES)]

@@ -25,12 +25,13 @@ from gradlogp.training import Learner, Training, shuffled
 IMAGES = 16_000  # that the classifier is shown, whatever the number of samples
 
 
-def classification_accuracy(x: Tensor, labels: Tensor, data: Dataset, images: int = IMAGES) -> Measure:
+def classification_accuracy(x: Tensor, labels: Tensor, data: Dataset, images: int | None = None) -> Measure:
     """The accuracy on the test part of a classifier trained on samples x [n, *shape] in [0, 1] with `labels` [n]."""
     assert data.test.labels is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = ConvClassifier(data.shape, len(data.classes))
+    images = images or IMAGES
     training = Training(images, batch=min(64, len(x)), learning_rate=2e-3)
     learner, order = Learner(model, CrossEntropy(), training, seeded(0, "cas")), shuffled(len(x), training.batch, 0)
     for step in range(training.steps):

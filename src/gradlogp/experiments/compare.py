@@ -68,7 +68,8 @@ class Comparison:
 
 
 COMPARISONS = {
-    "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?"),
+    "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?",
+                      summary=ebm_generate.summary),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
     "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,
@@ -81,8 +82,8 @@ COMPARISONS = {
                               denoise.summary),
     "dsm": Comparison(denoise.DSM, "Is denoising score matching a denoising autoencoder, and what is one posterior sample worth?",
                       "mnist", False, denoise.HEADLINE, denoise.summary),
-    "ebm_generate": Comparison(("ebm", "ebm_no_buffer", "vae", "gan", "wgan_gp"), "Who draws best: energies, a VAE, GANs?",
-                               "mnist", budget=ebm_generate.BUDGET),
+    "ebm_generate": Comparison(ebm_generate.METHODS, "Who draws best: energies, a VAE, GANs?", "mnist",
+                               headline=ebm_generate.HEADLINE, summary=ebm_generate.summary, budget=ebm_generate.BUDGET),
     "ebm_anomaly": Comparison((*anomaly_energy.TRIALS, *anomaly_energy.RIVALS), "Does an energy know what it has never seen?",
                               "mnist", False, anomaly.HEADLINE, anomaly.summary),
     "score_anomaly": Comparison((*anomaly_score.TRIALS, *anomaly.BASELINES), "Does a score field know what it has never seen?",

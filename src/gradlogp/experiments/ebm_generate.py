@@ -1,5 +1,87 @@
-"""Who draws digits best: energies with and without a replay buffer, a VAE, two GANs."""
+"""Who draws best: an energy with a replay buffer, the same without one, a variational autoencoder, two adversarial networks.
 
-BUDGET = {"quick": ("evaluation.samples=1000", "evaluation.snapshots=3", "evaluation.sigmas=0.3,",
-                    "ebm:training.images=96000", "ebm_no_buffer:training.images=96000"),
-          "full": ("evaluation.snapshots=5", "evaluation.trial=500", "evaluation.sigmas=0.3,")}
+All share the energy's trunk: as the energy itself, as the encoder, as the critic. Each is trained on the same pictures, may choose
+among equally many snapshots of its averaged weights on the validation part, and is judged once on the test part. An energy pays for
+its samples in network evaluations, so its Frechet distance stands against the number of steps, beside that of the others' one pass.
+
+Reference: Nijkamp et al. (2019), arXiv 1904.09770 (short-run models: right at the steps they were trained with, and nowhere else).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradlogp.data.picture import save_grid
+from gradlogp.experiments import figures
+from gradlogp.experiments.desk import Rows
+from gradlogp.runs import Run, read_json, write_json
+
+METHODS = ("ebm", "ebm_no_buffer", "vae", "gan", "wgan_gp")
+HEADLINE = ("fd", "precision", "recall", "coverage", "rarest_class", "cas")
+_ENERGIES = {"quick": "96000", "full": "400000"}
+BUDGET = {preset: (*(f"{m}:training.images={images}" for m in METHODS[:2]), "ebm:evaluation.sigmas=0.3,",
+                   "ebm_no_buffer:evaluation.sigmas=0.3,",
+                   *(("evaluation.samples=1000", "evaluation.snapshots=3") if preset == "quick" else
+                     ("evaluation.snapshots=5", "evaluation.trial=500")))
+          for preset, images in _ENERGIES.items()}
+SHOWN = 10  # samples in a row
+
+
+def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:
+    """Frechet distance and mean energy against sampling steps, samples side by side, and what the buffer buys seed by seed."""
+    index = folder / "samples" / "figures.json"
+    write_json(index, {**(read_json(index) if index.exists() else {}), **_curves(folder, runs), **_side_by_side(folder, runs)})
+    return _seed_by_seed(runs)
+
+
+def value(path: Path, metric: str) -> float:
+    """The metric of the run folder `path`."""
+    return next(float(row["value"]) for row in Run.open(path).results() if row["metric"] == metric)
+
+
+def _curves(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Means over the seeds; of those that draw in one pass, one point."""
+    kept = {method: [np.load(path / "items.npz") for path in paths] for method, paths in runs.items()
+            if all((path / "items.npz").exists() for path in paths)}
+    if not kept:
+        return {}
+    fd: dict[str, Any] = {m: (found[0]["steps"][1:], np.mean([f["fd"] for f in found], 0)[1:]) for m, found in kept.items()}
+    fd |= {m: ([1.0], [float(np.mean([value(path, "fd") for path in paths]))]) for m, paths in runs.items() if m not in kept}
+    gap = {m: (found[0]["steps"][1:], np.mean([f["energy"] - f["energy_data"].mean() for f in found], 0)[1:])
+           for m, found in kept.items()}
+    path = folder / "samples" / "figure-steps.png"
+    with figures.sheet(path, columns=2) as (left, right):
+        figures.lines(left, fd, "network evaluations a sample", "Frechet distance", "From noise", log="xy", markers=True)
+        figures.lines(right, gap, "network evaluations a sample", "mean energy above test pictures", "Energy of the chains", "x", True)
+        for axis in (left, right):
+            axis.axvline(_chain_steps(runs, kept), color="#9ba7b4", linewidth=0.8, zorder=0)
+    return {path.name: "Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the line "
+                       "marks the steps of training. A chain that is right only there is a short-run model."}
+
+
+def _chain_steps(runs: Mapping[str, Sequence[Path]], kept: Mapping[str, Any]) -> int:
+    return int(Run.open(runs[next(iter(kept))][0]).config["recipe"]["chain_steps"])
+
+
+def _side_by_side(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Two rows of samples of each method, as they come."""
+    rows = [np.load(paths[0] / "samples" / "final.npz")["samples"][:2 * SHOWN] for paths in runs.values()]
+    path = folder / "samples" / "figure-samples.png"
+    save_grid(path, torch.from_numpy(np.concatenate(rows)).float() / 255, columns=SHOWN)
+    return {path.name: f"Two rows of each, not chosen, from the top: {', '.join(runs)}."}
+
+
+def _seed_by_seed(runs: Mapping[str, Sequence[Path]]) -> Rows:
+    """How far the Frechet distance falls with the buffer, at equal evaluations, for each seed."""
+    if not {"ebm", "ebm_no_buffer"} <= runs.keys():
+        return []
+    falls = np.array([value(without, "fd") - value(buffer, "fd")
+                      for buffer, without in zip(runs["ebm"], runs["ebm_no_buffer"], strict=True)])
+    says = (f"Frechet distance without the buffer minus that with it, at equal evaluations in training and in sampling; seed by "
+            f"seed: {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over seeds")
+    spread = float(falls.std(ddof=1) / len(falls)**0.5) if len(falls) > 1 else None
+    return [{"method": "ebm", "metric": "fd_gain of the buffer", "value": float(falls.mean()), "spread": spread, "n": len(falls),
+             "better": "higher", "protocol": says}]

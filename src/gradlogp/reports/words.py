@@ -42,10 +42,24 @@ METRICS = {
     "inception_score": Word("inception score",
                             "How sure the judge is of each drawing, and of how many classes: 1 to the number of classes. Blind "
                             "to copies."),
+    "cas": Word("classes taught",
+                "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones: nonsense and whatever is never "
+                "drawn both cost accuracy. Real training pictures, as many, say what can be reached."),
+    "retention": Word("class kept",
+                      "The share of chains from real pictures whose class is still that of their start. Low: the model does not "
+                      "know the pictures as its own."),
+    "energy": Word("mean energy", "Low means likely; only differences between kinds of pictures count."),
+    "energy_gap": Word("held-out minus training energy",
+                       "0: held-out pictures are as likely as those learned from. Above: learned by heart."),
+    "taken_at": Word("weights taken at", "The share of the training after which the weights were best on the validation part."),
     "auroc": Word("AUROC", "The chance that an anomaly gets a higher score than a normal example; 0.5 is a coin."),
     "auprc": Word("AUPRC", "The average precision of the anomalies. A coin scores their share, so read it beside that."),
     "fpr95": Word("false alarms at 95 %",
                   "The share of normal examples that is alarmed about when 95 % of the anomalies are caught."),
+    "lead": Word("lead over the best baseline",
+                 "The AUROC less that of the best baseline on the same examples: above 0 wins."),
+    "rank": Word("mean rank", "Where the method comes among all others, from one set to the next, on average: 1 is always first."),
+    "place": Word("mean place among baselines", "Its rank where it alone joins the baselines: 1 is before all of them, always."),
     "accuracy": Word("accuracy", "The share of examples that are classified rightly."),
     "nll": Word("surprise, nats", "How surprised the classifier is by the true class, on average; 0 is never."),
     "ece": Word("calibration error",
@@ -119,7 +133,11 @@ def panels(logged: set[str]) -> tuple[Panel, ...]:
 
 def title(recipe: Mapping[str, Any]) -> str:
     """A method in a few words, from its settings."""
-    if recipe.get("kind") == "EnergyRecipe":
+    if recipe.get("kind") == "VAERecipe":
+        what = "Variational autoencoder"
+    elif recipe.get("kind") == "GANRecipe":
+        what = "Adversarial network, " + ("Wasserstein with penalty" if recipe.get("game") == "wasserstein" else "non-saturating")
+    elif recipe.get("kind") == "EnergyRecipe":
         what = "Energy-based model " + ("without a replay buffer" if recipe.get("buffer") is None else "with a replay buffer")
     elif recipe.get("kind") == "ScoreRecipe":
         what = "Score network, " + ("one noise level" if (recipe.get("law") or {}).get("kind") == "Single" else "many noise levels")

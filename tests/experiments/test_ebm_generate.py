@@ -1,0 +1,105 @@
+"""Energies, a VAE and GANs in one comparison: trained, chosen, judged and summed up on the digits, in miniature."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from gradlogp import data
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Silent
+from gradlogp.experiments import compare, override
+from gradlogp.experiments.base import to_model
+from gradlogp.experiments.cas import classification_accuracy
+from gradlogp.experiments.chains import energies
+from gradlogp.experiments.compare import EXPERIMENTS
+from gradlogp.experiments.ebm_generate import METHODS
+from gradlogp.experiments.evaluate import evaluate
+from gradlogp.experiments.fit import fit, load, snapshot
+from gradlogp.experiments.judge import Judge
+from gradlogp.models import ConvClassifier
+from gradlogp.runs import Run
+
+TINY = ["training.images=320", "training.batch=32", "evaluation.samples=60", "evaluation.trial=20", "evaluation.snapshots=2",
+        "net.channels=4,8", "net.width=8"]
+CHAINS = [f"{m}:{change}" for m in METHODS[:2]
+          for change in ("generate_steps=6", "evaluation.steps=0,2,9", "chain_steps=2", "evaluation.sigmas=()")]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def judge():
+    torch.manual_seed(0)
+    classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)  # any fixed features will do here
+    return Judge(classifier, 1.0, 0.1, "untrained")
+
+
+@pytest.fixture(scope="module")
+def folder(digits, judge, tmp_path_factory):
+    out = tmp_path_factory.mktemp("compare") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["gradlogp.experiments.compare"], "_judge", lambda *_: judge)
+        patch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+        compare("ebm_generate", digits, "quick", out, changes=[*TINY, *CHAINS])
+    return out
+
+
+def test_every_method_is_chosen_judged_and_summed_up(folder):
+    rows = json.loads((folder / "results.json").read_text())
+    for method in METHODS:
+        found = {row["metric"] for row in rows if row["method"] == method}
+        assert {"fd", "kid", "precision", "coverage", "1nna", "c2st", "cas", "inception_score", "taken_at", "memorisation"} <= found
+    assert {row["evaluations"] for row in rows if row["method"] == "vae" and row["metric"] == "fd"} == {1}
+    gain = next(row for row in rows if row["metric"] == "fd_gain of the buffer")
+    fd = {row["method"]: row["value"] for row in rows if row["metric"] == "fd"}
+    assert gain["value"] == pytest.approx(fd["ebm_no_buffer"] - fd["ebm"]) and gain["n"] == 1
+    captions = json.loads((folder / "samples" / "figures.json").read_text())
+    assert all((folder / "samples" / name).exists() for name in captions) and len(captions) == 2
+
+
+def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
+    """Steps 0, 2, 6, 9 of one pass: at 6 the Frechet distance is that of the fresh samples."""
+    rows = {row["metric"]: row["value"] for row in Run.open(folder / "ebm").results()}
+    with np.load(folder / "ebm" / "items.npz") as kept:
+        assert kept["steps"].tolist() == [0, 2, 6, 9]
+        assert kept["fd"][2] == pytest.approx(rows["fd"], rel=1e-3)
+        assert kept["fd"][3] == pytest.approx(rows["fd after 9 steps"], rel=1e-3)
+    fitted, x = load(folder / "ebm"), digits.test.images(slice(0, 50))
+    with torch.no_grad():
+        torch.testing.assert_close(energies(fitted, x), fitted.model(to_model(x)))
+    expected = {"retention from data after 2 steps", "fd from data after 20 steps", "energy noise", "energy_gap"}
+    assert expected | {"fd from the buffer"} <= rows.keys()
+
+
+def test_the_snapshot_of_the_lowest_distance_becomes_the_model(digits, judge, tmp_path, monkeypatch):
+    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+    recipe = override(EXPERIMENTS["vae"]("digits", "quick", 0), TINY)
+    fit(recipe, digits, tmp_path / "vae").close()
+    rows = evaluate(load(tmp_path / "vae"), digits, judge, Silent())
+    taken = next(row for row in rows if row["metric"] == "taken_at")
+    step = round(taken["value"] * 10)
+    run = Run.open(tmp_path / "vae")
+    for name, tensor in run.load(snapshot(step))[0].items():
+        assert torch.equal(run.load("ema")[0][name], tensor)
+    first, second = (float(part.split(" after")[0]) for part in taken["protocol"].rpartition(": ")[2].split(", "))
+    assert step == (5 if first < second else 10)
+
+
+def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_class_knows_one(digits):
+    x, y = digits.train.images(slice(0, 400)), digits.train.labels[:400]
+    taught = classification_accuracy(x, y, digits, 6000)
+    assert float(taught) > 0.85 and taught.spread == pytest.approx((taught.value * (1 - taught.value) / 360) ** 0.5)
+    one = classification_accuracy(x, torch.full((400,), 3), digits, 2000)
+    assert float(one) == pytest.approx(float((digits.test.labels == 3).double().mean()), abs=0.03)
+
+
+def test_an_adversarial_network_cannot_restore(digits):
+    recipe = EXPERIMENTS["gan"]("digits", "quick", 0)
+    with pytest.raises(UserError, match="no encoder"):
+        recipe.restorer(None, torch.zeros(1, 1, 8, 8), 0.3, 0)

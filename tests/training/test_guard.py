@@ -139,3 +139,13 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
     other = Guard(GuardSettings(patience=10))
     other.load(guard.state())
     assert other.slow == guard.slow and other.seen == 30 and math.isfinite(other.best_loss)
+
+
+def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
+    """An evidence bound of -100 that becomes -99, and a Wasserstein loss that passes 0, are no explosion."""
+    guard, batch = Guard(GuardSettings(patience=5)), Batch(torch.zeros(2, 2))
+    for step, loss in enumerate([-100.0] * 20 + [-50.0] * 20 + [3.0] * 20):
+        assert guard.judge(step, batch, loss, 1.0, {}) is Verdict.STEP
+    positive = Guard(GuardSettings(patience=5))
+    verdicts = [positive.judge(step, batch, loss, 1.0, {}) for step, loss in enumerate([1.0] * 20 + [500.0] * 20)]
+    assert Verdict.ROLL_BACK in verdicts

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gradlogp import data as shelf
 from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
@@ -35,28 +36,29 @@ LONG = 10  # times as many steps as in training
 STRANGER = "fashion_mnist"  # for models of MNIST
 
 
-def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, root: Path | None = None) -> None:
-    """All of the above for the energy-based model `fitted`: rows, figures and arrays to the desk."""
-    recipe: Any = fitted.recipe
-    n, steps = min(recipe.evaluation.samples, len(data.test)), sorted({fitted.how().steps, *recipe.evaluation.steps})
-    frames = frames_of(fitted, None, n, recipe.seed + 1, steps, desk)
+def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames: Mapping[int, Tensor], root: Path | None = None) -> None:
+    """All of the above for the energy-based model `fitted`: rows, figures and arrays to the desk.
+
+    `frames` are its chains from noise, steps -> [n, *shape] in [0, 1]; `root` is the folder with further data sets.
+    """
     _from_noise(fitted, data, judge, desk, frames)
     _from_buffer(fitted, data, judge, desk)
     _from_data(fitted, data, judge, desk)
     _energies(fitted, data, desk, frames[fitted.how().steps], root)
 
 
-def frames_of(fitted: Fitted, start: Tensor | None, n: int, seed: int, at: Sequence[int], desk: Desk) -> dict[int, Tensor]:
+def frames_of(fitted: Fitted, start: Tensor | None, n: int, seed: int, at: Sequence[int],
+              listener: Listener) -> dict[int, Tensor]:
     """Number of steps -> chains [n, *shape] in [0, 1] after them; from noise, or from pictures `start` in [0, 1]."""
     how, parts = fitted.how(), []
     cond = asked(fitted.facts, n) if fitted.recipe.conditional else None
-    desk.listener.begin("chains", n)
+    listener.begin("chains", n)
     for first in range(0, n, BATCH):
         some, count = slice(first, first + BATCH), min(BATCH, n - first)
         begin = None if start is None else to_model(start[some])
         parts.append(film(how, begin, count, seed, at, None if cond is None else cond[some], first))
-        desk.listener.advance(count)
-    desk.listener.end()
+        listener.advance(count)
+    listener.end()
     return dict(zip(at, torch.cat(parts, 1), strict=True))
 
 
@@ -100,7 +102,7 @@ def _from_buffer(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> Non
 def _from_data(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> None:
     """Chains from test pictures: the share that still looks like its class, and how far a pixel has moved."""
     k, start = _k(fitted), data.test.images(slice(0, FROM_DATA))
-    frames, before = frames_of(fitted, start, len(start), fitted.recipe.seed + 6, (k, LONG * k), desk), judge.labels(start)
+    frames, before = frames_of(fitted, start, len(start), fitted.recipe.seed + 6, (k, LONG * k), desk.listener), judge.labels(start)
     for steps, x in frames.items():
         kept, moved = (judge.labels(x) == before).double(), (x - start).abs().flatten(1).mean(1)
         says = f"{len(x)} chains from test pictures after {steps} steps; spread: standard error"

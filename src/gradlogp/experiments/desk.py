@@ -52,7 +52,7 @@ class Desk:
 
     def note(self, *measures: Measure, name: str = "", **more: Any) -> None:
         """Rows for results.json; `name` goes after the metric's own, as in "auroc digit 3"."""
-        self.rows += [row(m, seed=self.seed, **more) | {"metric": f"{m.metric} {name}".strip()} for m in measures]
+        self.rows += [row(m, **{"seed": self.seed, **more}) | {"metric": f"{m.metric} {name}".strip()} for m in measures]
 
     def figure(self, name: str, caption: str) -> Path:
         """Where to save the picture samples/figure-NAME.png; its caption is kept for the report."""

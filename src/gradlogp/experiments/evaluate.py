@@ -7,7 +7,7 @@ metric's protocol, its spread, the floor and, where there is one, the ceiling, a
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,14 +68,15 @@ def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | N
     with run:
         rows, fitted = choose(fitted, data, judge, listener)
         validation, seed = data.validation.images(slice(0, CHOICE)), fitted.recipe.seed
-        rows += _samples(fitted, data, judge, listener)
+        desk = Desk(run, seed, listener)
+        x, frames = _draw(fitted, data, desk)
+        desk.note(*judge_samples(x.pictures, data, judge, x.asked_for), **x.cost)
         rows += denoising(lambda sigma: fitted.recipe.restorer(fitted.model, validation, sigma, seed + 3), data,
                           fitted.recipe.evaluation, seed + 2, run.picture, listener)
         _films(fitted, data)
-        if isinstance(fitted.recipe, EnergyRecipe):
-            desk = Desk(run, seed, listener)
-            chains.study(fitted, data, judge, desk, root)
-            rows += desk.rows
+        if frames:
+            chains.study(fitted, data, judge, desk, frames, root)
+        rows += desk.rows
         run.write_results(rows)
         run.mark("evaluated")
     return rows
@@ -101,17 +102,31 @@ def choose(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> t
     return [row(taken, seed=recipe.seed)], load(run.path, fitted.device)
 
 
-def _samples(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> Rows:
+class Drawn(NamedTuple):
+    """pictures [n, *shape] in [0, 1], the classes that were asked for, and what one of them cost."""
+
+    pictures: Tensor
+    asked_for: Tensor | None
+    cost: dict[str, Any]
+
+
+def _draw(fitted: Fitted, data: Dataset, desk: Desk) -> tuple[Drawn, dict[int, Tensor]]:
+    """Fresh samples, and of an energy where its chains are after more and fewer steps."""
     recipe, run, how = fitted.recipe, fitted.run, fitted.how()
-    n, seed = min(recipe.evaluation.samples, len(data.test)), recipe.seed + 1
-    began = time.perf_counter()
-    x, asked_for = fitted.draw(n, seed, listener=listener)
-    cost = {"seed": seed, "seconds": (time.perf_counter() - began) / n, "evaluations": how.cost * how.steps}
+    n, seed, began = min(recipe.evaluation.samples, len(data.test)), recipe.seed + 1, time.perf_counter()
+    frames: dict[int, Tensor] = {}
+    if isinstance(recipe, EnergyRecipe):
+        at = sorted({how.steps, *recipe.evaluation.steps})
+        frames = chains.frames_of(fitted, None, n, seed, at, desk.listener)
+        x, asked_for, share = frames[how.steps], asked(fitted.facts, n) if recipe.conditional else None, how.steps / at[-1]
+    else:
+        (x, asked_for), share = fitted.draw(n, seed, listener=desk.listener), 1.0
+    seconds = (time.perf_counter() - began) * share / n
     save_grid(run.picture("final"), x[:ROW * ROW], columns=ROW)
     np.savez_compressed(run.picture("final").with_suffix(".npz"), samples=(x * 255).round().byte().numpy())
     if asked_for is not None:
         _ten_of_each(x, asked_for, fitted.facts.classes, run)
-    return [row(m, **cost) for m in judge_samples(x, data, judge, asked_for)]
+    return Drawn(x, asked_for, {"seed": seed, "seconds": seconds, "evaluations": how.cost * how.steps}), frames
 
 
 def _ten_of_each(x: Tensor, asked_for: Tensor, classes: int, run: Run) -> None:

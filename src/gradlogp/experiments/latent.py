@@ -103,14 +103,14 @@ def vae(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> VAERec
 
 def gan(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> GANRecipe:
     """An adversarial network, non-saturating, with the energy's trunk for a critic."""
-    training = Training(_images(dataset, preset, (120_000, 1_500_000)), learning_rate=1e-3, beta1=0.5)
+    training = Training(_images(dataset, preset, (90_000, 1_500_000)), learning_rate=3e-3, beta1=0.5)
     return _small(GANRecipe("gan", dataset, preset, training, seed))
 
 
 def wgan_gp(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> GANRecipe:
     """A Wasserstein adversarial network with gradient penalty, with the energy's trunk for a critic."""
-    training = Training(_images(dataset, preset, (90_000, 1_000_000)), learning_rate=1e-3, beta1=0.0)
-    return _small(GANRecipe("wgan_gp", dataset, preset, training, seed, game="wasserstein", penalty=10.0))
+    training = Training(_images(dataset, preset, (50_000, 1_000_000)), batch=32, learning_rate=1e-3, beta1=0.0)
+    return _small(GANRecipe("wgan_gp", dataset, preset, training, seed, latent=16, game="wasserstein", penalty=10.0))
 
 
 def _images(dataset: str, preset: str, quick_and_full: Sequence[int]) -> int:

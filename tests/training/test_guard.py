@@ -147,5 +147,5 @@ def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
     for step, loss in enumerate([-100.0] * 20 + [-50.0] * 20 + [3.0] * 20):
         assert guard.judge(step, batch, loss, 1.0, {}) is Verdict.STEP
     positive = Guard(GuardSettings(patience=5))
-    verdicts = [positive.judge(step, batch, loss, 1.0, {}) for step, loss in enumerate([1.0] * 20 + [500.0] * 20)]
+    verdicts = [positive.judge(step, batch, loss, 1.0, {}) for step, loss in enumerate([1.0] * 20 + [500.0] * 2)]
     assert Verdict.ROLL_BACK in verdicts

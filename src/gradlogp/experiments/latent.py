@@ -97,8 +97,8 @@ class GANRecipe(LatentRecipe):
 
 def vae(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> VAERecipe:
     """A variational autoencoder with the energy's trunk for an encoder and a learned Gaussian noise."""
-    training = Training(_images(dataset, preset, (120_000, 1_500_000)), learning_rate=2e-3)
-    return _small(VAERecipe("vae", dataset, preset, training, seed))
+    training = Training(_images(dataset, preset, (120_000, 1_500_000)), batch=32, learning_rate=3e-3)
+    return _small(VAERecipe("vae", dataset, preset, training, seed, latent=6))
 
 
 def gan(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> GANRecipe:

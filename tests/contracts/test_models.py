@@ -138,3 +138,15 @@ def test_a_class_that_it_was_not_built_for_is_refused(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_it_says_what_it_is(name):
     assert len((MODELS[name].__doc__ or "").strip()) > 20
+
+
+@pytest.mark.parametrize("name", CLASSED)
+def test_a_condition_that_is_no_class_is_an_error(name):
+    _, more, _ = EXAMPLES[name]
+    model, x = build(name, classes=3), data(name)
+    for cond in (torch.full((B,), 3), torch.full((B,), -2), torch.zeros(B)):
+        with pytest.raises(ValueError, match="a condition is a class number from .* to 2, got"):
+            model(x, *more, cond)
+    field = model.field(torch.zeros(B - 1, dtype=torch.long))
+    with pytest.raises(ValueError, match=rf"cond of shape \[{B}, ...\], got \[{B - 1}\]"):
+        (field.denoise if more else field.score)(x, *more)

@@ -229,3 +229,11 @@ def test_a_batch_that_is_none_is_an_error(name):
         objective(model, Batch(torch.zeros(3)), seeded(1))
     with pytest.raises(ValueError, match="one entry per example"):
         objective(model, Batch(torch.zeros(3, *SHAPE), torch.zeros(2, dtype=torch.long)), seeded(1))
+    with pytest.raises(ValueError, match=r"x is in floating point, got torch.int64; pass x.float\(\)"):
+        objective(model, Batch(torch.zeros(3, *SHAPE, dtype=torch.long)), seeded(1))
+
+
+def test_chains_of_another_dtype_than_the_data_are_an_error():
+    objective = persistent_contrastive_divergence(chain(), torch.zeros(B, *SHAPE, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"one chain per example, shape .* in torch.float32, got .* in torch.float64"):
+        objective(energy(), batch("persistent"), seeded(0))

@@ -187,3 +187,18 @@ def test_a_chain_does_not_depend_on_its_batch(name):
     sampler, field, _ = example(name)
     draw = lambda first, count: run(sampler, field, start(name)[first:first + count], 6, Streams(0, first, count))
     assert torch.allclose(draw(0, 64)[25:45], draw(25, 20), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_it_samples_a_density_or_says_that_it_only_generates(name):
+    assert example(name)[0].kind == ("generator" if name in ("ancestral", "ddim") else "density")  # these two are clipped
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    ("mala", {"mass": torch.ones(3)}), ("hmc", {"mass": torch.ones(1)}), ("nuts", {"mass": torch.ones(3)}),
+    ("preconditioned_langevin", {"adapt": 0, "preconditioner": torch.ones(1)}),
+])
+def test_scales_that_would_broadcast_are_refused(name, change):
+    sampler = SAMPLERS[name](**{**EXAMPLES[name], **change})
+    with pytest.raises(ValueError, match=r"expected a (mass|preconditioner) .*shape \[2\]"):
+        run(sampler, Energy(TARGET.energy), start(name), 1, seeded(0))

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Pinned, Scaled, Score, Sum, Tether, as_field
+from gradlogp.core.fields import Energy, Law, NoisyField, Pinned, Scaled, Score, Sum, Tether, as_field
+from gradlogp.samplers import DDIM
 
 
 def quadratic(x):
@@ -42,6 +43,33 @@ def test_a_column_of_energies_is_squeezed_once():
 def test_a_score_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match="belongs in Energy"):
         Score(lambda x: x.sum(1)).score(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"shape of x, \[3, 4\], but this one gave \[3, 1\]"):
+        Law(quadratic, lambda x: -x[:, :1]).score(torch.zeros(3, 4))
+
+
+def test_a_denoised_x_of_another_shape_is_an_error_in_a_walk():
+    class Mean(NoisyField):
+        def denoise(self, x, sigma):
+            return x.mean(1, keepdim=True)
+
+    with pytest.raises(ValueError, match=r"shape of x, \[3, 4\], but this denoiser gave \[3, 1\]"):
+        DDIM().denoised(Mean(), torch.zeros(3, 4), 1.0)
+
+
+def test_a_condition_for_each_example_reaches_energies_and_scores_alike():
+    x, cond = torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0])
+    expected = -cond[:, None] * x
+    torch.testing.assert_close(Energy(lambda x, c: c * x.square().sum(1) / 2, cond).score(x), expected)
+    torch.testing.assert_close(Score(lambda x, c: -c[:, None] * x, cond).score(x), expected)
+    for field in (Energy(lambda x, c: x.sum(1), cond), Score(lambda x, c: x, cond)):
+        with pytest.raises(ValueError, match=r"cond of shape \[4, ...\], got \[3\]; for one shared condition pass cond.expand"):
+            field.score(torch.zeros(4, 2))
+
+
+def test_a_temperature_is_positive():
+    for temperature in (0, -1.0):
+        with pytest.raises(ValueError, match="a temperature is positive"):
+            Energy(quadratic) / temperature
 
 
 def test_as_field_takes_callables_and_nothing_else():
@@ -60,6 +88,7 @@ def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
 @pytest.mark.parametrize(("mask", "message"), [
     (torch.ones(3), "mask.bool"),
     (torch.ones(5, 4, 3, dtype=torch.bool), "must broadcast to x"),
+    (torch.ones(2, dtype=torch.bool), "must broadcast to x"),
 ])
 def test_a_mask_that_does_not_fit_is_an_error(mask, message):
     with pytest.raises(ValueError, match=message):
@@ -70,3 +99,8 @@ def test_an_observation_of_another_shape_is_an_error():
     assert torch.equal(Tether(torch.ones(3), 1.0).score(torch.zeros(2, 3)), torch.ones(2, 3))
     with pytest.raises(ValueError, match="repeat_interleave"):
         Tether(torch.ones(1, 3), 1.0).energy(torch.zeros(2, 3))
+
+
+def test_an_observation_without_noise_is_an_error():
+    with pytest.raises(ValueError, match="sigma > 0, got 0.0; for an exact one pin x"):
+        Tether(torch.ones(3), 0.0)

@@ -62,6 +62,8 @@ def test_a_mask_goes_with_preconditioners_tempering_and_streams():
     for sampler in (PreconditionedLangevin(0.05, adapt=20), ParallelTempering(MALA(0.2), (1.0, 2.0))):
         end = run(Masked(sampler, FIRST), FIELD, x, 60, Streams(0, 0, 400))
         assert torch.equal(end[:, 1], x[:, 1]) and abs(z_mean(end[:, 0], RHO * GIVEN)) < 4
+    end = run(Masked(ParallelTempering(MALA(0.2), (1.0, 2.0)), FIRST.expand(400, 2)), FIELD, x, 60, Streams(0, 0, 400))
+    assert torch.equal(end[:, 1], x[:, 1]) and abs(z_mean(end[:, 0], RHO * GIVEN)) < 4
     inside = ParallelTempering(Masked(MALA(0.2), FIRST.repeat(800, 1)), (1.0, 2.0))
     end = run(inside, FIELD, x, 60, Streams(0, 0, 400))
     assert torch.equal(end[:, 1], x[:, 1]) and abs(z_mean(end[:, 0], RHO * GIVEN)) < 4

@@ -211,7 +211,7 @@ def test_a_denoiser_that_returns_its_input_is_not_overwritten():
 
 
 def test_a_step_too_many_is_refused():
-    with pytest.raises(ValueError, match="has 5 steps"):
+    with pytest.raises(ValueError, match="ends after 5 steps, got 6"):
         run(DDIM(levels=5), gaussian([0.0], [1.0]), torch.ones(2, 1), 6, seeded(0))
 
 

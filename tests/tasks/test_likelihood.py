@@ -8,8 +8,20 @@ from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.samplers import DDIM, AdaptiveFlow, Heun, Langevin, PredictorCorrector
+from gradlogp.samplers import (
+    DDIM,
+    MALA,
+    AdaptiveFlow,
+    AnnealedLangevin,
+    Heun,
+    Langevin,
+    Masked,
+    ParallelTempering,
+    PredictorCorrector,
+    Underdamped,
+)
 from gradlogp.tasks import bits_per_dim, likelihood, ode_likelihood
+from gradlogp.tasks.ais import Geometric, NormalBase, ais, linear
 from gradlogp.tasks.likelihood import Quantised, adapt, energy_nats
 
 LAW = gaussian([0.5], [0.7])
@@ -27,11 +39,24 @@ def test_a_generator_has_no_likelihood():
             likelihood(sampler, LAW, X)
 
 
+def test_a_sampler_of_another_law_than_the_fields_has_not_the_fields_likelihood():
+    energy = Energy(lambda x: x.square().sum(1) / 2)
+    for sampler in (Langevin(0.1, temperature=2.0), Underdamped(0.1, temperature=2.0), ParallelTempering(MALA(0.1), (2.0, 4.0))):
+        with pytest.raises(UserError, match=f"this {type(sampler).__name__} draws the law at temperature 2, .* the field / 2"):
+            likelihood(sampler, energy, X, log_z=0.0)
+        with pytest.raises(UserError, match="temperature 2"):
+            ais(Geometric(NormalBase(torch.zeros(1), torch.ones(1)), energy), sampler, linear(2), 3, seeded(0))
+    with pytest.raises(UserError, match="a masked sampler draws x given what is pinned"):
+        likelihood(Masked(Langevin(0.1), torch.tensor([True])), energy, X, log_z=0.0)
+
+
 def test_a_density_sampler_has_the_likelihood_of_its_law():
     exact = LAW.energy(X, 0.002)
     nats = likelihood(Heun(EDM(), 80), LAW, X)
     torch.testing.assert_close(nats, exact, atol=0.03, rtol=0)  # the prior N(0, 80^2) leaves out the data's mean
     assert torch.equal(likelihood(PredictorCorrector(Heun(EDM(), 80)), LAW, X), nats)
+    ladder = AnnealedLangevin(VarianceExploding(0.002, 80.0), 200)  # its law is that of its levels, as the steps at each grow
+    torch.testing.assert_close(likelihood(ladder, LAW, X), nats, atol=1e-3, rtol=0)
     adaptive = likelihood(AdaptiveFlow(EDM(), 1e-7), LAW, X)
     torch.testing.assert_close(adaptive, nats, atol=1e-3, rtol=0)
     energy = Energy(lambda x: (x - 0.5).square().sum(1) / (2 * 0.49))

@@ -52,6 +52,8 @@ class Field(abc.ABC):
         return Scaled(self, -1.0)
 
     def __truediv__(self, temperature: float) -> "Field":
+        if temperature <= 0:
+            raise ValueError(f"a temperature is positive, got {temperature}; to push away from a field subtract it.")
         return Scaled(self, 1 / temperature)
 
 
@@ -63,6 +65,21 @@ def check_energy(energy: Tensor, x: Tensor) -> Tensor:
         raise ValueError(f"an energy gives one number per example, shape [{len(x)}], but this one gave "
                          f"{list(energy.shape)} for x of shape {list(x.shape)}; sum over everything but the batch.")
     return energy
+
+
+def check_score(score: Tensor, x: Tensor) -> Tensor:
+    """`score` as it is; raises ValueError where it would broadcast against x."""
+    if score.shape != x.shape:
+        raise ValueError(f"a score has the shape of x, {list(x.shape)}, but this one gave {list(score.shape)}; "
+                         "an energy belongs in Energy(...).")
+    return score
+
+
+def check_denoised(denoised: Tensor, x: Tensor) -> Tensor:
+    """`denoised` as it is; raises ValueError where it would broadcast against x."""
+    if denoised.shape != x.shape:
+        raise ValueError(f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave {list(denoised.shape)}.")
+    return denoised
 
 
 def check_cond(cond: Tensor | None, x: Tensor) -> tuple[Tensor, ...]:
@@ -118,22 +135,19 @@ class Law(Field):
         return check_energy(self.energy_function(x), x)
 
     def score(self, x: Tensor) -> Tensor:
-        return self.score_function(x)
+        return check_score(self.score_function(x), x)
 
 
 @final
 @dataclass(frozen=True)
 class Score(Field):
-    """The field of any callable (B, *shape) -> (B, *shape) that is a score already."""
+    """The field of any callable (B, *shape) -> (B, *shape) that is a score already; with `cond`, of (x, cond)."""
 
-    function: Callable[[Tensor], Tensor]
+    function: Callable[..., Tensor]
+    cond: Tensor | None = None
 
     def score(self, x: Tensor) -> Tensor:
-        s = self.function(x)
-        if s.shape != x.shape:
-            raise ValueError(f"a score has the shape of x, {list(x.shape)}, but this one gave {list(s.shape)}; "
-                             "an energy belongs in Energy(...).")
-        return s
+        return check_score(self.function(x, *check_cond(self.cond, x)), x)
 
 
 @final
@@ -190,6 +204,11 @@ class Tether(Field):
     y: Tensor
     sigma: float
 
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise ValueError(f"an observation's noise has sigma > 0, got {self.sigma}; for an exact one "
+                             "pin x by Masked(sampler, mask).")
+
     @property
     def has_energy(self) -> bool:
         return True
@@ -238,11 +257,11 @@ class Pinned(Field):
         return energy, self._free(score)
 
     def _free(self, score: Tensor) -> Tensor:
-        free = torch.where(self.mask, score, 0)
-        if free.shape != score.shape:
+        sizes = zip(reversed(self.mask.shape), reversed(score.shape), strict=False)
+        if self.mask.ndim > score.ndim or any(m not in (1, s) for m, s in sizes):
             raise ValueError(f"a mask must broadcast to x, {list(score.shape)}, but this one has {list(self.mask.shape)}; "
                              "leave the batch out, or give it one row per example.")
-        return free
+        return torch.where(self.mask, score, 0)
 
 
 Level = Tensor | float  # one noise level for all, or one per example, [B]
@@ -293,10 +312,7 @@ class Denoiser(NoisyField):
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         sigma = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-        denoised = self.function(x, sigma, *check_cond(self.cond, x))
-        if denoised.shape != x.shape:
-            raise ValueError(f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave {list(denoised.shape)}.")
-        return denoised
+        return check_denoised(self.function(x, sigma, *check_cond(self.cond, x)), x)
 
 
 @final

@@ -41,6 +41,14 @@ def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them
     return x
 
 
+def check_field(sampler: Any, field: Any) -> None:
+    """ValueError where `sampler` cannot follow `field`: those with a `ladder` of levels denoise, the others take a score."""
+    wanted, name = ("at", "NoisyField") if hasattr(sampler, "ladder") else ("score", "Field")
+    if not hasattr(field, wanted):
+        raise ValueError(f"{type(sampler).__name__} follows a {name}, got {type(field).__name__}; a model's is model.field(cond), "
+                         f"and {'as_noisy(denoiser)' if wanted == 'at' else 'Energy(function)'} makes one of a function.")
+
+
 def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, generator: Randomness,
         watch: Callable[[int, State, Any], None] | None = None, check: bool = True) -> Tensor:
     """Take `steps` steps from x [B, *shape] and return where they end, [B, *shape]; x itself is left alone.
@@ -52,6 +60,9 @@ def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, g
     """
     if steps < 0:
         raise ValueError(f"`steps` counts sampler steps, so it is 0 or more, got {steps}.")
+    if steps > (most := getattr(sampler, "steps", steps)):
+        raise ValueError(f"this {type(sampler).__name__} ends after {most} steps, got {steps}; give it more levels.")
+    check_field(sampler, field)
     if check:
         check_state(x)
     with torch.no_grad():

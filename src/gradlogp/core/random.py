@@ -61,7 +61,7 @@ class Masked:
     """The randomness of `generator` with its normal draws set to 0 where `mask` is False: noise that leaves x alone there.
 
     mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept tests) are passed through. With a
-    `Pinned` field any continuous sampler, Metropolis or not, then samples the exact conditional law of what is free.
+    `Pinned` field any sampler, Metropolis or not, discrete ones too, then samples the exact conditional law of what is free.
     """
 
     generator: "Randomness"

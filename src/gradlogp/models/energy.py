@@ -9,7 +9,7 @@ A quadratic energy is a Gaussian with its precision P learned, and the one energ
 
 .. math:: E(x) = \tfrac12 (x - \mu)^T P (x - \mu), \qquad \log Z = \tfrac D2 \log 2\pi - \tfrac12 \log\det P .
 
-References: Grathwohl et al. (2020), Your Classifier is Secretly an Energy Based Model, arXiv 1912.03263, eq. 4 to 6; Du & Mordatch
+References: Grathwohl et al. (2020), Your Classifier is Secretly an Energy Based Model, arXiv 1912.03263, section 3; Du & Mordatch
 (2019), arXiv 1903.08689, app. A.8 (residual energies).
 """
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from gradlogp.core.fields import Energy
 from gradlogp.models.nets.conv import ConvTrunk
+from gradlogp.models.nets.embedding import check_classes
 from gradlogp.models.nets.mlp import perceptron
 from gradlogp.models.nets.residual import ResidualTrunk
 
@@ -45,10 +46,9 @@ class JointHead(nn.Module):
         self.linear = nn.Linear(width, max(classes, 1))
 
     def forward(self, features: Tensor, cond: Tensor | None) -> Tensor:
+        check_classes(cond, self.classes)
         energies = self.linear(features)  # [B, classes or 1]
         if self.classes == 0:
-            if cond is not None:
-                raise ValueError("this energy was built without classes, but got a `cond`; build it with classes=n.")
             return energies[:, 0]
         if cond is None:
             return -torch.logsumexp(-energies, 1)

@@ -17,7 +17,7 @@ depend on how many run beside it.
 Shapes: v [B, *shape] with D entries each, h [B, H], W [D, H]. With few units log Z is exact, by enumeration of either layer.
 
 References: Smolensky (1986); Hinton (2002), Training Products of Experts; Cho et al. (2011), Improved Learning of
-Gaussian-Bernoulli RBMs, and Liao et al. (2022), Gaussian-Bernoulli RBMs Without Tears, arXiv 2210.10318, eq. 1 (this energy);
+Gaussian-Bernoulli RBMs, and Liao et al. (2022), Gaussian-Bernoulli RBMs Without Tears, arXiv 2210.10318 (this energy);
 Salakhutdinov & Murray (2008), On the Quantitative Analysis of Deep Belief Networks (the path of machines).
 """
 

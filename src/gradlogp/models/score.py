@@ -17,14 +17,12 @@ References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); So
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlogp.core.fields import Level, NoisyField, Score, column
+from gradlogp.core.fields import Denoiser, Score, column
 from gradlogp.models.nets.embedding import check_classes
 from gradlogp.models.nets.mlp import LevelMLP, perceptron
 from gradlogp.models.nets.refine import RefineNet
@@ -38,20 +36,8 @@ class ScoreModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor: ...
 
-    def field(self, cond: Tensor | None = None) -> "Levels":
-        return Levels(self, cond)
-
-
-@final
-@dataclass(frozen=True)
-class Levels(NoisyField):
-    """A score model with its condition bound: a `NoisyField`."""
-
-    model: ScoreModel
-    cond: Tensor | None
-
-    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        return self.model(x, sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma), self.cond)
+    def field(self, cond: Tensor | None = None) -> Denoiser:
+        return Denoiser(self, cond)
 
 
 class Preconditioned(ScoreModel):
@@ -99,7 +85,7 @@ class VectorScore(nn.Module):
         return self.head(self.layers(torch.cat([x.flatten(1), told], 1))).reshape(x.shape)
 
     def field(self, cond: Tensor | None = None) -> Score:
-        return Score(lambda x: self(x, cond))
+        return Score(self, cond)
 
 
 def mlp_score(shape: int | Sequence[int], sigma_data: float, width: int = 128, blocks: int = 3, classes: int = 0) -> Preconditioned:

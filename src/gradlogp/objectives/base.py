@@ -43,6 +43,8 @@ def check_batch(batch: Batch) -> Batch:
     if batch.x.ndim < 2 or len(batch.x) == 0:
         raise ValueError(f"a batch has shape [B, *shape] with B > 0, got {list(batch.x.shape)}; "
                          "for scalars use shape [B, 1].")
+    if not batch.x.is_floating_point():
+        raise ValueError(f"x is in floating point, got {batch.x.dtype}; pass x.float(), whole numbers too.")
     if batch.cond is not None and batch.cond.shape != batch.x.shape[:1]:
         raise ValueError(f"`cond` needs one entry per example, shape [{len(batch.x)}], got {list(batch.cond.shape)}.")
     return batch

@@ -110,9 +110,9 @@ class ContrastiveDivergence(Objective):
 
     def _start(self, batch: Batch, generator: Generator) -> Start:
         start = self.starts.draw(batch, generator)
-        if start.x.shape != batch.x.shape:
-            raise ValueError(f"expected one chain per example, shape {list(batch.x.shape)}, got {list(start.x.shape)}; "
-                             f"mend what {type(self.starts).__name__} draws.")
+        if (start.x.shape, start.x.dtype) != (batch.x.shape, batch.x.dtype):
+            raise ValueError(f"expected one chain per example, shape {list(batch.x.shape)} in {batch.x.dtype}, got "
+                             f"{list(start.x.shape)} in {start.x.dtype}; mend what {type(self.starts).__name__} draws.")
         return start if batch.cond is not None else start._replace(cond=None)
 
     def _chains(self, model: Any, field: Field, x: Tensor, generator: Generator) -> Tensor:

@@ -41,7 +41,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, column
+from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_denoised, column
 from gradlogp.core.noise import EDM, Cosine, Rectified, SubVariancePreserving, VarianceExploding, VariancePreserving
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
@@ -206,9 +206,7 @@ def normal(like: Tensor, generator: Generator) -> Tensor:
 def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
     """|D(x0 + sigma eps) - x0|^2, [B], for sigma [B]."""
     denoised = field.denoise(x0 + column(sigma, x0) * eps, sigma)
-    if denoised.shape != x0.shape:
-        raise ValueError(f"the denoised x has the shape of x, {list(x0.shape)}, but the model gave {list(denoised.shape)}.")
-    return (denoised - x0).flatten(1).square().sum(1)
+    return (check_denoised(denoised, x0) - x0).flatten(1).square().sum(1)
 
 
 @final

@@ -9,8 +9,8 @@ form. It is bounded, so outliers pull less; pseudo-likelihood is the more effici
 
 Each of the n sites asks for K - 1 energies. `subset` takes that many sites at random for each example and scales up: unbiased.
 
-References: Besag (1975), Statistical Analysis of Non-Lattice Data; Hyvarinen (2007), Some Extensions of Score Matching, eq. 16
-and 17 (binary); Lyu (2009), Interpretation and Generalization of Score Matching (more states).
+References: Besag (1975), Statistical Analysis of Non-Lattice Data; Hyvarinen (2007), Some Extensions of Score Matching
+(binary); Lyu (2009), Interpretation and Generalization of Score Matching (more states).
 """
 
 import abc

@@ -7,7 +7,7 @@ and the loss is :math:`-\log p(y \mid x)`, which is exact, plus a contrastive di
 class y, and the sum is :math:`-\log p(y \mid x) - \log p(x \mid y)`. The first makes the better classifier, the second the
 better samples.
 
-References: Grathwohl et al. (2020), Your Classifier is Secretly an Energy Based Model, arXiv 1912.03263, eq. 4 to 7.
+References: Grathwohl et al. (2020), Your Classifier is Secretly an Energy Based Model, arXiv 1912.03263, sections 3 and 4.
 """
 
 from dataclasses import dataclass

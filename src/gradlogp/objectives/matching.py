@@ -31,7 +31,7 @@ from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.calculus import draw_probes, products, with_divergence
-from gradlogp.core.fields import Field, as_field
+from gradlogp.core.fields import Field, as_field, check_score
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Directions = Literal["rademacher", "gaussian", "sphere"]
@@ -48,11 +48,7 @@ def half_square(a: Tensor) -> Tensor:
 
 def score_at(field: Field, x: Tensor) -> Tensor:
     """The score at x, of the shape of x; ValueError where it would broadcast."""
-    score = field.score(x)
-    if score.shape != x.shape:
-        raise ValueError(f"a score has the shape of x, {list(x.shape)}, but this one gave {list(score.shape)}; "
-                         "an energy belongs in Energy(...).")
-    return score
+    return check_score(field.score(x), x)
 
 
 def directions(x: Tensor, count: int, generator: Generator, law: Directions) -> Tensor:

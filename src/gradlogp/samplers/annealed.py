@@ -55,6 +55,8 @@ class Annealed(abc.ABC):
     process: VarianceExploding | EDM
     levels: int
 
+    kind = "density"  # exact as steps per level, or levels, grow
+
     @cached_property
     def ladder(self) -> list[float]:
         return self.process.ladder(self.levels)

@@ -22,8 +22,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, NoisyField, column
-from gradlogp.core.random import Randomness, normal_, uniform_
+from gradlogp.core.fields import Field, NoisyField
+from gradlogp.core.random import Randomness, normal_
+from gradlogp.samplers.metropolis import choose, decide
 from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseSDE, Walk
 from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
 
@@ -103,9 +104,7 @@ def adjusted(field: Field, x: Tensor, noise: Tensor, generator: Randomness, h: f
         new = (x + h * score).add_(z, alpha=math.sqrt(2 * h))
         new_energy, new_score = field.energy_and_score(new)
         there, back = z.flatten(1).square().sum(1) / 2, (x - new - h * new_score).flatten(1).square().sum(1) / (4 * h)
-        accept = (energy - new_energy + there - back).clamp(max=0).exp().nan_to_num(nan=0.0)
-        keep = uniform_(torch.empty_like(accept), generator) < accept
-        here = column(keep, x)
-        x, score, energy = torch.where(here, new, x), torch.where(here, new_score, score), torch.where(keep, new_energy, energy)
+        accept, keep = decide(energy - new_energy + there - back, new_energy, generator)
+        x, score, energy = choose(keep, new, x), choose(keep, new_score, score), choose(keep, new_energy, energy)
         accepted += accept / steps
     return x, accepted

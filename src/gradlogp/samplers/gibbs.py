@@ -20,7 +20,7 @@ by :math:`u' = (1 - \eta) u + \sqrt{2\eta}\, z`, the Langevin step of p(v | h), 
 :math:`\sigma^2`. Nothing here depends on the size of the batch.
 
 References: Geman & Geman (1984); Grathwohl et al. (2021), Oops I Took A Gradient: Scalable Sampling for Discrete Distributions,
-arXiv 2102.04509, eq. 5 to 9, algorithm 1; Liao et al. (2022), Gaussian-Bernoulli RBMs Without Tears, arXiv 2210.10318, algorithm 2.
+arXiv 2102.04509, algorithm 1; Liao et al. (2022), Gaussian-Bernoulli RBMs Without Tears, arXiv 2210.10318.
 """
 
 import math
@@ -33,6 +33,7 @@ from torch import Tensor
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
 from gradlogp.core.fields import Field, Pinned, column
 from gradlogp.core.random import Randomness, normal_, uniform_
+from gradlogp.samplers.metropolis import choose, decide
 
 
 class Sites(NamedTuple):
@@ -342,9 +343,8 @@ class GibbsWithGradients:
         new = Informed(x, *field.energy_and_score(x), state.uniform)
         reverse = self.log_proposal(new.x, new.score, free)
         log_ratio = state.energy - new.energy + take(reverse, back) - take(log_q, move)
-        accept = log_ratio.clamp(max=0).exp()
-        keep = uniform_(state.uniform, generator) < accept
-        x, energy, score = (torch.where(column(keep, a), a, b) for a, b in zip(new[:3], state[:3], strict=True))
+        accept, keep = decide(log_ratio, new.energy, generator)
+        x, energy, score = (choose(keep, a, b) for a, b in zip(new[:3], state[:3], strict=True))
         return Informed(x, energy, score, state.uniform), Accepted(accept)
 
     def log_proposal(self, x: Tensor, score: Tensor, free: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ h is `step_size`, tau is `noise_std`, T is `temperature`. With `noise_std=None` 
 image energies breaks that law on purpose (large h, small tau, clipped scores, clamped pixels): such a sampler is a
 *generator*, and what it draws is not the density.
 
-References: Roberts & Tweedie (1996), Exponential Convergence of Langevin Distributions, eq. 2; Du & Mordatch (2019), Implicit
+References: Roberts & Tweedie (1996), Exponential Convergence of Langevin Distributions; Du & Mordatch (2019), Implicit
 Generation and Modeling with Energy-Based Models, arXiv 1903.08689 (the generator).
 """
 

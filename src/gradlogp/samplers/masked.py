@@ -4,7 +4,8 @@ r"""Conditional sampling by any sampler: what the mask pins stays as it is, what
           s(x_\text{free} \mid x_\text{pinned}) = s(x)_\text{free} ,
 
 so a score and noise that are zero where x is pinned make of every chain for p(x) one for the conditional law: Langevin keeps its
-own bias and no more, a Metropolis test stays exact, since the pinned coordinates neither move nor enter it. This is inpainting
+own bias and no more, a Metropolis test stays exact, since the pinned coordinates neither move nor enter it. Discrete samplers
+(Gibbs and its kin) read the mask itself, and leave the pinned sites out. This is inpainting
 without the bias of replacement: on the Gaussian of the tests the conditional mean is 1.2, and replacement draws .74.
 """
 
@@ -23,9 +24,10 @@ from gradlogp.core.random import Randomness
 @final
 @dataclass(frozen=True)
 class Masked:
-    """Any continuous sampler, of the conditional law of x where `mask` is True given x where it is False.
+    """Any sampler of one law, continuous or discrete, of the conditional law of x where `mask` is True given the rest.
 
     mask is bool, True = free, [*shape] for all examples or [B, *shape] for each its own. The pinned values are those of the start.
+    GibbsLangevin alone takes none.
     """
 
     sampler: Sampler[Field, Any]

@@ -11,7 +11,7 @@ and then stops for good, since a chain that goes on adapting does not keep the l
 wide swing instead, ends above its target where the acceptance falls off a cliff. Each chain tunes a step size of its own: chains
 stay independent, each may explore another law than the next, and a sample does not depend on its batch.
 
-References: Metropolis et al. (1953); Hastings (1970); Andrieu & Thoms (2008), A Tutorial on Adaptive MCMC, eq. 20.
+References: Metropolis et al. (1953); Hastings (1970); Andrieu & Thoms (2008), A Tutorial on Adaptive MCMC.
 """
 
 import math
@@ -92,4 +92,6 @@ def check_tuning(name: str, step_size: float, adapt: int, target: float, mass: T
 
 def root_inverse(mass: Tensor | None, x: Tensor) -> Tensor | float:
     """M^(-1/2), which carries whitened momenta N(0, I) to velocities in x."""
+    if mass is not None and mass.shape not in (x.shape, x.shape[1:]):
+        raise ValueError(f"expected a mass for each coordinate, shape {list(x.shape[1:])}, got {list(mass.shape)}.")
     return 1.0 if mass is None else mass.to(x).rsqrt()

@@ -68,6 +68,8 @@ class PreconditionedLangevin:
             raise ValueError(f"every entry of a preconditioner is positive, got {float(self.preconditioner.min())}.")
 
     def init(self, field: Field, x: Tensor) -> PreconditionedChain:
+        if (p := self.preconditioner) is not None and p.shape not in (x.shape, x.shape[1:]):
+            raise ValueError(f"expected a preconditioner of shape {list(x.shape[1:])} or {list(x.shape)}, got {list(p.shape)}.")
         given = torch.ones_like(x) if self.preconditioner is None else self.preconditioner.to(x).expand_as(x)
         return PreconditionedChain(x.clone(), torch.zeros_like(x), given, torch.empty_like(x), 0)
 

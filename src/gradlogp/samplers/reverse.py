@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import NoisyField, column
+from gradlogp.core.fields import NoisyField, check_denoised, column
 from gradlogp.core.noise import EDM, Cosine, Rectified, SubVariancePreserving, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Randomness, normal_
 
@@ -140,12 +140,10 @@ class Reverse(abc.ABC):
 
     def denoised(self, field: NoisyField, x: Tensor, sigma: float) -> Tensor:
         """The field's denoised x, clipped; never in the memory of x, which the step overwrites."""
-        denoised = clipped(field.denoise(x, sigma), self.clip)
+        denoised = clipped(check_denoised(field.denoise(x, sigma), x), self.clip)
         return denoised.clone() if denoised.data_ptr() == x.data_ptr() else denoised
 
     def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
-        if state.taken >= self.steps:
-            raise ValueError(f"this walk has {self.steps} steps, and this is one more; take more levels.")
         return self.advance(state, self.denoised(field, state.x, self.ladder[state.taken]), generator)
 
     def advance(self, state: Walk, denoised: Tensor, generator: Randomness) -> tuple[Walk, ReverseInfo]:

@@ -190,8 +190,6 @@ class RungeKutta(Reverse):
         return self.plan[i][2][-1][1]
 
     def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
-        if state.taken >= self.steps:
-            raise ValueError(f"this walk has {self.steps} steps, and this is one more; take more levels.")
         x, noise, taken, _ = state
         tau, level, (*inner, last) = self.plan[taken]
         if tau > 0:

@@ -19,7 +19,7 @@ The ladder is right where neighbours exchange a fifth to a half of the time. The
 temperature (as T, and as its root), the scale of the flatter law; other samplers step alike everywhere, and so cross slowly.
 
 References: Geyer (1991), Markov Chain Monte Carlo Maximum Likelihood; Syed et al. (2022), Non-Reversible Parallel Tempering, arXiv
-1905.02939 (even and odd in turn); Neal (1996), Sampling from Multimodal Distributions Using Tempered Transitions, eq. 7.
+1905.02939 (even and odd in turn); Neal (1996), Sampling from Multimodal Distributions Using Tempered Transitions.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, Scaled, column
+from gradlogp.core.fields import Field, Pinned, Scaled, column
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness, Repeated
 from gradlogp.samplers.hamiltonian import HMC, MALA
@@ -113,12 +113,12 @@ class ParallelTempering:
     def init(self, field: Field, x: Tensor) -> Replicas:
         copies = len(self.temperatures)
         temperature = field.energy(x).new_tensor(self.temperatures).repeat_interleave(len(x))
-        inner = self.inner.init(Tempered(field, 1 / temperature), x.repeat(copies, *[1] * (x.ndim - 1)))
+        inner = self.inner.init(Tempered(replicated(field, x, copies), 1 / temperature), x.repeat(copies, *[1] * (x.ndim - 1)))
         return Replicas(stretched(inner, self.inner, temperature), 1 / temperature, copies, 0)
 
     def step(self, field: Field, state: Replicas, generator: Randomness) -> tuple[Replicas, ParallelInfo]:
         weight, copies = state.weight, state.copies
-        tempered = Tempered(field, weight)
+        tempered = Tempered(replicated(field, state.x, copies), weight)
         sampler: Sampler[Field, Any] = self.inner
         inner, info = sampler.step(tempered, state.inner, Repeated(generator, copies))
         energy = inner.energy if hasattr(inner, "energy") else tempered.energy(inner.x)
@@ -126,6 +126,13 @@ class ParallelTempering:
         inner = moved(inner, weight / weight[rows], rows)
         accept = info.accept.chunk(copies)[0] if hasattr(info, "accept") else torch.ones_like(swap[:, 0])
         return Replicas(inner, weight, copies, state.taken + 1), ParallelInfo(accept, swap)
+
+
+def replicated(field: Field, x: Tensor, copies: int) -> Field:
+    """The field for all replicas of x: a mask with a row for each example needs its rows R times over."""
+    if isinstance(field, Pinned) and field.mask.ndim == x.ndim:
+        return Pinned(field.field, field.mask.expand_as(x).repeat(copies, *[1] * (x.ndim - 1)))
+    return field
 
 
 def exchange(energy: Tensor, weight: Tensor, copies: int, parity: int, generator: Randomness) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ There is no Metropolis test, so the law is biased at order h^2, but seldom as li
 :math:`T(1 - h^2/4s^2)`.
 
 References: Leimkuhler & Matthews (2013), Rational Construction of Stochastic Numerical Methods for Molecular Sampling, arXiv
-1203.5428, eq. 8; and (2013), Robust and Efficient Configurational Molecular Sampling via Langevin Dynamics, arXiv 1304.3269,
+1203.5428; and (2013), Robust and Efficient Configurational Molecular Sampling via Langevin Dynamics, arXiv 1304.3269,
 section II (the harmonic law).
 """
 

@@ -13,8 +13,8 @@ one direction does not: chains that all miss a mode agree with each other.
 The steps must keep the density: samplers of kind 'density' are taken and generators refused. Metropolis and Gibbs samplers are
 exact; unadjusted Langevin adds its own bias, of the order of its step size.
 
-References: Neal (2001), Annealed Importance Sampling, arXiv physics/9803008, eq. 5 to 11; Salakhutdinov & Murray (2008), On the
-Quantitative Analysis of Deep Belief Networks, eq. 11 to 16 (the path of machines, the ladder); Burda et al. (2015), Accurate and
+References: Neal (2001), Annealed Importance Sampling, arXiv physics/9803008, section 2; Salakhutdinov & Murray (2008), On the
+Quantitative Analysis of Deep Belief Networks (the path of machines, the ladder); Burda et al. (2015), Accurate and
 Conservative Estimates of MRF Log-likelihood using Reverse Annealing, arXiv 1412.8566; Grosse et al. (2015), arXiv 1511.02543 (the
 bracket).
 """
@@ -36,6 +36,7 @@ from gradlogp.core.fields import Energy, Field, Scaled, Sum, as_field
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.models.rbm import RBM, bernoulli
+from gradlogp.tasks.likelihood import check_temperature
 
 
 class Base(Protocol):
@@ -265,6 +266,7 @@ def _check_kind(sampler: Sampler[Field, Any]) -> Sampler[Field, Any]:
     if getattr(sampler, "kind", None) != "density":
         raise UserError(f"log Z needs a sampler that keeps the density, but this {type(sampler).__name__} only generates; "
                         "take MALA, HMC or Gibbs, or a Langevin without noise_std, grad_clip and clamp.")
+    check_temperature(sampler)
     return sampler
 
 

@@ -38,6 +38,7 @@ from gradlogp.core.fields import Level, NoisyField, as_field, as_noisy, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.objectives.diffusion import Chain
 from gradlogp.samplers.adaptive import PAIRS
+from gradlogp.samplers.masked import Masked
 from gradlogp.samplers.solvers import RK4
 
 Rows = tuple[tuple[float, ...], ...]
@@ -230,6 +231,14 @@ def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | Non
         return as_field(model, cond).energy(x) + log_z
 
 
+def check_temperature(sampler: Any) -> None:
+    """UserError where the law that `sampler` draws is the field's to another power than 1."""
+    temperature = getattr(sampler, "temperatures", (getattr(sampler, "temperature", 1.0),))[0]
+    if temperature != 1:
+        raise UserError(f"this {type(sampler).__name__} draws the law at temperature {temperature:g}, whose log Z is another; take "
+                        f"temperature 1 and the field / {temperature:g}.")
+
+
 def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None = None, cond: Tensor | None = None,
                **ode: Any) -> Tensor:
     """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; a generator, which has none, is refused.
@@ -240,6 +249,10 @@ def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None
     if getattr(sampler, "kind", None) != "density":
         raise UserError(f"likelihood is offered where the sampler targets the density, but {type(sampler).__name__} is a generator "
                         "as it is set, and its draws have no known density; keep its law: no clip, no clamp, noise_std=None.")
+    if isinstance(sampler, Masked):
+        raise UserError("a masked sampler draws x given what is pinned, and the likelihood of that is not the model's of x; ask "
+                        f"for that of the {type(sampler.sampler).__name__} within.")
+    check_temperature(sampler)
     sampler = getattr(sampler, "predictor", sampler)
     if hasattr(sampler, "ladder"):
         levels, tolerance = [level for level in sampler.ladder if level > 0], getattr(sampler, "rtol", None)

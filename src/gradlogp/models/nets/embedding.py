@@ -16,9 +16,15 @@ def class_rows(cond: Tensor | None, classes: int, x: Tensor) -> Tensor:
     return none if cond is None else torch.where(cond < 0, none, cond)
 
 
-def check_classes(cond: Tensor | None, classes: int) -> None:
-    if cond is not None and classes == 0:
+def check_classes(cond: Tensor | None, classes: int, lowest: int = 0) -> None:
+    """ValueError where `cond` is no class number from `lowest` on (looked at on the CPU only, where looking costs no host sync)."""
+    if cond is None:
+        return
+    if classes == 0:
         raise ValueError("this network was built without classes, but got a `cond`; build it with classes=n.")
+    if cond.is_floating_point() or (cond.device.type == "cpu" and ((cond < lowest) | (cond >= classes)).any()):
+        raise ValueError(f"a condition is a class number from {lowest} to {classes - 1}, got {cond.min()} to {cond.max()} in "
+                         f"{cond.dtype}; build the network with more classes, or pass cond.long().")
 
 
 class Embedding(nn.Module):
@@ -34,7 +40,7 @@ class Embedding(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, level: Tensor, cond: Tensor | None) -> Tensor:
-        check_classes(cond, self.classes)
+        check_classes(cond, self.classes, -1)
         angle = level[:, None] * self.frequencies
         embedding = self.mlp(torch.cat([angle.cos(), angle.sin()], 1))
         return embedding if self.label is None else embedding + self.label(class_rows(cond, self.classes, level))

@@ -185,3 +185,14 @@ def test_chains_of_another_shape_are_refused():
     starts = FromProposal(lambda batch, g: batch.x[:2])
     with pytest.raises(ValueError, match="expected one chain per example"):
         ContrastiveDivergence(Langevin(0.1), starts)(Precision(1.0), Batch(normal(4)), seeded(0))
+
+
+def test_the_entropy_of_few_points_is_the_formula():
+    """In d dimensions d ln rho + ln((n - 1) V_d) + gamma: on a line V is 2, in a plane pi, and 3 points have 2 others each."""
+    line = torch.tensor([[0.0], [2.0], [5.0]], dtype=torch.float64)
+    plane = torch.tensor([[0.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    gamma = 0.57721566490153286
+    expected = torch.tensor([2.0, 2.0, 3.0], dtype=torch.float64).log() + math.log(2 * 2) + gamma
+    torch.testing.assert_close(nearest_neighbour_entropy(line), expected, atol=1e-12, rtol=0)
+    expected = torch.full((2,), 2 * math.log(3) + math.log(math.pi) + gamma, dtype=torch.float64)
+    torch.testing.assert_close(nearest_neighbour_entropy(plane), expected, atol=1e-12, rtol=0)

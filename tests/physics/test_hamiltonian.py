@@ -267,3 +267,28 @@ def test_a_diverging_trajectory_is_reported_and_left():
     sampler, x = NUTS(50.0), draw(20, 3)
     state, info = sampler.step(harmonic(1.0, 1.0, 1.0), sampler.init(harmonic(1.0, 1.0, 1.0), x), seeded(12))
     assert info.diverged.all() and (info.leaps == 1).all() and torch.equal(state.x, x) and float(info.accept.max()) < 1e-10
+
+
+def test_jitter_spreads_the_step_evenly_on_both_sides():
+    step = HMC(0.1, jitter=0.4).epsilon(torch.full((10_000,), 0.1, dtype=torch.float64), seeded(0))
+    assert 0.06 <= step.min() < 0.0601 and 0.1399 < step.max() <= 0.14
+    assert abs(step.mean() - 0.1) < 4 * 0.04 / math.sqrt(3 * 10_000)
+
+
+def test_the_no_u_turn_sampler_stays_within_the_trajectory_that_ended():
+    """Oscillators of many periods in one batch: one that has turned draws nothing from the steps that the others still take."""
+    scale, epsilon = torch.linspace(0.2, 5, 400, **DOUBLE)[:, None], 0.3
+    field = Energy(lambda x: (x / scale).square().sum(1) / 2)
+    start = phase(field, scale * draw(400, 1), draw(400, 1, seed=7))
+    with torch.no_grad():
+        sampler = NUTS(epsilon)
+        state, info = sampler.step(field, sampler.init(field, start.x), seeded(7))
+        reached = 2 ** int(info.depth.max())
+        step = torch.full_like(start.x, epsilon)
+        orbit = torch.stack([leapfrog(field, start, step if k > 0 else -step, abs(k)).x if k else start.x
+                             for k in range(1 - reached, reached)])
+    gap, at = (orbit - state.x).abs()[..., 0].min(0)
+    away = (at - (reached - 1)).abs()
+    whole = info.leaps == 2**info.depth - 1
+    assert gap.max() < 1e-9 and len(info.depth.unique()) > 3
+    assert (away <= torch.where(whole, info.leaps, 2 ** (info.depth - 1) - 1)).all() and (away > 0).double().mean() > 0.8

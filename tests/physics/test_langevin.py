@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy
+from gradlogp.core.fields import Energy, Score
 from gradlogp.core.kernel import run
-from gradlogp.samplers import Langevin
+from gradlogp.core.random import seeded
+from gradlogp.samplers import Langevin, PreconditionedLangevin
 
 N = 64_000
 
@@ -60,3 +61,14 @@ def test_noiseless_langevin_is_gradient_descent():
     x = run(Langevin(0.1, noise_std=0.0), Energy(lambda y: y.square().sum(1) / 2), torch.ones(1, 1, dtype=torch.float64), 10,
             torch.Generator())
     assert abs(float(x) - 0.9**10) < 1e-12
+
+
+def test_the_learned_preconditioner_is_one_over_the_root_mean_square_score_from_the_first_step_on():
+    """Weights (1 - b) b^k that are scaled to sum to 1: with a score that does not change, nothing changes."""
+    slope = torch.tensor([3.0, 0.2], dtype=torch.float64)
+    sampler, field = PreconditionedLangevin(1e-3, adapt=4, decay=0.9, floor=0.5), Score(lambda x: slope.expand_as(x))
+    seen = []
+    run(sampler, field, torch.zeros(2, 2, dtype=torch.float64), 6, seeded(0),
+        lambda i, state, info: seen.append(state.preconditioner))
+    for p in seen:
+        torch.testing.assert_close(p, (1 / (0.5 + slope)).expand(2, 2), atol=1e-12, rtol=0)

@@ -236,3 +236,13 @@ def test_the_defaults_are_at_least_as_accurate_as_the_best_peer(sampler, evaluat
     worst = lambda stds: max(abs(stds[0] / 0.5 - 1), abs(stds[1] / 2 - 1))
     assert sampler.evaluations == evaluations
     assert worst((final_std(sampler, 0.5), final_std(sampler, 2.0))) <= worst(peer) + 5e-4
+
+
+def test_churn_climbs_by_its_share_of_the_walk_and_no_further():
+    few, many = Heun(levels=20, churn=4.0, s_min=0.1, s_max=10.0), Heun(levels=20, churn=1000.0)
+    for s, up in zip(few.ladder, few.climbs, strict=False):
+        assert up == pytest.approx(s * (1 + 4 / 20 if 0.1 <= s <= 10 else 1))
+    assert many.climbs == pytest.approx([math.sqrt(2) * s for s in many.ladder[:-1]])
+    x = torch.zeros(3, 2)
+    Heun(s_noise=1.5).climb(x, torch.ones(3, 2), 0.2)
+    assert torch.equal(x, torch.full((3, 2), 0.3))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
 
+from gradlogp.core.fields import NoisyField
 from gradlogp.core.random import Randomness
 from gradlogp.models.nets.conv import channels_last
 
@@ -34,12 +35,12 @@ class Decoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class OnePass:
+class OnePass(NoisyField):
     """A network (B, latent) -> (B, *shape) as a field with one noise level, at which nothing is left of the picture."""
 
     network: nn.Module
 
-    def denoise(self, x: Tensor, sigma: float) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Any) -> Tensor:
         return self.network(x)
 
 

@@ -97,19 +97,19 @@ class GANRecipe(LatentRecipe):
 
 def vae(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> VAERecipe:
     """A variational autoencoder with the energy's trunk for an encoder and a learned Gaussian noise."""
-    training = Training(_images(dataset, preset, (120_000, 1_500_000)), batch=32, learning_rate=3e-3)
+    training = Training(_images(dataset, preset, (64_000, 1_500_000)), batch=32, learning_rate=3e-3)
     return _small(VAERecipe("vae", dataset, preset, training, seed, latent=6))
 
 
 def gan(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> GANRecipe:
     """An adversarial network, non-saturating, with the energy's trunk for a critic."""
-    training = Training(_images(dataset, preset, (90_000, 1_500_000)), learning_rate=3e-3, beta1=0.5)
+    training = Training(_images(dataset, preset, (64_000, 1_500_000)), learning_rate=3e-3, beta1=0.5)
     return _small(GANRecipe("gan", dataset, preset, training, seed))
 
 
 def wgan_gp(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> GANRecipe:
     """A Wasserstein adversarial network with gradient penalty, with the energy's trunk for a critic."""
-    training = Training(_images(dataset, preset, (50_000, 1_000_000)), batch=32, learning_rate=1e-3, beta1=0.0)
+    training = Training(_images(dataset, preset, (32_000, 1_000_000)), batch=32, learning_rate=1e-3, beta1=0.0)
     return _small(GANRecipe("wgan_gp", dataset, preset, training, seed, latent=16, game="wasserstein", penalty=10.0))
 
 

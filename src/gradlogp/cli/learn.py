@@ -76,7 +76,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
         rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole,
                               workers(args), args.data)
     report, page = reports.write(out), read_page(out)
-    for table in show.comparison(page, rows) if page.draws else [show.ranking(page, comparison.headline)]:
+    for table in show.comparison(page, rows) if page.draws else show.ranking(page, comparison.headline):
         terminal.show(table)
     first = next((row for row in rows if row["metric"] == comparison.headline[0]), None)
     terminal.say(f"{first['metric']}: {first['protocol']}" if first else "")

@@ -81,17 +81,22 @@ def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     return [samples, costs, *([restored] if levels else [])]
 
 
-def ranking(page: Page, headline: Iterable[str]) -> Table:
-    """Methods sorted by the first metric, the best first, with what each cost."""
+def ranking(page: Page, headline: Iterable[str], width: int = 4) -> list[Table]:
+    """Methods sorted by the first metric, the best first, `width` metrics to a table, and at last what each cost."""
     numbers, methods = page.numbers, {m.name: m for m in page.methods}
     shown = [metric for metric in headline if metric in numbers.metrics]
-    order = [*numbers.ranked(shown[0]), *methods, *numbers.references] if shown else list(methods)
-    table = titled("on the test part, best first", "method", *(f"{k} ({'low' if numbers.lower(k) else 'high'})" for k in shown),
-                   "parameters", "training s", "evaluations")
-    for name in dict.fromkeys(order):
-        facts = [methods[name].fact(key) if name in methods else None for key in ("parameters", "seconds", "evaluations")]
-        table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown), *map(number, facts))
-    return table
+    names = list(dict.fromkeys([*(numbers.ranked(shown[0]) if shown else []), *methods, *numbers.references]))
+    tables = []
+    for first in range(0, len(shown), width):
+        some = shown[first:first + width]
+        table = titled("on the test part", "method", *(f"{k} ({'low' if numbers.lower(k) else 'high'})" for k in some))
+        for name in names:
+            table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in some))
+        tables.append(table)
+    costs = titled("cost", "method", "parameters", "training s", "training evaluations")
+    for name, m in methods.items():
+        costs.add_row(name, *(number(m.fact(key)) for key in ("parameters", "seconds", "evaluations")))
+    return [*tables, costs]
 
 
 def titled(title: str, first: str, *heads: str) -> Table:

@@ -15,7 +15,7 @@ References: LeCun et al. (2006), A Tutorial on Energy-Based Learning, section 2;
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -115,6 +115,8 @@ class _Classifier(Trial):
     tasks: tuple[str, ...] = PAIRS
     strange: int = 2000  # pictures of each strange kind, for the first task
 
+    has_energy: ClassVar[bool] = True  # whether its logits say more than probabilities
+
     def fits(self, desk: Desk, cost: Cost, task: str, train: Examples, validation: Examples) -> Logits:
         raise NotImplementedError
 
@@ -138,7 +140,7 @@ class _Classifier(Trial):
         usual, scores = logits(take(context.data.test, task).x), {}
         for name, x in strangers(context, self.strange, self.seed):
             out = logits(x)
-            for how, score in (("energy", energy_of), ("probability", doubt)):
+            for how, score in (("energy", energy_of), ("probability", doubt))[not self.has_energy:]:
                 desk.note(detection.auroc(score(usual), score(out)), name=f"{name} by {how}")
             scores[f"{name}"] = energy_of(out)
         desk.keep(usual=energy_of(usual), **scores)
@@ -287,6 +289,7 @@ class Network(_Classifier):
 class Statistical(_Classifier):
     """scikit-learn's logistic regression on pixels, or quadratic discriminant analysis on principal components."""
 
+    has_energy = False
     method: Literal["logistic", "qda"] = "logistic"
     rank: int = 40
     decays: tuple[float, ...] = (1e-3, 1e-2, 1e-1)

@@ -75,12 +75,14 @@ def bars(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[float]]
     for i, (label, values) in enumerate(series.items()):
         at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
         spread = (errors or {}).get(label)
-        axis.bar(at, values, width, label=label, color=colour(i)["color"], yerr=spread, error_kw={"linewidth": 0.8})
+        hatch = "/////" if i >= len(COLOURS) else None
+        axis.bar(at, values, width, label=label, color=colour(i)["color"], yerr=spread, error_kw={"linewidth": 0.8}, hatch=hatch,
+                 edgecolor="white", linewidth=0.3)
     axis.set(ylabel=y, title=title)
     axis.set_xticks(range(len(groups)), groups)
     axis.grid(axis="x", visible=False)
     if len(series) > 1:
-        axis.legend(fontsize=7.5)
+        axis.legend(fontsize=7.5, ncols=min(6, len(series)), loc="upper center", bbox_to_anchor=(0.5, -0.09))
 
 
 def roc(axis: Any, series: Mapping[str, tuple[Any, Any]], title: str = "") -> None:

@@ -136,7 +136,10 @@ class Denoise(Arguments):
 
 
 class Likelihood(Arguments):
-    """Measure how probable a score run finds its test pictures, in bits per dimension, beside closed forms."""
+    """Measure how probable a score run finds its test pictures, in bits per dimension, beside closed forms.
+
+    The rows join those of evaluate in results.json; evaluate first, since it begins that file anew.
+    """
 
     run: Positional[Path]
     """The run folder. Energies trained by short chains are refused: they are generators, which have no known density."""

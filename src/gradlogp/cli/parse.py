@@ -45,6 +45,6 @@ def unboxed(box: str) -> str:
 
 
 def help_text() -> str:
-    verbs = "\n".join(f"  {name:<12}{(takes.__doc__ or '').strip()}" for name, (takes, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:<12}{(takes.__doc__ or '').strip().splitlines()[0]}" for name, (takes, _) in VERBS.items())
     return (f"usage: gradlogp VERB ...\n\n{(story or '').splitlines()[0]}\n\n{verbs}\n\n"
             "`gradlogp VERB --help` says what each takes. To begin: gradlogp demo")

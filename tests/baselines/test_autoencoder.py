@@ -25,8 +25,14 @@ def test_a_denoising_autoencoder_is_score_matching_with_weight_sigma_4():
     """The same draws, the same network: the loss over 2 sigma^4 is Vincent's loss, in value and in gradient."""
     torch.manual_seed(0)
     model, x = mlp_score(4, 0.5, 16, 1).double(), torch.randn(64, 4, generator=seeded(), dtype=torch.float64)
-    law, gradients, values = Single(0.3), [], []
-    for objective, scale in ((DenoisingScoreMatching(law, "none"), 1.0), (DenoisingError(law), 4 / (2 * 0.3**4))):
+    assert_alike(model, x, (DenoisingScoreMatching(Single(0.3), "none"), 1.0), (DenoisingError(Single(0.3)), 4 / (2 * 0.3**4)))
+    law = LogNormal(-0.5, 1.0)
+    assert_alike(model, x, (DenoisingScoreMatching(law, "edm", 0.5), 1.0), (DenoisingError(law, 0.5), 4 / 2))
+
+
+def assert_alike(model, x, *scaled):
+    gradients, values = [], []
+    for objective, scale in scaled:
         model.zero_grad()
         value = objective(model, Batch(x), seeded(1)).value * scale
         value.mean().backward()

@@ -79,12 +79,18 @@ def jacobian_norm(x: Tensor, code: Tensor, generator: Generator) -> Tensor:
 @final
 @dataclass
 class DenoisingError(Objective):
-    """|r(x0 + sigma eps, sigma) - x0|^2 per entry over the levels of `law`: a denoising autoencoder that is told the level."""
+    r"""|r(x0 + sigma eps, sigma) - x0|^2 per entry over the levels of `law`: a denoising autoencoder that is told the level.
+
+    With `sigma_data` each level is divided by what a linear denoiser of data of that deviation would leave,
+    :math:`\sigma^2 \sigma_d^2 / (\sigma^2 + \sigma_d^2)`, so that all cost alike at first: the weight `edm` of score matching.
+    """
 
     law: LevelLaw
+    sigma_data: float | None = None
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         clean, cond = check_batch(batch)
         sigma = self.law.sample(len(clean), generator, clean)
-        value = squared_error(as_noisy(model, cond), clean, sigma, normal(clean, generator)) / clean[0].numel()
-        return Loss(value, {"error": mean(value)})
+        error = squared_error(as_noisy(model, cond), clean, sigma, normal(clean, generator)) / clean[0].numel()
+        weight = 1.0 if self.sigma_data is None else sigma**-2 + self.sigma_data**-2
+        return Loss(weight * error, {"error": mean(error)})

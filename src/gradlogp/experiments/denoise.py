@@ -1,6 +1,6 @@
 r"""Restoring noisy pictures, :math:`y = x_0 + \sigma\varepsilon` on [0, 1]: energies, scores, autoencoders, and their floors.
 
-All see the same test pictures under the same noise, and all but the narrow autoencoders are told sigma. The estimate with the
+All see the same test pictures under the same noise, and all but the plain autoencoders are told sigma. The estimate with the
 least squared error is the posterior mean; a score network gives it in one evaluation (Tweedie), a noise-conditional energy in one
 gradient,
 
@@ -138,7 +138,7 @@ def loss_of_a_sample(mean: Tensor, sample: Tensor, says: str) -> Measure:
 # --- networks ---
 
 Net = Literal["unet", "unet_energy", "conv_energy", "narrow"]
-Loss = Literal["score matching", "squared error", "plain", "contractive"]
+Loss = Literal["score matching", "squared error", "weighted error", "plain", "contractive"]
 
 
 @final
@@ -177,9 +177,8 @@ class RestorerRecipe(Recipe):
         if self.loss == "score matching":
             return DenoisingScoreMatching(self.law, "edm", facts.std)
         if self.net == "narrow":
-            noise = self.law if self.loss == "squared error" else None
-            return Reconstruction(noise, self.contractive if self.loss == "contractive" else 0.0)
-        return DenoisingError(self.law)
+            return Reconstruction(contractive=self.contractive if self.loss == "contractive" else 0.0)
+        return DenoisingError(self.law, facts.std if self.loss == "weighted error" else None)
 
 
 @final
@@ -207,9 +206,8 @@ class Network(Restoring):
 
     def _method(self, model: Any, validation: Tensor, sigma: float) -> Method:
         if self.net == "narrow":
-            knows_noise = self.loss == "squared error"
-            says = "reconstruction of the noisy picture" + ("" if knows_noise else ", clamped as the clean ones that it knows")
-            return Method(lambda y: in_parts(lambda x: reconstruct(model, x), y if knows_noise else y.clamp(0, 1)), says)
+            return Method(lambda y: in_parts(lambda x: reconstruct(model, x), y.clamp(0, 1)),
+                          "reconstruction of the noisy picture, clamped as the clean ones that it knows")
         noisy, scale = model.field(), 2 * sigma
         means = "the network's output" if self.net == "unet" else "one gradient step"
         method = Method(lambda y: in_parts(lambda x: tasks.tweedie(noisy, x, scale), y), f"posterior mean, {means} (Tweedie)")
@@ -351,10 +349,10 @@ def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:
     for name, values in gains.items():
         for s, (value, spread) in zip(sigmas, values, strict=True):
             rows += [] if name == "wiener" else [{"method": name, "seed": 0, **_gain("wiener", value, spread, s, kept)}]
-    if {"dsm", "dae"} <= set(kept):
-        for s in sigmas:
-            value, spread = decibels(kept["dsm"][f"mse {s:g}"], kept["dae"][f"mse {s:g}"])
-            rows.append({"method": "dsm", "seed": 0, **_gain("dae", value, spread, s, kept)})
+    for other in ("dae", "dae_weighted") if "dsm" in kept else ():
+        for s in sigmas if other in kept else ():
+            value, spread = decibels(kept["dsm"][f"mse {s:g}"], kept[other][f"mse {s:g}"])
+            rows.append({"method": "dsm", "seed": 0, **_gain(other, value, spread, s, kept)})
     captions = {"figure-psnr.png": _curves(folder, kept, sigmas, gains), "figure-strips.png": _strips(folder, kept)}
     if any(key.startswith("sample mse") for found in kept.values() for key in found):
         captions["figure-3db.png"] = _law(folder, kept, sigmas)
@@ -461,7 +459,8 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
     "dsm": _network("dsm", "unet", "score matching", "A noise-conditional score network, by denoising score matching.", 40),
     "dae": _network("dae", "unet", "squared error",
                     "A denoising autoencoder: the score network's UNet, seed and noise, trained on the squared error."),
-    "narrow_dae": _network("narrow_dae", "narrow", "squared error", "A narrow denoising autoencoder, not told the noise level."),
+    "dae_weighted": _network("dae_weighted", "unet", "weighted error", "The same autoencoder, its levels weighed as the score "
+                             "network's are: the same loss by another road."),
     "ae": _network("ae", "narrow", "plain", "A plain autoencoder, trained on clean pictures."),
     "contractive_ae": _network("contractive_ae", "narrow", "contractive", "A contractive autoencoder, trained on clean pictures."),
     "wiener": _floor("wiener", "wiener", "Wiener's filter, the best linear denoiser: mean and covariance of the pixels."),
@@ -469,6 +468,6 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
     "noisy": _floor("noisy", "nothing", "The noisy pictures themselves."),
 }
 EBM_DENOISE = ("mdsm_ebm", "mdsm_conv", "cd_ebm", "dae", "ae", "wiener", "memory", "noisy")
-DSM = ("dsm", "dae", "narrow_dae", "ae", "contractive_ae", "wiener", "memory", "noisy")
+DSM = ("dsm", "dae_weighted", "dae", "ae", "contractive_ae", "wiener", "memory", "noisy")
 HEADLINE = ("denoise_psnr_0.5", "denoise_psnr_0.1", "denoise_psnr_0.2", "denoise_psnr_0.3", "denoise_psnr_0.75", "denoise_psnr_1",
             "denoise_ssim_0.5", "sample_loss at noise 0.5")

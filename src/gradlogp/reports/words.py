@@ -78,6 +78,7 @@ METRICS = {
     "gain_over_wiener": Word("gain over Wiener, dB",
                              "How many dB nearer to the clean picture than the best linear filter comes, on the same pictures."),
     "gain_over_dae": Word("gain over the denoising autoencoder, dB", "The same, over the denoising autoencoder."),
+    "gain_over_dae_weighted": Word("gain over the weighted denoising autoencoder, dB", "The same, its levels weighed alike."),
     "sample_loss": Word("lost by one sample, dB",
                         "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is what a model "
                         "that knows how uncertain it is must lose; less is too sure, more is too unsure."),

@@ -237,7 +237,7 @@ def empirical_score(dataset: str = "digits", preset: str = "quick", seed: int = 
 def learned_score(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> LearnedScore:
     """Annealed Langevin on a network's score, along the same ladders."""
     small = dataset == "digits"
-    images = {"quick": 64_000 if small else 100_000, "full": 200_000 if small else 500_000, "gpu": 4_000_000}[preset]
+    images = {"quick": 64_000, "full": 200_000 if small else 500_000, "gpu": 4_000_000}[preset]
     return LearnedScore("learned_score", dataset, preset, seed, 500 if preset == "quick" else 2000, images)
 
 

@@ -132,9 +132,14 @@ def _energies(fitted: Fitted, data: Dataset, desk: Desk, drawn: Tensor, root: Pa
     error = (found["held-out"].var() / n + found["training"].var() / n).sqrt()
     desk.note(Measure("energy_gap", float(gap), float(error), n, "lower",
                       "mean energy of held-out pictures minus that of training pictures; 0: nothing is learned by heart", 0.0))
-    with figures.sheet(desk.figure("energies", "Energies of everything on one axis; low = likely. Clipped to the middle 99.8 %."),
-                       width=6.4) as (axis,):
-        figures.histograms(axis, found, "energy", bins=120)
+    _histograms(desk, found)
+
+
+def _histograms(desk: Desk, found: Mapping[str, Tensor]) -> None:
+    caption = "Energies of everything on one axis, low = likely; and of training, held-out and generated pictures, near to."
+    with figures.sheet(desk.figure("energies", caption), columns=2) as (left, right):
+        figures.histograms(left, found, "energy", "Everything")
+        figures.histograms(right, {name: found[name] for name in ("training", "held-out", "generated")}, "energy", "Near the data")
 
 
 def _strangers(data: Dataset, root: Path | None, n: int) -> Tensor | None:

@@ -169,6 +169,8 @@ def number(value: Any, spread: Any = None) -> str:
         decimals = (1 if spread / 10.0**size < 2.95 else 0) - size
     elif value:
         decimals = 2 - math.floor(math.log10(abs(value)))
+    if 0 < abs(value) < 5e-6:
+        return f"{value:.0e}".replace("-", "\u2212")
     return f"{value:,.{min(max(decimals, 0), 5)}f}".replace("-", "\u2212")
 
 

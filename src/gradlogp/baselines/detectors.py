@@ -59,16 +59,19 @@ class NearestNeighbours(Detector):
 
 
 class Spectrum:
-    """Mean, and variances and directions of the principal components of x [n, *shape], largest first, in float64."""
+    """Mean, and variances and directions of the principal components of x [n, *shape], largest first.
+
+    Products are taken in the precision of x, the eigenvalues in float64.
+    """
 
     def __init__(self, x: Tensor) -> None:
-        flat = x.flatten(1).double()
+        flat = x.flatten(1)
         self.mean = flat.mean(0)
-        values, vectors = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))
-        self.variances, self.directions = values.flip(0).clamp(min=0), vectors.flip(1)
+        values, vectors = torch.linalg.eigh(((flat - self.mean).T @ (flat - self.mean) / len(flat)).double())
+        self.variances, self.directions = values.flip(0).clamp(min=0), vectors.flip(1).to(x.dtype)
 
     def coordinates(self, x: Tensor) -> Tensor:
-        return (x.flatten(1).double() - self.mean) @ self.directions
+        return (x.flatten(1) - self.mean) @ self.directions
 
     def nats(self, squared: Tensor, variances: Tensor) -> float:
         """-log-likelihood, mean over examples, of a Gaussian with these variances, given mean squared coordinates [D]."""
@@ -87,10 +90,10 @@ class PrincipalComponents(Detector):
         spectrum = Spectrum(normal)
         dim = len(spectrum.mean)
         rank = self.choose(spectrum, held_out) if self.rank is None else min(self.rank, max(1, dim // 2))
-        return lambda x: spectrum.coordinates(x)[:, rank:].square().sum(1)
+        return lambda x: spectrum.coordinates(x)[:, rank:].double().square().sum(1)
 
     def choose(self, spectrum: Spectrum, held_out: Tensor) -> int:
-        squared = spectrum.coordinates(held_out).square().mean(0)
+        squared = spectrum.coordinates(held_out).double().square().mean(0)
         fitting = [r for r in self.ranks if r < len(squared)] or [1]
         return min(fitting, key=lambda r: spectrum.nats(squared, probabilistic(spectrum.variances, r)))
 
@@ -111,10 +114,10 @@ class Mahalanobis(Detector):
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         spectrum = Spectrum(normal)
-        squared, mean = spectrum.coordinates(held_out).square().mean(0), spectrum.variances.mean().clamp(min=1e-12)
+        squared, mean = spectrum.coordinates(held_out).double().square().mean(0), spectrum.variances.mean().clamp(min=1e-12)
         shares = self.shares if self.share is None else (self.share,)
         ridged = min((spectrum.variances + share * mean for share in shares), key=lambda v: spectrum.nats(squared, v))
-        return lambda x: (spectrum.coordinates(x).square() / ridged).sum(1)
+        return lambda x: (spectrum.coordinates(x).double().square() / ridged).sum(1)
 
 
 @final

@@ -66,7 +66,7 @@ class Components:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z [B, rank], and |x - P x|^2 / 2 lambda, [B]."""
         inside, outside = self.spectrum.coordinates(x).tensor_split([self.rank], 1)
-        return (inside / self.scales).float(), outside.square().sum(1) / (2 * self.rest)
+        return (inside / self.scales).to(x.dtype), outside.square().sum(1) / (2 * self.rest)
 
 
 @final

@@ -94,16 +94,22 @@ class ScoreDetector(Detecting):
     def clusters(self, problem: Problem) -> int:
         return self.budget.clusters if problem.protocol == "held-out" else 0
 
-    def nearest(self, problem: Problem, x: Tensor) -> Tensor | None:
+    def nearest(self, problem: Problem, x: Tensor, bank: Bank) -> Tensor | None:
         """The cluster that each x is nearest to, [B], or None."""
         if not self.clusters(problem):
             return None
+        found = bank(f"{problem.name} clusters", self.decides(problem), lambda: self._clustered(problem))
+        return nearest_of(x.flatten(1) @ found["directions"], found["means"])
+
+    def _clustered(self, problem: Problem) -> dict[str, Tensor]:
+        """k-means on 32 principal components of 10,000 normal examples: directions [D, 32] and means [clusters, 32]."""
         from sklearn.cluster import KMeans
 
-        directions = Spectrum(problem.normal[:10_000]).directions[:, :32].float()
-        few = (problem.normal[:10_000].flatten(1) @ directions).numpy()
-        means = KMeans(self.clusters(problem), n_init=1, max_iter=20, random_state=self.seed).fit(few)
-        return torch.from_numpy(means.predict((x.flatten(1) @ directions).numpy())).long()
+        some = problem.normal[:10_000]
+        directions = Spectrum(some.double()).directions[:, :32].float()
+        means = KMeans(self.clusters(problem), n_init=1, max_iter=20, random_state=self.seed)
+        means.fit((some.flatten(1) @ directions).numpy())
+        return {"directions": directions, "means": torch.from_numpy(means.cluster_centers_).float()}
 
     def network(self, problem: Problem, bank: Bank, cost: Cost) -> Network:
         b, x, std = self.budget, problem.normal, problem.std
@@ -117,7 +123,8 @@ class ScoreDetector(Detecting):
         def make() -> dict[str, Tensor]:
             objective = DenoisingScoreMatching(LogNormal(math.log(std) + 0.3, 1.2), "edm", std)
             training = Training(images, batch=min(b.batch, len(x)), learning_rate=b.learning_rate)
-            return dict(learn(fresh(), objective, x, training, self.seed, problem.name, cond=self.nearest(problem, x)).state_dict())
+            cond = self.nearest(problem, x, bank)
+            return dict(learn(fresh(), objective, x, training, self.seed, problem.name, cond=cond).state_dict())
 
         weights, model = bank(f"{problem.name} {self.net}", self.decides(problem), make), fresh()
         cost.seconds += float(weights.pop("seconds"))
@@ -131,7 +138,7 @@ class ScoreDetector(Detecting):
         generator = seeded(self.seed, "denoising", problem.name)
 
         def errors(x: Tensor) -> Tensor:
-            return detect.denoising_errors(model, x, levels, generator, self.draws, self.nearest(problem, x))
+            return detect.denoising_errors(model, x, levels, generator, self.draws, self.nearest(problem, x, bank))
 
         return detect.relative(errors(problem.test), errors(problem.held_out))
 
@@ -139,8 +146,9 @@ class ScoreDetector(Detecting):
         """MSMA's features of training, held-out and test examples."""
         levels = [problem.std * 8 * (0.1 / 8) ** (i / (self.levels - 1)) for i in range(self.levels)]
         parts = {"normal": problem.normal[:FIT], "held_out": problem.held_out[:FIT], "test": problem.test}
+        conds = {name: self.nearest(problem, x, bank) for name, x in parts.items()}
         return bank(f"{problem.name} norms", self.decides(problem, self.levels, len(problem.test)),
-                    lambda: {name: detect.score_norms(model, x, levels, self.nearest(problem, x)) for name, x in parts.items()})
+                    lambda: {name: detect.score_norms(model, x, levels, conds[name]) for name, x in parts.items()})
 
     def _msma_mixture(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
         norms = self._norms(model, problem, bank)
@@ -151,14 +159,14 @@ class ScoreDetector(Detecting):
         return detect.NormNeighbours(norms["normal"]).score(norms["test"])
 
     def _norm(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
-        return detect.gradient_norm(model, problem.test, problem.std, self.nearest(problem, problem.test))
+        return detect.gradient_norm(model, problem.test, problem.std, self.nearest(problem, problem.test, bank))
 
     def _path(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
-        mean, cond = torch.zeros_like(problem.test[0]), self.nearest(problem, problem.test)  # examples are centred
+        mean, cond = torch.zeros_like(problem.test[0]), self.nearest(problem, problem.test, bank)  # examples are centred
         return detect.path_energy(model, problem.test, mean, problem.std, self.nodes, cond)
 
     def _energy(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
-        return detect.energy(model, problem.test, problem.std, self.nearest(problem, problem.test))
+        return detect.energy(model, problem.test, problem.std, self.nearest(problem, problem.test, bank))
 
     def _nats(self, model: Network, problem: Problem, bank: Bank) -> dict[str, Tensor]:
         """-log p of the data with noise of a tenth of their standard deviation, one Rademacher probe."""
@@ -167,7 +175,7 @@ class ScoreDetector(Detecting):
 
         def nats(x: Tensor, part: str) -> Tensor:
             probes = draw_probes(x, 1, seeded(self.seed, "probes", part))
-            return ode_likelihood(model, x, levels, prior, probes, cond=self.nearest(problem, x)).nats
+            return ode_likelihood(model, x, levels, prior, probes, cond=self.nearest(problem, x, bank)).nats
 
         return bank(f"{problem.name} nats", self.decides(problem, self.steps, len(problem.test)),
                     lambda: {"held_out": nats(problem.held_out[:100], "held_out"), "test": nats(problem.test, "test")})
@@ -178,6 +186,11 @@ class ScoreDetector(Detecting):
     def _typicality(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
         nats = self._nats(model, problem, bank)
         return detect.typicality(nats["test"], nats["held_out"])
+
+
+def nearest_of(z: Tensor, means: Tensor) -> Tensor:
+    """The index of the mean that each z is nearest to, [B]."""
+    return torch.cdist(z, means).argmin(1)
 
 
 Maker = Callable[[str, str, int], Detecting]

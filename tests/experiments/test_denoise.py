@@ -15,7 +15,17 @@ from gradlogp.core.kernel import run as walk
 from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS, compare
 from gradlogp.experiments.base import measure
-from gradlogp.experiments.denoise import FLOORS, TRIALS, RestorerRecipe, calibrated, decibels, geometric, loss_of_a_sample, mse
+from gradlogp.experiments.denoise import (
+    FLOORS,
+    TRIALS,
+    RestorerRecipe,
+    calibrated,
+    decibels,
+    geometric,
+    loss_of_a_sample,
+    mse,
+    skill_and_spread,
+)
 from gradlogp.experiments.evaluate import noised
 from gradlogp.experiments.fit import build
 from gradlogp.experiments.trial import Context
@@ -61,6 +71,15 @@ def test_a_posterior_sample_by_reverse_diffusion_loses_three_decibels(gaussian):
         assert spread < 0.05 and abs(value - TWO) < 4 * spread
     short, shorter = (TWO - law(gaussian, levels, measured=False)[0] for levels in (160, 40))
     assert 0 < short < 0.1 and shorter / short > 3
+
+
+def test_spread_and_skill_are_one_for_draws_of_the_posterior(gaussian):
+    clean, noisy = gaussian
+    eps = torch.randn(4, *clean.shape, generator=seeded(6), dtype=torch.float64)
+    for wrong in (1.0, 0.8):
+        bias, spread = skill_and_spread(GAIN * noisy + wrong * GAIN**0.5 * SIGMA * eps, clean)
+        value, error = decibels(bias, bias + spread)
+        assert error < 0.05 and abs(value - 10 * math.log10(1 + wrong**2)) < 4 * error
 
 
 def chains(gaussian, temperature, samples):

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS, PRESETS, contender_of, leaves
+from gradlogp.experiments import COMPARISONS, EXPERIMENTS, PRESETS, applicable, contender_of, leaves, override
 from gradlogp.reports.read import Page, Shown
 
 MISSING = object()
 SAID_BY_FLAGS = {"experiment", "dataset", "preset", "seed"}
 
 
-def changes(run: Shown) -> list[str]:
-    """What `--set` must say: every setting that is not the preset's."""
+def changes(run: Shown, budget: Sequence[str] = ()) -> list[str]:
+    """What `--set` must say: every setting that is not the preset's with the `budget` of a comparison."""
     recipe = run.recipe
     if recipe.get("experiment") not in EXPERIMENTS or recipe.get("preset") not in PRESETS:
         return []
@@ -21,7 +21,8 @@ def changes(run: Shown) -> list[str]:
         here = leaves(contender_of(run.run))
     except UserError:  # settings of another version
         return []
-    there = leaves(EXPERIMENTS[recipe["experiment"]](recipe["dataset"], recipe["preset"], recipe["seed"]))
+    preset = EXPERIMENTS[recipe["experiment"]](recipe["dataset"], recipe["preset"], recipe["seed"])
+    there = leaves(override(preset, applicable(budget, recipe["experiment"])))
     return [f"{key}={_text(value)}" for key, value in here.items() if key not in SAID_BY_FLAGS and value != there.get(key, MISSING)]
 
 
@@ -40,7 +41,9 @@ def whole(page: Page) -> str:
     """The command that makes all that the page shows: `compare` for a comparison, `train` for a run."""
     if not page.note:
         return train(page.first)
-    said = {m.name: changes(m.first) for m in page.methods}
+    known = COMPARISONS.get(str(page.note.get("comparison")))
+    budget = known.budget.get(str(page.note.get("preset")), ()) if known else ()
+    said = {m.name: changes(m.first, budget) for m in page.methods}
     shared = [c for c in next(iter(said.values())) if all(c in mine for mine in said.values())]
     own = [f"{name}:{c}" for name, mine in said.items() for c in mine if c not in shared]
     seeds = page.note.get("seeds") or [0]

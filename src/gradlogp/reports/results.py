@@ -26,7 +26,8 @@ def write_results(folder: Path, docs: Path) -> Path:
         raise UserError(f"{folder} is a single run; a page of results is made from a comparison's folder.")
     name = str(shown.note["comparison"])
     path = docs / f"{name}.md"
-    pictures = [(f"{name}-{file.stem.removeprefix('figure-')}.png", file, caption) for file, caption in _pictures(shown)]
+    pictures = [(f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
+                for owner, file, caption in _pictures(shown)]
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for target, file, _ in pictures:
         write_text(docs / "images" / target, compressed(file))
@@ -52,7 +53,7 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
 def protocols(shown: Page) -> list[str]:
     said = shown.protocols()
     wanted = [words.metric(k).name for k in shown.headline]
-    lines = [f"- **{label}**: {protocol}." for label, protocol in said if any(label.startswith(w) for w in wanted)]
+    lines = [f"- **{label}**: {protocol}." for label, protocol in said if label.partition(": ")[0] in wanted]
     return ["\n".join(lines), "Every number, with its spread and protocol, is in the folder's `results.csv` and `report.html`."]
 
 
@@ -63,10 +64,16 @@ def kept(path: Path) -> str:
     return found[1].strip() if found else UNSAID
 
 
-def _pictures(shown: Page) -> list[tuple[Path, str]]:
-    """Files and captions: what the comparison drew of all methods, then what each drew of itself."""
-    folders = [shown.folder, *(m.first.run.path for m in shown.methods)]
-    return [(folder / "samples" / name, caption) for folder in folders for name, caption in captions(folder).items()]
+def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
+    """Whose it is, file and caption: what the comparison drew of all methods, then what each drew of itself.
+
+    Where several methods drew a picture of one name, its own name and caption say whose it is.
+    """
+    drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
+    found = [(owner, folder / "samples" / name, caption) for owner, folder in drawn for name, caption in captions(folder).items()]
+    names = [file.name for _, file, _ in found]
+    return [(f"{owner}-", file, f"{owner}: {caption}") if owner and names.count(file.name) > 1 else ("", file, caption)
+            for owner, file, caption in found]
 
 
 def compressed(file: Path) -> bytes:

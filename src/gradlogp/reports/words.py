@@ -43,8 +43,8 @@ METRICS = {
                             "How sure the judge is of each drawing, and of how many classes: 1 to the number of classes. Blind "
                             "to copies."),
     "cas": Word("classes taught",
-                "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones: nonsense and whatever is never "
-                "drawn both cost accuracy. Real training pictures, as many, say what can be reached."),
+                "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones: nonsense and whatever is "
+                "never drawn both cost accuracy. Real training pictures, as many, say what can be reached."),
     "retention": Word("class kept",
                       "The share of chains from real pictures whose class is still that of their start. Low: the model does not "
                       "know the pictures as its own."),

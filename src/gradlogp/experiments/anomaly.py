@@ -54,7 +54,7 @@ from gradlogp.runs import tensors as files
 from gradlogp.runs import write_json
 from gradlogp.runs.lock import hold
 from gradlogp.tasks import detect
-from gradlogp.training import Learner, Training, shuffled
+from gradlogp.training import Guard, GuardSettings, Learner, Training, shuffled
 
 PROTOCOLS = ("one-class", "held-out", "cross", "tables")
 NORMAL = 0
@@ -218,7 +218,9 @@ class Bank:
 def learn(model: nn.Module, objective: Objective, x: Tensor, training: Training, seed: int, *words: Any,
           cond: Tensor | None = None) -> nn.Module:
     """The averaged weights after `training` on x [n, *shape] with conditions [n], in evaluation mode."""
-    learner = Learner(model, objective, training, seeded(seed, "noise", *words))
+    # no limits but being finite: tables have outliers, and the energies of outliers are large
+    limits = GuardSettings(max_energy=math.inf, max_growth=math.inf, max_gap=math.inf)
+    learner = Learner(model, objective, training, seeded(seed, "noise", *words), Guard(limits))
     order = shuffled(len(x), training.batch, seed)
     for step in range(training.steps):
         i = order(step)

@@ -95,7 +95,7 @@ class ContrastiveDetector(Detecting):
 
     def _training(self, problem: Problem, images: int, rate: float) -> Training:
         images = int(images * (self.share if problem.protocol == "tables" else 1))
-        return Training(images, batch=min(self.batch, len(problem.normal)), learning_rate=rate, warmup=20)
+        return Training(images, batch=min(self.batch, len(problem.normal)), learning_rate=rate, grad_clip=1.0, warmup=20)
 
     def _tilted(self, problem: Problem) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
         components = Components(problem.normal, self.rank)

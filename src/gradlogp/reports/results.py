@@ -83,5 +83,6 @@ def compressed(file: Path) -> bytes:
     out = io.BytesIO()
     with Image.open(file) as picture:
         picture.thumbnail((1100, 3000))
-        picture.convert("RGB").quantize(COLOURS).save(out, format="PNG", optimize=True)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)  # the median cut loses a colour of few pixels
+        few.save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -477,7 +477,7 @@ def _bars(path: Path, kept: Mapping[str, Kept], protocol: str, names: Sequence[s
         series = {f"{m} ({mean_auroc(kept[m], protocol):.3f})": [float(auroc(*split_of(kept[m], p))) for p in names] for m in shown}
         figures.bars(axis, [p.removeprefix(protocol).strip() for p in names], series, "AUROC")
         axis.set_ylim(max(0.0, min(min(v) for v in series.values()) - 0.05), 1)
-        axis.legend(fontsize=7.5, ncols=3, loc="lower left")
+        axis.legend(fontsize=7.5, ncols=5, loc="lower left", bbox_to_anchor=(0, 1))
     what = "the digit that was learned" if protocol == "one-class" else "the digit that was left out, the anomaly"
     return path, f"AUROC for each class ({what}) of the best three methods and the best two baselines; their means in brackets."
 

@@ -12,7 +12,16 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import anomaly, anomaly_energy, anomaly_score, denoise, ebm_classify, ebm_generate, langevin_study, score_1d
+from gradlogp.experiments import (
+    anomaly,
+    anomaly_energy,
+    anomaly_score,
+    denoise,
+    ebm_classify,
+    ebm_generate,
+    langevin_study,
+    score_1d,
+)
 from gradlogp.experiments.base import Generative
 from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate

@@ -55,7 +55,8 @@ def _curves(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
     path = folder / "samples" / "figure-steps.png"
     with figures.sheet(path, columns=2) as (left, right):
         figures.lines(left, fd, "network evaluations a sample", "Frechet distance", "From noise", log="xy", markers=True)
-        figures.lines(right, gap, "network evaluations a sample", "mean energy above test pictures", "Energy of the chains", "x", True)
+        figures.lines(right, gap, "network evaluations a sample", "mean energy above test pictures", "Energy of the chains", "x",
+                      True)
         for axis in (left, right):
             axis.axvline(_chain_steps(runs, kept), color="#9ba7b4", linewidth=0.8, zorder=0)
     return {path.name: "Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the line "

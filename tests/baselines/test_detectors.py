@@ -17,7 +17,8 @@ from gradlogp.baselines.detectors import (
 from gradlogp.core.random import seeded
 from gradlogp.metrics.detection import auroc
 
-ALL = [NearestNeighbours(), PrincipalComponents(2), PrincipalComponents(None), Mahalanobis(), Mahalanobis(None), Isolation(50), OneClassSVM(most=500)]
+ALL = [NearestNeighbours(), PrincipalComponents(2), PrincipalComponents(None), Mahalanobis(), Mahalanobis(None), Isolation(50),
+       OneClassSVM(most=500)]
 
 
 def draw(n, *stds):

@@ -43,7 +43,8 @@ def test_tables_are_scaled_by_normal_training_rows(tmp_path, digits):
     [p] = problems(Context(digits, tmp_path), Scope(("tables",)))
     assert p.name == "table 1_t" and p.normal[:, :2].std(0).tolist() == pytest.approx([1, 1], abs=1e-4)
     assert p.test.isfinite().all() and int(p.kind.sum()) == 8
-    for name in ("level_energy", "contrastive_energy", "normalised_autoencoder", "msma_mixture", "denoising_error", "autoencoder_error"):
+    for name in ("level_energy", "contrastive_energy", "normalised_autoencoder", "msma_mixture", "denoising_error",
+                 "autoencoder_error"):
         made = EXPERIMENTS[name]("mnist", "quick", 0)
         small = {"budget": BUDGET} if hasattr(made, "budget") else {"images": 640}
         small |= {"pretrain": 640} if hasattr(made, "pretrain") else {}
@@ -71,7 +72,8 @@ def test_what_is_shared_is_made_once_and_never_stale(tmp_path):
 
 
 def test_means_are_over_classes_and_their_spread_is_that_of_the_mean():
-    rows = [{"metric": f"auroc one-class {d}", "value": v, "spread": 0.1, "n": 10, "protocol": "p"} for d, v in ((0, 0.8), (1, 0.6))]
+    rows = [{"metric": f"auroc one-class {d}", "value": v, "spread": 0.1, "n": 10, "protocol": "p"}
+            for d, v in ((0, 0.8), (1, 0.6))]
     [mean] = means(rows)
     assert (mean["metric"], mean["value"], mean["spread"]) == ("auroc one-class", 0.7, pytest.approx(0.1 / 2**0.5))
 
@@ -89,7 +91,8 @@ def test_a_small_comparison_leaves_rows_paired_tests_and_figures(digits, tmp_pat
     for name in names:
         made = replace(EXPERIMENTS[name]("digits", "quick", 0), scope=SMALL)
         small = {"budget": BUDGET, "steps": 3, "likelihoods": 60} if hasattr(made, "budget") else {}
-        monkeypatch.setitem(EXPERIMENTS, name, lambda *_, made=replace(made, **small): made)
+        shrunk = replace(made, **small)
+        monkeypatch.setitem(EXPERIMENTS, name, lambda *_, shrunk=shrunk: shrunk)
     monkeypatch.setitem(COMPARISONS, "small", Comparison(names, "?", "digits", False, anomaly.HEADLINE, anomaly.summary))
     rows = compare("small", digits, "quick", tmp_path / "c", listener=Silent())
     found = {(r["method"], r["metric"]): r for r in rows}

@@ -20,6 +20,15 @@ def test_energies_add_temper_and_tie():
     torch.testing.assert_close(both.score(x), -1.5 * x + 100 * (y - x), atol=1e-10, rtol=0)
 
 
+def test_each_row_may_have_a_temperature_of_its_own():
+    x, t = torch.randn(2, 3, dtype=torch.float64), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    energy, score = Scaled(Energy(quadratic), 1 / t).energy_and_score(x)
+    torch.testing.assert_close(energy, quadratic(x) / t, atol=1e-12, rtol=0)
+    torch.testing.assert_close(score, -3 * x / t[:, None], atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match="one number per example"):
+        Scaled(Energy(quadratic), torch.ones(3)).score(x)
+
+
 def test_scores_are_found_under_no_grad_and_leave_no_graph():
     with torch.no_grad():
         score = Energy(quadratic).score(torch.ones(2, 2))

@@ -176,10 +176,13 @@ class Sum(Field):
 @final
 @dataclass(frozen=True)
 class Scaled(Field):
-    """weight x E: tempering with weight = 1 / temperature."""
+    """weight x E: tempering with weight = 1 / temperature, one for all or one for each row, [B]."""
 
     field: Field
-    weight: float
+    weight: float | Tensor
+
+    def _times(self, score: Tensor) -> Tensor:
+        return (column(self.weight, score) if isinstance(self.weight, Tensor) else self.weight) * score
 
     @property
     def has_energy(self) -> bool:
@@ -189,11 +192,11 @@ class Scaled(Field):
         return self.weight * self.field.energy(x)
 
     def score(self, x: Tensor) -> Tensor:
-        return self.weight * self.field.score(x)
+        return self._times(self.field.score(x))
 
     def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         energy, score = self.field.energy_and_score(x)
-        return self.weight * energy, self.weight * score
+        return self.weight * energy, self._times(score)
 
 
 @final

@@ -12,6 +12,7 @@ References: LeCun et al. (2006), A Tutorial on Energy-Based Learning, section 2;
 5; Liu et al. (2020), Energy-based Out-of-distribution Detection, arXiv 2010.03759 (the energy of a classifier as a score).
 """
 
+import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,9 @@ class _Classifier(Trial):
 
     has_energy: ClassVar[bool] = True  # whether its logits say more than probabilities
 
+    @abc.abstractmethod
     def fits(self, desk: Desk, cost: Cost, task: str, train: Examples, validation: Examples) -> Logits:
-        raise NotImplementedError
+        """Fit one task, and return the logits of any pictures in [0, 1]."""
 
     def perform(self, context: Context, desk: Desk) -> None:
         data, found = context.data, {}

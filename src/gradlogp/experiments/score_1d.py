@@ -13,6 +13,7 @@ References: Hyvarinen (2005), section 3; Vincent (2011), eq. 11; Song et al. (20
 2007.03317.
 """
 
+import abc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,8 +81,9 @@ class Line(nn.Module):
 class _OnTheLine(Trial):
     """What all share: measure a fitted score on both laws."""
 
+    @abc.abstractmethod
     def fits(self, desk: Desk, cost: Cost, law: str, context: Context) -> "Fit":
-        raise NotImplementedError
+        """Fit the score of one law."""
 
     def perform(self, context: Context, desk: Desk) -> None:
         found: dict[str, Fit] = {}

@@ -29,7 +29,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, Pinned, Scaled, column
+from gradlogp.core.fields import Field, Pinned, Scaled
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness, Repeated
 from gradlogp.samplers.hamiltonian import HMC, MALA
@@ -45,29 +45,6 @@ def check_ladder(temperatures: tuple[float, ...]) -> None:
     if len(temperatures) < 2 or temperatures[0] <= 0 or not rises:
         raise ValueError(f"expected two or more rising temperatures above 0, such as (1.0, 2.0, 4.0), got {temperatures}; "
                          "the first is the one that is sampled.")
-
-
-@final
-@dataclass(frozen=True)
-class Tempered(Field):
-    """Each row at a temperature of its own: weight [B] times the energy."""
-
-    field: Field
-    weight: Tensor
-
-    @property
-    def has_energy(self) -> bool:
-        return self.field.has_energy
-
-    def energy(self, x: Tensor) -> Tensor:
-        return self.weight * self.field.energy(x)
-
-    def score(self, x: Tensor) -> Tensor:
-        return column(self.weight, x) * self.field.score(x)
-
-    def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        energy, score = self.field.energy_and_score(x)
-        return self.weight * energy, column(self.weight, x) * score
 
 
 class Replicas(NamedTuple):
@@ -113,12 +90,12 @@ class ParallelTempering:
     def init(self, field: Field, x: Tensor) -> Replicas:
         copies = len(self.temperatures)
         temperature = field.energy(x).new_tensor(self.temperatures).repeat_interleave(len(x))
-        inner = self.inner.init(Tempered(replicated(field, x, copies), 1 / temperature), x.repeat(copies, *[1] * (x.ndim - 1)))
+        inner = self.inner.init(Scaled(replicated(field, x, copies), 1 / temperature), x.repeat(copies, *[1] * (x.ndim - 1)))
         return Replicas(stretched(inner, self.inner, temperature), 1 / temperature, copies, 0)
 
     def step(self, field: Field, state: Replicas, generator: Randomness) -> tuple[Replicas, ParallelInfo]:
         weight, copies = state.weight, state.copies
-        tempered = Tempered(replicated(field, state.x, copies), weight)
+        tempered = Scaled(replicated(field, state.x, copies), weight)
         sampler: Sampler[Field, Any] = self.inner
         inner, info = sampler.step(tempered, state.inner, Repeated(generator, copies))
         energy = inner.energy if hasattr(inner, "energy") else tempered.energy(inner.x)

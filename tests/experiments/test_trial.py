@@ -1,12 +1,13 @@
 """A trial is performed once, leaves rows like any run, and stands in a comparison beside others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from gradlogp import data, reports
+from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Comparison, Trial, compare, contender_of
 from gradlogp.experiments.trial import Context, Desk, items
@@ -67,6 +68,13 @@ def test_a_comparison_of_trials_is_performed_once_and_shown(known, tmp_path):
     assert "Which?" in text and "Always the same class." in text
     assert "beginning with pure noise" not in text and "<b>judge</b>" not in text
     assert (out / "results.md").read_text(encoding="utf-8").count("\n") == 5  # head, rule, two methods, a coin
+
+
+@pytest.mark.parametrize(("name", "change", "message"), [("esm", {"steps": -5}, "steps must be 0 or more, got -5"),
+                                                         ("jem", {"epochs": 0.0}, "epochs must be more than 0, got 0.0")])
+def test_settings_that_cannot_work_are_refused_before_the_work(name, change, message):
+    with pytest.raises(UserError, match=message):
+        replace(EXPERIMENTS[name]("digits", "quick", 0), **change)
 
 
 def test_settings_come_back_from_the_folder(known, tmp_path):

@@ -7,7 +7,7 @@ results.json has the same rows. A trial that is done is not done again.
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.progress import Listener
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
@@ -45,6 +46,15 @@ class Trial(abc.ABC):
     dataset: str
     preset: str
     seed: int
+
+    def __post_init__(self) -> None:
+        """No setting of a trial is below 0, and no count, size or rate that the work needs is 0."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        numbers = {name: value for name, value in settings.items() if isinstance(value, int | float)}
+        at_least(0, **numbers)
+        for name in ("steps", "batch", "epochs", "learning_rate", "samples", "chains", "images", "draws"):
+            if numbers.get(name, 1) == 0:
+                raise UserError(f"{name} must be more than 0, got {numbers[name]!r}.")
 
     @abc.abstractmethod
     def perform(self, context: Context, desk: Desk) -> None: ...

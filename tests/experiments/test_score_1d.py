@@ -8,8 +8,8 @@ import torch
 from gradlogp import data
 from gradlogp.core.progress import Silent
 from gradlogp.data.laws import LAWS, column_of
-from gradlogp.experiments.score_1d import TRIALS, grid, moments, rmse
-from gradlogp.experiments.trial import Context
+from gradlogp.experiments.score_1d import LEVELS, TRIALS, grid, moments, rmse, summary
+from gradlogp.experiments.trial import Context, items
 
 LINES = [name for name in TRIALS if name not in ("kernel_density", "dsm_levels")]
 
@@ -52,3 +52,13 @@ def test_a_short_perceptron_already_beats_the_density_estimate(laws, tmp_path):
     mine = rows("ism", laws, tmp_path / "ism", steps=300, batch=256)
     other = rows("kernel_density", laws, tmp_path / "kde", draws=500)
     assert mine["rmse gaussian"] < other["rmse gaussian"]
+
+
+def test_scores_at_every_level_are_kept_and_drawn(laws, tmp_path):
+    rows("dsm_levels", laws, tmp_path / "dsm_levels", steps=2, batch=8)
+    kept, law = items(tmp_path / "dsm_levels"), LAWS["mixture"]
+    for sigma in LEVELS:
+        assert torch.equal(kept[f"exact at {sigma:g} mixture"], law.score(grid(law, sigma), sigma)[:, 0])
+        assert kept[f"score at {sigma:g} mixture"].isfinite().all()
+    summary(tmp_path, {"dsm_levels": [tmp_path / "dsm_levels"]})
+    assert {path.name for path in (tmp_path / "samples").glob("*.png")} == {"figure-scores.png", "figure-levels.png"}

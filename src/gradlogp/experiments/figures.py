@@ -10,7 +10,7 @@ from typing import Any
 
 from gradlogp.runs.files import replacing
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#2f8fc4", "#14181d", "#7f7f7f")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#56b4e9", "#14181d", "#7f7f7f")
 DASHES = ("-", "--", "-.", ":")
 INK = "#14181d"
 

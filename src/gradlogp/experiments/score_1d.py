@@ -131,10 +131,14 @@ def measure(desk: Desk, law: str, fit: Fit, test: Tensor) -> None:
 
 
 def arrays(law: str, fit: Fit) -> dict[str, Tensor]:
-    x = grid(LAWS[law])
+    """x, the fitted and the exact score there, [201] each; of a fit at all levels, at each of them; and how the error fell."""
+    exact, curve = LAWS[law], torch.tensor(list(fit.curve) or [(0.0, 0.0, math.nan)], dtype=torch.float64)
+    found = {"": (grid(exact), fit.score, 0.0)}
+    if fit.at is not None:
+        found |= {f" at {sigma:g}": (grid(exact, sigma), fit.at(sigma), sigma) for sigma in LEVELS}
     with torch.no_grad():
-        return {"x": x[:, 0], "score": fit.score(x)[:, 0], "exact": LAWS[law].score(x)[:, 0],
-                "curve": torch.tensor(list(fit.curve) or [(0.0, 0.0, math.nan)], dtype=torch.float64)}
+        return {"curve": curve} | {key + at: value[:, 0] for at, (x, score, sigma) in found.items()
+                                   for key, value in {"x": x, "score": score(x), "exact": exact.score(x, sigma)}.items()}
 
 
 @final
@@ -261,8 +265,24 @@ def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:
             figures.lines(axis, series, "updates", "RMS error, in 1 / s", f"{law}: the error as it fell", log="xy")
     caption = ("Learned scores over the exact one, and how their errors fell; denoising is held against the noised law's score, "
                "which is what it learns.")
-    write_json(path.with_name("figures.json"), {path.name: caption})
+    write_json(path.with_name("figures.json"), {path.name: caption} | _by_level(path.with_name("figure-levels.png"), found))
     return []
+
+
+def _by_level(path: Path, found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, str]:
+    """The score of the network that knows noise levels, over the exact ones; nothing where no contender does."""
+    knowing = next((name for name, kept in found.items() if any(" at " in key for key in kept)), None)
+    if knowing is None:
+        return {}
+    kept = found[knowing]
+    with figures.sheet(path, columns=2) as axes:
+        for axis, law in zip(axes, LAWS, strict=True):
+            learned = {f"noise {s:g}": (kept[f"x at {s:g} {law}"].tolist(), kept[f"score at {s:g} {law}"].tolist()) for s in LEVELS}
+            for i, sigma in enumerate(LEVELS):
+                axis.plot(kept[f"x at {sigma:g} {law}"], kept[f"exact at {sigma:g} {law}"], linewidth=5, alpha=0.25,
+                          color=figures.colour(i)["color"])
+            figures.lines(axis, learned, "x", "score", f"{law}: one network, {len(LEVELS)} levels of noise")
+    return {path.name: f"The score that {knowing} learned (thin) over the exact one (wide), at each level of noise."}
 
 
 def _trial(name: str, matching: Matching, says: str, **settings: Any) -> Callable[[str, str, int], ScoreMatching]:

@@ -64,6 +64,7 @@ def test_a_table_is_halved_for_one_class_learning(tmp_path, rows):
     assert torch.equal(seen.sort(0).values, torch.from_numpy(x.astype(np.float32)).sort(0).values)
     assert torch.equal(data.train.x, table("2_a", tmp_path).train.x)
     assert load(f"adbench:{tmp_path / 'adbench' / '2_a.npz'}").name == "adbench:2_a"
+    assert load("adbench:10_b", tmp_path).name == "adbench:10_b"  # a name, and the folder that --data gives
 
 
 BAD = {

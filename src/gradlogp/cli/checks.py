@@ -54,7 +54,8 @@ def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
 def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
     """The data set that `run` was trained on. Raises UserError if it is another: its test part may hold what the run saw."""
     there, shape = run.config["data"], run.config["facts"]["shape"]
-    dataset = read(there["name"].partition(":")[0] if folder else there["name"], folder, terminal)
+    kind = there["name"].partition(":")[0]
+    dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
     if sorted(dataset.checksums.values()) != sorted(there["checksums"].values()) or list(dataset.shape) != shape:
         raise UserError(f"{run.path} was trained on other pictures of {there['name']} than those found here; "
                         "name the folder that has them with --data.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.adbench import adbench
+from gradlogp.data.adbench import adbench, table
 from gradlogp.data.base import Dataset, Progress, Split
 from gradlogp.data.digits import digits
 from gradlogp.data.folder import folder
@@ -31,13 +31,13 @@ DATASETS: dict[str, Reader] = {
 
 
 def load(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """The data set `name`; in "NAME:PATH", as in "folder:photos@32", PATH stands for `root`.
+    """The data set `name`; in "NAME:PATH", as in "folder:photos@32", PATH stands for `root`; in "adbench:TABLE" it is a table there.
 
     root: the folder that holds the data, else GRADLOGP_DATA, else the user's cache (downloaded there once).
     Raises UserError for an unknown name, and for files that are missing or not what they should be.
     """
     reader, path = _resolve(name)
-    return reader(path or root, progress)
+    return table(path, root) if reader is adbench and path else reader(path or root, progress)
 
 
 def download(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Path:

@@ -31,17 +31,14 @@ def tables(root: str | Path | None = None) -> list[str]:
 
 def adbench(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
     """A table of ADBench, as adbench:32_shuttle: half of its normal rows to learn from, the rest and all anomalies to test."""
-    name = str(root or "")
-    if name.endswith(".npz"):
-        return read_table(Path(name))
-    if not name or Path(name).is_dir():
-        there = ", ".join(tables(root)[:3])
-        raise UserError(f"adbench is many tables; name one, as in adbench:{tables(root)[0]} (there are {there}, ...).")
-    return table(name)
+    there = tables(root)
+    raise UserError(f"adbench is many tables; name one, as in adbench:{there[0]} (there are {', '.join(there[:3])}, ...).")
 
 
 def table(name: str, root: str | Path | None = None) -> Dataset:
-    """The table `name`, such as 32_shuttle, of the folder `root` that holds the data."""
+    """The table `name`, such as 32_shuttle, of the folder `root` that holds the data; or a path that ends in .npz."""
+    if name.endswith(".npz"):
+        return read_table(Path(name))
     for folder in _folders(root):
         if (folder / f"{name}.npz").is_file():
             return read_table(folder / f"{name}.npz")

@@ -23,7 +23,7 @@ from gradlogp.experiments import (
     score_1d,
 )
 from gradlogp.experiments.base import Generative
-from gradlogp.experiments.energy import ebm, ebm_class, ebm_no_buffer
+from gradlogp.experiments.energy import ebm, ebm_class, ebm_long_chains, ebm_no_buffer
 from gradlogp.experiments.evaluate import Rows, evaluate
 from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.judge import Judge, judge, judge_beside
@@ -41,6 +41,7 @@ Experiment = Callable[[str, str, int], Contender]  # (dataset, preset, seed) -> 
 EXPERIMENTS: dict[str, Experiment] = {
     "ebm": ebm,
     "ebm_no_buffer": ebm_no_buffer,
+    "ebm_long_chains": ebm_long_chains,
     "ebm_class": ebm_class,
     "ncsn": ncsn,
     "ncsn_single": ncsn_single,
@@ -77,7 +78,7 @@ class Comparison:
 
 
 COMPARISONS = {
-    "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?",
+    "ebm": Comparison(("ebm", "ebm_no_buffer", "ebm_long_chains"), "What does the replay buffer buy, at equal network evaluations?",
                       summary=ebm_generate.summary),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),

@@ -139,7 +139,8 @@ def title(recipe: Mapping[str, Any]) -> str:
     elif recipe.get("kind") == "GANRecipe":
         what = "Adversarial network, " + ("Wasserstein with penalty" if recipe.get("game") == "wasserstein" else "non-saturating")
     elif recipe.get("kind") == "EnergyRecipe":
-        what = "Energy-based model " + ("without a replay buffer" if recipe.get("buffer") is None else "with a replay buffer")
+        chains = f"without a replay buffer, chains of {recipe.get('chain_steps')} steps"
+        what = "Energy-based model " + (chains if recipe.get("buffer") is None else "with a replay buffer")
     elif recipe.get("kind") == "ScoreRecipe":
         what = "Score network, " + ("one noise level" if (recipe.get("law") or {}).get("kind") == "Single" else "many noise levels")
     else:

@@ -21,7 +21,7 @@ from gradlogp.runs import Run, read_json, write_json
 
 METHODS = ("ebm", "ebm_no_buffer", "vae", "gan", "wgan_gp")
 HEADLINE = ("fd", "precision", "recall", "coverage", "rarest_class", "cas")
-_ENERGIES = {"quick": "96000", "full": "400000"}
+_ENERGIES = {"quick": "90000", "full": "400000"}
 BUDGET = {preset: (*(f"{m}:training.images={images}" for m in METHODS[:2]), "ebm:evaluation.sigmas=0.3,",
                    "ebm_no_buffer:evaluation.sigmas=0.3,",
                    *(("evaluation.samples=1000", "evaluation.snapshots=3") if preset == "quick" else

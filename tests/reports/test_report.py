@@ -8,8 +8,8 @@ import pytest
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS
-from gradlogp.runs import read_json, write_json
+from gradlogp.experiments import EXPERIMENTS, to_dict
+from gradlogp.runs import Run, read_json, write_json
 from tests.reports import fake
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -120,11 +120,32 @@ def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
     assert "10.0" in row and "± 0.1" in row and "75 s 176,000" in row and "10 ms 300" in row and "72,769" in row
 
 
-def test_a_result_at_another_chain_length_stands_beside_the_first(tmp_path):
+def test_a_result_at_another_chain_length_has_a_table_of_its_own(tmp_path):
     made = fake.run(tmp_path / "c", "ebm_no_buffer")
     made.write_results([*made.results(), fake.row("fd after 20 steps", 2.0, "lower")])
     made.close()
-    assert "2.000 ± 0.020 after 20 steps" in cells(written(tmp_path / "c")[0], "<code>ebm_no_buffer<")
+    text, _ = written(tmp_path / "c")
+    assert "2.000" not in cells(text, "<code>ebm_no_buffer<")
+    further = text[text.index("Fréchet distance after so many steps from noise"):]
+    assert "20 ebm_no_buffer 2.000 ± 0.020" in plain(further[further.index("<th"):further.index("</table>")])
+
+
+def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    tables = [{"title": "By law", "metrics": ["rmse *"], "of another version": 1}]
+    write_json(folder / "compare.json", {"comparison": "score_1d", "question": "Which?", "methods": ["esm", "ism"],
+                                         "headline": ["rmse"], "tables": tables})
+    for method, value in (("esm", 0.1), ("ism", 0.2)):
+        config = {"recipe": to_dict(EXPERIMENTS[method]("laws", "quick", 0)), "facts": {}, "data": {"name": "laws"}}
+        with Run.create(folder / method, config, {"date": "2030-01-02"}) as made:
+            made.write_results([fake.row("rmse", value, "lower", floor=0.0), fake.row("rmse mixture", 3 * value, "lower")])
+            made.mark("evaluated", seconds=1.0, evaluations=10, parameters=5)
+    text, page = written(folder)
+    numbers = page.words[page.words.index("The numbers"):page.words.index("What the columns mean")]
+    assert not re.search("pictures|pixel|drawings|to draw one", numbers)
+    assert "a perfect method (expected)" in numbers and "from testing on a limited number of examples" in numbers
+    assert "By law (low)" in numbers and "method mixture esm 0.300 best ± 0.003" in plain(text[text.index("By law"):])
 
 
 def test_captions_stand_under_the_columns(demo):

@@ -1,12 +1,20 @@
 """The docs' page of results: made from a folder, and made again without losing what a person wrote."""
 
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 from PIL import Image
 
+from gradlogp import reports
 from gradlogp.core.errors import UserError
+from gradlogp.experiments.table import Table
 from gradlogp.reports import write_results
+from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.read import Page
 from gradlogp.reports.results import SAID, UNSAID
-from gradlogp.runs import write_json
+from gradlogp.runs import read_json, write_json
 from tests.reports import fake
 
 
@@ -32,6 +40,41 @@ def test_what_a_person_wrote_is_kept(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").replace(f"{SAID}\n\n{UNSAID}", f"{SAID}\n\nThe buffer wins.\n\n- By far."))
     again = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
     assert again.count("The buffer wins.\n\n- By far.") == 1 and UNSAID not in again and again.count("![") == 1
+
+
+def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
+    folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
+    table = Table("Restored, by noise", ("denoise_psnr_*",))
+    write_json(folder / "compare.json", read_json(folder / "compare.json") | {"tables": [asdict(table)]})
+    path = write_results(folder, tmp_path / "docs")
+    path.write_text(path.read_text(encoding="utf-8").replace(UNSAID, "The buffer wins."))
+    for _ in range(2):
+        text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert text.count("### Restored, by noise (high)\n\n| method | 0.1 | 0.3 |") == 1 and text.count("The buffer wins.") == 1
+    assert text.index("The buffer wins.") < text.index("## Tables") < text.index("## How it was measured")
+    reports.write(folder)
+    assert "### Restored, by noise (high)" in (folder / "results.md").read_text(encoding="utf-8")
+
+
+def protocols(*rows, metrics=None):
+    """Of rows (method, metric, protocol)."""
+    found = [{"method": m, "metric": k, "value": 1.0, "protocol": says} for m, k, says in rows]
+    methods = [SimpleNamespace(name=m, title=m) for m in dict.fromkeys(m for m, *_ in rows)]
+    numbers = Numbers(found, [m.name for m in methods])
+    return Page(Path(), {}, methods, None, [], numbers).protocols(metrics)
+
+
+def test_a_protocol_is_said_once_where_all_that_have_the_metric_agree():
+    rows = [("a", "accuracy 3v5", "1902 labelled examples"), ("b", "accuracy 3v5", "1902 labelled examples"),
+            ("a", "accuracy 4v9", "1991 labelled examples"), ("a", "nll 3v5", "nats")]
+    assert protocols(*rows) == [("accuracy 3v5, 4v9", "1902/1991 labelled examples"), ("surprise, nats 3v5", "nats")]
+    assert protocols(*rows, metrics=["nll 3v5"]) == [("surprise, nats 3v5", "nats")]
+
+
+def test_where_methods_differ_what_they_share_is_said_first_and_the_rest_by_name():
+    rows = [(m, "psnr", f"dB; noise 0.5; {how}; clamped") for m, how in
+            (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))]
+    assert protocols(*rows) == [("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")]
 
 
 def test_a_single_run_is_refused(tmp_path):

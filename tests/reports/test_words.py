@@ -85,9 +85,18 @@ def test_no_clear_difference_within_two_standard_errors():
 def test_variants_follow_their_metric():
     values = {"fd": 9, "kid": 1, "fd after 20 steps": 2}
     rows = [{"method": "a", "metric": k, "value": v, "better": "lower"} for k, v in values.items()]
-    numbers = Numbers(rows, ["a"])
-    assert numbers.metrics == ["fd", "fd after 20 steps", "kid"]
-    assert [(rest, found.value) for rest, found in numbers.variants("a", "fd")] == [("after 20 steps", 2)]
+    assert Numbers(rows, ["a"]).metrics == ["fd", "fd after 20 steps", "kid"]
+
+
+def test_equal_values_are_best_alike():
+    numbers = made("higher", a=(1.0, 0.0), b=(1.0, 0.1), c=(0.5, 0.1))
+    assert [numbers.mark(m, "x") for m in "abc"] == ["best", "best", ""]
+
+
+def test_the_names_of_several_metrics_say_once_what_they_share():
+    assert words.together(["accuracy 3v5", "accuracy 4v9", "precision"]) == "accuracy 3v5, 4v9; precision"
+    assert words.together(["denoise_psnr_0.5", "denoise_psnr_1"]) == "restored, dB at noise 0.5, 1"
+    assert words.together(["fd", "fd after 20 steps"]) == "Fréchet distance, after 20 steps"
 
 
 def test_the_place_between_trivial_and_real():

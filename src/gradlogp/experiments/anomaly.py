@@ -46,6 +46,7 @@ from gradlogp.data.adbench import table, tables
 from gradlogp.experiments import figures
 from gradlogp.experiments.base import to_model
 from gradlogp.experiments.evaluate import Rows
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Cost, Desk, Trial, items
 from gradlogp.metrics import Measure
 from gradlogp.metrics.detection import auprc, auroc, auroc_difference, fpr95
@@ -385,6 +386,16 @@ BASELINES: dict[str, Callable[[str, str, int], Detecting]] = {
 }
 HEADLINE = ("auroc one-class", "auroc held-out", "auroc cross fashion_mnist to mnist", "auroc cross mnist to fashion_mnist",
             "auroc tables", "rank tables")
+TABLES = (
+    Table("One-class, by digit learned: AUROC", ("auroc one-class *",), {"auroc one-class": "mean"}, decimals=3),
+    Table("Held-out, by digit left out: AUROC", ("auroc held-out *",), {"auroc held-out": "mean"}, decimals=3),
+    Table("Held-out, by digit left out: AUPRC", ("auprc held-out *",), {"auprc held-out": "mean"}, decimals=3),
+    Table("Across data sets, learned to tested: AUROC", ("auroc cross *",), decimals=3),
+    Table("AUROC less that of the best baseline on the same test pictures", ("lead *",)),
+    Table("All tables of ADBench: AUROC", ("auroc table *",), {"rank tables": "mean rank", "auroc tables": "mean AUROC",
+                                                               "place tables": "mean place among the baselines"},
+          turned=True, decimals=3),
+)
 
 
 def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:

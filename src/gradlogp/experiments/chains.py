@@ -26,6 +26,7 @@ from gradlogp.experiments.base import asked, fill_uniform, to_model
 from gradlogp.experiments.desk import Desk
 from gradlogp.experiments.fit import Fitted
 from gradlogp.experiments.judge import Judge
+from gradlogp.experiments.table import Table
 from gradlogp.metrics import Measure, frechet
 from gradlogp.metrics.base import standard_error
 from gradlogp.tasks import film
@@ -34,6 +35,12 @@ BATCH = 100
 FROM_DATA = 500  # chains that start at test pictures
 LONG = 10  # times as many steps as in training
 STRANGER = "fashion_mnist"  # for models of MNIST
+TABLES = (
+    Table("Fréchet distance after so many steps from noise", ("fd after * steps",), {"fd from the buffer": "the buffer itself"}),
+    Table("Chains from test pictures, after so many steps",
+          ("fd from data after * steps", "retention from data after * steps", "displacement from data after * steps")),
+    Table("Mean energy, low = likely", ("energy *",), {"energy_gap": "held-out minus training"}, ranked=False),
+)
 
 
 def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames: Mapping[int, Tensor], root: Path | None = None) -> None:
@@ -74,8 +81,7 @@ def _from_noise(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames:
     for steps, x in frames.items():
         found[steps] = frechet.fd(judge.features(data.test.images(slice(0, len(x)))), judge.features(x), judge.name)
         level[steps] = float(energies(fitted, x).mean())
-        if steps != fitted.how().steps:
-            desk.note(found[steps], name=f"after {steps} steps", evaluations=steps)
+        desk.note(found[steps], name=f"after {steps} steps", evaluations=steps)
     desk.keep(steps=torch.tensor(list(frames)), fd=torch.tensor([float(m) for m in found.values()]),
               energy=torch.tensor(list(level.values())), energy_data=energies(fitted, data.test.images(slice(0, 2000))))
     shown = torch.stack([x[:10] for x in frames.values()]).transpose(0, 1).flatten(0, 1)

@@ -5,7 +5,7 @@ reference rows. What is finished is not trained again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gradlogp.experiments import (
     anomaly,
     anomaly_energy,
     anomaly_score,
+    chains,
     denoise,
     ebm_classify,
     ebm_generate,
@@ -31,6 +32,7 @@ from gradlogp.experiments.latent import gan, vae, wgan_gp
 from gradlogp.experiments.reference import references
 from gradlogp.experiments.score import ncsn, ncsn_class, ncsn_single
 from gradlogp.experiments.settings import from_dict, override
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Trial
 from gradlogp.experiments.workers import Part, side_by_side
 from gradlogp.runs import Run, read_json, write_json
@@ -64,8 +66,9 @@ class Comparison:
     """The method first, then its rivals; `says` is the question that the comparison answers.
 
     `dataset` is the one taken where none is named; `judged` is whether samples are drawn and judged; `headline` are the metrics of
-    the first table, which is sorted by the first of them; `summary` (folder, contender -> run folders) adds rows and figures once
-    all are done, such as paired tests; `budget` (preset -> changes, as for --set) fits the contenders' settings to this comparison.
+    the first table, which is sorted by the first of them, and `tables` are those below it; `summary` (folder, contender -> run
+    folders) adds rows and figures once all are done, such as paired tests; `budget` (preset -> changes, as for --set) fits the
+    contenders' settings to this comparison.
     """
 
     methods: tuple[str, ...]
@@ -75,31 +78,34 @@ class Comparison:
     headline: tuple[str, ...] = ("fd", "precision", "recall", "coverage", "agreement")
     summary: Callable[[Path, Mapping[str, Sequence[Path]]], Rows] | None = field(default=None, compare=False)
     budget: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
 
 
 COMPARISONS = {
     "ebm": Comparison(("ebm", "ebm_no_buffer", "ebm_long_chains"), "What does the replay buffer buy, at equal network evaluations?",
-                      summary=ebm_generate.summary),
+                      summary=ebm_generate.summary, tables=chains.TABLES),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
     "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,
-                           ("rmse gaussian", "rmse mixture", "slope_error gaussian", "relative mixture"), score_1d.summary),
+                           ("rmse gaussian", "rmse mixture", "slope_error gaussian", "relative mixture"), score_1d.summary,
+                           tables=score_1d.TABLES),
     "langevin_study": Comparison(tuple(langevin_study.TRIALS), "What do the ladder, the steps and the last denoising step buy?",
-                                 headline=langevin_study.HEADLINE, summary=langevin_study.summary),
+                                 headline=langevin_study.HEADLINE, summary=langevin_study.summary, tables=langevin_study.TABLES),
     "ebm_classify": Comparison(tuple(ebm_classify.TRIALS), "What makes an energy a good classifier, and does it know strangers?",
-                               "mnist", False, ebm_classify.HEADLINE, ebm_classify.summary),
+                               "mnist", False, ebm_classify.HEADLINE, ebm_classify.summary, tables=ebm_classify.TABLES),
     "ebm_denoise": Comparison(denoise.EBM_DENOISE, "Can an energy restore what noise has hidden?", "mnist", False, denoise.HEADLINE,
-                              denoise.summary),
+                              denoise.summary, tables=denoise.TABLES),
     "dsm": Comparison(denoise.DSM, "Is denoising score matching a denoising autoencoder, and what is one posterior sample worth?",
-                      "mnist", False, denoise.HEADLINE, denoise.summary),
+                      "mnist", False, denoise.HEADLINE, denoise.summary, tables=denoise.TABLES),
     "ebm_generate": Comparison(ebm_generate.METHODS, "Who draws best: energies, a VAE, GANs?", "mnist",
-                               headline=ebm_generate.HEADLINE, summary=ebm_generate.summary, budget=ebm_generate.BUDGET),
+                               headline=ebm_generate.HEADLINE, summary=ebm_generate.summary, budget=ebm_generate.BUDGET,
+                               tables=chains.TABLES),
     "ebm_anomaly": Comparison((*anomaly_energy.TRIALS, *anomaly_energy.RIVALS), "Does an energy know what it has never seen?",
-                              "mnist", False, anomaly.HEADLINE, anomaly.summary),
+                              "mnist", False, anomaly.HEADLINE, anomaly.summary, tables=anomaly.TABLES),
     "score_anomaly": Comparison((*anomaly_score.TRIALS, *anomaly.BASELINES), "Does a score field know what it has never seen?",
-                                "mnist", False, anomaly.HEADLINE, anomaly.summary),
+                                "mnist", False, anomaly.HEADLINE, anomaly.summary, tables=anomaly.TABLES),
     "demo": Comparison(("ebm", "ebm_no_buffer", "ncsn", "ncsn_class"),
-                       "Energy-based and score-based models learn to draw digits, side by side."),
+                       "Energy-based and score-based models learn to draw digits, side by side.", tables=chains.TABLES),
 }
 
 
@@ -178,7 +184,7 @@ def _note(out: Path, name: str, data: Dataset, preset: str, seeds: Sequence[int]
     """compare.json says what the folder compares; another comparison may not write into it."""
     note: dict[str, Any] = {"comparison": name, "question": COMPARISONS[name].says, "methods": list(COMPARISONS[name].methods),
             "dataset": data.name, "preset": preset, "seeds": list(seeds), "changes": list(changes)}
-    words = {"headline": list(COMPARISONS[name].headline),
+    words = {"headline": list(COMPARISONS[name].headline), "tables": [asdict(table) for table in COMPARISONS[name].tables],
              "about": {m: (EXPERIMENTS[m].__doc__ or "").strip() for m in COMPARISONS[name].methods}}
     path = out / "compare.json"
     strangers = [item.name for item in out.iterdir() if not item.name.startswith(".")]

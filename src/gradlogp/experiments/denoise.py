@@ -47,6 +47,7 @@ from gradlogp.experiments.energy import RANGE, ebm
 from gradlogp.experiments.evaluate import Rows, denoising, noised, row
 from gradlogp.experiments.fit import fit, load
 from gradlogp.experiments.reference import PixelGaussian
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Desk, Trial, items
 from gradlogp.metrics import Measure, image
 from gradlogp.metrics.base import standard_error
@@ -492,3 +493,12 @@ EBM_DENOISE = ("mdsm_ebm", "mdsm_conv", "cd_ebm", "dae", "ae", "wiener", "memory
 DSM = ("dsm", "dae_weighted", "dae", "ae", "contractive_ae", "wiener", "memory", "noisy")
 HEADLINE = ("denoise_psnr_0.5", "denoise_psnr_0.1", "denoise_psnr_0.2", "denoise_psnr_0.3", "denoise_psnr_0.75", "denoise_psnr_1",
             "denoise_ssim_0.5", "sample_loss at noise 0.5", "sample_loss to their own mean at noise 0.5")
+TABLES = (
+    Table("Gain over Wiener's filter in dB, on the same pictures, by noise", ("gain_over_wiener at noise *",)),
+    Table("Gain over dae in dB, on the same pictures under the same noise, by noise", ("gain_over_dae at noise *",)),
+    Table("Gain over dae_weighted in dB, by noise", ("gain_over_dae_weighted at noise *",)),
+    Table("What one sample loses to the model's estimate, in dB, by noise", ("sample_loss at noise *",), ranked=False),
+    Table("What one sample loses to the mean of its own kind, in dB, by noise", ("sample_loss to their own mean at noise *",),
+          ranked=False),
+    Table("Structural similarity (SSIM), by noise", ("denoise_ssim_*",), decimals=3),
+)

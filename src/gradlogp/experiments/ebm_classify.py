@@ -30,6 +30,7 @@ from gradlogp.experiments import figures
 from gradlogp.experiments.base import Facts, to_model
 from gradlogp.experiments.energy import ebm
 from gradlogp.experiments.evaluate import Rows
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Cost, Desk, Trial, items, learn
 from gradlogp.metrics import Measure, calibration, detection
 from gradlogp.models import ConvClassifier, ConvEnergy, MLPEnergy
@@ -409,3 +410,11 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
 }
 HEADLINE = ("accuracy 3v5", "accuracy 4v9", "accuracy 1v7", "accuracy 7v9", "accuracy parity", "nll 3v5", "ece 3v5",
             "auroc fashion_mnist by energy", "auroc fashion_mnist by probability")
+TABLES = (
+    Table("Surprise (NLL) in nats, by task", ("nll *",)),
+    Table("Calibration error (ECE), by task", ("ece *",)),
+    Table("AUROC of strangers by energy", ("auroc * by energy",)),
+    Table("AUROC of strangers by the probability of the class", ("auroc * by probability",)),
+    Table("Contrast: the gap between the two energies over their size, by task", ("contrast *",), ranked=False),
+    Table("McNemar's p against cnn_energy, on the same test pictures", ("p against cnn_energy *",), ranked=False),
+)

@@ -32,6 +32,7 @@ from gradlogp.data import Split
 from gradlogp.data.laws import LAWS, column_of
 from gradlogp.experiments import figures
 from gradlogp.experiments.evaluate import Rows
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Cost, Desk, Trial, items
 from gradlogp.metrics import Measure
 from gradlogp.models import VectorScore, mlp_score
@@ -309,3 +310,10 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
     "dsm_levels": _trial("dsm_levels", "denoising", "Denoising score matching, one network for all levels.", conditional=True),
     "kernel_density": kernel_density,
 }
+TABLES = (
+    Table("Error of the fitted line's slope", ("slope_error *",), ranked=False),
+    Table("Squared error weighted by the law, relative to the score's", ("relative *",)),
+    Table("Gaussian: error of one network for all levels, by noise level", ("rmse gaussian at *",)),
+    Table("Mixture: error of one network for all levels, by noise level", ("rmse mixture at *",)),
+    Table("Error against the noised law, which is what one noise level learns", ("rmse * noised",)),
+)

@@ -1,10 +1,14 @@
-"""The table for other documents: results.csv (every row), results.md and results.tex (methods by metrics, the best in bold)."""
+"""The table for other documents: results.csv (every row), results.md and results.tex (methods by metrics, the best in bold).
+
+results.md has the comparison's further tables below it.
+"""
 
 import csv
 import io
 from collections.abc import Callable
 
 from gradlogp.reports import words
+from gradlogp.reports.layout import Entry, Grid, grids
 from gradlogp.reports.read import Page
 
 COLUMNS = ("method", "metric", "value", "spread", "n", "better", "seed", "seconds", "evaluations", "floor", "ceiling", "protocol")
@@ -13,7 +17,7 @@ TEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"\u2212": "$-$", "\u00b1
 
 def tables(page: Page) -> dict[str, str]:
     """Suffix -> text."""
-    return {".csv": rows(page), ".md": markdown(page), ".tex": latex(page)}
+    return {".csv": rows(page), ".md": "\n\n".join([markdown(page).strip(), *further(page)]) + "\n", ".tex": latex(page)}
 
 
 def rows(page: Page) -> str:
@@ -26,8 +30,32 @@ def rows(page: Page) -> str:
 
 
 def markdown(page: Page) -> str:
-    head, *body = grid(page, lambda text: f"**{text}**")
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body]) + "\n"
+    return piped(grid(page, _bold)) + "\n"
+
+
+def further(page: Page) -> list[str]:
+    """The comparison's further tables in Markdown, each under its title; long ones are folded."""
+    return [f"<details><summary>{g.title}</summary>\n\n{_of(g)}\n\n</details>" if g.long else f"### {g.title}\n\n{_of(g)}"
+            for g in grids(page)]
+
+
+def _of(table: Grid) -> str:
+    return piped([[table.corner, *table.heads], *([label, *map(_written, line)] for label, line in table.lines)])
+
+
+def _written(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    return (_bold(entry.text) if entry.best else entry.text) + (f" \u00b1 {entry.spread}" if entry.spread else "")
+
+
+def _bold(text: str) -> str:
+    return f"**{text}**"
+
+
+def piped(lines: list[list[str]]) -> str:
+    head, *body = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
 
 
 def latex(page: Page) -> str:
@@ -43,7 +71,7 @@ def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     head = ["method", *(f"{words.metric(k).name} ({'low' if numbers.lower(k) else 'high'})" for k in page.headline),
             "parameters", "training s", "evaluations"]
     facts = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
-    names = [*(m.name for m in page.ordered), *numbers.references]
+    names = [*(m.name for m in page.ordered), *page.marks(numbers.references)]
     return [head, *([name, *(_cell(page, name, k, bold) for k in page.headline), *facts.get(name, [""] * len(costs))]
                     for name in names)]
 

@@ -74,11 +74,6 @@ class Numbers:
         names = list(dict.fromkeys(metric for _, metric in self.rows))
         return sorted(names, key=lambda k: names.index(base) if (base := k.partition(" ")[0]) in names else names.index(k))
 
-    def variants(self, method: str, metric: str) -> list[tuple[str, Cell]]:
-        """("after 20 steps", its cell): the same metric of the same method, drawn otherwise."""
-        names = [k for k in self.metrics if k.startswith(f"{metric} ")]
-        return [(k.removeprefix(f"{metric} "), found) for k in names if (found := self.cell(method, k))]
-
     @cached_property
     def references(self) -> list[str]:
         return [m for m in dict.fromkeys(method for method, _ in self.rows) if m not in self.learned]
@@ -115,7 +110,8 @@ class Numbers:
         order = self.ranked(metric)
         if len(order) < 2 or method not in order:
             return ""
-        return "best" if method == order[0] else "close" if self.close(order[0], method, metric) else ""
+        first, found = self.cell(order[0], metric), self.cell(method, metric)
+        return "best" if first and found and found.value == first.value else "close" if self.close(order[0], method, metric) else ""
 
     def close(self, one: str, other: str, metric: str) -> bool:
         a, b = self.cell(one, metric), self.cell(other, metric)

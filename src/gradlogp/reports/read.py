@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
+from gradlogp.experiments.chains import TABLES
+from gradlogp.experiments.table import Table
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Numbers
 from gradlogp.reports.picture import Picture, picture, strip
@@ -18,6 +21,7 @@ from gradlogp.reports.plot import LARGE, Line, chart
 from gradlogp.runs import Run, read_json
 
 STYLES = 6  # colours that the page has
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
 
 
@@ -243,6 +247,28 @@ class Page:
         """The metrics of the first table."""
         return [str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics]
 
+    def marks(self, references: Sequence[str]) -> list[str]:
+        """Those of the references of which the first table says anything."""
+        return [m for m in references if any(self.numbers.cell(m, k) for k in self.headline)]
+
+    @property
+    def placed(self) -> bool:
+        """Whether any value of the first table lies between references on both sides."""
+        return any(self.numbers.place(m.name, k) is not None for m in self.methods for k in self.headline)
+
+    @property
+    def plain(self) -> list[str]:
+        """Titles of the methods that lead in no metric of the first table and lose to the trivial method in none."""
+        verdicts = self.numbers.verdicts(self.headline)
+        return [m.title for m in self.methods if not any(verdicts[m.name])]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The further tables that a comparison asks for; of a single run, those of the chains of an energy."""
+        known = {field.name for field in fields(Table)}
+        noted = [Table(**{k: v for k, v in said.items() if k in known}) for said in self.note.get("tables") or ()]
+        return noted if self.note else list(TABLES)
+
     @property
     def figures(self) -> list[Figure]:
         """What the comparison drew of all its methods together."""
@@ -287,20 +313,47 @@ class Page:
         """Noise levels at which any method restored pictures."""
         return sorted({r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers}, key=_level)
 
-    def protocols(self) -> list[tuple[str, str]]:
-        """(metric, how it was measured): once where it is the same for all methods, else with the methods' names."""
-        found: dict[tuple[str, str], list[str]] = {}
-        for metric in self.numbers.metrics:
-            for method in self.methods:
-                for row in self.numbers.rows.get((method.name, metric), ())[:1]:
-                    found.setdefault((metric, str(row.get("protocol", ""))), []).append(method.title)
-        return [(words.metric(k).name + ("" if len(titles) == len(self.methods) else f": {', '.join(titles)}"), protocol)
-                for (k, protocol), titles in found.items() if protocol]
+    def protocols(self, metrics: Sequence[str] | None = None) -> list[tuple[str, str]]:
+        """(metrics, how they were measured): said once where the words are the same but for their numbers."""
+        found: dict[tuple[tuple[tuple[str, ...], str], ...], dict[str, list[str]]] = {}
+        for metric in self.numbers.metrics if metrics is None else metrics:
+            ways = self._ways(metric)
+            key = tuple((tuple(titles) if len(ways) > 1 else (), NUMBER.sub("#", text)) for text, titles in ways.items())
+            found.setdefault(key, {})[metric] = list(ways)
+        return [(words.together(list(said)), _told([who for who, _ in key], list(map(_beside, zip(*said.values(), strict=True)))))
+                for key, said in found.items() if key]
+
+    def _ways(self, metric: str) -> dict[str, list[str]]:
+        """Protocol -> titles of the methods that were measured so."""
+        ways: dict[str, list[str]] = {}
+        for method in self.methods:
+            for row in self.numbers.rows.get((method.name, metric), ())[:1]:
+                ways.setdefault(str(row.get("protocol") or ""), []).append(method.title)
+        return {text: titles for text, titles in ways.items() if text}
 
     def restored_chart(self) -> Markup | None:
         """PSNR against noise, of the noisy pictures themselves and of every method."""
         lines = [Line(m.title, m.first.psnr("value"), m.style) for m in self.methods]
         return chart([Line("noisy pictures", self.first.psnr("noisy"), 0), *lines], "noise", markers=True, size=LARGE)
+
+
+def _beside(texts: Sequence[str]) -> str:
+    """Texts that differ in numbers alone as one: 1902/1991 labelled examples."""
+    between, numbers = NUMBER.split(texts[0]), zip(*map(NUMBER.findall, texts), strict=True)
+    said = [several[0] if len(set(several)) == 1 else "/".join(several) for several in numbers]
+    return "".join(word + number for word, number in zip(between, [*said, ""], strict=True))
+
+
+def _told(owners: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
+    """What all share, then what is said of some methods, then of all others."""
+    if len(texts) == 1:
+        return texts[0]
+    clauses = [text.split("; ") for text in texts]
+    same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*(c[:-1] for c in clauses), strict=False))))
+    most = max(owners, key=len)
+    named = {who: "all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners}
+    parts = sorted(zip(named.values(), clauses, strict=True), key=lambda part: part[0] == "all others")
+    return "; ".join([*clauses[0][:same], *(f"{who}: {'; '.join(rest[same:])}" for who, rest in parts)])
 
 
 def page(folder: Path) -> Page:

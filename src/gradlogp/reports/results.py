@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gradlogp.core.errors import UserError
 from gradlogp.reports import command, words
-from gradlogp.reports.export import markdown
+from gradlogp.reports.export import further, markdown
 from gradlogp.reports.read import Page, captions, page
 from gradlogp.runs import write_text
 
@@ -44,16 +44,16 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
              f"{', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp {about.get('gradlogp')}"
              f"{', commit ' + about['commit'] if about.get('commit') else ''}, torch {about.get('torch')} on "
              f"{about.get('device')}, {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all.")
+    sorted_by = "" if shown.draws else " The best of the first column comes first."
     images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
     return "\n\n".join([f"# {shown.note['question']}", f"```\n{command.whole(shown)}\n```", facts, markdown(shown).strip(),
-                        "*Bold: the best of those that learn. The best of the first column comes first.*", f"{SAID}\n\n{said}",
-                        *images, "## How it was measured", *protocols(shown)]) + "\n"
+                        f"*Bold: the best of those that learn.{sorted_by}*", f"{SAID}\n\n{said}",
+                        *images, *(["## Tables", *found] if (found := further(shown)) else []), "## How it was measured",
+                        *protocols(shown)]) + "\n"
 
 
 def protocols(shown: Page) -> list[str]:
-    said = shown.protocols()
-    wanted = [words.metric(k).name for k in shown.headline]
-    lines = [f"- **{label}**: {protocol}." for label, protocol in said if label.partition(": ")[0] in wanted]
+    lines = [f"- **{label}**: {protocol}." for label, protocol in shown.protocols(shown.headline)]
     return ["\n".join(lines), "Every number, with its spread and protocol, is in the folder's `results.csv` and `report.html`."]
 
 

@@ -1,7 +1,8 @@
 """What the page says: numbers as a person writes them, metrics, charts and methods in plain words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 
@@ -82,6 +83,14 @@ METRICS = {
     "sample_loss": Word("lost by one sample, dB",
                         "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is what a model "
                         "that knows how uncertain it is must lose; less is too sure, more is too unsure."),
+    "rmse": Word("RMS error of the score",
+               "How far the learned score is from the exact one where the law has its mass, in units of 1 / s."),
+    "relative": Word("relative error of the score",
+                   "The mean squared error under the law, over the mean square of the exact score."),
+    "slope_error": Word("error of the slope", "How far a fitted line's slope is from the value that it has in closed form."),
+    "largest_deviation": Word("largest deviation, standard errors",
+                              "The largest difference of a measured variance from its exact recursion, over all settings. "
+                              "Chance alone gives 2 to 3."),
     "ess": Word("effective samples",
                "How many independent draws the chains are worth: a chain that moves slowly says the same thing many times."),
     "rhat": Word("agreement of chains",
@@ -148,14 +157,39 @@ def title(recipe: Mapping[str, Any]) -> str:
     return what + (", told the class" if recipe.get("conditional") else "")
 
 
-def metric(name: str) -> Word:
-    """The words for a metric of results.json, also `fd after 20 steps` and `denoise_psnr_0.3`; a new one keeps its bare name."""
+def parts(name: str) -> tuple[str, str]:
+    """("fd", "after 20 steps") of `fd after 20 steps`; ("psnr", "at noise 0.3") of `denoise_psnr_0.3`."""
     base, _, rest = name.partition(" ")
     if base.startswith("denoise_"):
         base, _, level = base.removeprefix("denoise_").partition("_")
         rest = f"at noise {level}"
+    return base, rest
+
+
+def metric(name: str) -> Word:
+    """The words for a metric of results.json, also where more follows its name; a new one keeps its bare name."""
+    base, rest = parts(name)
     word = METRICS.get(base, Word(base, ""))
     return Word(f"{word.name} {rest}".strip(), word.says)
+
+
+def together(metrics: Sequence[str]) -> str:
+    """The names of several metrics, what they share said once: accuracy 3v5, 4v9; precision."""
+    rests: dict[str, list[str]] = {}
+    for base, rest in map(parts, metrics):
+        rests.setdefault(metric(base).name, []).append(rest)
+    return "; ".join(_shared(name, found) for name, found in rests.items())
+
+
+def _shared(name: str, rests: Sequence[str]) -> str:
+    split = [rest.split() for rest in rests]
+    same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*(rest[:-1] for rest in split), strict=False))))
+    return " ".join([name, *split[0][:same], ", ".join(" ".join(rest[same:]) for rest in split)]).replace(" ,", ",").strip()
+
+
+def fixed(value: float, decimals: int) -> str:
+    """With so many decimals."""
+    return f"{value:,.{decimals}f}".replace("-", "\u2212") if math.isfinite(value) else number(value)
 
 
 def number(value: Any, spread: Any = None) -> str:

@@ -1,9 +1,10 @@
+import pytest
 import torch
 
 from gradlogp.core.calculus import divergence
 from gradlogp.core.fields import Energy
 from gradlogp.core.guidance import Guided
-from gradlogp.core.targets import GaussianMixture, gaussian
+from gradlogp.core.targets import TARGETS, GaussianMixture, gaussian
 
 MIXTURE = GaussianMixture(torch.tensor([[-2.0], [1.0]], dtype=torch.float64), torch.tensor([[0.5], [1.0]], dtype=torch.float64),
                           torch.tensor([0.3, 0.7], dtype=torch.float64))
@@ -60,3 +61,12 @@ def test_guidance_extrapolates_from_the_marginal_to_the_conditional():
 def test_the_score_is_minus_the_gradient_of_the_energy():
     x = torch.randn(20, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(MIXTURE.score(x, 0.3), Energy(lambda y: MIXTURE.energy(y, 0.3)).score(x), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if name not in ("ising", "potts")])
+def test_examples_of_another_shape_are_refused_and_not_broadcast(name):
+    law = TARGETS[name]()
+    for shape in ([5, *law.shape, 1], [5, law.shape[0] + 1], [5] if law.shape == (1,) else [5, 1], [5]):
+        for of in (law.energy, law.score, law.at(0.3).energy, law.at(0.3).score):
+            with pytest.raises(ValueError, match=r"a law of examples of shape \[\d+\], so x is \[B, \d+\], got"):
+                of(torch.zeros(shape))

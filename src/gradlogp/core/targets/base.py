@@ -31,6 +31,14 @@ class Target(NoisyField):
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent draws of the clean law, [n, *shape], on the generator's device."""
 
+    def check(self, x: Tensor) -> Tensor:
+        """x as it is; ValueError where its examples have not the shape of the law's, and would broadcast."""
+        if x.shape[1:] != self.shape:
+            sizes = ", ".join(map(str, self.shape))
+            raise ValueError(f"this {type(self).__name__} is a law of examples of shape [{sizes}], so x is [B, {sizes}], got "
+                             f"{list(x.shape)}; reshape x.")
+        return x
+
     def log_z(self) -> float:
         """The log of the integral of exp(-energy): 0, since the energy is normalised."""
         return 0.0

@@ -67,7 +67,7 @@ class Curved(Target):
         """Between which t0 [B, 1] all the mass given the noisy (t, y) lies."""
 
     def energy(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
-        t, y, var = _split(x, sigma)
+        t, y, var = _split(self.check(x), sigma)
         if var is None:
             return self.joint(t, y, t.new_zeros(()))[:, 0].to(x.dtype)
         at = self._nodes(t, y, var)
@@ -75,7 +75,7 @@ class Curved(Target):
         return -(self._phi(at, t, y, var).neg().logsumexp(1) + step.log()).to(x.dtype)
 
     def score(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
-        t, y, var = _split(x, sigma)
+        t, y, var = _split(self.check(x), sigma)
         if var is None:
             first, rest = self.slope(t, y, t.new_zeros(()))
             return torch.cat([first, rest[:, 0]], 1).to(x.dtype)
@@ -83,7 +83,7 @@ class Curved(Target):
         return self._average(at, t, y, var, *self.slope(at, y, var)).to(x.dtype)
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        t, y, var = _split(x, sigma)
+        t, y, var = _split(self.check(x), sigma)
         if var is None:
             return x
         at = self._nodes(t, y, var)

@@ -53,7 +53,7 @@ class Gaussian(Target):
     def _along_axes(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor]:
         """x - mean along the axes, its variances with the noise, and the axes."""
         values, axes = (a.to(x) for a in self._axes)
-        return (x - self.mean.to(x)) @ axes, values + variance(sigma, x), axes
+        return (self.check(x) - self.mean.to(x)) @ axes, values + variance(sigma, x), axes
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         eps = standard_normal(n, len(self.mean), generator)
@@ -88,7 +88,7 @@ class GaussianMixture(Target):
 
     def _log_parts(self, x: Tensor, sigma: Level) -> Tensor:
         """log w_k N(x; mu_k, s_k^2 + sigma^2), [B, K]."""
-        var = self._variances(x, sigma)
+        var = self._variances(self.check(x), sigma)
         return self.weights.to(x).log() - ((x[:, None] - self.means.to(x)) ** 2 / var + (2 * math.pi * var).log()).sum(-1) / 2
 
     def sample(self, n: int, generator: Generator) -> Tensor:

@@ -27,7 +27,7 @@ class Product(Target):
         return (sum(p.shape[0] for p in self.parts),)
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.split([p.shape[0] for p in self.parts], 1)
+        return self.check(x).split([p.shape[0] for p in self.parts], 1)
 
     def energy(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
         return torch.stack([p.energy(piece, sigma) for p, piece in zip(self.parts, self._split(x), strict=True)]).sum(0)

@@ -47,7 +47,7 @@ class Rings(Target):
 
     def _log_parts(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor]:
         """The log of each ring's share of p(x) [B, K]; z [B, K]; the variance across the ring, [] or [B, 1]."""
-        var, radii = x.new_tensor(self.std**2) + variance(sigma, x), x.new_tensor(self.radii)
+        var, radii = self.check(x).new_tensor(self.std**2) + variance(sigma, x), x.new_tensor(self.radii)
         rho = x.square().sum(1, keepdim=True).clamp(min=TINY**2).sqrt()
         z = rho * radii / var
         log_p = -((rho - radii) ** 2) / (2 * var) + torch.special.i0e(z).log() - (2 * math.pi * var).log()

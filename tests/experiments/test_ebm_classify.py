@@ -9,7 +9,7 @@ from gradlogp import data
 from gradlogp.core.batch import Batch
 from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
-from gradlogp.experiments.ebm_classify import TRIALS, Principal, doubt, energy_of, take
+from gradlogp.experiments.ebm_classify import TRIALS, Principal, difference, doubt, energy_of, fit_convex, take
 from gradlogp.experiments.trial import Context, items
 from gradlogp.objectives import MarginLoss
 
@@ -33,6 +33,18 @@ def test_a_linear_energy_is_logistic_regression(tmp_path):
     mine, theirs = rows("linear_energy", tmp_path / "a"), rows("logistic_regression", tmp_path / "b")
     assert mine["from_logistic 3v5"] <= 1e-6
     assert mine["nll 3v5"] == pytest.approx(theirs["nll 3v5"], abs=1e-4) and mine["accuracy 3v5"] == theirs["accuracy 3v5"]
+
+
+def test_a_convex_fit_ends_where_its_gradient_is_zero_wherever_it_begins():
+    """X^T (p - y) / n + decay w = 0, the bias not decayed."""
+    x, y = torch.randn(300, 6, generator=seeded(0), dtype=torch.float64), torch.arange(300) % 2
+    x[:, 0] += 3 * y
+    for decay in (1e-4, 1e-1):
+        ends = [difference(fit_convex(x, y, decay, begin)) for begin in (None, torch.full((7,), -0.3, dtype=torch.float64))]
+        for w in ends:
+            gap = (x @ w[:-1] + w[-1]).sigmoid() - y
+            assert (x.T @ gap / 300 + decay * w[:-1]).abs().max() < 1e-10 and gap.mean().abs() < 1e-10
+        torch.testing.assert_close(*ends, rtol=0, atol=1e-6)
 
 
 def test_a_quadratic_energy_and_networks_learn_and_the_bare_loss_does_not(tmp_path):

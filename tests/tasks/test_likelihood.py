@@ -3,8 +3,11 @@ import math
 import pytest
 import torch
 
+from gradlogp.core.algebra import conjunction
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser, Energy
+from gradlogp.core.guidance import Guided
+from gradlogp.core.kernel import run
 from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
@@ -18,6 +21,7 @@ from gradlogp.samplers import (
     Masked,
     ParallelTempering,
     PredictorCorrector,
+    ReverseSDE,
     Underdamped,
 )
 from gradlogp.tasks import bits_per_dim, likelihood, ode_likelihood
@@ -65,6 +69,25 @@ def test_a_density_sampler_has_the_likelihood_of_its_law():
     torch.testing.assert_close(energy_nats(energy.function, X, torch.tensor(log_z)), LAW.energy(X), rtol=1e-6, atol=1e-6)
     with pytest.raises(UserError, match="needs log_z"):
         likelihood(Langevin(0.1), energy, X)
+
+
+def test_a_guided_flow_has_the_density_of_its_own_draws_and_samplers_with_noise_have_none():
+    """On Gaussians the flow is affine, x = a z + b: the nats are those of z plus log a, not those of the tilted law."""
+    marginal, conditional = gaussian([0.0], [1.0]), gaussian([1.0], [0.5])
+    guided, sampler = Guided(conditional, marginal, 1.0), Heun(EDM(), 200)
+    ends = run(sampler, guided, sampler.ladder[0] * torch.tensor([[0.0], [1.0]], dtype=torch.float64), sampler.steps, seeded(0))
+    b, a = float(ends[0]), float(ends[1] - ends[0])
+    z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    found = likelihood(sampler, guided, b + a * z[:, None])
+    torch.testing.assert_close(found, z**2 / 2 + math.log(2 * math.pi) / 2 + math.log(a), atol=0.01, rtol=0)
+    assert abs(a**2 * 7 - 1) > 0.1  # p_c^2 / p has precision 2 * 4 - 1
+    for noisy in (AnnealedLangevin(VarianceExploding(0.002, 80.0), 200), PredictorCorrector(Heun(EDM(), 80)), ReverseSDE(EDM(), 80)):
+        with pytest.raises(UserError, match=f"the levels of Guided are not one law .* what {type(noisy).__name__} draws"):
+            likelihood(noisy, guided, X)
+    unguided = likelihood(PredictorCorrector(sampler), Guided(conditional, marginal, 0.0), X)
+    assert torch.equal(unguided, likelihood(sampler, conditional, X))
+    with pytest.raises(UserError, match="the levels of Composed"):
+        likelihood(ReverseSDE(EDM(), 80), conjunction(marginal, [conditional]), X)
 
 
 def test_conditions_reach_the_model_and_float32_is_kept():

@@ -112,6 +112,10 @@ class Composed(NoisyField):
     def __post_init__(self) -> None:
         check_weights(self.weights, self.fields)
 
+    @property
+    def consistent(self) -> bool:
+        return False
+
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         pulls = (w * (f.denoise(x, sigma) - x) for w, f in zip(self.weights, self.fields, strict=True))
         return sum(pulls, start=x)

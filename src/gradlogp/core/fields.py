@@ -300,6 +300,11 @@ class NoisyField(abc.ABC):
         raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; "
                          "give it `moments`.")
 
+    @property
+    def consistent(self) -> bool:
+        """Whether the levels are those of one law with noise added, as far as the model goes; guidance and products break that."""
+        return True
+
     def at(self, sigma: Level) -> Field:
         """The field of the data with noise sigma > 0 added."""
         return Score(lambda x: (self.denoise(x, sigma) - x) / spread(sigma, x) ** 2)

@@ -51,6 +51,11 @@ class EnergyGuided(NoisyField):
     energy: LevelEnergy
     weight: float = 1.0
 
+    @property
+    def consistent(self) -> bool:
+        """By Bayes' rule, and without guidance."""
+        return self.weight in (0, 1) and self.field.consistent
+
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         pull = self._force(sigma).score(x)
         return self.field.denoise(x, sigma) + self.weight * spread(sigma, x) ** 2 * pull
@@ -81,6 +86,10 @@ class Guided(NoisyField):
     def __post_init__(self) -> None:
         if not 0 <= self.rescale <= 1:
             raise ValueError(f"rescale is a share, from 0 (off) to 1, got {self.rescale}; .7 is the published choice.")
+
+    @property
+    def consistent(self) -> bool:
+        return self.weight == 0 and self.conditional.consistent
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         conditional, weight = self.conditional.denoise(x, sigma), self._weight(x, sigma)
@@ -116,6 +125,10 @@ class Known(NoisyField):
     y: Tensor
     free: Tensor
 
+    @property
+    def consistent(self) -> bool:
+        return False
+
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         return torch.where(self.free, self.field.denoise(x, sigma), self.y)
 
@@ -136,6 +149,10 @@ class PiGDM(NoisyField):
     sigma_y: float = 0.0
     variance: float = 1.0
     iterations: int = 10
+
+    @property
+    def consistent(self) -> bool:
+        return False
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         level = spread(sigma, x) ** 2

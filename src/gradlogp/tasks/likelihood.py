@@ -16,7 +16,8 @@ point. `measure_variance` finds the optimal one for any model (Analytic-DPM).
 
 **Energies** have :math:`-\log p = E(x) + \log Z`, with log Z by enumeration or by annealed importance sampling.
 
-Likelihood is offered only where the sampler targets the density (`likelihood`): a generator draws from no law that is known.
+Likelihood is offered only where the sampler targets the density (`likelihood`): a generator draws from no law that is known. By a
+guided field the flow still has a density, that of its own draws, which is not the tilted law; samplers that draw noise have none.
 
 References: Song et al. (2021), arXiv 2011.13456, eq. 39 and app. D.2; Grathwohl et al. (2019), FFJORD, arXiv 1810.01367; Ho et al.
 (2020), arXiv 2006.11239, eq. 5; Bao et al. (2022), Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844,
@@ -198,6 +199,10 @@ class Analytic(NoisyField):
     levels: Tensor
     variances: Tensor
 
+    @property
+    def consistent(self) -> bool:
+        return self.field.consistent
+
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         return self.field.denoise(x, sigma)
 
@@ -239,6 +244,13 @@ def check_temperature(sampler: Any) -> None:
                         f"temperature 1 and the field / {temperature:g}.")
 
 
+def check_consistent(sampler: Any, field: NoisyField) -> None:
+    """UserError where noise is drawn along levels that are not one law's: the law of the draws is then not the ODE's."""
+    if not field.consistent and not getattr(sampler, "deterministic", False):
+        raise UserError(f"the levels of {type(field).__name__} are not one law with noise added, so what {type(sampler).__name__} "
+                        "draws by it has no known density; take a deterministic sampler, such as Heun, or the field unguided.")
+
+
 def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None = None, cond: Tensor | None = None,
                **ode: Any) -> Tensor:
     """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; a generator, which has none, is refused.
@@ -253,8 +265,9 @@ def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None
         raise UserError("a masked sampler draws x given what is pinned, and the likelihood of that is not the model's of x; ask "
                         f"for that of the {type(sampler.sampler).__name__} within.")
     check_temperature(sampler)
-    sampler = getattr(sampler, "predictor", sampler)
+    sampler, whole = getattr(sampler, "predictor", sampler), sampler
     if hasattr(sampler, "ladder"):
+        check_consistent(whole, as_noisy(model, cond))
         levels, tolerance = [level for level in sampler.ladder if level > 0], getattr(sampler, "rtol", None)
         return ode_likelihood(model, x, levels, cond=cond, **{"tolerance": tolerance, **ode}).nats
     if log_z is None:

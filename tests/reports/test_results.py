@@ -1,19 +1,22 @@
 """The docs' page of results: made from a folder, and made again without losing what a person wrote."""
 
+import io
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
+from gradlogp.experiments import figures
 from gradlogp.experiments.table import Table
 from gradlogp.reports import write_results
 from gradlogp.reports.numbers import Numbers
 from gradlogp.reports.read import Page
-from gradlogp.reports.results import SAID, UNSAID
+from gradlogp.reports.results import SAID, UNSAID, compressed
 from gradlogp.runs import read_json, write_json
 from tests.reports import fake
 
@@ -75,6 +78,15 @@ def test_where_methods_differ_what_they_share_is_said_first_and_the_rest_by_name
     rows = [(m, "psnr", f"dB; noise 0.5; {how}; clamped") for m, how in
             (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))]
     assert protocols(*rows) == [("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")]
+
+
+def test_thin_lines_keep_their_colours(tmp_path):
+    with figures.sheet(tmp_path / "chart.png") as (axis,):
+        figures.lines(axis, {str(i): ((0, 1), (i, i + 0.5)) for i in range(len(figures.COLOURS))}, "x", "y")
+    with Image.open(tmp_path / "chart.png") as before, Image.open(io.BytesIO(compressed(tmp_path / "chart.png"))) as after:
+        x, y = (np.asarray(picture.convert("RGB"), dtype=int) for picture in (before, after))
+    coloured = x.max(-1) - x.min(-1) > 60
+    assert coloured.sum() > 1000 and np.percentile(abs(x - y).max(-1)[coloured], 99) < 8
 
 
 def test_a_single_run_is_refused(tmp_path):

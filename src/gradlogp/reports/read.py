@@ -247,6 +247,14 @@ class Page:
         """The metrics of the first table."""
         return [str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics]
 
+    @property
+    def explained(self) -> list[tuple[str, list[str]]]:
+        """(what it says, the metrics of the first table that say it)."""
+        found: dict[str, list[str]] = {}
+        for metric in self.headline:
+            found.setdefault(words.metric(metric).says, []).append(metric)
+        return list(found.items())
+
     def marks(self, references: Sequence[str]) -> list[str]:
         """Those of the references of which the first table says anything."""
         return [m for m in references if any(self.numbers.cell(m, k) for k in self.headline)]

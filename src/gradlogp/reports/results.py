@@ -16,7 +16,7 @@ from gradlogp.runs import write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
-COLOURS = 64  # of a picture's palette
+COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
 def write_results(folder: Path, docs: Path) -> Path:

@@ -80,8 +80,10 @@ def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
 def test_the_snapshot_of_the_lowest_distance_becomes_the_model(digits, judge, tmp_path, monkeypatch):
     monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
     recipe = override(EXPERIMENTS["vae"]("digits", "quick", 0), TINY)
-    fit(recipe, digits, tmp_path / "vae").close()
+    with fit(recipe, digits, tmp_path / "vae") as run:
+        run.write_results([{"metric": "bits_per_dim", "value": 3.0}, {"metric": "fd", "value": -1.0}])  # of another task, and old
     rows = evaluate(load(tmp_path / "vae"), digits, judge, Silent())
+    assert Run.open(tmp_path / "vae").results() == [{"metric": "bits_per_dim", "value": 3.0}, *rows]
     taken = next(row for row in rows if row["metric"] == "taken_at")
     step = round(taken["value"] * 10)
     run = Run.open(tmp_path / "vae")

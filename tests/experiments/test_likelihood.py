@@ -12,6 +12,7 @@ from gradlogp.data import Dataset, Split
 from gradlogp.experiments import EXPERIMENTS, likelihood
 from gradlogp.experiments.base import to_model
 from gradlogp.experiments.likelihood import gaussian_bits, grid, histogram_bits
+from gradlogp.runs import Run
 
 K, N = 16, 4000  # numbers 0 to K, in pictures of 1 x 2 x 2
 G = torch.Generator().manual_seed(0)
@@ -35,9 +36,8 @@ class ExactGaussian(NoisyField):
 
 
 @pytest.fixture
-def fitted(monkeypatch):
-    monkeypatch.setattr("gradlogp.experiments.likelihood._keep", lambda fitted, rows: None)
-    return SimpleNamespace(model=ExactGaussian(), recipe=EXPERIMENTS["ncsn"](), device="cpu")
+def fitted(tmp_path):
+    return SimpleNamespace(model=ExactGaussian(), recipe=EXPERIMENTS["ncsn"](), device="cpu", run=Run.create(tmp_path / "a", {}))
 
 
 def test_an_exact_gaussian_has_the_bits_of_the_gaussian_floor(fitted):
@@ -46,6 +46,7 @@ def test_an_exact_gaussian_has_the_bits_of_the_gaussian_floor(fitted):
     assert (ours["metric"], floor["metric"]) == ("bits_per_dim", "bits_per_dim_gaussian")
     assert ours["value"] == pytest.approx(floor["value"], abs=5e-3)
     assert ours["spread"] == pytest.approx(floor["spread"], rel=0.01) and ours["n"] == 60
+    assert [row["metric"] for row in fitted.run.results()] == ["bits_per_dim", "bits_per_dim_histogram", "bits_per_dim_gaussian"]
     assert ours["ceiling"] == min(histogram["value"], floor["value"]) and "17 numbers, bins of 0.125" in ours["protocol"]
 
 

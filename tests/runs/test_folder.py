@@ -353,6 +353,13 @@ def test_a_folder_that_may_not_be_written_is_no_folder_in_use(run: Run, monkeypa
 # --- what came of it ---
 
 
+def test_results_of_other_tasks_stay_and_those_of_the_same_metrics_are_replaced(run: Run) -> None:
+    run.update_results([{"metric": "fd", "value": 1.0}, {"metric": "bits_per_dim", "value": 2.0}])
+    run.update_results(iter([{"metric": "fd", "value": 3.0}, {"metric": "fd after 20 steps", "value": 4.0}]))
+    found = [(row["metric"], row["value"]) for row in run.results()]
+    assert found == [("bits_per_dim", 2.0), ("fd", 3.0), ("fd after 20 steps", 4.0)]
+
+
 def test_weights_results_status_and_pictures(run: Run) -> None:
     with pytest.raises(UserError, match=r"no ema\.safetensors"):
         run.load("ema")

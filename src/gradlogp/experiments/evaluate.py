@@ -60,7 +60,7 @@ def _share(metric: str, share: Tensor, shares: Tensor, n: int, judge: Judge) -> 
 
 
 def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | None = None, root: Path | None = None) -> Rows:
-    """Evaluate the run of `fitted`; writes results.json and samples/ there, and returns the rows.
+    """Evaluate the run of `fitted`; writes samples/ there and rows into results.json, and returns them.
 
     `root` is the folder with further data sets, whose energies an energy-based model is asked for as well.
     """
@@ -77,7 +77,7 @@ def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | N
         if frames:
             chains.study(fitted, data, judge, desk, frames, root)
         rows += desk.rows
-        run.write_results(rows)
+        run.update_results(rows)
         run.mark("evaluated")
     return rows
 

@@ -65,7 +65,8 @@ def likelihood(fitted: Fitted, data: Dataset, n: int = 100, probes: int | None =
     ours = _measure("bits_per_dim", bits, says, min(floor.value for floor in floors))
     cost = {"seed": seed, "seconds": (time.perf_counter() - began) / len(x), "evaluations": evaluations}
     rows = [row(ours, **cost), *(row(floor, seed=seed) for floor in floors)]
-    _keep(fitted, rows)
+    with fitted.run as run:
+        run.update_results(rows)
     return rows
 
 
@@ -128,10 +129,3 @@ def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
 
 def _measure(metric: str, bits: Tensor, protocol: str, ceiling: float | None = None) -> Measure:
     return Measure(metric, float(bits.mean()), standard_error(bits), len(bits), "lower", protocol, ceiling=ceiling)
-
-
-def _keep(fitted: Fitted, rows: Rows) -> None:
-    """The rows take the place of those of the same metrics."""
-    ours = {r["metric"] for r in rows}
-    with fitted.run as run:
-        run.write_results([*(r for r in run.results() if r["metric"] not in ours), *rows])

@@ -227,6 +227,12 @@ class Run:
         self._writing()
         write_json(self.path / "results.json", list(rows))
 
+    def update_results(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put `rows` in the place of those of the same metrics; what other tasks found stays."""
+        new = list(rows)
+        ours = {row["metric"] for row in new}
+        self.write_results([*(row for row in self.results() if row["metric"] not in ours), *new])
+
     def results(self) -> list[dict[str, Any]]:
         path = self.path / "results.json"
         return list(read_json(path)) if path.exists() else []

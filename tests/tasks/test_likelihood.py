@@ -81,7 +81,8 @@ def test_a_guided_flow_has_the_density_of_its_own_draws_and_samplers_with_noise_
     found = likelihood(sampler, guided, b + a * z[:, None])
     torch.testing.assert_close(found, z**2 / 2 + math.log(2 * math.pi) / 2 + math.log(a), atol=0.01, rtol=0)
     assert abs(a**2 * 7 - 1) > 0.1  # p_c^2 / p has precision 2 * 4 - 1
-    for noisy in (AnnealedLangevin(VarianceExploding(0.002, 80.0), 200), PredictorCorrector(Heun(EDM(), 80)), ReverseSDE(EDM(), 80)):
+    annealed = AnnealedLangevin(VarianceExploding(0.002, 80.0), 200)
+    for noisy in (annealed, PredictorCorrector(Heun(EDM(), 80)), ReverseSDE(EDM(), 80)):
         with pytest.raises(UserError, match=f"the levels of Guided are not one law .* what {type(noisy).__name__} draws"):
             likelihood(noisy, guided, X)
     unguided = likelihood(PredictorCorrector(sampler), Guided(conditional, marginal, 0.0), X)

@@ -53,22 +53,18 @@ def _curves(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
     fd |= {m: ([1.0], [float(np.mean([value(path, "fd") for path in paths]))]) for m, paths in runs.items() if m not in kept}
     gap = {m: (found[0]["steps"][1:], np.mean([f["energy"] - f["energy_data"].mean() for f in found], 0)[1:])
            for m, found in kept.items()}
-    trained = {m: _chain_steps(runs[m][0]) for m in kept}
+    trained = {m: int(Run.open(runs[m][0]).config["recipe"]["chain_steps"]) for m in kept}
     path = folder / "samples" / "figure-steps.png"
     with figures.sheet(path, columns=2) as (left, right):
         figures.lines(left, fd, "network evaluations a sample", "Frechet distance", "From noise", log="xy", markers=True)
         figures.lines(right, gap, "network evaluations a sample", "mean energy above test pictures", "Energy of the chains", "x",
                       True)
-        for steps in sorted(set(trained.values())):
-            for axis in (left, right):
+        for axis in (left, right):
+            for steps in set(trained.values()):
                 axis.axvline(steps, color="#9ba7b4", linewidth=0.8, zorder=0)
-    marks = ", ".join(f"{steps} ({', '.join(m for m in trained if trained[m] == steps)})" for steps in sorted(set(trained.values())))
-    return {path.name: f"Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the lines "
+    marks = ", ".join(f"{steps} of {method}" for method, steps in trained.items())
+    return {path.name: "Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the lines "
                        f"mark the steps of training, {marks}. A chain that is right only there is a short-run model."}
-
-
-def _chain_steps(path: Path) -> int:
-    return int(Run.open(path).config["recipe"]["chain_steps"])
 
 
 def _side_by_side(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
@@ -87,8 +83,8 @@ def _seed_by_seed(runs: Mapping[str, Sequence[Path]]) -> Rows:
 def _gain(buffered: Sequence[Path], rivals: Sequence[Path], rival: str, name: str) -> dict[str, Any]:
     falls = np.array([value(without, "fd") - value(buffer, "fd") for buffer, without in zip(buffered, rivals, strict=True)])
     spent = [Run.open(path).status().get("evaluations", 0) for path in (buffered[0], rivals[0])]
-    says = (f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and {spent[1]:,} against {spent[0]:,} "
-            f"in training; seed by seed: {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over seeds")
+    says = (f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and {spent[1]:,} against "
+            f"{spent[0]:,} in training; seed by seed: {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over seeds")
     spread = float(falls.std(ddof=1) / len(falls)**0.5) if len(falls) > 1 else None
     return {"method": "ebm", "metric": name, "value": float(falls.mean()), "spread": spread, "n": len(falls), "better": "higher",
             "protocol": says}

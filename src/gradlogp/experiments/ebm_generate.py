@@ -63,8 +63,8 @@ def _curves(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
             for steps in set(trained.values()):
                 axis.axvline(steps, color="#9ba7b4", linewidth=0.8, zorder=0)
     marks = ", ".join(f"{steps} of {method}" for method, steps in trained.items())
-    return {path.name: "Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the lines "
-                       f"mark the steps of training, {marks}. A chain that is right only there is a short-run model."}
+    return {path.name: "Fréchet distance, and mean energy above that of test pictures, against sampling steps from noise; the "
+                       f"lines mark the steps of training, {marks}. A chain that is right only there is a short-run model."}
 
 
 def _side_by_side(folder: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
@@ -84,7 +84,8 @@ def _gain(buffered: Sequence[Path], rivals: Sequence[Path], rival: str, name: st
     falls = np.array([value(without, "fd") - value(buffer, "fd") for buffer, without in zip(buffered, rivals, strict=True)])
     spent = [Run.open(path).status().get("evaluations", 0) for path in (buffered[0], rivals[0])]
     says = (f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and {spent[1]:,} against "
-            f"{spent[0]:,} in training; seed by seed: {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over seeds")
+            f"{spent[0]:,} in training; seed by seed: {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over "
+            "seeds")
     spread = float(falls.std(ddof=1) / len(falls)**0.5) if len(falls) > 1 else None
     return {"method": "ebm", "metric": name, "value": float(falls.mean()), "spread": spread, "n": len(falls), "better": "higher",
             "protocol": says}

@@ -54,8 +54,11 @@ def test_several_patterns_stand_one_after_the_other_under_the_names_of_their_met
 
 
 def test_where_nothing_is_better_nothing_is_marked_or_sorted():
-    found = grid(Table("Digits", ("auroc digit *",), {"auroc digit": "mean"}, ranked=False), DIGITS, ["a", "b", "c"])
-    assert found.title == "Digits" and [label for label, _ in found.lines] == ["a", "b", "floor"]
+    level = numbers(a={"energy of noise": (9.0, 0.1), "energy_gap": (0.3, 0.1)},
+                    b={"energy of noise": (1.0, 0.1), "energy_gap": (0.0, 0.1)})
+    found = grid(Table("Energy", ("energy of *",), {"energy_gap": "gap"}), level, ["a", "b"])
+    assert found.title == "Energy" and found.heads == ["noise", "gap (near 0)"]
+    assert [label for label, _ in found.lines] == ["a", "b"]
     assert not any(entry.best for _, line in found.lines for entry in line if entry)
 
 

@@ -64,7 +64,7 @@ def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     """Samples, each method between real pictures above and a trivial model below; what they cost; PSNR by noise."""
     numbers, methods = page.numbers, {m.name: m for m in page.methods}
     shown = [metric for metric in QUALITY if metric in numbers.metrics]
-    samples = titled("fresh samples", "method", *(f"{metric} ({'low' if numbers.lower(metric) else 'high'})" for metric in shown))
+    samples = titled("fresh samples", "method", *(numbers.head(metric, metric) for metric in shown))
     for name in [*numbers.floors, *methods, *numbers.ceilings]:
         samples.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown))
     costs = titled("cost", "method", "evaluations a sample", "ms a sample", "training s", "training evaluations", "parameters")
@@ -89,7 +89,7 @@ def ranking(page: Page, headline: Iterable[str], width: int = 4) -> list[Table]:
     tables = []
     for first in range(0, len(shown), width):
         some = shown[first:first + width]
-        table = titled("on the test part", "method", *(f"{k} ({'low' if numbers.lower(k) else 'high'})" for k in some))
+        table = titled("on the test part", "method", *(numbers.head(k, k) for k in some))
         for name in names:
             table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in some))
         tables.append(table)

@@ -497,8 +497,7 @@ TABLES = (
     Table("Gain over Wiener's filter in dB, on the same pictures, by noise", ("gain_over_wiener at noise *",)),
     Table("Gain over dae in dB, on the same pictures under the same noise, by noise", ("gain_over_dae at noise *",)),
     Table("Gain over dae_weighted in dB, by noise", ("gain_over_dae_weighted at noise *",)),
-    Table("What one sample loses to the model's estimate, in dB, by noise", ("sample_loss at noise *",), ranked=False),
-    Table("What one sample loses to the mean of its own kind, in dB, by noise", ("sample_loss to their own mean at noise *",),
-          ranked=False),
+    Table("What one sample loses to the model's estimate, in dB, by noise", ("sample_loss at noise *",)),
+    Table("What one sample loses to the mean of its own kind, in dB, by noise", ("sample_loss to their own mean at noise *",)),
     Table("Structural similarity (SSIM), by noise", ("denoise_ssim_*",), decimals=3),
 )

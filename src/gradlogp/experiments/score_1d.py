@@ -311,7 +311,7 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
     "kernel_density": kernel_density,
 }
 TABLES = (
-    Table("Error of the fitted line's slope", ("slope_error *",), ranked=False),
+    Table("Error of the fitted line's slope", ("slope_error *",)),
     Table("Squared error weighted by the law, relative to the score's", ("relative *",)),
     Table("Gaussian: error of one network for all levels, by noise level", ("rmse gaussian at *",)),
     Table("Mixture: error of one network for all levels, by noise level", ("rmse mixture at *",)),

@@ -10,8 +10,7 @@ class Table:
 
     A pattern holds one *, and a column is called what that stands for: of "auroc digit *", 0 to 9. `last`, metric -> label, adds
     columns at the end, such as a mean, by the first of which methods are sorted. `turned` has the methods across. `decimals` is
-    their number, without spreads; without it, values have as many digits as their spreads allow, and ± them. The best of each
-    metric is marked unless `ranked` is off, where no value is better than another.
+    their number, without spreads; without it, values have as many digits as their spreads allow, and ± them.
     """
 
     title: str
@@ -19,7 +18,6 @@ class Table:
     last: Mapping[str, str] = field(default_factory=dict)
     turned: bool = False
     decimals: int | None = None
-    ranked: bool = True
 
 
 def stands_for(pattern: str, metric: str) -> str:

@@ -68,7 +68,7 @@ def latex(page: Page) -> str:
 def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     """Head and rows: the methods as the page orders them, then the references."""
     numbers, costs = page.numbers, ("parameters", "seconds", "evaluations")
-    head = ["method", *(f"{words.metric(k).name} ({'low' if numbers.lower(k) else 'high'})" for k in page.headline),
+    head = ["method", *(numbers.head(k, words.metric(k).name) for k in page.headline),
             "parameters", "training s", "evaluations"]
     facts = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
     names = [*(m.name for m in page.ordered), *page.marks(numbers.references)]

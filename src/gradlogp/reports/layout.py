@@ -43,19 +43,16 @@ def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
     """`order` is that of the methods where the table has no mean to sort them by."""
     found = {k: _label(table, k) for pattern in table.metrics for k in numbers.metrics if stands_for(pattern, k)}
     last = {k: label for k, label in table.last.items() if k in numbers.metrics} if found else {}
-    methods = _methods(table, numbers, order, list(found), next(iter(last), None) if table.ranked else None)
-    lower = {k: numbers.lower(k) for k in (*found, *last)}
-    usual = next(iter(lower.values()), False)
-    heads = [label + _which(lower[k]) * (table.ranked and lower[k] != usual) for k, label in (found | last).items()]
-    title = table.title + _which(usual) * table.ranked
+    methods = _methods(table, numbers, order, list(found), next(iter(last), None))
+    good = {k: numbers.head(k, "") for k in (*found, *last)}
+    usual = next(iter(good.values()), "")
+    heads = [label + good[k] * (good[k] != usual) for k, label in (found | last).items()]
     entries = [[_entry(table, numbers, m, k) for k in (*found, *last)] for m in methods]
+    title = table.title + usual
     if table.turned:
-        return Grid(title, "", methods, [(head, list(line)) for head, line in zip(heads, zip(*entries, strict=True), strict=False)])
+        across = [list(column) for column in zip(*entries, strict=True)] if entries else []
+        return Grid(title, "", methods, list(zip(heads, across, strict=False)))
     return Grid(title, "method", heads, list(zip(methods, entries, strict=True)))
-
-
-def _which(lower: bool) -> str:
-    return f" ({'low' if lower else 'high'})"
 
 
 def _label(table: Table, metric: str) -> str:
@@ -75,7 +72,7 @@ def _entry(table: Table, numbers: Numbers, method: str, metric: str) -> Entry | 
     cell = numbers.cell(method, metric)
     if cell is None:
         return None
-    best = table.ranked and numbers.mark(method, metric) == "best"
+    best = numbers.mark(method, metric) == "best"
     if table.decimals is not None:
         return Entry(words.fixed(cell.value, table.decimals), "", best)
     return Entry(words.number(cell.value, cell.spread), "" if cell.spread is None else words.number(cell.spread, cell.spread), best)

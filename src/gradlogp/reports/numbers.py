@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 Row = Mapping[str, Any]
 
 TRIVIAL = "Gaussian of the pixels"  # as the experiments name it
-NEAR_ONE = {"memorisation", "density"}  # more is not better: 1 is what fresh real pictures score
+AIMS = {"memorisation": "1", "density": "1",  # more is not better: 1 is what fresh real pictures score
+        "sample_loss": "3.01", "energy_gap": "0", "deviation": "0",
+        "energy": "", "contrast": "", "growth": "", "taken_at": "", "p": ""}  # no value is better than another
 EXPECTED = {"floor": "a perfect method (expected)", "ceiling": "a trivial method (expected)"}
 
 
@@ -96,7 +98,17 @@ class Numbers:
 
     def neutral(self, metric: str) -> bool:
         """Whether the metric names no winner."""
-        return metric.partition(" ")[0] in NEAR_ONE
+        return self.aim(metric) is not None
+
+    def aim(self, metric: str) -> str | None:
+        """The value that is right where neither less nor more is better; empty where none is."""
+        return AIMS.get(metric.partition(" ")[0])
+
+    def head(self, metric: str, label: str) -> str:
+        """The label and what is good: low, high, near 1, or nothing."""
+        aim = self.aim(metric)
+        good = f"near {aim}" if aim else "" if aim == "" else "low" if self.lower(metric) else "high"
+        return f"{label} ({good})" if good else label
 
     def ranked(self, metric: str) -> list[str]:
         """Learned methods with a finite value, the best first; nobody where the metric names no winner."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy
+from gradlogp.core.fields import Energy, NoisyEnergy
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import normal_
 from gradlogp.core.targets import gaussian
@@ -46,11 +46,7 @@ def test_conditions_reach_the_field():
 
 
 def gaussian_at(cond):
-    class At:
-        def at(self, sigma):
-            return Energy(lambda x: ((x[:, 0] - cond) ** 2 / (2 * (0.01 + sigma**2))))
-
-    return At()
+    return NoisyEnergy(lambda x, sigma: (x[:, 0] - cond) ** 2 / (2 * (0.01 + sigma**2)))
 
 
 def test_a_film_begins_and_ends_where_it_says():

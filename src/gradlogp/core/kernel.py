@@ -44,7 +44,7 @@ def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them
 
 def check_field(sampler: Any, field: Any) -> None:
     """ValueError for a model or a function, and for a field of one law where `sampler` walks down a `ladder` of levels."""
-    wanted, name = ("at", "NoisyField") if hasattr(sampler, "ladder") else ("score", "Field")
+    wanted, name = ("denoise", "NoisyField") if hasattr(sampler, "ladder") else ("score", "Field")
     if (callable(field) or isinstance(field, Field)) and not hasattr(field, wanted):
         raise ValueError(f"{type(sampler).__name__} follows a {name}, got {type(field).__name__}; a model's is model.field(cond), "
                          f"and {'as_noisy(denoiser)' if wanted == 'at' else 'Energy(function)'} makes one of a function.")

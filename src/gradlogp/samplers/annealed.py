@@ -79,14 +79,13 @@ class Annealed(abc.ABC):
 
     def step(self, field: NoisyField, state: Annealing, generator: Randomness) -> tuple[Annealing, AnnealedInfo]:
         x, noise, taken = state
-        if (level := self.level(taken)) is None:
-            x.add_(field.at(self.ladder[-1]).score(x), alpha=self.ladder[-1] ** 2)
-            return Annealing(x, noise, taken + 1), AnnealedInfo(0.0)
-        step_size, tau = self.rule(level)
-        x.add_(field.at(self.ladder[level]).score(x), alpha=step_size)
+        level = self.level(taken)
+        sigma = self.ladder[-1 if level is None else level]
+        step_size, tau = (sigma**2, 0.0) if level is None else self.rule(level)
+        x.lerp_(field.denoise(x, sigma), step_size / sigma**2)
         if tau > 0:
             x.add_(normal_(noise, generator), alpha=tau)
-        return Annealing(x, noise, taken + 1), AnnealedInfo(self.ladder[level])
+        return Annealing(x, noise, taken + 1), AnnealedInfo(0.0 if level is None else sigma)
 
 
 @final

@@ -54,11 +54,14 @@ def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames: Mappi
     _energies(fitted, data, desk, frames[fitted.how().steps], root)
 
 
-def frames_of(fitted: Fitted, start: Tensor | None, n: int, seed: int, at: Sequence[int],
-              listener: Listener) -> dict[int, Tensor]:
-    """Number of steps -> chains [n, *shape] in [0, 1] after them; from noise, or from pictures `start` in [0, 1]."""
+def frames_of(fitted: Fitted, start: Tensor | None, n: int, seed: int, at: Sequence[int], listener: Listener,
+              labels: Tensor | None = None) -> dict[int, Tensor]:
+    """Number of steps -> chains [n, *shape] in [0, 1] after them; from noise, or from pictures `start` in [0, 1].
+
+    A conditional model's have the classes `labels` [n], or each in turn.
+    """
     how, parts = fitted.how(), []
-    cond = asked(fitted.facts, n) if fitted.recipe.conditional else None
+    cond = (asked(fitted.facts, n) if labels is None else labels) if fitted.recipe.conditional else None
     listener.begin("chains", n)
     for first in range(0, n, BATCH):
         some, count = slice(first, first + BATCH), min(BATCH, n - first)
@@ -108,7 +111,9 @@ def _from_buffer(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> Non
 def _from_data(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> None:
     """Chains from test pictures: the share that still looks like its class, and how far a pixel has moved."""
     k, start = _k(fitted), data.test.images(slice(0, FROM_DATA))
-    frames, before = frames_of(fitted, start, len(start), fitted.recipe.seed + 6, (k, LONG * k), desk.listener), judge.labels(start)
+    labels = None if data.test.labels is None else data.test.labels[:FROM_DATA]
+    frames = frames_of(fitted, start, len(start), fitted.recipe.seed + 6, (k, LONG * k), desk.listener, labels)
+    before = judge.labels(start)
     for steps, x in frames.items():
         kept, moved = (judge.labels(x) == before).double(), (x - start).abs().flatten(1).mean(1)
         says = f"{len(x)} chains from test pictures after {steps} steps; spread: standard error"

@@ -166,11 +166,11 @@ def denoising(restorer_for: Callable[[float], Restorer], data: Dataset, evaluati
 
 def _films(fitted: Fitted, data: Dataset) -> None:
     """Chains from noise and, where the sampler can start there, from data, one chain a row; captions in films.json."""
-    how, cond = fitted.how(), asked(fitted.facts, ROW) if fitted.recipe.conditional else None
-    captions = {}
+    how, captions = fitted.how(), {}
     for name, start in _starts(fitted, data).items():
         at = milestones(how.steps, 11)
-        frames = film(how, start, ROW, fitted.recipe.seed + 4, at, cond)
+        labels = asked(fitted.facts, ROW) if start is None or data.test.labels is None else data.test.labels[:ROW]
+        frames = film(how, start, ROW, fitted.recipe.seed + 4, at, labels if fitted.recipe.conditional else None)
         save_grid(fitted.run.picture(name), frames.transpose(0, 1).flatten(0, 1), columns=len(at))
         captions[name] = [_caption(how.sampler, step) for step in at]
     write_json(fitted.run.picture("films").with_suffix(".json"), captions)

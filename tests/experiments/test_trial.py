@@ -10,6 +10,7 @@ from gradlogp import data, reports
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Comparison, Trial, compare, contender_of
+from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Desk, items
 from gradlogp.metrics.calibration import accuracy, mcnemar
 from gradlogp.runs import Run
@@ -53,7 +54,7 @@ def known(monkeypatch):
     for i, name in enumerate(("zero", "one")):
         monkeypatch.setitem(EXPERIMENTS, name, guess(name, i))
     monkeypatch.setitem(COMPARISONS, "guess", Comparison(("zero", "one"), "Which?", judged=False, headline=("accuracy",),
-                                                        summary=paired))
+                                                        summary=paired, tables=(Table("McNemar's p", ("p against *",)),)))
     PERFORMED.clear()
 
 
@@ -67,7 +68,9 @@ def test_a_comparison_of_trials_is_performed_once_and_shown(known, tmp_path):
     text = reports.write(out).read_text(encoding="utf-8")
     assert "Which?" in text and "Always the same class." in text
     assert "beginning with pure noise" not in text and "<b>judge</b>" not in text
-    assert (out / "results.md").read_text(encoding="utf-8").count("\n") == 5  # head, rule, two methods, a coin
+    table, further = (out / "results.md").read_text(encoding="utf-8").split("\n\n### ")
+    assert table.count("\n") == 4  # head, rule, two methods, a coin
+    assert further.startswith("McNemar's p\n\n| method | one |") and further.count("\n") == 5  # as compare.json asks for it
 
 
 @pytest.mark.parametrize(("name", "change", "message"), [("esm", {"steps": -5}, "steps must be 0 or more, got -5"),

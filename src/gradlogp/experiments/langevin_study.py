@@ -42,6 +42,7 @@ from gradlogp.samplers import Annealed, AnnealedLangevin, ConsistentAnnealedLang
 
 TOP, BOTTOM = 10.0, 0.05  # noise levels on [-1, 1]
 GEOMETRIC = VarianceExploding(BOTTOM, TOP)
+RATIOS = (0.25, 0.5, 1.5, 1.9, 2.1, 2.4)  # step sizes over sigma^2, stable below 2
 
 
 def technique_2(dim: int) -> int:
@@ -70,13 +71,12 @@ class GaussianLaw(Trial):
     def perform(self, context: Context, desk: Desk) -> None:
         with desk.learning():
             pass
-        worst = 0.0
-        for data in (0.01, 0.25, 4.0):
-            for name, sampler in settings(dim=784):
-                worst = max(worst, abs(self._deviation(desk, name, sampler, data)))
+        found = {f"data of variance {data:g}": [self._deviation(desk, name, sampler, data) for name, sampler in settings(dim=784)]
+                 for data in (0.01, 0.25, 4.0)}
+        worst = max(abs(z) for deviations in found.values() for z in deviations)
         says = "largest of the deviations of all settings, in standard errors"
         desk.note(Measure("largest_deviation", worst, None, self.chains, "lower", says))
-        self._divergence(desk)
+        self._draw(desk, found, {ratio: self._growth(desk, ratio) for ratio in RATIOS})
 
     def _deviation(self, desk: Desk, name: str, sampler: Annealed, data: float) -> float:
         streams = seeded(self.seed, "gaussian", name, str(data))
@@ -92,16 +92,32 @@ class GaussianLaw(Trial):
         desk.note(deviation, excess, name=f"{name} on {data:g}", evaluations=sampler.steps)
         return z
 
-    def _divergence(self, desk: Desk) -> None:
-        """The growth of |x| in one step at h = 1.9 and 2.1 times sigma^2: |1 - h / sigma^2|."""
-        for ratio in (1.9, 2.1):
-            sampler, g = Langevin(ratio, noise_std=0.0), seeded(self.seed, "divergence")
-            x = normal_(torch.empty(1000, 1, dtype=torch.float64), g)
-            end = walk(sampler, gaussian([0.0], [1.0]).at(), x, 100, g)
-            growth = float((end.abs().mean() / x.abs().mean()).log() / 100)
-            says = (f"ln growth of |x| in a step of h = {ratio} sigma^2 without noise; expected ln |1 - {ratio}| = "
-                    f"{math.log(abs(1 - ratio)):.6f}; above 0 the chain diverges")
-            desk.note(Measure("growth", growth, None, 1000, "lower", says), name=f"at step {ratio}")
+    def _growth(self, desk: Desk, ratio: float) -> float:
+        """ln |1 - h / sigma^2|, by which |x| grows in a step of h = ratio sigma^2, measured over 100 steps."""
+        sampler, g = Langevin(ratio, noise_std=0.0), seeded(self.seed, "divergence")
+        x = normal_(torch.empty(1000, 1, dtype=torch.float64), g)
+        end = walk(sampler, gaussian([0.0], [1.0]).at(), x, 100, g)
+        growth = float((end.abs().mean() / x.abs().mean()).log() / 100)
+        says = (f"ln growth of |x| in a step of h = {ratio} sigma^2 without noise; expected ln |1 - {ratio}| = "
+                f"{math.log(abs(1 - ratio)):.6f}; above 0 the chain diverges")
+        desk.note(Measure("growth", growth, None, 1000, "lower", says), name=f"at step {ratio}")
+        return growth
+
+    def _draw(self, desk: Desk, found: Mapping[str, Sequence[float]], growth: Mapping[float, float]) -> None:
+        caption = (f"Left: variance of {self.chains:,} chains against the exact recursion, for every sampler, on three Gaussians. "
+                   "Right: how |x| grows in a step, measured (dots) over ln |1 - h / sigma^2|; above 0 the chains leave.")
+        names, ratios = [name for name, _ in settings(dim=784)], torch.linspace(0.05, 2.6, 400)
+        with figures.sheet(desk.figure("gaussian", caption), columns=2, height=3.6) as (left, right):
+            for i, (label, deviations) in enumerate(found.items()):
+                left.plot(deviations, range(len(names)), "o", markersize=4, label=label, color=figures.COLOURS[i])
+            left.axvspan(-3, 3, color=figures.INK, alpha=0.06, linewidth=0)
+            left.set(xlabel="measured - expected variance, standard errors", xlim=(-4, 4))
+            left.set_yticks(range(len(names)), names)
+            left.legend(fontsize=7)
+            right.plot(ratios, (1 - ratios).abs().log(), color=figures.COLOURS[0], linewidth=1.2)
+            right.plot(list(growth), list(growth.values()), "o", color=figures.COLOURS[1])
+            right.axhline(0, color=figures.INK, linewidth=0.8)
+            right.set(xlabel="step size / sigma^2", ylabel="ln growth of |x| in a step", ylim=(-3, 0.8))
 
 
 def settings(dim: int) -> list[tuple[str, Annealed]]:

@@ -89,6 +89,13 @@ def half_an_image(folder):
     (folder / "3.png").write_bytes(whole[: len(whole) // 2])
 
 
+def an_empty_class(folder):
+    for i in range(3):
+        (folder / "cat").mkdir(exist_ok=True)
+        (folder / f"{i}.png").rename(folder / "cat" / f"{i}.png")
+    (folder / "dog").mkdir()
+
+
 def two_only(folder):
     (folder / "2.png").unlink()
 
@@ -97,6 +104,7 @@ BAD_FOLDERS = {  # what is wrong: (what is done to a folder of three images, the
     "unlike sizes": (unlike, "", r"0.png is 6x4, but .*3.png is 7x4: .*@SIZE"),
     "not an image": (not_an_image, "", "cannot read the picture .*3.png: not a whole image file"),
     "half an image": (half_an_image, "@8", "cannot read the picture .*3.png: not a whole image file"),
+    "an empty class": (an_empty_class, "", "class folder dog holds no images"),
     "too few": (two_only, "", "at least 3 images .*found 2"),
     "loose among classes": (lambda f: picture(f / "cat" / "3.png"), "", "0.png does not: move it into one"),
     "no such folder": (lambda f: None, "/nowhere", "got .*nowhere"),

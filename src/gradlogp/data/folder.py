@@ -63,6 +63,9 @@ def _classes(path: Path, files: list[Path]) -> tuple[tuple[str, ...], Tensor | N
         raise UserError(f"{path}: some images lie in class folders, but {files[names.index('')].name} does not: "
                         "move it into one, or all out of them.")
     classes = tuple(sorted(set(names)))
+    empty = sorted(d.name for d in path.iterdir() if d.is_dir() and not d.name.startswith(".") and d.name not in classes)
+    if empty:
+        raise UserError(f"{path}: the class folder {empty[0]} holds no images; put some in, or take it away.")
     return classes, torch.tensor([classes.index(name) for name in names])
 
 

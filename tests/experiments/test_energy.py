@@ -1,8 +1,19 @@
-"""The recipes of energies: rivals spend as much as the method."""
+"""The recipes of energies: rivals spend as much as the method, and a conditional one is followed like the others."""
 
+import json
+
+import numpy as np
 import pytest
+import torch
 
-from gradlogp.experiments import EXPERIMENTS
+from gradlogp import data
+from gradlogp.core.progress import Silent
+from gradlogp.experiments import EXPERIMENTS, Judge, chains, evaluate, fit, load, override
+from gradlogp.models import ConvClassifier
+
+TINY = ["training.images=320", "training.batch=32", "evaluation.samples=40", "net.channels=4,8", "net.width=8", "generate_steps=4",
+        "evaluation.steps=0,2", "chain_steps=2", "evaluation.sigmas=.1,.3", "evaluation.denoise=30", "restore.steps=10",
+        "restore.samples=2", "restore.weights=10,100"]
 
 
 def evaluations(recipe):
@@ -19,3 +30,25 @@ def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps
     assert evaluations(long) / evaluations(buffered) == pytest.approx(1, abs=0.005)
     assert {long.chain_steps, *short.evaluation.steps} == set(long.evaluation.steps)
     assert long.generate_steps == buffered.generate_steps
+
+
+def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path, monkeypatch):
+    """Chains from noise have each class in turn, chains from pictures the pictures' own; and restoring ends at what was measured."""
+    digits, asked, film = data.load("digits"), [], chains.film
+
+    def watched(how, start, n, seed, at, cond, first):
+        asked.append((start is None, cond))
+        return film(how, start, n, seed, at, cond, first)
+
+    monkeypatch.setattr(chains, "film", watched)
+    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+    torch.manual_seed(0)
+    judge = Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
+    fit(override(EXPERIMENTS["ebm_class"]("digits", "quick", 0), TINY), digits, tmp_path / "run").close()
+    rows = {row["metric"]: row["value"] for row in evaluate(load(tmp_path / "run"), digits, judge, Silent())}
+    assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
+    assert torch.equal(torch.cat([cond for noise, cond in asked if not noise]), digits.test.labels[:chains.FROM_DATA])
+    with np.load(tmp_path / "run" / "items.npz") as kept:
+        assert kept["restoring_steps"].tolist() == [0, 5, 10] and kept["restoring"].shape == (1, 3)  # .1 is not followed
+        assert kept["restoring"][0, -1] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
+    assert "figure-restoring.png" in json.loads((tmp_path / "run" / "samples" / "figures.json").read_text())

@@ -6,7 +6,7 @@ from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import normal_
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
-from gradlogp.tasks import Generator, choose_weight, film, generate, milestones, posterior_mean, tweedie
+from gradlogp.tasks import Generator, choose_weight, film, generate, milestones, posterior_mean, posterior_path, tweedie
 
 TARGET = gaussian([0.5, -1.0], [0.7, 1.3])
 HOW = Generator(lambda cond: TARGET, ConsistentAnnealedLangevin(VarianceExploding(0.02, 20.0), 60, 0.3),
@@ -79,6 +79,18 @@ def test_posterior_chains_average_to_the_posterior_mean():
     error = (1 / (1 / var + 1 / sigma**2) / 400).sqrt() * 1.1  # 1.1: the step size widens the posterior by less than that
     assert ((mean - exact) / error).abs().max() < 4.2
     assert abs(float(((mean - exact) / error).square().mean()) - 1) < 0.8
+
+
+def test_the_path_of_the_posterior_mean_leads_from_the_noisy_to_the_mean():
+    """Begun at y, the mean of Langevin chains on a Gaussian comes nearer by 1 - h (1 / s^2 + 1 / sigma^2) a step, exactly."""
+    y, sigma, h = torch.tensor([[2.0, -4.0]], dtype=torch.float64), 0.8, 0.05
+    path = posterior_path(Energy(TARGET.energy), Langevin(h), y, sigma, 1.0, (0, 3, 40), 4000, seed=0)
+    assert torch.equal(path[0], y)
+    assert torch.equal(path[2], posterior_mean(Energy(TARGET.energy), Langevin(h), y, sigma, 1.0, 40, 4000, seed=0))
+    precision = 1 / TARGET.stds[0] ** 2 + 1 / sigma**2
+    mean = (TARGET.means[0] / TARGET.stds[0] ** 2 + y / sigma**2) / precision
+    expected = mean + (1 - h * precision) ** 3 * (y - mean)
+    assert ((path[1] - expected) * (4000 * precision) ** 0.5).abs().max() < 4.2
 
 
 def test_one_posterior_sample_costs_three_decibel():

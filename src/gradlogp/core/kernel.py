@@ -47,7 +47,7 @@ def check_field(sampler: Any, field: Any) -> None:
     wanted, name = ("denoise", "NoisyField") if hasattr(sampler, "ladder") else ("score", "Field")
     if (callable(field) or isinstance(field, Field)) and not hasattr(field, wanted):
         raise ValueError(f"{type(sampler).__name__} follows a {name}, got {type(field).__name__}; a model's is model.field(cond), "
-                         f"and {'as_noisy(denoiser)' if wanted == 'at' else 'Energy(function)'} makes one of a function.")
+                         f"and {'as_noisy(denoiser)' if name == 'NoisyField' else 'Energy(function)'} makes one of a function.")
 
 
 def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, generator: Randomness,

@@ -4,7 +4,7 @@ Pictures are [0, 1] in files and [-1, 1] in models.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +100,15 @@ class Recipe(abc.ABC):
 
 @dataclass(frozen=True)
 class Restorer:
-    """restore: noisy pictures in [0, 1] -> restored ones; says: how it does it; evaluations: of the network, for each picture."""
+    """restore: noisy pictures in [0, 1] -> restored ones; says: how it does it; evaluations: of the network, for each picture.
+
+    along: noisy pictures and numbers of steps -> what they are after each, [len(steps), n, *shape], where there are steps.
+    """
 
     restore: Callable[[Tensor], Tensor]
     says: str
     evaluations: int
+    along: Callable[[Tensor, Sequence[int]], Tensor] | None = None
 
 
 class Generative(Recipe):

@@ -3,12 +3,13 @@
 Samples of an energy trained by short chains are what the sampler makes of it, so one chain length says little. Here are Frechet
 distance and mean energy against the number of steps, from noise; the chains that the replay buffer holds; where chains end that
 start at real pictures (how far they wander, whether the digit stays the digit it was); and the energies of everything there is on
-one axis: a model that has learned its data gives training and held-out pictures the same, and strangers more.
+one axis: a model that has learned its data gives training and held-out pictures the same, and strangers more; and how near to the
+clean picture posterior chains come with every step, beside Wiener's filter.
 
 Reference: Nijkamp et al. (2020), arXiv 1903.12370 (short-run and convergent learning, told apart by long chains).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,21 @@ from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
 from gradlogp.experiments import figures
-from gradlogp.experiments.base import asked, fill_uniform, to_model
+from gradlogp.experiments.base import Restorer, asked, fill_uniform, to_model
 from gradlogp.experiments.desk import Desk
 from gradlogp.experiments.fit import Fitted
 from gradlogp.experiments.judge import Judge
 from gradlogp.experiments.table import Table
+from gradlogp.experiments.wiener import PixelGaussian, noised
 from gradlogp.metrics import Measure, frechet
 from gradlogp.metrics.base import standard_error
+from gradlogp.metrics.image import psnr
 from gradlogp.tasks import film
 
 BATCH = 100
 FROM_DATA = 500  # chains that start at test pictures
+NOISES = (0.3, 0.5)  # at which restoring is followed,
+RESTORING = (0, 5, 10, 20, 40)  # after so many steps, and at the end
 LONG = 10  # times as many steps as in training
 STRANGER = "fashion_mnist"  # for models of MNIST
 TABLES = (
@@ -43,15 +48,18 @@ TABLES = (
 )
 
 
-def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames: Mapping[int, Tensor], root: Path | None = None) -> None:
+def study(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk, frames: Mapping[int, Tensor],
+          restorer: Callable[[float], Restorer], root: Path | None = None) -> None:
     """All of the above for the energy-based model `fitted`: rows, figures and arrays to the desk.
 
-    `frames` are its chains from noise, steps -> [n, *shape] in [0, 1]; `root` is the folder with further data sets.
+    `frames` are its chains from noise, steps -> [n, *shape] in [0, 1]; `restorer` has posterior chains for a noise level; `root` is
+    the folder with further data sets.
     """
     _from_noise(fitted, data, judge, desk, frames)
     _from_buffer(fitted, data, judge, desk)
     _from_data(fitted, data, judge, desk)
     _energies(fitted, data, desk, frames[fitted.how().steps], root)
+    _restoring(fitted, data, desk, restorer)
 
 
 def frames_of(fitted: Fitted, start: Tensor | None, n: int, seed: int, at: Sequence[int], listener: Listener,
@@ -125,6 +133,28 @@ def _from_data(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> None:
     shown = torch.stack([start[:10], *(x[:10] for x in frames.values())])
     save_grid(desk.figure("from-data", f"Test pictures, and where their chains are after {k} and {LONG * k} steps."),
               shown.flatten(0, 1), columns=10)
+
+
+def _restoring(fitted: Fitted, data: Dataset, desk: Desk, restorer: Callable[[float], Restorer]) -> None:
+    """PSNR of the mean of posterior chains against their steps, and of Wiener's filter, where noise is asked for."""
+    recipe: Any = fitted.recipe
+    sigmas, last = [s for s in NOISES if s in recipe.evaluation.sigmas], recipe.restore.steps
+    if not sigmas:
+        return
+    at = sorted({*(s for s in RESTORING if s < last), last})
+    clean, linear = data.test.images(slice(0, recipe.evaluation.denoise)), PixelGaussian.fit(data.train.images())
+    lines, found = dict[str, Any](), []
+    for sigma in sigmas:
+        noisy, along = noised(clean, sigma, recipe.seed + 2), restorer(sigma).along
+        assert along is not None, "an energy restores in steps"
+        found.append([float(psnr(clean, x)) for x in along(noisy, at)])
+        lines[f"posterior mean, noise {sigma:g}"] = at, found[-1]
+        lines[f"Wiener's filter, noise {sigma:g}"] = [at[0], at[-1]], [float(psnr(clean, linear.restore(noisy, sigma)))] * 2
+    desk.keep(restoring_steps=torch.tensor(at), restoring=torch.tensor(found))
+    caption = (f"{len(clean)} noisy test pictures restored by the mean of {recipe.restore.samples} posterior chains: peak "
+               "signal-to-noise ratio against Langevin steps, beside the best linear filter.")
+    with figures.sheet(desk.figure("restoring", caption)) as (axis,):
+        figures.lines(axis, lines, "Langevin steps", "PSNR, dB", markers=True)
 
 
 def _energies(fitted: Fitted, data: Dataset, desk: Desk, drawn: Tensor, root: Path | None) -> None:

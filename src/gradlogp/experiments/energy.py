@@ -4,6 +4,7 @@ The chains are generators, on purpose: a large step on a clipped score, little n
 lets a pixel cross a seventh of its range per step, which is what makes 20 steps from noise worth anything.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -124,15 +125,18 @@ class EnergyRecipe(Generative):
         r, scale = self.restore, 2 * sigma  # noise of sigma on [0, 1] is twice that on [-1, 1]
         sampler = Langevin(r.step * scale**2, temperature=r.temperature, clamp=RANGE)
 
-        def restore(noisy: Tensor, weight: float) -> Tensor:
+        def along(noisy: Tensor, weight: float, at: Sequence[int]) -> Tensor:
             y = to_model(noisy).to(next(model.parameters()).device)
-            return to_picture(tasks.posterior_mean(model.field(), sampler, y, scale, weight, r.steps, r.samples, seed)).cpu()
+            return to_picture(tasks.posterior_path(model.field(), sampler, y, scale, weight, at, r.samples, seed)).cpu()
+
+        def restore(noisy: Tensor, weight: float) -> Tensor:
+            return along(noisy, weight, (r.steps,))[0]
 
         noisy = validation + sigma * torch.randn(validation.shape, generator=torch.Generator().manual_seed(seed))
         weight = tasks.choose_weight(lambda w: restore(noisy, w), validation, r.weights)
         says = (f"mean of {r.samples} Langevin chains of {r.steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
                 f"temperature {r.temperature:g}; the weight chosen on {len(validation)} validation pictures")
-        return Restorer(lambda y: restore(y, weight), says, r.steps * r.samples)
+        return Restorer(lambda y: restore(y, weight), says, r.steps * r.samples, lambda y, at: along(y, weight, at))
 
 
 def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:

@@ -6,6 +6,7 @@ metric's protocol, its spread, the floor and, where there is one, the ceiling, a
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from gradlogp import metrics
 from gradlogp.core.progress import Listener, Silent
-from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
 from gradlogp.experiments import chains
@@ -25,6 +25,7 @@ from gradlogp.experiments.desk import Desk, Rows, row
 from gradlogp.experiments.energy import EnergyRecipe
 from gradlogp.experiments.fit import Fitted, load, snapshot, snapshots
 from gradlogp.experiments.judge import Judge
+from gradlogp.experiments.wiener import noised as noised
 from gradlogp.metrics import Measure, classes, frechet, image, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -71,11 +72,11 @@ def evaluate(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener | N
         desk = Desk(run, seed, listener)
         x, frames = _draw(fitted, data, desk)
         desk.note(*judge_samples(x.pictures, data, judge, x.asked_for), **x.cost)
-        rows += denoising(lambda sigma: fitted.recipe.restorer(fitted.model, validation, sigma, seed + 3), data,
-                          fitted.recipe.evaluation, seed + 2, run.picture, listener)
+        restorer = cache(lambda sigma: fitted.recipe.restorer(fitted.model, validation, sigma, seed + 3))
+        rows += denoising(restorer, data, fitted.recipe.evaluation, seed + 2, run.picture, listener)
         _films(fitted, data)
         if frames:
-            chains.study(fitted, data, judge, desk, frames, root)
+            chains.study(fitted, data, judge, desk, frames, restorer, root)
         rows += desk.rows
         run.update_results(rows)
         run.mark("evaluated")
@@ -136,11 +137,6 @@ def _ten_of_each(x: Tensor, asked_for: Tensor, classes: int, run: Run) -> None:
         save_grid(run.picture("classes"), torch.cat([x[asked_for == c][:each] for c in range(classes)]), columns=each)
 
 
-def noised(clean: Tensor, sigma: float, seed: int) -> Tensor:
-    """The noisy pictures of seed `seed`: the same for whoever restores them."""
-    return clean + sigma * torch.randn(clean.shape, generator=seeded(seed, "denoise"))
-
-
 def denoising(restorer_for: Callable[[float], Restorer], data: Dataset, evaluation: Evaluation, seed: int,
               picture: Callable[[str], Path] | None = None, listener: Listener | None = None) -> Rows:
     """PSNR and SSIM of restored test pictures at every noise level, and a picture of ten: clean, noisy, restored."""
@@ -168,9 +164,9 @@ def _films(fitted: Fitted, data: Dataset) -> None:
     """Chains from noise and, where the sampler can start there, from data, one chain a row; captions in films.json."""
     how, captions = fitted.how(), {}
     for name, start in _starts(fitted, data).items():
-        at = milestones(how.steps, 11)
+        at, n = milestones(how.steps, 11), ROW if start is None else len(start)
         labels = asked(fitted.facts, ROW) if start is None or data.test.labels is None else data.test.labels[:ROW]
-        frames = film(how, start, ROW, fitted.recipe.seed + 4, at, labels if fitted.recipe.conditional else None)
+        frames = film(how, start, n, fitted.recipe.seed + 4, at, labels if fitted.recipe.conditional else None)
         save_grid(fitted.run.picture(name), frames.transpose(0, 1).flatten(0, 1), columns=len(at))
         captions[name] = [_caption(how.sampler, step) for step in at]
     write_json(fitted.run.picture("films").with_suffix(".json"), captions)

@@ -37,6 +37,21 @@ def posterior_samples(energy: Field, sampler: Sampler[Field, Any], y: Tensor, si
     return ends.unflatten(0, (len(y), samples))
 
 
+def posterior_path(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, at: Sequence[int],
+                   samples: int, seed: int) -> Tensor:
+    """The mean of the chains of `posterior_mean` after each number of steps in `at`, [len(at), B, *shape]."""
+    start = y.repeat_interleave(samples, 0)
+    means = {0: y}
+
+    def keep(step: int, state: Any, info: Any) -> None:
+        if step in at:
+            means[step] = state.x.unflatten(0, (len(y), samples)).mean(1)
+
+    run(sampler, Sum((Scaled(energy, weight), Tether(start, sigma))), start, max(at), Streams(seed, 0, len(start), y.device),
+        watch=keep)
+    return torch.stack([means[step] for step in at])
+
+
 def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma: float, weight: float, steps: int,
                    samples: int, seed: int) -> Tensor:
     """The posterior mean for noisy y [B, *shape] by an energy: the mean of `samples` chains, begun at y."""

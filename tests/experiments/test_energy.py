@@ -33,7 +33,7 @@ def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps
 
 
 def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path, monkeypatch):
-    """Chains from noise have each class in turn, chains from pictures the pictures' own; and restoring ends at what was measured."""
+    """Chains from noise have each class in turn, chains from pictures the pictures' own; restoring ends at what was measured."""
     digits, asked, film = data.load("digits"), [], chains.film
 
     def watched(how, start, n, seed, at, cond, first):

@@ -165,11 +165,16 @@ def _films(fitted: Fitted, data: Dataset) -> None:
     how, captions = fitted.how(), {}
     for name, start in _starts(fitted, data).items():
         at, n = milestones(how.steps, 11), ROW if start is None else len(start)
-        labels = asked(fitted.facts, ROW) if start is None or data.test.labels is None else data.test.labels[:ROW]
-        frames = film(how, start, n, fitted.recipe.seed + 4, at, labels if fitted.recipe.conditional else None)
+        cond = _classes(fitted, data, n, start) if fitted.recipe.conditional else None
+        frames = film(how, start, n, fitted.recipe.seed + 4, at, cond)
         save_grid(fitted.run.picture(name), frames.transpose(0, 1).flatten(0, 1), columns=len(at))
         captions[name] = [_caption(how.sampler, step) for step in at]
     write_json(fitted.run.picture("films").with_suffix(".json"), captions)
+
+
+def _classes(fitted: Fitted, data: Dataset, n: int, start: Tensor | None) -> Tensor:
+    """Each in turn for chains from noise; for those from test pictures, the pictures' own."""
+    return asked(fitted.facts, n) if start is None or data.test.labels is None else data.test.labels[:n]
 
 
 def _starts(fitted: Fitted, data: Dataset) -> dict[str, Tensor | None]:

@@ -7,7 +7,8 @@ gradient,
 .. math:: E[x_0 \mid y] = y + \sigma^2 s(y, \sigma) = y - \sigma^2 \nabla_y E(y, \sigma),
 
 a denoising autoencoder directly: it minimises the same loss up to a weight of the levels. An energy without levels, trained by
-contrastive divergence, gives posterior samples by Langevin dynamics, whose mean estimates it.
+contrastive divergence, gives posterior samples by Langevin dynamics, whose mean estimates it; a Gaussian of the pixels beside it
+supplies the large scales that short chains leave unlearned (see `posterior`).
 
 **The 3 dB law.** A posterior sample x is as far from its mean as the truth is, and independent of it given y, so
 
@@ -36,9 +37,9 @@ from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
 from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
-from gradlogp.core.fields import Level, NoisyField
+from gradlogp.core.fields import Field, Level, NoisyField, Scaled
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import seeded
+from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import Empirical
 from gradlogp.data import Dataset
 from gradlogp.experiments import figures
@@ -46,6 +47,7 @@ from gradlogp.experiments.base import Evaluation, Facts, Recipe, Restorer, measu
 from gradlogp.experiments.energy import RANGE, ebm
 from gradlogp.experiments.evaluate import Rows, denoising, noised, row
 from gradlogp.experiments.fit import fit, load
+from gradlogp.experiments.posterior import GaussianPosterior, PreconditionedLangevin
 from gradlogp.experiments.reference import PixelGaussian
 from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Desk, Trial, items
@@ -54,7 +56,7 @@ from gradlogp.metrics.base import standard_error
 from gradlogp.models import conv_noisy_energy, unet_noisy_energy, unet_score
 from gradlogp.objectives import DenoisingScoreMatching, LogNormal, Objective
 from gradlogp.runs import Run, write_json
-from gradlogp.samplers import Ancestral, Langevin
+from gradlogp.samplers import Ancestral
 from gradlogp.training import GuardSettings, Training
 
 SHOWN, SHOWN_AT = 8, (0.3, 0.5, 1.0)  # pictures of the film strips, and their noise
@@ -284,15 +286,19 @@ def in_parts(restore: Restore, noisy: Tensor, size: int = 250) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Contrastive(Restoring):
-    """An energy trained by contrastive divergence: the mean of posterior Langevin chains, weight and temperature by validation."""
+    """An energy trained by contrastive divergence, beside the Gaussian of the pixels: the mean of posterior Langevin chains.
+
+    Each estimate is the mean of the second halves of `samples` chains; the energy's weight is chosen by validation at each level.
+    """
 
     images: int = 64_000
-    step: float = 0.1  # as a share of sigma^2
-    steps: int = 40
+    step: float = 0.3
+    steps: int = 20
     samples: int = 8
+    temperature: float = 0.1
     choice: int = 16  # validation pictures
-    weights: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
-    temperatures: tuple[float, ...] = (1.0, 0.3, 0.1)
+    share: float = 0.3  # of the Gaussian's energy in the prior
+    weights: tuple[float, ...] = (30.0, 60.0, 125.0, 250.0, 500.0, 1000.0, 2000.0)
 
     def learn(self, context: Context, desk: Desk) -> Callable[[float], Method]:
         recipe = ebm(self.dataset, self.preset, self.seed)
@@ -300,24 +306,40 @@ class Contrastive(Restoring):
         fit(recipe, context.data, desk.run.path / "network", desk.listener).close()
         fitted = load(desk.run.path / "network", "cpu")
         learned(desk, fitted.run)
+        model: Any = fitted.model
         validation = context.data.validation.images(slice(0, self.choice))
-        return lambda sigma: self._method(fitted.model, validation, sigma)
+        pixels = PixelGaussian.fit(to_model(context.data.train.images()))
+        energy: Field = model.field()
+        return lambda sigma: self._method(energy, pixels, validation, sigma)
 
-    def _method(self, model: Any, validation: Tensor, sigma: float) -> Method:
-        def chains(y: Tensor, weight: float, temperature: float, samples: int, seed: int) -> Tensor:
-            scale = 2 * sigma
-            sampler = Langevin(self.step * scale**2, temperature=temperature, clamp=RANGE)
-            drawn = tasks.posterior_samples(model.field(), sampler, to_model(y), scale, weight, self.steps, samples, seed)
-            return from_model(drawn)
+    def _method(self, energy: Field, pixels: PixelGaussian, validation: Tensor, sigma: float) -> Method:
+        posterior = GaussianPosterior.of(pixels, 2 * sigma, self.share)
 
-        noisy, settings = noised(validation, sigma, self.seed + 5), [(w, t) for w in self.weights for t in self.temperatures]
-        errors = [float(mse(chains(noisy, w, t, 4, self.seed + 5).mean(1), validation).mean()) for w, t in settings]
-        weight, temperature = settings[errors.index(min(errors))]
-        how = f"{self.steps} Langevin steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at temperature {temperature:g}"
-        return Method(lambda y: chains(y, weight, temperature, self.samples, self.seed + 3).mean(1),
-                      f"mean of {self.samples} chains of {how}, chosen on {self.choice} validation pictures",
+        def chains(y: Tensor, weight: float, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+            centre = posterior.mean(to_model(y)).repeat_interleave(samples, 0)
+            sampler = PreconditionedLangevin(centre, posterior, self.step, self.temperature, RANGE)
+            noise = Streams(seed, 0, len(centre), centre.device)
+            ends, mean = averaged(sampler, Scaled(energy, weight), centre, self.steps, noise)
+            return from_model(ends.unflatten(0, (len(y), samples))), from_model(mean.unflatten(0, (len(y), samples)).mean(1))
+
+        noisy = noised(validation, sigma, self.seed + 5)
+        weight = tasks.choose_weight(lambda w: chains(noisy, w, 4, self.seed + 5)[1], validation, self.weights)
+        how = (f"{self.steps} Langevin steps on {weight:g} x energy + {self.share:g} x that of the pixels' Gaussian + |x - y|^2 / "
+               f"2 sigma^2 at temperature {self.temperature:g}, preconditioned by the covariance of all but the energy")
+        return Method(lambda y: chains(y, weight, self.samples, self.seed + 3)[1],
+                      f"mean of the second halves of {self.samples} chains of {how}; weight by {self.choice} validation pictures",
                       self.steps * self.samples,
-                      lambda y: chains(y, weight, temperature, 1, self.seed + 4)[:, 0], f"one chain of {how}")
+                      lambda y: chains(y, weight, 1, self.seed + 4)[0][:, 0], f"one chain of {how}")
+
+
+def averaged(sampler: Any, field: Field, x: Tensor, steps: int, generator: Streams) -> tuple[Tensor, Tensor]:
+    """Where the chains from x end, and the mean of their states after each of the last half of the steps (at least one)."""
+    total, first = torch.zeros_like(x), steps // 2 + 1
+
+    def watch(step: int, state: Any, info: Any) -> None:
+        total.add_(state.x, alpha=float(step >= first))
+
+    return walk(sampler, field, x, steps, generator, watch), total / (steps - first + 1)
 
 
 # --- floors ---
@@ -466,7 +488,7 @@ def _floor(name: str, by: Literal["nothing", "wiener", "memory"], says: str) -> 
 
 
 def cd_ebm(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> Contrastive:
-    """An energy trained by contrastive divergence; restores by the mean of 8 posterior Langevin chains."""
+    """An energy trained by contrastive divergence, beside a Gaussian of the pixels: the mean of 8 posterior Langevin chains."""
     images = {"quick": 64_000, "full": 300_000, "gpu": 4_000_000}[preset]
     return Contrastive("cd_ebm", dataset, preset, seed, PICTURES[preset], images=images)
 
@@ -489,8 +511,8 @@ TRIALS: dict[str, Callable[[str, str, int], Trial]] = {
     "memory": _floor("memory", "memory", "The exact denoiser of the training pictures: what memory alone can do."),
     "noisy": _floor("noisy", "nothing", "The noisy pictures themselves."),
 }
-EBM_DENOISE = ("mdsm_ebm", "mdsm_conv", "cd_ebm", "dae", "ae", "wiener", "memory", "noisy")
-DSM = ("dsm", "dae_weighted", "dae", "ae", "contractive_ae", "wiener", "memory", "noisy")
+EBM_DENOISE = ("mdsm_ebm", "cd_ebm", "dae", "mdsm_conv", "ae", "wiener", "memory", "noisy")
+DSM = ("dsm", "dae_weighted", "dae", "contractive_ae", "ae", "wiener", "memory", "noisy")
 HEADLINE = ("denoise_psnr_0.5", "denoise_psnr_0.1", "denoise_psnr_0.2", "denoise_psnr_0.3", "denoise_psnr_0.75", "denoise_psnr_1",
             "denoise_ssim_0.5", "sample_loss at noise 0.5", "sample_loss to their own mean at noise 0.5")
 TABLES = (

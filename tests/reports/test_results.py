@@ -15,6 +15,7 @@ from gradlogp.experiments import figures
 from gradlogp.experiments.table import Table
 from gradlogp.reports import write_results
 from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page
 from gradlogp.reports.results import SAID, UNSAID, compressed
 from gradlogp.runs import read_json, write_json
@@ -59,25 +60,25 @@ def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_befor
     assert "### Restored, by noise (high)" in (folder / "results.md").read_text(encoding="utf-8")
 
 
-def protocols(*rows, metrics=None):
+def told(*rows, metrics=None):
     """Of rows (method, metric, protocol)."""
     found = [{"method": m, "metric": k, "value": 1.0, "protocol": says} for m, k, says in rows]
     methods = [SimpleNamespace(name=m, title=m) for m in dict.fromkeys(m for m, *_ in rows)]
     numbers = Numbers(found, [m.name for m in methods])
-    return Page(Path(), {}, methods, None, [], numbers).protocols(metrics)
+    return protocols(Page(Path(), {}, methods, None, [], numbers), metrics)
 
 
 def test_a_protocol_is_said_once_where_all_that_have_the_metric_agree():
     rows = [("a", "accuracy 3v5", "1902 labelled examples"), ("b", "accuracy 3v5", "1902 labelled examples"),
             ("a", "accuracy 4v9", "1991 labelled examples"), ("a", "nll 3v5", "nats")]
-    assert protocols(*rows) == [("accuracy 3v5, 4v9", "1902/1991 labelled examples"), ("surprise, nats 3v5", "nats")]
-    assert protocols(*rows, metrics=["nll 3v5"]) == [("surprise, nats 3v5", "nats")]
+    assert told(*rows) == [("accuracy 3v5, 4v9", "1902/1991 labelled examples"), ("surprise, nats 3v5", "nats")]
+    assert told(*rows, metrics=["nll 3v5"]) == [("surprise, nats 3v5", "nats")]
 
 
 def test_where_methods_differ_what_they_share_is_said_first_and_the_rest_by_name():
     rows = [(m, "psnr", f"dB; noise 0.5; {how}; clamped") for m, how in
             (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))]
-    assert protocols(*rows) == [("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")]
+    assert told(*rows) == [("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")]
 
 
 def test_thin_lines_keep_their_colours(tmp_path):

@@ -9,6 +9,7 @@ import jinja2
 from gradlogp.reports import command, plot, words
 from gradlogp.reports.export import tables
 from gradlogp.reports.layout import grids
+from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, page
 from gradlogp.runs import write_text
 
@@ -36,7 +37,9 @@ def render(shown: Page) -> str:
                                      lstrip_blocks=True, undefined=jinja2.ChainableUndefined)
     environment.filters |= {"number": words.number, "count": words.count, "duration": words.duration, "dotted": dotted}
     template = environment.get_template("report.html.jinja")
-    return template.render(page=shown, grids=grids(shown), words=words, command=command, marker=plot.marker).lstrip() + "\n"
+    text = template.render(page=shown, grids=grids(shown), protocols=protocols(shown), words=words, command=command,
+                           marker=plot.marker)
+    return text.lstrip() + "\n"
 
 
 def dotted(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from gradlogp.reports.plot import LARGE, Line, chart
 from gradlogp.runs import Run, read_json
 
 STYLES = 6  # colours that the page has
-NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
 
 
@@ -321,47 +319,10 @@ class Page:
         """Noise levels at which any method restored pictures."""
         return sorted({r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers}, key=_level)
 
-    def protocols(self, metrics: Sequence[str] | None = None) -> list[tuple[str, str]]:
-        """(metrics, how they were measured): said once where the words are the same but for their numbers."""
-        found: dict[tuple[tuple[tuple[str, ...], str], ...], dict[str, list[str]]] = {}
-        for metric in self.numbers.metrics if metrics is None else metrics:
-            ways = self._ways(metric)
-            key = tuple((tuple(titles) if len(ways) > 1 else (), NUMBER.sub("#", text)) for text, titles in ways.items())
-            found.setdefault(key, {})[metric] = list(ways)
-        return [(words.together(list(said)), _told([who for who, _ in key], list(map(_beside, zip(*said.values(), strict=True)))))
-                for key, said in found.items() if key]
-
-    def _ways(self, metric: str) -> dict[str, list[str]]:
-        """Protocol -> titles of the methods that were measured so."""
-        ways: dict[str, list[str]] = {}
-        for method in self.methods:
-            for row in self.numbers.rows.get((method.name, metric), ())[:1]:
-                ways.setdefault(str(row.get("protocol") or ""), []).append(method.title)
-        return {text: titles for text, titles in ways.items() if text}
-
     def restored_chart(self) -> Markup | None:
         """PSNR against noise, of the noisy pictures themselves and of every method."""
         lines = [Line(m.title, m.first.psnr("value"), m.style) for m in self.methods]
         return chart([Line("noisy pictures", self.first.psnr("noisy"), 0), *lines], "noise", markers=True, size=LARGE)
-
-
-def _beside(texts: Sequence[str]) -> str:
-    """Texts that differ in numbers alone as one: 1902/1991 labelled examples."""
-    between, numbers = NUMBER.split(texts[0]), zip(*map(NUMBER.findall, texts), strict=True)
-    said = [several[0] if len(set(several)) == 1 else "/".join(several) for several in numbers]
-    return "".join(word + number for word, number in zip(between, [*said, ""], strict=True))
-
-
-def _told(owners: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
-    """What all share, then what is said of some methods, then of all others."""
-    if len(texts) == 1:
-        return texts[0]
-    clauses = [text.split("; ") for text in texts]
-    same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*(c[:-1] for c in clauses), strict=False))))
-    most = max(owners, key=len)
-    named = {who: "all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners}
-    parts = sorted(zip(named.values(), clauses, strict=True), key=lambda part: part[0] == "all others")
-    return "; ".join([*clauses[0][:same], *(f"{who}: {'; '.join(rest[same:])}" for who, rest in parts)])
 
 
 def page(folder: Path) -> Page:

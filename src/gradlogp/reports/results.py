@@ -11,6 +11,7 @@ from pathlib import Path
 from gradlogp.core.errors import UserError
 from gradlogp.reports import command, words
 from gradlogp.reports.export import further, markdown
+from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, captions, page
 from gradlogp.runs import write_text
 
@@ -49,11 +50,11 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
     return "\n\n".join([f"# {shown.note['question']}", f"```\n{command.whole(shown)}\n```", facts, markdown(shown).strip(),
                         f"*Bold: the best of those that learn.{sorted_by}*", f"{SAID}\n\n{said}",
                         *images, *(["## Tables", *found] if (found := further(shown)) else []), "## How it was measured",
-                        *protocols(shown)]) + "\n"
+                        *measured(shown)]) + "\n"
 
 
-def protocols(shown: Page) -> list[str]:
-    lines = [f"- **{label}**: {protocol}." for label, protocol in shown.protocols(shown.headline)]
+def measured(shown: Page) -> list[str]:
+    lines = [f"- **{label}**: {protocol}." for label, protocol in protocols(shown, shown.headline)]
     return ["\n".join(lines), "Every number, with its spread and protocol, is in the folder's `results.csv` and `report.html`."]
 
 

@@ -175,7 +175,7 @@ class RestorerRecipe(Recipe):
     channels: tuple[int, ...] = (24, 48)
     law: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.0))
     latent: int = 64
-    contractive: float = 1e-3
+    contractive: float = 1.0
     guard: GuardSettings = field(default_factory=GuardSettings)
 
     @property

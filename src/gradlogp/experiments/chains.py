@@ -143,18 +143,20 @@ def _restoring(fitted: Fitted, data: Dataset, desk: Desk, restorer: Callable[[fl
         return
     at = sorted({*(s for s in RESTORING if s < last), last})
     clean, linear = data.test.images(slice(0, recipe.evaluation.denoise)), PixelGaussian.fit(data.train.images())
-    lines, found = dict[str, Any](), []
+    found, wiener = [], []
     for sigma in sigmas:
         noisy, along = noised(clean, sigma, recipe.seed + 2), restorer(sigma).along
         assert along is not None, "an energy restores in steps"
         found.append([float(psnr(clean, x)) for x in along(noisy, at)])
-        lines[f"posterior mean, noise {sigma:g}"] = at, found[-1]
-        lines[f"Wiener's filter, noise {sigma:g}"] = [at[0], at[-1]], [float(psnr(clean, linear.restore(noisy, sigma)))] * 2
+        wiener.append(float(psnr(clean, linear.restore(noisy, sigma))))
     desk.keep(restoring_steps=torch.tensor(at), restoring=torch.tensor(found))
     caption = (f"{len(clean)} noisy test pictures restored by the mean of {recipe.restore.samples} posterior chains: peak "
-               "signal-to-noise ratio against Langevin steps, beside the best linear filter.")
+               "signal-to-noise ratio against Langevin steps. Dashed: Wiener's, the best linear filter.")
     with figures.sheet(desk.figure("restoring", caption)) as (axis,):
-        figures.lines(axis, lines, "Langevin steps", "PSNR, dB", markers=True)
+        figures.lines(axis, {f"noise {s:g}": (at, y) for s, y in zip(sigmas, found, strict=True)}, "Langevin steps", "PSNR, dB",
+                      "Restoring", markers=True)
+        for i, y in enumerate(wiener):
+            axis.axhline(y, color=figures.COLOURS[i], linestyle="--", linewidth=1)
 
 
 def _energies(fitted: Fitted, data: Dataset, desk: Desk, drawn: Tensor, root: Path | None) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from gradlogp import data
 from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
 from gradlogp.experiments.ebm_classify import TRIALS, Principal, difference, doubt, energy_of, fit_convex, take
@@ -27,6 +28,16 @@ def test_tasks_have_their_classes():
     labels = DIGITS.data.test.labels
     assert len(pair.x) == int(((labels == 3) | (labels == 5)).sum()) and set(pair.y.tolist()) == {0, 1}
     assert torch.equal(whole.y, labels % 2)
+
+
+@pytest.mark.parametrize("task", ["3v11", "3v3", "3", "even"])
+def test_a_task_that_does_not_exist_gets_one_clear_line(task):
+    with pytest.raises(UserError, match=f"a task is parity or a pair .* got '{task}'"):
+        take(DIGITS.data.test, task)
+
+
+def test_a_singular_covariance_is_passed_over_for_one_with_a_ridge(tmp_path):
+    assert rows("qda", tmp_path)["accuracy 3v5"] > 0.9
 
 
 def test_a_linear_energy_is_logistic_regression(tmp_path):

@@ -13,11 +13,14 @@ References: LeCun et al. (2006), A Tutorial on Energy-Based Learning, section 2;
 """
 
 import abc
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,7 +60,10 @@ def take(split: Split, task: str) -> Examples:
     assert split.labels is not None
     if task == "parity":
         return Examples(split.images(), split.labels % 2)
-    first, second = map(int, task.split("v"))
+    pair = re.fullmatch(r"(\d+)v(\d+)", task)
+    first, second = (int(c) for c in pair.groups()) if pair else (-1, -1)
+    if first == second or not all((split.labels == c).any() for c in (first, second)):
+        raise UserError(f"a task is parity or a pair of two classes that have examples, such as 3v5, got {task!r}.")
     keep = ((split.labels == first) | (split.labels == second)).nonzero()[:, 0]
     return Examples(split.images(keep), (split.labels[keep] == second).long())
 
@@ -324,7 +330,10 @@ class Statistical(_Classifier):
         def logits(rival: Any, x: Tensor) -> Tensor:
             return torch.from_numpy(rival.predict_log_proba(features(x).numpy())).clamp(min=-700)
 
-        fitted = [rival.fit(inside, train.y.numpy()) for rival in rivals]
+        fitted = []
+        for rival in rivals:
+            with contextlib.suppress(np.linalg.LinAlgError):  # covariances of few examples may be singular without a ridge
+                fitted.append(rival.fit(inside, train.y.numpy()))
         best = min(fitted, key=lambda rival: float(F.cross_entropy(logits(rival, validation.x), validation.y)))
         return lambda x: logits(best, x)
 

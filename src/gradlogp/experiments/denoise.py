@@ -296,7 +296,7 @@ class Contrastive(Restoring):
     steps: int = 20
     samples: int = 8
     temperature: float = 0.1
-    choice: int = 16  # validation pictures
+    choice: int = 32  # validation pictures
     share: float = 0.3  # of the Gaussian's energy in the prior
     weights: tuple[float, ...] = (30.0, 60.0, 125.0, 250.0, 500.0, 1000.0, 2000.0)
 

@@ -13,6 +13,7 @@ from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Comparison, anomaly, anomaly_energy, anomaly_score, compare
 from gradlogp.experiments.anomaly import Bank, Scope, judged, means, problems
 from gradlogp.experiments.trial import Context, Cost, items
+from gradlogp.tasks import detect
 
 SMALL = Scope(("one-class", "held-out"), one_class=(1, 2), held_out=(3,))
 BUDGET = anomaly_score.Budget(640, 640, 640, 640, clusters=5, width=32, table_width=32, blocks=1, batch=64)
@@ -78,6 +79,21 @@ def test_means_are_over_classes_and_their_spread_is_that_of_the_mean():
     assert (mean["metric"], mean["value"], mean["spread"]) == ("auroc one-class", 0.7, pytest.approx(0.1 / 2**0.5))
 
 
+def test_energies_of_clusters_are_compared_by_the_work_from_the_one_mean(digits, tmp_path):
+    [problem] = problems(Context(digits), Scope(("held-out",), held_out=(3,)))
+    bank = Bank(tmp_path, Silent())
+    made = replace(EXPERIMENTS["level_energy"]("digits", "quick", 0), budget=BUDGET)
+    model = made.network(problem, bank, Cost())
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.parameters():
+        weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    found, work = made._energy(model, problem, bank), replace(made, nodes=24)._path(model, problem, bank)
+    assert torch.allclose(found, work, rtol=1e-3, atol=1e-3 * float(work.std()))
+    bare = detect.energy(model, problem.test, made.level(problem), made.nearest(problem, problem.test, bank))
+    assert (bare - work).std() > 0.01 * work.std()  # each cluster's constant
+    assert made.level(problem) == pytest.approx(4 * problem.std)
+
+
 def test_every_trial_of_both_comparisons_survives_json():
     from gradlogp.experiments.settings import from_dict, to_dict
 
@@ -102,5 +118,7 @@ def test_a_small_comparison_leaves_rows_paired_tests_and_figures(digits, tmp_pat
     assert len(items(tmp_path / "c" / "path_energy")["one-class 1"]) == 360
     assert found["path_energy", "auprc held-out 3"]["ceiling"] == pytest.approx(float((digits.test.labels == 3).float().mean()))
     captions = json.loads((tmp_path / "c" / "samples" / "figures.json").read_text())
-    assert set(captions) == {"figure-one-class.png", "figure-held-out.png"}
+    assert set(captions) == {"figure-one-class.png", "figure-held-out.png", "figure-score-norms.png"}
+    assert "nearest of 5 clusters; at 4 standard deviations" in found["path_energy", "auroc held-out 3"]["protocol"]
+    assert "clusters" not in found["path_energy", "auroc one-class 1"]["protocol"]
     assert "AUROC for each class" in reports.write(tmp_path / "c").read_text()

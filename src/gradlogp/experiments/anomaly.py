@@ -35,6 +35,7 @@ from gradlogp.baselines.detectors import (
     Mahalanobis,
     OneClassSVM,
     PrincipalComponents,
+    Spectrum,
     subsample,
 )
 from gradlogp.core.batch import Batch
@@ -59,6 +60,7 @@ from gradlogp.training import Guard, GuardSettings, Learner, Training, shuffled
 
 PROTOCOLS = ("one-class", "held-out", "cross", "tables")
 NORMAL = 0
+CLOUDS = ("cross fashion_mnist", "one-class 2")  # the problems whose score norms are drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +246,10 @@ class Detecting(Trial):
         """The problem, with a smaller test part where a score is costly."""
         return problem
 
+    def clouds(self, problem: Problem, bank: Bank) -> Mapping[str, Tensor]:
+        """More to keep, for a picture: `norms PROBLEM PART` [n, levels]."""
+        return {}
+
     def perform(self, context: Context, desk: Desk) -> None:
         bank, cost = Bank(desk.run.path.parent / "shared", desk.listener), Cost()
         kept: dict[str, Tensor] = {}
@@ -253,6 +259,7 @@ class Detecting(Trial):
             desk.rows += [r | {"seed": self.seed} for r in judged(problem, found)]
             kept |= {problem.name: found.float(), f"kind {problem.name}": problem.kind.byte()}
             kept |= {f"kinds {problem.name} {k}": torch.zeros(0) for k in problem.kinds}
+            kept |= self.clouds(problem, bank)
         desk.listener.end()
         desk.run.mark("trained", **vars(cost))
         desk.rows += [r | {"seed": self.seed} for r in means(desk.rows)]
@@ -472,6 +479,9 @@ def _figures(folder: Path, kept: Mapping[str, Kept]) -> Iterator[tuple[Path, str
     for problem in ("cross fashion_mnist", "cross mnist"):
         if problem in problems_of(next(iter(kept.values()))):
             yield _curves(folder / f"figure-{problem.replace(' ', '-')}.png", kept, problem)
+    for one in kept.values():
+        if names := [p for p in CLOUDS if f"norms {p} test" in one]:
+            yield _cloud(folder / "figure-score-norms.png", one, names)
     if any(p.startswith("table ") for p in problems_of(next(iter(kept.values())))):
         yield _heat(folder / "figure-tables.png", kept)
 
@@ -504,6 +514,19 @@ def _curves(path: Path, kept: Mapping[str, Kept], problem: str) -> tuple[Path, s
                                    for i, name in enumerate(("normal", *kinds))}, f"{shown[0]}: rank of the score")
     return path, (f"Learned: {problem.removeprefix('cross ')}. ROC curves of the best methods and baselines, and where the scores "
                   f"of {shown[0]} lie, by rank.")
+
+
+def _cloud(path: Path, kept: Kept, names: Sequence[str]) -> tuple[Path, str]:
+    """Two principal components of the log norms, those of normal training examples."""
+    with figures.sheet(path, columns=len(names)) as axes:
+        for axis, problem in zip(axes, names, strict=True):
+            normal, test = (kept[f"norms {problem} {part}"].double().clamp(min=1e-12).log() for part in ("normal", "test"))
+            spectrum, kind = Spectrum(normal), kept[f"kind {problem}"]
+            plane = spectrum.coordinates(test)[:, :2] / spectrum.variances[:2].clamp(min=1e-12).sqrt()
+            figures.clouds(axis, {label: plane[kind == i][:1000].numpy() for i, label in enumerate(("normal", "anomalies"))},
+                           "first component", "second component", f"learned: {problem.removeprefix('cross ')}")
+    return path, ("Score norms at ten noise levels (MSMA): the two principal components of their logarithms that normal training "
+                  "pictures vary most in, in standard deviations; normal test pictures and anomalies, 1,000 of each at most.")
 
 
 def _heat(path: Path, kept: Mapping[str, Kept]) -> tuple[Path, str]:

@@ -68,6 +68,19 @@ def histograms(axis: Any, series: Mapping[str, Any], x: str, title: str = "", bi
     axis.legend(fontsize=7.5)
 
 
+def clouds(axis: Any, series: Mapping[str, Any], x: str, y: str, title: str = "") -> None:
+    """Points [n, 2] of each label, told apart by colour and mark; the axes hold 99 % of each."""
+    import numpy as np
+
+    for i, (label, points) in enumerate(series.items()):
+        axis.scatter(*points.T, s=7, alpha=0.5, linewidths=0.6, marker="o+x^"[i % 4], label=label, color=COLOURS[i])
+    ranges = np.array([np.quantile(points, [0.005, 0.995], axis=0) for points in series.values()])
+    low, high = ranges[:, 0].min(0), ranges[:, 1].max(0)
+    pad = 0.05 * (high - low)
+    axis.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]), xlabel=x, ylabel=y, title=title)
+    axis.legend(fontsize=7.5)
+
+
 def bars(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[float]], y: str, title: str = "",
          errors: Mapping[str, Sequence[float]] | None = None) -> None:
     """Bars of each label side by side in each group."""

@@ -16,7 +16,7 @@ import abc
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
@@ -238,7 +238,7 @@ class NetEnergy(_Classifier):
     net: Net = "cnn"
     loss: LossName = "cross_entropy"
     epochs: float = 10.0
-    batch: int = 64
+    batch: int = 128
     learning_rate: float = 2e-3
     ema: float = 0.995
     generative: float = 0.1  # of JEM: the weight of contrastive divergence beside the cross-entropy
@@ -381,9 +381,10 @@ JEM_EPOCHS = {"quick": 4.0, "full": 12.0, "gpu": 12.0}  # at 23 evaluations an e
 def _net(name: str, net: Net, loss: LossName, says: str, tasks: tuple[str, ...],
          full: tuple[str, ...] | None = None) -> Callable[[str, str, int], NetEnergy]:
     def make(dataset: str = "mnist", preset: str = "quick", seed: int = 0) -> NetEnergy:
-        settings = NetEnergy(name, dataset, preset, seed, tasks if preset == "quick" else full or tasks, net=net, loss=loss,
-                             epochs=EPOCHS[preset])
-        return settings if loss != "jem" else replace(settings, epochs=JEM_EPOCHS[preset], batch=128, ema=0.99)
+        jem = loss == "jem"
+        return NetEnergy(name, dataset, preset, seed, tasks if preset == "quick" else full or tasks, net=net, loss=loss,
+                         epochs=(JEM_EPOCHS if jem else EPOCHS)[preset], batch=64 if net == "cnn" and not jem else 128,
+                         ema=0.99 if jem else 0.995)
 
     make.__doc__ = says
     return make

@@ -15,9 +15,9 @@ One small network per problem, a preconditioned residual perceptron learned by d
 
 Nine digits are many modes. In the held-out protocol the network is told which of 200 clusters (k-means on 32 principal components,
 no labels) an example is nearest to, in training and in testing alike: a hard mixture, :math:`p(x \mid c(x))`. Its logarithm is
-known up to an offset of each cluster. Paths that begin at the mean of all measure each cluster's by one and the same picture; as sigma
-grows they come to :math:`(\|x - \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`. Those that begin at :math:`\mu_c` find simple strangers (the
-digit 1) too likely.
+known up to an offset of each cluster. Paths that begin at the mean of all measure each cluster's by one and the same picture; as
+sigma grows they come to :math:`(\|x - \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`. Those that begin at :math:`\mu_c` find simple
+strangers (the digit 1) too likely. An energy is given :math:`x - \mu_c` and c there: its training begins at that limit.
 
 Levels are multiples of :math:`\sigma_d`, the same in all problems of a kind: MSMA 8 to 0.1; denoising 1, 2, 4 for pictures and 1/4,
 1/2, 1 for tables. They, and the number of clusters, were settled while looking at one-class 2, 5, 8 and held-out 1, 4, 9 of MNIST.
@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlogp.baselines.detectors import Spectrum
 from gradlogp.core.calculus import draw_probes
@@ -119,21 +119,36 @@ class ScoreDetector(Detecting):
         """The cluster that each x is nearest to, [B], or None."""
         if not self.clusters(problem):
             return None
-        found = bank(f"{problem.name} clusters", self.decides(problem), lambda: self._clustered(problem))
+        found = self._clusters(problem, bank)
         return nearest_of(x.flatten(1) @ found["directions"], found["means"])
 
+    def _clusters(self, problem: Problem, bank: Bank) -> dict[str, Tensor]:
+        return bank(f"{problem.name} clusters", self.decides(problem, "pictures"), lambda: self._clustered(problem))
+
     def _clustered(self, problem: Problem) -> dict[str, Tensor]:
-        """k-means on 32 principal components of 10,000 normal examples: directions [D, 32] and means [clusters, 32]."""
+        """k-means on 32 principal components of 10,000 normal examples: directions [D, 32], means [clusters, 32], and the mean
+        `pictures` [clusters, D] of all normal examples that are nearest to each."""
         from sklearn.cluster import KMeans
 
         some = problem.normal[:10_000]
         directions = Spectrum(some.double()).directions[:, :32].float()
         means = KMeans(self.clusters(problem), n_init=1, max_iter=20, random_state=self.seed)
         means.fit((some.flatten(1) @ directions).numpy())
-        return {"directions": directions, "means": torch.from_numpy(means.cluster_centers_).float()}
+        found, flat = torch.from_numpy(means.cluster_centers_).float(), problem.normal.flatten(1)
+        members = nn.functional.one_hot(nearest_of(flat @ directions, found), len(found)).to(flat.dtype)
+        pictures = members.T @ flat / members.sum(0).clamp(min=1)[:, None]
+        return {"directions": directions, "means": found, "pictures": pictures}
+
+    def centre(self, problem: Problem, cond: Tensor | None, bank: Bank) -> Tensor | float:
+        """What is taken from examples before the network is given them: of an energy that knows clusters, their mean pictures."""
+        if cond is None or self.net == "score":
+            return 0.0
+        return self._clusters(problem, bank)["pictures"][cond].reshape(-1, *problem.normal.shape[1:])
 
     def network(self, problem: Problem, bank: Bank, cost: Cost) -> Network:
-        b, x, std = self.budget, problem.normal, problem.std
+        b, cond = self.budget, self.nearest(problem, problem.normal, bank)
+        x = problem.normal - self.centre(problem, cond, bank)
+        std = float(x.square().mean().sqrt())
         table, images = problem.protocol == "tables", b.images(problem)
 
         def fresh() -> Network:
@@ -144,7 +159,6 @@ class ScoreDetector(Detecting):
         def make() -> dict[str, Tensor]:
             objective = DenoisingScoreMatching(LogNormal(math.log(std) + 0.3, 1.2), "edm", std)
             training = Training(images, batch=min(b.batch, len(x)), learning_rate=b.learning_rate)
-            cond = self.nearest(problem, x, bank)
             return dict(learn(fresh(), objective, x, training, self.seed, problem.name, cond=cond).state_dict())
 
         weights, model = bank(f"{problem.name} {self.net}", self.decides(problem), make), fresh()
@@ -186,7 +200,8 @@ class ScoreDetector(Detecting):
         return detect.NormNeighbours(norms["normal"]).score(norms["test"])
 
     def _norm(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
-        return detect.gradient_norm(model, problem.test, self.level(problem), self.nearest(problem, problem.test, bank))
+        cond = self.nearest(problem, problem.test, bank)
+        return detect.gradient_norm(model, problem.test - self.centre(problem, cond, bank), self.level(problem), cond)
 
     def _path(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
         mean, cond = torch.zeros_like(problem.test[0]), self.nearest(problem, problem.test, bank)  # examples are centred
@@ -194,8 +209,9 @@ class ScoreDetector(Detecting):
 
     def _energy(self, model: Network, problem: Problem, bank: Bank) -> Tensor:
         """E(x | c) - E(0 | c): each cluster's energy has a constant of its own, which no score matching sees."""
-        cond, level = self.nearest(problem, problem.test, bank), self.level(problem)
-        here, mean = (detect.energy(model, x, level, cond) for x in (problem.test, torch.zeros_like(problem.test)))
+        x, level, cond = problem.test, self.level(problem), self.nearest(problem, problem.test, bank)
+        centre = self.centre(problem, cond, bank)
+        here, mean = (detect.energy(model, at - centre, level, cond) for at in (x, torch.zeros_like(x)))
         return here - mean
 
     def _nats(self, model: Network, problem: Problem, bank: Bank) -> dict[str, Tensor]:

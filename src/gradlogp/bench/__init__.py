@@ -23,6 +23,7 @@ class Bench:
 
 
 BENCHES: dict[str, Bench] = {
+    "ablation": Bench("What each setting of an energy's training is worth, at equal evaluations.", "ablation", "ablation.md"),
     "accuracy": Bench("Each sampler's bias and error at equal evaluations of an exact field.", "accuracy", "sampler-table.md"),
     "objectives": Bench("What each objective reaches in equal seconds.", "objectives", "objective-table.md"),
     "cd-bias": Bench("How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"),

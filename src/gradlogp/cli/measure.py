@@ -10,16 +10,19 @@ from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.runs.files import replacing
 
+COUNTS = {"seconds": "counts evaluations, not seconds", "seeds": "has no seeds to repeat"}
+
 
 def bench(args: Bench, terminal: Terminal) -> None:
     entry = BENCHES[args.name]
     module = entry.load()
-    if args.seconds is not None and "seconds" not in inspect.signature(module.rows).parameters:
-        raise UserError(f"--seconds: the bench {args.name} counts evaluations, not seconds; leave it out.")
+    given = {name: value for name in COUNTS if (value := getattr(args, name)) is not None}
+    for name in given.keys() - inspect.signature(module.rows).parameters.keys():
+        raise UserError(f"--{name}: the bench {args.name} {COUNTS[name]}; leave it out.")
     if args.write is not None and not args.write.is_dir():
         raise UserError(f"--write: there is no folder {args.write}; name the folder that holds the docs.")
-    rows = module.rows(**({} if args.seconds is None else {"seconds": args.seconds}))
-    command = f"gradlogp bench {args.name}" + (f" --seconds {args.seconds:g}" if args.seconds else "") + " --write docs"
+    rows = module.rows(**given)
+    command = " ".join(["gradlogp bench", args.name, *(f"--{name} {value:g}" for name, value in given.items()), "--write docs"])
     text = f"{module.page(rows).rstrip()}\n\n{made_by(command, args.date or datetime.date.today().isoformat())}\n"
     terminal.say(text)
     if args.write is not None:

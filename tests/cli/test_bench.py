@@ -26,6 +26,13 @@ def test_it_prints_the_page_and_writes_it_with_its_command_and_date(tmp_path, mo
     assert drawn == [tmp_path / "images" / "overhead.png"]
 
 
+def test_the_seeds_are_asked_for_and_said(tmp_path, monkeypatch):
+    fake(monkeypatch, lambda seeds=1: [{"x": float(seeds)}])
+    assert main(["bench", "ablation", "--seeds", "3", "--write", str(tmp_path)]) == 0
+    text = (tmp_path / "ablation.md").read_text()
+    assert text.startswith("# A page\n\n3\n") and "`gradlogp bench ablation --seeds 3 --write docs`" in text
+
+
 def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):
     fake(monkeypatch, lambda: [{"x": 3.0}])
     assert main(["bench", "accuracy", "--json"]) == 0
@@ -34,6 +41,7 @@ def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["accuracy", "--seconds", "3"], "counts evaluations, not seconds"),
+    (["accuracy", "--seeds", "3"], "has no seeds to repeat"),
     (["accuracy", "--write", "nowhere"], "there is no folder nowhere"),
     (["accuracy", "--seconds", "0"], "--seconds"),
     (["accurate"], "accuracy"),

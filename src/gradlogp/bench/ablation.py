@@ -135,7 +135,7 @@ deviation. A run that the guard gave up has no samples and counts as diverged.
 [Stabilise an energy-based model](stabilise-an-ebm.md) says what each setting is for; `gradlogp/bench/ablation.py` holds them all.
 """
 SAID = """\
-- The buffer turns a short-run model round. Without one (no buffer, or all restarted: the same law, and the same numbers within their
+- The buffer turns a short-run model round. Without one (no buffer, or all restarted: the same law, and the same numbers within the
   spread) samples are best at the K steps of training and fall apart after it; with one they need hundreds of steps, and get better.
 - Its size goes with the length of the training, which is short here: 12,000 draws visit each of 8,192 chains 1.5 times, and
   256 old chains do best. Without restarts FD rises; 60 steps in a third of the updates do as well as 20, and 10 are too few.

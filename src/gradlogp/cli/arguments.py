@@ -192,7 +192,7 @@ class Bench(Arguments):
     seconds: Annotated[float | None, Field(gt=0)] = None
     """Seconds for each fit or figure (objectives, overhead); by default those of the committed page."""
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias); by default those of the committed page."""
+    """Repetitions of each fit, or machines (ablation, cd-bias, objectives); by default those of the committed page."""
     write: Path | None = None
     """The folder of the docs, to write the page and its pictures into."""
     date: str | None = None

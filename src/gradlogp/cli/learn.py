@@ -102,7 +102,7 @@ def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> C
 
 def _of(method: str, args: Compare) -> Contender:
     try:
-        budget = COMPARISONS[args.comparison].budget.get(args.preset, ())
+        budget = COMPARISONS[args.comparison].changes(args.dataset or "digits", args.preset)
         return changed(method, args, applicable([*budget, *args.overrides], method))
     except UserError as error:
         raise UserError(f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)") from error

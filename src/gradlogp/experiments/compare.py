@@ -78,12 +78,16 @@ class Comparison:
     headline: tuple[str, ...] = ("fd", "precision", "recall", "coverage", "agreement")
     summary: Callable[[Path, Mapping[str, Sequence[Path]]], Rows] | None = field(default=None, compare=False)
     budget: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def changes(self, dataset: str, preset: str) -> tuple[str, ...]:
+        """What the budget changes; the small digits need none."""
+        return () if dataset == "digits" else self.budget.get(preset, ())
     tables: tuple[Table, ...] = ()
 
 
 COMPARISONS = {
     "ebm": Comparison(("ebm", "ebm_no_buffer", "ebm_long_chains"), "What does the replay buffer buy, at equal network evaluations?",
-                      summary=ebm_generate.summary, tables=chains.TABLES),
+                      summary=ebm_generate.summary, budget=ebm_generate.BUFFER_BUDGET, tables=chains.TABLES),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
     "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,
@@ -121,7 +125,7 @@ def compare(name: str, data: Dataset, preset: str, out: Path, seeds: Sequence[in
     _note(out, name, data, preset, seeds, changes)
     parts = [(method, seed) for seed in seeds for method in comparison.methods]
     paths = {(method, seed): out / (method if len(seeds) == 1 else f"{method}-seed{seed}") for method, seed in parts}
-    every = [*comparison.budget.get(preset, ()), *changes]
+    every = [*comparison.changes(data.name, preset), *changes]
     contenders = {(method, seed): override(EXPERIMENTS[method](data.name, preset, seed), applicable(every, method))
                   for method, seed in parts}
     context = Context(data, root, _judge(data, out, listener) if comparison.judged else None)

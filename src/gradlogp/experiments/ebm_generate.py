@@ -27,6 +27,9 @@ BUDGET = {preset: (*(f"{m}:training.images={images}" for m in METHODS[:2]), "ebm
                    *(("evaluation.samples=1000", "evaluation.snapshots=3") if preset == "quick" else
                      ("evaluation.snapshots=5", "evaluation.trial=500")))
           for preset, images in _ENERGIES.items()}
+BUFFER_BUDGET = {"quick": ("ebm:training.images=64000", "ebm_no_buffer:training.images=64000",
+                           f"ebm_long_chains:training.images={64_000 * 22 // 102}", "evaluation.samples=1000",
+                           "evaluation.sigmas=0.3,")}
 SHOWN = 10  # samples in a row
 RIVALS = {"ebm_no_buffer": "fd_gain of the buffer", "ebm_long_chains": "fd_gain of the buffer over long chains"}
 

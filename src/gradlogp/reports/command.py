@@ -42,7 +42,7 @@ def whole(page: Page) -> str:
     if not page.note:
         return train(page.first)
     known = COMPARISONS.get(str(page.note.get("comparison")))
-    budget = known.budget.get(str(page.note.get("preset")), ()) if known else ()
+    budget = known.changes(str(page.note.get("dataset")), str(page.note.get("preset"))) if known else ()
     said = {m.name: changes(m.first, budget) for m in page.methods}
     shared = [c for c in next(iter(said.values())) if all(c in mine for mine in said.values())]
     own = [f"{name}:{c}" for name, mine in said.items() for c in mine if c not in shared]

@@ -33,6 +33,14 @@ def test_the_seeds_are_asked_for_and_said(tmp_path, monkeypatch):
     assert text.startswith("# A page\n\n3\n") and "`gradlogp bench ablation --seeds 3 --write docs`" in text
 
 
+def test_what_a_person_wrote_on_the_page_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(Bench, "load", lambda self: SimpleNamespace(rows=lambda seeds: [{"seeds": seeds}], page=lambda rows: "# New"))
+    (tmp_path / "ablation.md").write_text("# Old\n\n## What it shows\n\nBuffers help.\n")
+    assert main(["bench", "ablation", "--seeds", "3", "--write", str(tmp_path)]) == 0
+    text = (tmp_path / "ablation.md").read_text()
+    assert text.startswith("# New") and text.endswith("\n\n## What it shows\n\nBuffers help.\n") and "Old" not in text
+
+
 def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):
     fake(monkeypatch, lambda: [{"x": 3.0}])
     assert main(["bench", "accuracy", "--json"]) == 0

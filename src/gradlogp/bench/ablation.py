@@ -130,18 +130,8 @@ deviation. A run that the guard gave up has no samples and counts as diverged.
 
 {table}
 
-{said}
-
 [Stabilise an energy-based model](stabilise-an-ebm.md) says what each setting is for; `gradlogp/bench/ablation.py` holds them all.
 """
-SAID = """\
-- The buffer turns a short-run model round. Without one (no buffer, or all restarted: the same law, and the same numbers within the
-  spread) samples are best at the K steps of training and fall apart after it; with one they need hundreds of steps, and get better.
-- Its size goes with the length of the training, which is short here: 12,000 draws visit each of 8,192 chains 1.5 times, and
-  256 old chains do best. Without restarts FD rises; 60 steps in a third of the updates do as well as 20, and 10 are too few.
-- Neither the clip nor the regulariser makes a difference beyond the spread, so what they are worth in a long training is not shown.
-  At five times the learning rate one of three seeds diverges; rolled back to its start, with a fifth of that rate, it repeats the
-  recipe's run. The two others are never stopped, and are worse than the recipe. Chains that cannot move learn nothing."""
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
@@ -152,7 +142,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     cells = [_line([row for row in runs if row["name"] == name]) for name in names]
     first, seeds = runs[0], len({row["seed"] for row in runs})
     return PAGE.format(**real, seeds=seeds, evaluations=first["evaluations"], updates=first["updates"], rate=first["learning_rate"],
-                       samples=SAMPLES, table=table(heads, cells), said=SAID)
+                       samples=SAMPLES, table=table(heads, cells))
 
 
 def _line(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from gradlogp.bench.page import made_by
 from gradlogp.cli.arguments import Bench
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
+from gradlogp.reports.results import SAID, UNSAID, kept
 from gradlogp.runs.files import replacing
 
 COUNTS = {"seconds": "counts evaluations, not seconds", "seeds": "has no seeds to repeat"}
@@ -26,8 +27,9 @@ def bench(args: Bench, terminal: Terminal) -> None:
     text = f"{module.page(rows).rstrip()}\n\n{made_by(command, args.date or datetime.date.today().isoformat())}\n"
     terminal.say(text)
     if args.write is not None:
+        said = kept(args.write / entry.page)
         with replacing(args.write / entry.page) as file:
-            file.write(text.encode())
+            file.write((text if said == UNSAID else f"{text}\n{SAID}\n\n{said}\n").encode())
         if hasattr(module, "figure"):
             module.figure(rows, args.write / "images" / f"{args.name}.png")
         terminal.say(f"written: {args.write / entry.page}")

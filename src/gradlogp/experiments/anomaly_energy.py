@@ -5,7 +5,8 @@ Three ways to learn one, each a small network per problem:
 * **at every noise level**, :math:`E(x, \sigma)` by denoising score matching, half the squared error of a perceptron
   (`models.noisy`); asked at the data's own standard deviation :math:`\sigma_d`. Its gradient norm there is a second score. In the
   held-out protocol it knows clusters, is asked at :math:`4\sigma_d` and is :math:`E(x \mid c) - E(0 \mid c)`, for the reasons that
-  `anomaly_score` gives; there it is learned of :math:`x - \mu_c`, which did better on the train and validation parts of MNIST.
+  `anomaly_score` gives; there it is learned of :math:`x - \mu_c` (the norm is not), which suited the energy better and the norm
+  worse on the train and validation parts of MNIST.
   Its form and its batch were chosen by the loss on validation pictures of Fashion-MNIST and of MNIST's digit 2.
 * **contrastive divergence**, as a correction f to a Gaussian on the 32 leading principal components z (whitened), with
   probabilistic PCA's energy of what lies outside them,
@@ -152,7 +153,8 @@ def _levels(name: str, how: How, says: str) -> Maker:
         quick = preset == "quick"
         budget = Budget(15_000, 25_000, 40_000, 15_000) if quick else Budget(100_000, 200_000, 300_000, 100_000)
         budget = replace(budget, batch=64)
-        return ScoreDetector(name, dataset, preset, seed, scope_of(dataset, preset), how, budget, net="energy")
+        scope = scope_of(dataset, preset)
+        return ScoreDetector(name, dataset, preset, seed, scope, how, budget, net="energy", residual=how == "energy")
 
     make.__doc__ = says
     return make

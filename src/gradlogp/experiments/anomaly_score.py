@@ -17,7 +17,7 @@ Nine digits are many modes. In the held-out protocol the network is told which o
 no labels) an example is nearest to, in training and in testing alike: a hard mixture, :math:`p(x \mid c(x))`. Its logarithm is
 known up to an offset of each cluster. Paths that begin at the mean of all measure each cluster's by one and the same picture; as
 sigma grows they come to :math:`(\|x - \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`. Those that begin at :math:`\mu_c` find simple
-strangers (the digit 1) too likely. An energy is given :math:`x - \mu_c` and c there: its training begins at that limit.
+strangers (the digit 1) too likely. An energy may be given :math:`x - \mu_c` and c (`residual`): its training begins at that limit.
 
 Levels are multiples of :math:`\sigma_d`, the same in all problems of a kind: MSMA 8 to 0.1; denoising 1, 2, 4 for pictures and 1/4,
 1/2, 1 for tables. They, and the number of clusters, were settled while looking at one-class 2, 5, 8 and held-out 1, 4, 9 of MNIST.
@@ -90,6 +90,7 @@ class ScoreDetector(Detecting):
     steps: int = 8  # of RK4, for the likelihood
     likelihoods: int = 500  # test examples of a problem
     net: Literal["score", "energy"] = "score"
+    residual: bool = False  # whether a network that knows clusters is given x less the cluster's mean picture
     clustered_level: float = 4.0  # of path, energy and norm in the held-out protocol, in standard deviations; elsewhere 1
 
     def narrowed(self, problem: Problem) -> Problem:
@@ -140,8 +141,8 @@ class ScoreDetector(Detecting):
         return {"directions": directions, "means": found, "pictures": pictures}
 
     def centre(self, problem: Problem, cond: Tensor | None, bank: Bank) -> Tensor | float:
-        """What is taken from examples before the network is given them: of an energy that knows clusters, their mean pictures."""
-        if cond is None or self.net == "score":
+        """What is taken from examples before the network is given them: the mean pictures of their clusters, or nothing."""
+        if cond is None or not self.residual:
             return 0.0
         return self._clusters(problem, bank)["pictures"][cond].reshape(-1, *problem.normal.shape[1:])
 
@@ -161,7 +162,8 @@ class ScoreDetector(Detecting):
             training = Training(images, batch=min(b.batch, len(x)), learning_rate=b.learning_rate)
             return dict(learn(fresh(), objective, x, training, self.seed, problem.name, cond=cond).state_dict())
 
-        weights, model = bank(f"{problem.name} {self.net}", self.decides(problem), make), fresh()
+        coordinates = ["residual"] if self.residual and self.clusters(problem) else []
+        weights, model = bank(f"{problem.name} {self.net}", self.decides(problem, *coordinates), make), fresh()
         cost.seconds += float(weights.pop("seconds"))
         cost.images, cost.evaluations = cost.images + images, cost.evaluations + images
         cost.parameters = max(cost.parameters, sum(p.numel() for p in model.parameters()))

@@ -34,11 +34,11 @@ def test_the_seeds_are_asked_for_and_said(tmp_path, monkeypatch):
 
 
 def test_what_a_person_wrote_on_the_page_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(Bench, "load", lambda self: SimpleNamespace(rows=lambda seeds: [{"seeds": seeds}], page=lambda rows: "# New"))
+    fake(monkeypatch, lambda seeds=1: [{"x": float(seeds)}])
     (tmp_path / "ablation.md").write_text("# Old\n\n## What it shows\n\nBuffers help.\n")
     assert main(["bench", "ablation", "--seeds", "3", "--write", str(tmp_path)]) == 0
     text = (tmp_path / "ablation.md").read_text()
-    assert text.startswith("# New") and text.endswith("\n\n## What it shows\n\nBuffers help.\n") and "Old" not in text
+    assert text.startswith("# A page") and text.endswith("\n\n## What it shows\n\nBuffers help.\n") and "Old" not in text
 
 
 def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):

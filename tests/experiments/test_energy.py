@@ -45,10 +45,12 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
     torch.manual_seed(0)
     judge = Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
     fit(override(EXPERIMENTS["ebm_class"]("digits", "quick", 0), TINY), digits, tmp_path / "run").close()
-    rows = {row["metric"]: row["value"] for row in evaluate(load(tmp_path / "run"), digits, judge, Silent())}
+    found = evaluate(load(tmp_path / "run"), digits, judge, Silent())
+    rows, spent = ({row["metric"]: row.get(key) for row in found} for key in ("value", "evaluations"))
     assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
     assert torch.equal(torch.cat([cond for noise, cond in asked if not noise]), digits.test.labels[:chains.FROM_DATA])
     with np.load(tmp_path / "run" / "items.npz") as kept:
-        assert kept["restoring_steps"].tolist() == [0, 5, 10] and kept["restoring"].shape == (1, 3)  # .1 is not followed
-        assert kept["restoring"][0, -1] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
+        assert kept["restoring_steps"].tolist() == [0, 2, 5, 10] and kept["restoring"].shape == (1, 4)  # .1 is not followed
+        taken = kept["restoring_steps"].tolist().index(spent["denoise_psnr_0.3"] // 2)  # two chains a picture
+        assert kept["restoring"][0, taken] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
     assert "figure-restoring.png" in json.loads((tmp_path / "run" / "samples" / "figures.json").read_text())

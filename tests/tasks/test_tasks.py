@@ -6,7 +6,17 @@ from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import normal_
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
-from gradlogp.tasks import Generator, choose_weight, film, generate, milestones, posterior_mean, posterior_path, tweedie
+from gradlogp.tasks import (
+    Generator,
+    choose_stop,
+    choose_weight,
+    film,
+    generate,
+    milestones,
+    posterior_mean,
+    posterior_path,
+    tweedie,
+)
 
 TARGET = gaussian([0.5, -1.0], [0.7, 1.3])
 HOW = Generator(lambda cond: TARGET, ConsistentAnnealedLangevin(VarianceExploding(0.02, 20.0), 60, 0.3),
@@ -106,3 +116,9 @@ def test_one_posterior_sample_costs_three_decibel():
 def test_the_weight_is_the_best_one():
     clean = torch.zeros(3, 2)
     assert choose_weight(lambda w: torch.full((3, 2), w - 30.0), clean, (10, 28, 100)) == 28
+
+
+def test_the_stop_and_the_weight_are_chosen_together():
+    off = {1.0: (3.0, 2.0, 4.0), 2.0: (5.0, 1.0, 9.0)}  # weight -> how far from clean after 2, 5 and 10 steps
+    along = lambda w: torch.stack([torch.full((3, 2), value) for value in off[w]])
+    assert choose_stop(along, torch.zeros(3, 2), (1.0, 2.0), (2, 5, 10)) == (2.0, 5)

@@ -31,7 +31,7 @@ DATASETS: dict[str, Reader] = {
 
 
 def load(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """The data set `name`; in "NAME:PATH", as in "folder:photos@32", PATH stands for `root`; in "adbench:TABLE" it is a table there.
+    """The data set `name`; in "NAME:PATH", as in "folder:photos@32", PATH stands for `root`; in "adbench:TABLE" it is a table.
 
     root: the folder that holds the data, else GRADLOGP_DATA, else the user's cache (downloaded there once).
     Raises UserError for an unknown name, and for files that are missing or not what they should be.

@@ -37,7 +37,7 @@ from gradlogp.tasks import film
 BATCH = 100
 FROM_DATA = 300  # chains that start at test pictures
 NOISES = (0.3, 0.5)  # at which restoring is followed,
-RESTORING = (0, 5, 10, 20, 40)  # after so many steps, and at the end
+RESTORING = (0, 2, 5, 10, 20, 40)  # after so many steps, and at the end
 LONG = 10  # times as many steps as in training
 STRANGER = "fashion_mnist"  # for models of MNIST
 TABLES = (

@@ -20,6 +20,7 @@ from gradlogp.samplers import Langevin
 from gradlogp.training import GuardSettings, Training
 
 RANGE = (-1.0, 1.0)
+STOPS = (2, 5, 10, 20, 40)  # numbers of steps that a restorer chooses from, beside the most
 
 
 @final
@@ -51,7 +52,7 @@ class Buffer:
 @final
 @dataclass(frozen=True)
 class Restore:
-    """Posterior chains for denoising: the step as a share of sigma^2, their temperature, and how many are averaged."""
+    """Posterior chains for denoising: the step as a share of sigma^2, their temperature, the most steps, how many are averaged."""
 
     step: float = 0.1
     temperature: float = 0.1
@@ -129,14 +130,12 @@ class EnergyRecipe(Generative):
             y = to_model(noisy).to(next(model.parameters()).device)
             return to_picture(tasks.posterior_path(model.field(), sampler, y, scale, weight, at, r.samples, seed)).cpu()
 
-        def restore(noisy: Tensor, weight: float) -> Tensor:
-            return along(noisy, weight, (r.steps,))[0]
-
         noisy = validation + sigma * torch.randn(validation.shape, generator=torch.Generator().manual_seed(seed))
-        weight = tasks.choose_weight(lambda w: restore(noisy, w), validation, r.weights)
-        says = (f"mean of {r.samples} Langevin chains of {r.steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
-                f"temperature {r.temperature:g}; the weight chosen on {len(validation)} validation pictures")
-        return Restorer(lambda y: restore(y, weight), says, r.steps * r.samples, lambda y, at: along(y, weight, at))
+        at = sorted({*(s for s in STOPS if s < r.steps), r.steps})
+        weight, steps = tasks.choose_stop(lambda w: along(noisy, w, at), validation, r.weights, at)
+        says = (f"mean of {r.samples} Langevin chains of {steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
+                f"temperature {r.temperature:g}; steps and weight chosen on {len(validation)} validation pictures")
+        return Restorer(lambda y: along(y, weight, (steps,))[0], says, steps * r.samples, lambda y, at: along(y, weight, at))
 
 
 def ebm(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> EnergyRecipe:

@@ -77,6 +77,7 @@ def clouds(axis: Any, series: Mapping[str, Any], x: str, y: str, title: str = ""
     ranges = np.array([np.quantile(points, [0.005, 0.995], axis=0) for points in series.values()])
     low, high = ranges[:, 0].min(0), ranges[:, 1].max(0)
     pad = 0.05 * (high - low)
+    axis.set_axisbelow(True)
     axis.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]), xlabel=x, ylabel=y, title=title)
     axis.legend(fontsize=7.5)
 

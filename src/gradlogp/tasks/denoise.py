@@ -61,3 +61,13 @@ def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma
 def choose_weight(restore: Callable[[float], Tensor], clean: Tensor, weights: Sequence[float]) -> float:
     """The weight whose restoration of validation images is nearest to `clean` in mean square."""
     return min(weights, key=lambda w: float((restore(w) - clean).square().mean()))
+
+
+def choose_stop(along: Callable[[float], Tensor], clean: Tensor, weights: Sequence[float], at: Sequence[int]) -> tuple[float, int]:
+    """The weight and the number of steps, of those in `at`, whose restoration is nearest to `clean` in mean square.
+
+    along: weight -> restorations after each number of steps, [len(at), *clean.shape]. Chains of an energy without a temperature
+    of its own are nearest on the way, not where they end.
+    """
+    errors = {(w, steps): float((x - clean).square().mean()) for w in weights for steps, x in zip(at, along(w), strict=True)}
+    return min(errors, key=errors.__getitem__)

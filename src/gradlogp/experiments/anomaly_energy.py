@@ -34,7 +34,7 @@ from gradlogp.baselines.detectors import Spectrum
 from gradlogp.core.batch import Batch
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.random import seeded
-from gradlogp.experiments.anomaly import Bank, Detecting, Problem, learn, scope_of
+from gradlogp.experiments.anomaly import Bank, Detecting, Problem, learn, order, scope_of
 from gradlogp.experiments.anomaly_score import Budget, How, ScoreDetector
 from gradlogp.experiments.trial import Cost
 from gradlogp.models import AutoencoderEnergy, EnergyModel, autoencoder_energy
@@ -176,3 +176,4 @@ TRIALS: dict[str, Maker] = {
     "normalised_autoencoder": _contrastive("normalised_autoencoder", "autoencoder", "Energy of a normalised autoencoder (NAE)."),
 }
 RIVALS = ("neighbour_1", "neighbour_5", "pca_32", "isolation_forest", "autoencoder_error")
+METHODS = order(TRIALS, RIVALS)

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from gradlogp.baselines.detectors import Spectrum
 from gradlogp.core.calculus import draw_probes
 from gradlogp.core.random import seeded
-from gradlogp.experiments.anomaly import CLOUDS, Bank, Detecting, Problem, learn, scope_of
+from gradlogp.experiments.anomaly import BASELINES, CLOUDS, Bank, Detecting, Problem, learn, order, scope_of
 from gradlogp.experiments.settings import to_dict
 from gradlogp.experiments.trial import Cost
 from gradlogp.models import Preconditioned, PreconditionedEnergy, mlp_score
@@ -270,3 +270,4 @@ TRIALS: dict[str, Maker] = {
     "ode_likelihood": _detector("ode_likelihood", "likelihood", "Minus log-likelihood by the probability-flow ODE, alone."),
     "ode_typicality": _detector("ode_typicality", "typicality", "How far the log-likelihood is from its mean on normal examples."),
 }
+METHODS = order(TRIALS, BASELINES)

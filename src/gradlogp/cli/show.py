@@ -62,7 +62,7 @@ def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     """Samples, each method between real pictures above and a trivial model below; what they cost; PSNR by noise."""
-    numbers, methods = page.numbers, {m.name: m for m in page.methods}
+    numbers, methods = page.numbers, {m.name: m for m in page.ordered}
     shown = [metric for metric in QUALITY if metric in numbers.metrics]
     samples = titled("fresh samples", "method", *(numbers.head(metric, metric) for metric in shown))
     for name in [*numbers.floors, *methods, *numbers.ceilings]:

@@ -282,8 +282,8 @@ class Page:
 
     @property
     def ordered(self) -> Sequence[Method]:
-        """As a table lists them: where nothing is drawn, the best of the first metric comes first."""
-        ranked = [] if self.draws or not self.headline else self.numbers.ranked(self.headline[0])
+        """As a table lists them: the best of the first metric comes first."""
+        ranked = self.numbers.ranked(self.headline[0]) if self.headline else []
         return sorted(self.methods, key=lambda m: ranked.index(m.name) if m.name in ranked else len(ranked))
 
     def about(self, method: Method) -> str:

@@ -142,12 +142,14 @@ def _by_class(data: Dataset, scope: Scope, chosen: Sequence[int], protocol: str,
               normal: Callable[[Tensor, int], Tensor]) -> Iterator[Problem]:
     learned = {"one-class": "the train part of class {} alone", "held-out": "the train part without class {}"}[protocol]
     test = data.test[_every(len(data.test), scope.test if protocol == "held-out" else 0)]
+    tested = _pictures(test)
     for c in chosen or range(len(data.classes)):
-        train, held = (split.images()[normal(_labels(split, data.name), c)] for split in (data.train, data.validation))
+        train, held = (normal(_labels(split, data.name), c).nonzero()[:, 0] for split in (data.train, data.validation))
         train = subsample(train, scope.train or None, 0)
         says = f"learned from {learned.format(c)} of {data.name} ({len(train)} pictures); {len(test)} of the official test part"
         kind = (~normal(_labels(test, data.name), c)).long()
-        yield _centred(f"{protocol} {c}", protocol, says, to_model(train), to_model(held), _pictures(test), kind)
+        known, kept_back = _pictures(data.train[train]), _pictures(data.validation[held])
+        yield _centred(f"{protocol} {c}", protocol, says, known, kept_back, tested, kind)
 
 
 def _every(n: int, most: int) -> slice:

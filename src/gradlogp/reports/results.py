@@ -47,7 +47,7 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
              f"{about.get('device')}, {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all.")
     images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
     return "\n\n".join([f"# {shown.note['question']}", f"```\n{command.whole(shown)}\n```", facts, markdown(shown).strip(),
-                        f"*Bold: the best of those that learn. The best of the first column comes first.*", f"{SAID}\n\n{said}",
+                        "*Bold: the best of those that learn. The best of the first column comes first.*", f"{SAID}\n\n{said}",
                         *images, *(["## Tables", *found] if (found := further(shown)) else []), "## How it was measured",
                         *measured(shown)]) + "\n"
 

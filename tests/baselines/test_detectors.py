@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gradlogp.baselines.detectors import (
+    ClusterMeans,
     Isolation,
     Mahalanobis,
     NearestNeighbours,
@@ -63,3 +64,14 @@ def test_neighbours_find_a_hole_that_a_gaussian_does_not():
     neighbours, distance = NearestNeighbours(1).fit(ring[:800], ring[800:]), Mahalanobis().fit(ring[:800], ring[800:])
     assert auroc(neighbours(ring[800:]), neighbours(middle)).value == 1
     assert auroc(distance(ring[800:]), distance(middle)).value == 0
+
+
+def test_far_means_count_for_less_than_near_ones():
+    """Two clusters at -9 and 1 of one line: between the law of each and that of all at the centre, log odds of equal Gaussians."""
+    normal = torch.cat([draw(900, 0.1, 0.1) + torch.tensor([1.0, 0]), draw(100, 0.1, 0.1) - torch.tensor([9.0, 0])])
+    score = ClusterMeans(2).fit(normal, normal[:10])
+    x = torch.tensor([[1.0, 0.0], [-9.0, 0.0], [1.0, 2.0]])
+    mean = normal.mean(0)
+    near = torch.stack([normal[:900].mean(0), normal[900:].mean(0), normal[:900].mean(0)])
+    expected = (x - near).square().sum(1) - (near - mean).square().sum(1)
+    assert torch.allclose(score(x), expected, atol=1e-3)

@@ -6,11 +6,14 @@ r"""Detectors without a generative network: what an anomaly score must beat befo
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
+| `ClusterMeans` | :math:`\|x - \mu_c\|^2 - \|\mu_c\|^2`, c the nearest of 200 clusters by k-means | nothing |
 | `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
 
 PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is chosen, r maximises the likelihood
 that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All means and deviations are those of
-the training examples.
+the training examples. `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log p(x|c)` with 0
+the mean of all, as the noise grows; no network is needed for that. It is an odds, not a distance: what lies beyond an outer cluster is
+normal to it.
 
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
 Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
@@ -132,6 +135,45 @@ class Isolation(Detector):
 
         forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed).fit(normal.flatten(1).numpy())
         return lambda x: torch.from_numpy(-forest.score_samples(x.flatten(1).numpy()))
+
+
+def clusters_of(x: Tensor, count: int, seed: int) -> dict[str, Tensor]:
+    """k-means of x [n, *shape] on 32 principal components of its first 10,000 rows.
+
+    directions [D, 32]; means [count, 32] in these coordinates; pictures [count, D], the mean of all x that are nearest to each.
+    """
+    from sklearn.cluster import KMeans
+
+    flat, some = x.flatten(1), x[:10_000]
+    directions = Spectrum(some.double()).directions[:, :32].to(x.dtype)
+    found = KMeans(count, n_init=1, max_iter=20, random_state=seed).fit((some.flatten(1) @ directions).numpy())
+    means = torch.from_numpy(found.cluster_centers_).to(x.dtype)
+    members = torch.nn.functional.one_hot(nearest_of(flat @ directions, means), count).to(x.dtype)
+    return {"directions": directions, "means": means, "pictures": members.T @ flat / members.sum(0).clamp(min=1)[:, None]}
+
+
+def nearest_of(z: Tensor, means: Tensor) -> Tensor:
+    """The index of the mean that each z is nearest to, [B]."""
+    return torch.cdist(z, means).argmin(1)
+
+
+@final
+@dataclass(frozen=True)
+class ClusterMeans(Detector):
+    """The squared distance to the mean of the nearest cluster, less that mean's own from the mean of all."""
+
+    count: int = 200  # where there are ten examples for each
+
+    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+        mean = normal.mean(0)
+        found = clusters_of(normal - mean, max(1, min(self.count, len(normal) // 10)), seed)
+
+        def score(x: Tensor) -> Tensor:
+            flat = (x - mean).flatten(1)
+            near = found["pictures"][nearest_of(flat @ found["directions"], found["means"])]
+            return (flat - near).square().sum(1) - near.square().sum(1)
+
+        return score
 
 
 @final

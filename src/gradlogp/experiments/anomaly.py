@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from gradlogp import data
 from gradlogp.baselines.autoencoder import Reconstruction, autoencoder
 from gradlogp.baselines.detectors import (
+    ClusterMeans,
     Detector,
     Isolation,
     Mahalanobis,
@@ -293,12 +294,15 @@ def means(rows: Rows) -> Rows:
     return found
 
 
+Fitted = PrincipalComponents | Mahalanobis | Isolation | ClusterMeans | OneClassSVM
+
+
 @final
 @dataclass(frozen=True)
 class Classical(Detecting):
     """A detector of `baselines.detectors`, fitted to each problem anew."""
 
-    detector: PrincipalComponents | Mahalanobis | Isolation | OneClassSVM = field(default_factory=PrincipalComponents)
+    detector: Fitted = field(default_factory=PrincipalComponents)
 
     def scores(self, problem: Problem, bank: Bank, cost: Cost) -> Tensor:
         began = time.perf_counter()
@@ -390,6 +394,7 @@ BASELINES: dict[str, Callable[[str, str, int], Detecting]] = {
     "pca_chosen": _classical("pca_chosen", PrincipalComponents(None), "The same, the rank chosen by held-out likelihood."),
     "mahalanobis": _classical("mahalanobis", Mahalanobis(), "Mahalanobis distance with a ridge of a tenth of the mean variance."),
     "isolation_forest": _classical("isolation_forest", Isolation(), "Isolation forest of 100 trees."),
+    "cluster_means": _classical("cluster_means", ClusterMeans(), "Distance to the nearest of 200 cluster means, less its own."),
     "one_class_svm": _classical("one_class_svm", OneClassSVM(), "One-class SVM, RBF kernel, nu = .1, 2,000 examples."),
     "autoencoder_error": autoencoder_error,
 }

@@ -175,5 +175,5 @@ TRIALS: dict[str, Maker] = {
     "contrastive_energy": _contrastive("contrastive_energy", "tilted", "Energy by contrastive divergence: a Gaussian, corrected."),
     "normalised_autoencoder": _contrastive("normalised_autoencoder", "autoencoder", "Energy of a normalised autoencoder (NAE)."),
 }
-RIVALS = ("neighbour_1", "neighbour_5", "pca_32", "isolation_forest", "autoencoder_error")
+RIVALS = ("neighbour_1", "neighbour_5", "cluster_means", "pca_32", "isolation_forest", "autoencoder_error")
 METHODS = order(TRIALS, RIVALS)

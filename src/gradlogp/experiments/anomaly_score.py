@@ -35,9 +35,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gradlogp.baselines.detectors import Spectrum
+from gradlogp.baselines.detectors import clusters_of, nearest_of
 from gradlogp.core.calculus import draw_probes
 from gradlogp.core.random import seeded
 from gradlogp.experiments.anomaly import BASELINES, CLOUDS, Bank, Detecting, Problem, learn, order, scope_of
@@ -124,21 +124,8 @@ class ScoreDetector(Detecting):
         return nearest_of(x.flatten(1) @ found["directions"], found["means"])
 
     def _clusters(self, problem: Problem, bank: Bank) -> dict[str, Tensor]:
-        return bank(f"{problem.name} clusters", self.decides(problem, "pictures"), lambda: self._clustered(problem))
-
-    def _clustered(self, problem: Problem) -> dict[str, Tensor]:
-        """k-means on 32 principal components of 10,000 normal examples: directions [D, 32], means [clusters, 32], and the mean
-        `pictures` [clusters, D] of all normal examples that are nearest to each."""
-        from sklearn.cluster import KMeans
-
-        some = problem.normal[:10_000]
-        directions = Spectrum(some.double()).directions[:, :32].float()
-        means = KMeans(self.clusters(problem), n_init=1, max_iter=20, random_state=self.seed)
-        means.fit((some.flatten(1) @ directions).numpy())
-        found, flat = torch.from_numpy(means.cluster_centers_).float(), problem.normal.flatten(1)
-        members = nn.functional.one_hot(nearest_of(flat @ directions, found), len(found)).to(flat.dtype)
-        pictures = members.T @ flat / members.sum(0).clamp(min=1)[:, None]
-        return {"directions": directions, "means": found, "pictures": pictures}
+        return bank(f"{problem.name} clusters", self.decides(problem, "pictures"),
+                    lambda: clusters_of(problem.normal, self.clusters(problem), self.seed))
 
     def centre(self, problem: Problem, cond: Tensor | None, bank: Bank) -> Tensor | float:
         """What is taken from examples before the network is given them: the mean pictures of their clusters, or nothing."""
@@ -239,11 +226,6 @@ class ScoreDetector(Detecting):
 def mlp_reconstruction(shape: tuple[int, ...], std: float, width: int, blocks: int, classes: int) -> PreconditionedEnergy:
     """A perceptron's energy by its squared error: at one price, a scalar output denoises held-out pictures less well."""
     return PreconditionedEnergy(Reconstruction(LevelMLP(shape, width, blocks, classes)), std)
-
-
-def nearest_of(z: Tensor, means: Tensor) -> Tensor:
-    """The index of the mean that each z is nearest to, [B]."""
-    return torch.cdist(z, means).argmin(1)
 
 
 Maker = Callable[[str, str, int], Detecting]

@@ -12,8 +12,8 @@ r"""Detectors without a generative network: what an anomaly score must beat befo
 PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is chosen, r maximises the likelihood
 that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All means and deviations are those of
 the training examples. `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log p(x|c)` with 0
-the mean of all, as the noise grows; no network is needed for that. It is an odds, not a distance: what lies beyond an outer cluster is
-normal to it.
+the mean of all, as the noise grows; no network is needed for that. It is an odds, not a distance: what lies beyond an outer
+cluster is normal to it.
 
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
 Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a

@@ -29,7 +29,7 @@ def sheet(path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, heigh
 
     style: Any = {"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#586271",
              "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelcolor": INK, "legend.frameon": False,
-             "lines.linewidth": 1.5, "axes.grid": True, "grid.color": "#e4e8ed", "grid.linewidth": 0.6}
+             "lines.linewidth": 1.5, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e4e8ed", "grid.linewidth": 0.6}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         canvas = FigureCanvasAgg(figure)

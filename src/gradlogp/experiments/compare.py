@@ -86,8 +86,10 @@ class Comparison:
 
 
 COMPARISONS = {
-    "ebm": Comparison(("ebm", "ebm_no_buffer", "ebm_long_chains"), "What does the replay buffer buy, at equal network evaluations?",
-                      summary=ebm_generate.summary, budget=ebm_generate.BUFFER_BUDGET, tables=chains.TABLES),
+    "ebm": Comparison(("ebm", "ebm_no_buffer"), "What does the replay buffer buy, at equal network evaluations?",
+                      summary=ebm_generate.summary, budget=ebm_generate.buffer_budget(112_000), tables=chains.TABLES),
+    "ebm_chains": Comparison(("ebm", "ebm_no_buffer", "ebm_long_chains"), "Is a buffer worth more than chains five times as long?",
+                             summary=ebm_generate.summary, budget=ebm_generate.buffer_budget(56_000), tables=chains.TABLES),
     "ncsn": Comparison(("ncsn", "ncsn_single"), "Why many noise levels?"),
     "ncsn_class": Comparison(("ncsn_class", "ncsn"), "Does the network draw the class that was asked for?"),
     "score_1d": Comparison(tuple(score_1d.TRIALS), "Which score matching finds the score, and how fast?", "laws", False,

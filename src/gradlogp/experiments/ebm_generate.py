@@ -27,11 +27,15 @@ BUDGET = {preset: (*(f"{m}:training.images={images}" for m in METHODS[:2]), "ebm
                    *(("evaluation.samples=1000", "evaluation.snapshots=3") if preset == "quick" else
                      ("evaluation.snapshots=5", "evaluation.trial=500")))
           for preset, images in _ENERGIES.items()}
-BUFFER_BUDGET = {"quick": ("ebm:training.images=64000", "ebm_no_buffer:training.images=64000",
-                           f"ebm_long_chains:training.images={64_000 * 22 // 102}", "evaluation.samples=1000",
-                           "evaluation.sigmas=0.3,")}
 SHOWN = 10  # samples in a row
 RIVALS = {"ebm_no_buffer": "fd_gain of the buffer", "ebm_long_chains": "fd_gain of the buffer over long chains"}
+
+
+def buffer_budget(images: int) -> dict[str, tuple[str, ...]]:
+    """Where it is asked what a buffer is worth: `images` for chains of 20 steps, 22 / 102 of them for those of 100."""
+    shares = {"ebm": images, "ebm_no_buffer": images, "ebm_long_chains": images * 22 // 102}
+    changes = (f"{method}:training.images={n}" for method, n in shares.items())
+    return {"quick": (*changes, "evaluation.samples=1000", "evaluation.sigmas=0.3,")}
 
 
 def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:

@@ -32,17 +32,19 @@ def test_what_a_star_stands_for(pattern, metric, star):
     assert stands_for(pattern, metric) == star
 
 
-def test_columns_as_they_came_the_mean_last_and_rows_by_it():
+def test_numbers_ascend_words_stay_as_they_came_the_mean_is_last_and_orders_the_rows():
     found = grid(Table("Digits", ("auroc digit *",), {"auroc digit": "mean"}, decimals=3), DIGITS, ["a", "b", "c"])
-    assert found.title == "Digits (high)" and found.heads == ["3", "1", "mean"]
-    assert texts(found) == [("b", ["*0.950", "*0.990", "*0.970"]), ("a", ["0.900", "*0.990", "0.945"]),
-                            ("floor", ["0.500", None, None])]
+    assert found.title == "Digits (high)" and found.heads == ["1", "3", "mean"]
+    assert texts(found) == [("b", ["*0.990", "*0.950", "*0.970"]), ("a", ["*0.990", "0.900", "0.945"]),
+                            ("floor", [None, "0.500", None])]
+    named = numbers(a={"auroc to noise": (1.0, 0.1), "auroc to kmnist": (0.9, 0.1), "auroc to 1": (0.9, 0.1)})
+    assert grid(Table("Strangers", ("auroc to *",)), named, ["a"]).heads == ["noise", "kmnist", "1"]
 
 
 def test_turned_the_methods_stand_across_and_no_reference_with_them():
     table = Table("Digits", ("auroc digit *",), {"rank": "mean rank", "auroc digit": "mean"}, turned=True)
     found = grid(table, DIGITS, ["a", "b", "c"])
-    assert found.heads == ["b", "a"] and [label for label, _ in found.lines] == ["3", "1", "mean rank (low)", "mean"]
+    assert found.heads == ["b", "a"] and [label for label, _ in found.lines] == ["1", "3", "mean rank (low)", "mean"]
     assert texts(found)[2] == ("mean rank (low)", ["*1.00", "2.00"])
     assert found.lines[0][1][0].spread == "0.010"
 

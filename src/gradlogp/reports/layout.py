@@ -41,7 +41,7 @@ def grids(page: Page) -> list[Grid]:
 
 def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
     """`order` is that of the methods where the table has no mean to sort them by."""
-    found = {k: _label(table, k) for pattern in table.metrics for k in numbers.metrics if stands_for(pattern, k)}
+    found = _ascending({k: _label(table, k) for pattern in table.metrics for k in numbers.metrics if stands_for(pattern, k)})
     last = {k: label for k, label in table.last.items() if k in numbers.metrics} if found else {}
     methods = _methods(table, numbers, order, list(found), next(iter(last), None))
     good = {k: numbers.head(k, "") for k in (*found, *last)}
@@ -53,6 +53,14 @@ def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
         across = [list(column) for column in zip(*entries, strict=True)] if entries else []
         return Grid(title, "", methods, list(zip(heads, across, strict=False)))
     return Grid(title, "method", heads, list(zip(methods, entries, strict=True)))
+
+
+def _ascending(found: dict[str, str]) -> dict[str, str]:
+    """In order of the labels, where all of them are numbers."""
+    try:
+        return dict(sorted(found.items(), key=lambda item: float(item[1])))
+    except ValueError:
+        return found
 
 
 def _label(table: Table, metric: str) -> str:

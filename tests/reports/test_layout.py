@@ -80,3 +80,9 @@ def test_every_pattern_has_one_star_and_every_table_a_title_of_its_own(name):
     tables = COMPARISONS[name].tables
     assert all(pattern.count("*") == 1 for table in tables for pattern in table.metrics)
     assert len({table.title for table in tables}) == len(tables)
+
+
+def test_the_expected_value_is_that_of_the_most_examples():
+    rows = [{"method": m, "metric": "auprc", "value": 0.5, "better": "higher", "n": n, "ceiling": share}
+            for m, n, share in (("all", 2500, 0.1), ("some", 250, 0.07))]
+    assert Numbers(rows, ["all", "some"]).cell("a trivial method (expected)", "auprc").value == 0.1

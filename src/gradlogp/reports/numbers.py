@@ -64,8 +64,11 @@ class Numbers:
             self._expect()
 
     def _expect(self) -> None:
-        """Without measured references, the floors and ceilings that the metrics themselves know stand in for them."""
-        for (_, metric), (row, *_) in list(self.rows.items()):
+        """Without measured references, the floors and ceilings that the metrics themselves know stand in for them.
+
+        A prevalence is that of the examples that were measured: where methods saw unlike many, of the most.
+        """
+        for (_, metric), (row, *_) in sorted(self.rows.items(), key=lambda item: item[1][0].get("n") or 0):
             for key, label in EXPECTED.items():
                 if isinstance(row.get(key), int | float):
                     self.rows[label, metric] = [{"method": label, "metric": metric, "value": row[key], "better": row.get("better")}]

@@ -26,9 +26,9 @@ from gradlogp.experiments.denoise import (
     mse,
     skill_and_spread,
 )
-from gradlogp.experiments.evaluate import noised
 from gradlogp.experiments.fit import build
 from gradlogp.experiments.trial import Context
+from gradlogp.experiments.wiener import noised
 from gradlogp.metrics import image
 from gradlogp.runs import read_json
 from gradlogp.samplers import Ancestral, Langevin

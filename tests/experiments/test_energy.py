@@ -1,10 +1,12 @@
 """The recipes of energies: rivals spend as much as the method, and a conditional one is followed like the others."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gradlogp import data
 from gradlogp.core.progress import Silent
@@ -54,3 +56,16 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
         taken = kept["restoring_steps"].tolist().index(spent["denoise_psnr_0.3"] // 2)  # two chains a picture
         assert kept["restoring"][0, taken] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
     assert "figure-restoring.png" in json.loads((tmp_path / "run" / "samples" / "figures.json").read_text())
+
+
+def test_a_test_part_of_a_few_pictures_is_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+    digits = data.load("digits")
+    few, n = replace(digits, test=digits.test[:8]), 8
+    judge = Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
+    fit(override(EXPERIMENTS["ebm"]("digits", "quick", 0), TINY), few, tmp_path / "run").close()
+    rows = {row["metric"]: row for row in evaluate(load(tmp_path / "run"), few, judge, Silent())}
+    assert rows["fd"]["n"] == n
+    films = json.loads((tmp_path / "run" / "samples" / "films.json").read_text())
+    with Image.open(tmp_path / "run" / "samples" / "chain-data.png") as picture:
+        assert round(picture.height / picture.width * len(films["chain-data"])) == n  # a chain a row

@@ -5,8 +5,8 @@ import torch
 from gradlogp.core.fields import Energy, Scaled
 from gradlogp.core.kernel import run
 from gradlogp.core.random import Streams, seeded
-from gradlogp.experiments.posterior import GaussianPosterior, PreconditionedLangevin
-from gradlogp.experiments.reference import PixelGaussian
+from gradlogp.experiments.posterior import GaussianPosterior, PosteriorLangevin
+from gradlogp.experiments.wiener import PixelGaussian
 
 DIM, SIGMA = 4, 0.5
 
@@ -35,7 +35,7 @@ def test_chains_draw_the_posterior_of_the_product():
     law, share, weight, n, h, temperature = prior(), 0.3, 2.0, 8_000, 0.04, 0.5
     y = torch.tensor([0.9, 0.1, -0.4, 0.5]).repeat(n, 1)
     posterior = GaussianPosterior.of(law, SIGMA, share)
-    sampler = PreconditionedLangevin(posterior.mean(y), posterior, h, temperature)
+    sampler = PosteriorLangevin(posterior.mean(y), posterior, h, temperature)
     x = run(sampler, Scaled(Energy(lambda x: x.square().sum(1) / 2), weight), sampler.centre, 120, Streams(0, 0, n)).double()
     prior_precision = share * precision(law)
     exact = torch.linalg.inv(prior_precision + (1 / SIGMA**2 + weight) * torch.eye(DIM))
@@ -47,5 +47,5 @@ def test_chains_draw_the_posterior_of_the_product():
 
 def test_chains_stay_in_their_interval():
     posterior, y = GaussianPosterior.of(prior(), SIGMA), 3 * torch.ones(8, DIM)
-    sampler = PreconditionedLangevin(posterior.mean(y), posterior, 0.3, 1.0, (-1.0, 1.0))
+    sampler = PosteriorLangevin(posterior.mean(y), posterior, 0.3, 1.0, (-1.0, 1.0))
     assert run(sampler, Energy(lambda x: x.square().sum(1)), y, 3, Streams(0, 0, 8)).abs().max() <= 1

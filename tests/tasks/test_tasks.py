@@ -8,8 +8,7 @@ from gradlogp.core.targets import gaussian
 from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
 from gradlogp.tasks import (
     Generator,
-    choose_stop,
-    choose_weight,
+    choose,
     film,
     generate,
     milestones,
@@ -113,12 +112,6 @@ def test_one_posterior_sample_costs_three_decibel():
     assert float(mse(single) / mse(tweedie(TARGET, y, 0.8))) == pytest.approx(2.0, rel=0.06)
 
 
-def test_the_weight_is_the_best_one():
-    clean = torch.zeros(3, 2)
-    assert choose_weight(lambda w: torch.full((3, 2), w - 30.0), clean, (10, 28, 100)) == 28
-
-
-def test_the_stop_and_the_weight_are_chosen_together():
-    off = {1.0: (3.0, 2.0, 4.0), 2.0: (5.0, 1.0, 9.0)}  # weight -> how far from clean after 2, 5 and 10 steps
-    along = lambda w: torch.stack([torch.full((3, 2), value) for value in off[w]])
-    assert choose_stop(along, torch.zeros(3, 2), (1.0, 2.0), (2, 5, 10)) == (2.0, 5)
+def test_the_setting_nearest_to_the_clean_is_chosen():
+    off = {(1.0, 2): 3.0, (1.0, 5): 2.0, (2.0, 2): 5.0, (2.0, 5): -1.0}  # weight and steps -> how far from clean
+    assert choose(((setting, torch.full((3, 2), value)) for setting, value in off.items()), torch.zeros(3, 2)) == (2.0, 5)

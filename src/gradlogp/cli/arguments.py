@@ -138,7 +138,7 @@ class Denoise(Arguments):
 class Likelihood(Arguments):
     """Measure how probable a score run finds its test pictures, in bits per dimension, beside closed forms.
 
-    The rows join those of evaluate in results.json; evaluate first, since it begins that file anew.
+    The rows join those of evaluate in results.json.
     """
 
     run: Positional[Path]

@@ -45,12 +45,12 @@ from gradlogp.data import Dataset
 from gradlogp.experiments import figures
 from gradlogp.experiments.base import Evaluation, Facts, Recipe, Restorer, measure, to_model
 from gradlogp.experiments.energy import RANGE, ebm
-from gradlogp.experiments.evaluate import Rows, denoising, noised, row
+from gradlogp.experiments.evaluate import Rows, denoising, row
 from gradlogp.experiments.fit import fit, load
-from gradlogp.experiments.posterior import GaussianPosterior, PreconditionedLangevin
-from gradlogp.experiments.reference import PixelGaussian
+from gradlogp.experiments.posterior import GaussianPosterior, PosteriorLangevin
 from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Desk, Trial, items
+from gradlogp.experiments.wiener import PixelGaussian, noised
 from gradlogp.metrics import Measure, image
 from gradlogp.metrics.base import standard_error
 from gradlogp.models import conv_noisy_energy, unet_noisy_energy, unet_score
@@ -317,13 +317,13 @@ class Contrastive(Restoring):
 
         def chains(y: Tensor, weight: float, samples: int, seed: int) -> tuple[Tensor, Tensor]:
             centre = posterior.mean(to_model(y)).repeat_interleave(samples, 0)
-            sampler = PreconditionedLangevin(centre, posterior, self.step, self.temperature, RANGE)
+            sampler = PosteriorLangevin(centre, posterior, self.step, self.temperature, RANGE)
             noise = Streams(seed, 0, len(centre), centre.device)
             ends, mean = averaged(sampler, Scaled(energy, weight), centre, self.steps, noise)
             return from_model(ends.unflatten(0, (len(y), samples))), from_model(mean.unflatten(0, (len(y), samples)).mean(1))
 
         noisy = noised(validation, sigma, self.seed + 5)
-        weight = tasks.choose_weight(lambda w: chains(noisy, w, 4, self.seed + 5)[1], validation, self.weights)
+        weight = tasks.choose(((w, chains(noisy, w, 4, self.seed + 5)[1]) for w in self.weights), validation)
         how = (f"{self.steps} Langevin steps on {weight:g} x energy + {self.share:g} x that of the pixels' Gaussian + |x - y|^2 / "
                f"2 sigma^2 at temperature {self.temperature:g}, preconditioned by the covariance of all but the energy")
         return Method(lambda y: chains(y, weight, self.samples, self.seed + 3)[1],

@@ -132,7 +132,8 @@ class EnergyRecipe(Generative):
 
         noisy = validation + sigma * torch.randn(validation.shape, generator=torch.Generator().manual_seed(seed))
         at = sorted({*(s for s in STOPS if s < r.steps), r.steps})
-        weight, steps = tasks.choose_stop(lambda w: along(noisy, w, at), validation, r.weights, at)
+        tried = (((w, s), x) for w in r.weights for s, x in zip(at, along(noisy, w, at), strict=True))
+        weight, steps = tasks.choose(tried, validation)
         says = (f"mean of {r.samples} Langevin chains of {steps} steps on {weight:g} x energy + |x - y|^2 / 2 sigma^2 at "
                 f"temperature {r.temperature:g}; steps and weight chosen on {len(validation)} validation pictures")
         return Restorer(lambda y: along(y, weight, (steps,))[0], says, steps * r.samples, lambda y, at: along(y, weight, at))

@@ -25,7 +25,7 @@ from gradlogp.experiments.desk import Desk, Rows, row
 from gradlogp.experiments.energy import EnergyRecipe
 from gradlogp.experiments.fit import Fitted, load, snapshot, snapshots
 from gradlogp.experiments.judge import Judge
-from gradlogp.experiments.wiener import noised as noised
+from gradlogp.experiments.wiener import noised
 from gradlogp.metrics import Measure, classes, frechet, image, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed

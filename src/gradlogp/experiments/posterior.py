@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gradlogp.core.fields import Field
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.experiments.reference import PixelGaussian
+from gradlogp.experiments.wiener import PixelGaussian
 from gradlogp.samplers.langevin import Chain
 
 
@@ -58,8 +58,11 @@ class GaussianPosterior:
 
 @final
 @dataclass(frozen=True)
-class PreconditionedLangevin:
-    """The step above for the rows of `centre` = r(y); the field is the energy alone, scaled. `clamp` keeps x in an interval."""
+class PosteriorLangevin:
+    """The step above for the rows of `centre` = r(y); the field is the energy alone, scaled. `clamp` keeps x in an interval.
+
+    P is a full covariance and the Gaussian's pull is exact, where `samplers.PreconditionedLangevin` has a diagonal and one field.
+    """
 
     centre: Tensor
     gaussian: GaussianPosterior

@@ -10,7 +10,7 @@ from gradlogp.data.picture import save_grid
 from gradlogp.experiments.base import Evaluation, Restorer
 from gradlogp.experiments.evaluate import ROW, Rows, denoising, judge_samples, row
 from gradlogp.experiments.judge import Judge
-from gradlogp.experiments.wiener import PixelGaussian as PixelGaussian
+from gradlogp.experiments.wiener import PixelGaussian
 
 
 def references(data: Dataset, judge: Judge, evaluation: Evaluation, folder: Path) -> dict[str, Rows]:

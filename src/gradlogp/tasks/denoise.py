@@ -11,8 +11,8 @@ trained by short chains has no temperature of its own; `weight` w supplies it, c
 References: Efron (2011), Tweedie's Formula; Robbins (1956), An Empirical Bayes Approach.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from torch import Tensor
 from gradlogp.core.fields import Field, NoisyField, Scaled, Sum, Tether
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import Streams
+
+Choice = TypeVar("Choice")
 
 
 def tweedie(field: NoisyField, y: Tensor, sigma: float) -> Tensor:
@@ -58,16 +60,10 @@ def posterior_mean(energy: Field, sampler: Sampler[Field, Any], y: Tensor, sigma
     return posterior_samples(energy, sampler, y, sigma, weight, steps, samples, seed).mean(1)
 
 
-def choose_weight(restore: Callable[[float], Tensor], clean: Tensor, weights: Sequence[float]) -> float:
-    """The weight whose restoration of validation images is nearest to `clean` in mean square."""
-    return min(weights, key=lambda w: float((restore(w) - clean).square().mean()))
+def choose(tried: Iterable[tuple[Choice, Tensor]], clean: Tensor) -> Choice:
+    """The setting whose restoration of validation images is nearest to `clean` in mean square; `tried` are settings with theirs.
 
-
-def choose_stop(along: Callable[[float], Tensor], clean: Tensor, weights: Sequence[float], at: Sequence[int]) -> tuple[float, int]:
-    """The weight and the number of steps, of those in `at`, whose restoration is nearest to `clean` in mean square.
-
-    along: weight -> restorations after each number of steps, [len(at), *clean.shape]. Chains of an energy without a temperature
-    of its own are nearest on the way, not where they end.
+    The number of steps is such a setting: chains of an energy without a temperature of its own are nearest on the way, not where
+    they end.
     """
-    errors = {(w, steps): float((x - clean).square().mean()) for w in weights for steps, x in zip(at, along(w), strict=True)}
-    return min(errors, key=errors.__getitem__)
+    return min(((float((x - clean).square().mean()), setting) for setting, x in tried), key=lambda found: found[0])[1]

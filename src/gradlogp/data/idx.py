@@ -95,7 +95,7 @@ def read_idx(path: Path, dims: int) -> Tensor:
     start = 4 + 4 * dims
     if raw[:4] != bytes([0, 0, 8, dims]) or len(raw) < start:
         raise UserError(f"{path}: expected an idx file of {'images' if dims == 3 else 'labels'}, magic number "
-                        f"{0x0800 + dims}, got {int.from_bytes(raw[:4])} in {len(raw):,} bytes.")
+                        f"{0x0800 + dims}, got {int.from_bytes(raw[:4])} in {len(raw):,} bytes; fetch it anew.")
     shape = np.frombuffer(raw, ">u4", count=dims, offset=4).tolist()
     if math.prod(shape) != len(raw) - start:
         raise UserError(f"{path}: its header promises {'x'.join(map(str, shape))} bytes, but {len(raw) - start:,} "

@@ -262,9 +262,9 @@ def _no_run(path: Path) -> UserError:
     folder = path if path.is_dir() else path.parent
     runs = sorted((item.parent for item in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime)[::-1]
     more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
-    there = f"; runs there: {', '.join(map(str, runs[:5]))}{more}" if runs else ""
+    there = f"runs there: {', '.join(map(str, runs[:5]))}{more}" if runs else "gradlogp train makes one"
     what = "has no config.json, so it is no run folder" if path.exists() else "does not exist"
-    return UserError(f"{path} {what}{there}.")
+    return UserError(f"{path} {what}; {there}.")
 
 
 def _compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Set up an environment and run a job. Needs Python >= 3.11 and nothing else.
 
-    python3 go.py demo [words]    the main job, `gradlogp demo`; words are passed on
-    python3 go.py test [words]    ruff, mypy, lint-imports and pytest; with words, pytest alone, which gets them
+python3 go.py demo [words]    the main job, `gradlogp demo`; words are passed on
+python3 go.py test [words]    ruff, mypy, lint-imports and pytest; with words, pytest alone, which gets them
 
-    GO_VENV=DIR         the environment's folder (.venv beside this file)
-    GO_TORCH=any        the build of torch that pip takes by itself; GO_TORCH=cpu: the CPU build in spite of a GPU
-    GO_TORCH_INDEX=URL  where to find CPU builds of torch
+GO_VENV=DIR         the environment's folder (.venv beside this file)
+GO_TORCH=any        the build of torch that pip takes by itself; GO_TORCH=cpu: the CPU build in spite of a GPU
+GO_TORCH_INDEX=URL  where to find CPU builds of torch
 """
 
 import contextlib
@@ -19,8 +19,11 @@ import signal
 import subprocess
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 (an older Python should read this line, not a syntax error)
-    sys.exit(f"go.py: needs Python >= 3.11, this is {sys.version.split()[0]}; try python3.11 go.py, or a newer one.")
+if sys.version_info < (3, 11):  # noqa: UP036 (an older Python should read this line)
+    sys.exit(
+        f"go.py: needs Python >= 3.11, this is {sys.version.split()[0]}; try python3.11 go.py, or a"
+        " newer one."
+    )
 
 ROOT = pathlib.Path(__file__).resolve().parent
 VENV = pathlib.Path(os.environ.get("GO_VENV") or ROOT / ".venv").expanduser().resolve()
@@ -51,7 +54,9 @@ def pip(*words, **options):
 
 def works(*modules):
     """Whether the environment's Python starts, is new enough and finds these modules."""
-    test = "sys.version_info < (3, 11) or any(util.find_spec(name) is None for name in sys.argv[1:])"
+    test = (
+        "sys.version_info < (3, 11) or any(util.find_spec(name) is None for name in sys.argv[1:])"
+    )
     code = f"import sys; from importlib import util; sys.exit({test})"
     try:
         return run(PYTHON, "-I", "-c", code, *modules, stderr=subprocess.DEVNULL).returncode == 0
@@ -79,12 +84,16 @@ def wants_cpu():
 
 
 def torch_words():
-    """What to hand to pip. A CPU wheel on offer already (a folder of wheels, pip.conf) saves the trip to CPU_INDEX."""
+    """What to hand to pip. A CPU wheel on offer already (a folder of wheels, pip.conf) saves the
+    trip to CPU_INDEX.
+    """
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
     pin = next(line for line in lines if line.startswith("torch=="))
     if not wants_cpu():
         return [pin]
-    pin += "+cpu"  # only CPU builds bear this label: the question below can never fetch a CUDA build
+    pin += (  # only CPU builds bear this label: the question below can never fetch a CUDA build
+        "+cpu"
+    )
     probe = ["install", "--dry-run", "--no-deps", "--ignore-installed", "-q", pin]
     if pip(*probe, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
         return [pin]
@@ -131,7 +140,9 @@ def broken():
 
 
 def clear_away():
-    """Delete an environment of ours; move one of somebody else's aside; touch nothing that is no environment."""
+    """Delete an environment of ours; move one of somebody else's aside; touch nothing that is no
+    environment.
+    """
     if not VENV.exists() or (VENV.is_dir() and not any(VENV.iterdir())):
         return
     if read_stamp().get("made", False):
@@ -144,10 +155,16 @@ def clear_away():
     elif VENV.is_dir() and (VENV == ROOT / ".venv" or (VENV / "pyvenv.cfg").exists()):
         names = (VENV.with_name(f"{VENV.name}-old{number}") for number in range(1, 1000))
         aside = next(name for name in names if not name.exists())
-        say(f"{VENV} does not work as an environment: moving it to {aside.name} and making a new one.")
+        say(
+            f"{VENV} does not work as an environment: moving it to {aside.name} and making a new"
+            " one."
+        )
         VENV.rename(aside)
     else:
-        give_up(f"{VENV} exists and is no Python environment; set GO_VENV to a folder that may be made or replaced.")
+        give_up(
+            f"{VENV} exists and is no Python environment; set GO_VENV to a folder that may be made"
+            " or replaced."
+        )
 
 
 def check_space():
@@ -155,7 +172,10 @@ def check_space():
     folder = next(parent for parent in VENV.parents if parent.exists())
     free = shutil.disk_usage(folder).free / 1e9
     if free < need:
-        give_up(f"{folder} has {free:.1f} GB free, the environment needs {need}; GO_VENV=DIR puts it elsewhere.")
+        give_up(
+            f"{folder} has {free:.1f} GB free, the environment needs {need}; GO_VENV=DIR puts it"
+            " elsewhere."
+        )
 
 
 def make():
@@ -166,12 +186,19 @@ def make():
     write_stamp(made=True, half=True)
     if run(sys.executable, "-m", "venv", VENV).returncode or not works("pip"):
         shutil.rmtree(VENV, ignore_errors=True)
-        give_up("this Python cannot make an environment with pip (no ensurepip?); on Debian: apt install python3-venv.")
+        give_up(
+            "this Python cannot make an environment with pip (no ensurepip?); on Debian: apt"
+            " install python3-venv."
+        )
 
 
 def install(job):
     words = torch_words()
-    size = "the CPU build, 0.2 GB to fetch" if wants_cpu() else "pip's choice; with CUDA, 3 GB to fetch"
+    size = (
+        "the CPU build, 0.2 GB to fetch"
+        if wants_cpu()
+        else "pip's choice; with CUDA, 3 GB to fetch"
+    )
     fetch(f"{words[0]} ({size}; a minute or more)", *words)
     fetch(f"gradlogp and what it needs to {job}", "-c", "constraints.txt", "-e", PACKAGES[job])
     compile_torch()
@@ -185,13 +212,15 @@ def fetch(what, *words):
     write_stamp()  # pip stopped in good order: the next go need not start from nothing
     reach = f"Is {CPU_INDEX} within reach? " if CPU_INDEX in words else ""
     give_up(
-        f"could not install {what.split(' (')[0]}; pip says why, above. {reach}"
-        "Without a network, PIP_FIND_LINKS=DIR takes wheels from a folder. The same command tries again."
+        f"could not install {what.split(' (')[0]}; pip says why, above. {reach}Without a network,"
+        " PIP_FIND_LINKS=DIR takes wheels from a folder. The same command tries again."
     )
 
 
 def compile_torch():
-    """Where nothing may write bytecode on import, an install without it makes every import of torch seconds slower."""
+    """Where nothing may write bytecode on import, an install without it makes every import of torch
+    seconds slower.
+    """
     folders = [*VENV.glob("lib/python3*/site-packages"), *VENV.glob("Lib/site-packages")]
     for folder in folders:
         if (folder / "torch").is_dir() and not (folder / "torch" / "__pycache__").is_dir():
@@ -201,7 +230,9 @@ def compile_torch():
 
 @contextlib.contextmanager
 def alone():
-    """A second go.py waits until the first has set up. The lock goes with its process; Windows does without."""
+    """A second go.py waits until the first has set up. The lock goes with its process; Windows does
+    without.
+    """
     try:
         import fcntl
     except ImportError:
@@ -249,7 +280,9 @@ def call(*words, cwd=None, **env):
 
 
 def tool(name):
-    return shutil.which(name, path=str(BIN)) or give_up(f"{BIN} has no {name}; remove {VENV} and run this again.")
+    return shutil.which(name, path=str(BIN)) or give_up(
+        f"{BIN} has no {name}; remove {VENV} and run this again."
+    )
 
 
 def demo(words):

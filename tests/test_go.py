@@ -36,7 +36,9 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def fake_pip(go: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[tuple[Any, ...]]:
+def fake_pip(
+    go: ModuleType, monkeypatch: pytest.MonkeyPatch, code: int = 0
+) -> list[tuple[Any, ...]]:
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(go, "pip", lambda *words, **_: asked.append(words) or Done(code))
     return asked
@@ -60,8 +62,14 @@ def test_a_cpu_wheel_on_offer_is_taken_without_another_index(go, monkeypatch):
 
 def test_without_one_the_cpu_index_is_added(go, monkeypatch):
     asked = fake_pip(go, monkeypatch, code=1)
-    assert go.torch_words() == ["torch==2.13.0+cpu", "--extra-index-url", "https://download.pytorch.org/whl/cpu"]
-    assert all(word.endswith("+cpu") for words in asked for word in words if word.startswith("torch"))
+    assert go.torch_words() == [
+        "torch==2.13.0+cpu",
+        "--extra-index-url",
+        "https://download.pytorch.org/whl/cpu",
+    ]
+    assert all(
+        word.endswith("+cpu") for words in asked for word in words if word.startswith("torch")
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,9 @@ def test_without_one_the_cpu_index_is_added(go, monkeypatch):
         ("", False, "win32", False),
     ],
 )
-def test_cuda_is_fetched_only_where_there_is_a_gpu_or_on_request(go, monkeypatch, choice, gpu, platform, cpu):
+def test_cuda_is_fetched_only_where_there_is_a_gpu_or_on_request(
+    go, monkeypatch, choice, gpu, platform, cpu
+):
     fake_pip(go, monkeypatch)
     monkeypatch.setenv("GO_TORCH", choice)
     monkeypatch.setattr(go.sys, "platform", platform)
@@ -92,7 +102,11 @@ def test_another_choice_of_torch_is_refused(go, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 @pytest.mark.parametrize(
     ("script", "found"),
-    [("echo 'GPU 0: NVIDIA H100'", True), ("echo 'no driver' >&2; exit 9", False), ("echo 'No devices found'", False)],
+    [
+        ("echo 'GPU 0: NVIDIA H100'", True),
+        ("echo 'no driver' >&2; exit 9", False),
+        ("echo 'No devices found'", False),
+    ],
 )
 def test_a_driver_that_answers_counts(tmp_path, monkeypatch, script, found):
     go, exists = load(), Path.exists
@@ -100,7 +114,9 @@ def test_a_driver_that_answers_counts(tmp_path, monkeypatch, script, found):
     smi.write_text(f"#!/bin/sh\n{script}\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(go.os.path, "exists", lambda path: "/proc/" not in str(path) and exists(Path(path)))
+    monkeypatch.setattr(
+        go.os.path, "exists", lambda path: "/proc/" not in str(path) and exists(Path(path))
+    )
     assert go.nvidia() is found
     smi.unlink()
     assert not go.nvidia()
@@ -127,7 +143,9 @@ def test_an_environment_for_the_demo_does_not_do_for_the_tests(go, monkeypatch):
 def test_an_environment_that_cannot_be_mended_is_known(go, monkeypatch, state):
     monkeypatch.setattr(go, "works", lambda *modules: state in ("half", "moved"))
     if state != "nothing":
-        half_made(go, **({"half": True} if state == "half" else {"job": "test", "files": go.wanted()}))
+        half_made(
+            go, **({"half": True} if state == "half" else {"job": "test", "files": go.wanted()})
+        )
     if state == "moved":
         monkeypatch.setattr(go, "where", lambda: "another place")
     assert go.broken() and not go.ready("test")
@@ -147,7 +165,9 @@ def test_our_own_environment_is_cleared_and_stays_ours(go):
 def test_an_environment_of_somebody_else_is_moved_aside(go):
     half_made(go)
     go.clear_away()
-    assert not go.VENV.exists() and (go.VENV.with_name("an environment-old1") / "pyvenv.cfg").exists()
+    assert (
+        not go.VENV.exists() and (go.VENV.with_name("an environment-old1") / "pyvenv.cfg").exists()
+    )
 
 
 def test_a_folder_that_is_no_environment_is_left_alone(go):
@@ -225,7 +245,9 @@ def test_the_whole_test_job_checks_style_types_and_floors_first(go, monkeypatch,
     monkeypatch.setattr(go, "call", call)
     monkeypatch.setattr(go, "tool", str)
     assert go.test([]) == 3
-    assert [next(w for w in words if w in ("ruff", "mypy", "lint-imports", "pytest")) for words in calls] == [
+    assert [
+        next(w for w in words if w in ("ruff", "mypy", "lint-imports", "pytest")) for words in calls
+    ] == [
         "ruff",
         "mypy",
         "lint-imports",
@@ -237,7 +259,9 @@ def test_the_whole_test_job_checks_style_types_and_floors_first(go, monkeypatch,
 
 def test_words_go_to_pytest_alone(go, monkeypatch):
     calls: list[list[str]] = []
-    monkeypatch.setattr(go, "call", lambda *words, **_: calls.append([str(word) for word in words]) or 5)
+    monkeypatch.setattr(
+        go, "call", lambda *words, **_: calls.append([str(word) for word in words]) or 5
+    )
     monkeypatch.setattr(go, "tool", str)
     assert go.test(["-k", "two words"]) == 5
     assert len(calls) == 1 and calls[0][-2:] == ["-k", "two words"]
@@ -262,4 +286,6 @@ def test_an_older_python_can_read_it_and_is_told(tmp_path):
     ast.parse(source, feature_version=(3, 7))
     old = f"import sys; sys.version_info = (3, 8, 1); sys.version = '3.8.1 (old)'; exec({source!r})"
     done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("go.py: needs Python >= 3.11, this is 3.8.1")
+    assert done.returncode == 1 and done.stderr.startswith(
+        "go.py: needs Python >= 3.11, this is 3.8.1"
+    )

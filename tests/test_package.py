@@ -14,7 +14,9 @@ HEAVY = ["torch", "numpy", "matplotlib", "PIL", "sklearn", "pydantic", "tyro", "
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import gradlogp, gradlogp.runs, sys; print(sorted(set({HEAVY}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOUSE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=HOUSE.parent
+    )
     assert done.stdout == "[]\n", done.stderr
 
 

@@ -1,8 +1,8 @@
 r"""gradlogp: learn the gradient of the log-density, and put it to work.
 
-An energy gives the score, :math:`s(x) = \nabla \log p(x) = -\nabla E(x)`; a score network gives it directly.
-The rooms (`gradlogp.core`, `gradlogp.samplers`, ...) are imported when they are first touched, so that
-`import gradlogp` costs milliseconds and changes nothing.
+An energy gives the score, :math:`s(x) = \nabla \log p(x) = -\nabla E(x)`; a score network gives it
+directly. The rooms (`gradlogp.core`, `gradlogp.samplers`, ...) are imported when they are first
+touched, so that `import gradlogp` costs milliseconds and changes nothing.
 """
 
 import importlib
@@ -30,7 +30,9 @@ _ROOMS = (
 
 def __getattr__(name: str) -> ModuleType:
     if name not in _ROOMS:
-        raise AttributeError(f"module 'gradlogp' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}.")
+        raise AttributeError(
+            f"module 'gradlogp' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}."
+        )
     return importlib.import_module(f"gradlogp.{name}")
 
 

@@ -1,8 +1,16 @@
-"""Autoencoders: their penalty is the Jacobian's norm, and denoising them is denoising score matching."""
+"""Autoencoders: their penalty is the Jacobian's norm, and denoising them is denoising score
+matching.
+"""
 
 import torch
 
-from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, jacobian_norm, reconstruct
+from gradlogp.baselines.autoencoder import (
+    DenoisingError,
+    Reconstruction,
+    autoencoder,
+    jacobian_norm,
+    reconstruct,
+)
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, column
 from gradlogp.models import mlp_score
@@ -22,12 +30,22 @@ def test_the_penalty_is_the_frobenius_norm_of_the_jacobian():
 
 
 def test_a_denoising_autoencoder_is_score_matching_with_weight_sigma_4():
-    """The same draws, the same network: the loss over 2 sigma^4 is Vincent's loss, in value and in gradient."""
+    """The same draws, the same network: the loss over 2 sigma^4 is Vincent's loss, in value and in
+    gradient.
+    """
     torch.manual_seed(0)
-    model, x = mlp_score(4, 0.5, 16, 1).double(), torch.randn(64, 4, generator=seeded(), dtype=torch.float64)
-    assert_alike(model, x, (DenoisingScoreMatching(Single(0.3), "none"), 1.0), (DenoisingError(Single(0.3)), 4 / (2 * 0.3**4)))
+    model = mlp_score(4, 0.5, 16, 1).double()
+    x = torch.randn(64, 4, generator=seeded(), dtype=torch.float64)
+    assert_alike(
+        model,
+        x,
+        (DenoisingScoreMatching(Single(0.3), "none"), 1.0),
+        (DenoisingError(Single(0.3)), 4 / (2 * 0.3**4)),
+    )
     law = LogNormal(-0.5, 1.0)
-    assert_alike(model, x, (DenoisingScoreMatching(law, "edm", 0.5), 1.0), (DenoisingError(law, 0.5), 4 / 2))
+    assert_alike(
+        model, x, (DenoisingScoreMatching(law, "edm", 0.5), 1.0), (DenoisingError(law, 0.5), 4 / 2)
+    )
 
 
 def assert_alike(model, x, *scaled):
@@ -43,13 +61,24 @@ def assert_alike(model, x, *scaled):
 
 
 def test_on_a_gaussian_the_optimum_of_both_is_wieners_filter():
-    """Over all linear denoisers a x + b at each level: score matching with any weight, and the squared error, end at the same."""
+    """Over all linear denoisers a x + b at each level: score matching with any weight, and the
+    squared error, end at the same.
+    """
     std, sigma = 0.7, 0.4
-    x = (0.2 + std * torch.randn(200_000, 1, generator=seeded(), dtype=torch.float64))
+    x = 0.2 + std * torch.randn(200_000, 1, generator=seeded(), dtype=torch.float64)
     found = []
-    for objective in (DenoisingScoreMatching(Single(sigma), "edm", std), DenoisingError(Single(sigma))):
+    for objective in (
+        DenoisingScoreMatching(Single(sigma), "edm", std),
+        DenoisingError(Single(sigma)),
+    ):
         a, b = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
-        solver = torch.optim.LBFGS([a, b], max_iter=20, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS(
+            [a, b],
+            max_iter=20,
+            tolerance_grad=1e-12,
+            tolerance_change=1e-16,
+            line_search_fn="strong_wolfe",
+        )
 
         def closure(objective=objective, a=a, b=b, solver=solver):
             solver.zero_grad()
@@ -73,7 +102,9 @@ def test_each_loss_of_a_narrow_autoencoder():
     plain = Reconstruction()(model, Batch(x), seeded())
     torch.testing.assert_close(plain.value, (reconstruct(model, x) - x).square().mean((1, 2, 3)))
     contractive = Reconstruction(contractive=2.0)(model, Batch(x), seeded())
-    torch.testing.assert_close(contractive.value.mean(), plain.value.mean() + 2 * contractive.info["penalty"])
+    torch.testing.assert_close(
+        contractive.value.mean(), plain.value.mean() + 2 * contractive.info["penalty"]
+    )
     contractive.value.mean().backward()
     assert all(p.grad is not None for p in model.encoder.parameters())
     noisy = Reconstruction(LogNormal(0.0, 1.0))(model, Batch(x), seeded())

@@ -1,4 +1,6 @@
-"""Adversarial losses in closed form: penalties of a linear critic, who moves whom, and who moves when."""
+"""Adversarial losses in closed form: penalties of a linear critic, who moves whom, and who moves
+when.
+"""
 
 import math
 
@@ -47,12 +49,16 @@ def linear(w=(3.0, 0.0, 4.0)):
 X = torch.randn(64, 3, generator=torch.Generator().manual_seed(5)) + 1
 
 
-@pytest.mark.parametrize(("game", "expected"), [("wasserstein", (5 - 1) ** 2), ("non_saturating", 5**2 / 2)])
+@pytest.mark.parametrize(
+    ("game", "expected"), [("wasserstein", (5 - 1) ** 2), ("non_saturating", 5**2 / 2)]
+)
 def test_the_penalty_of_a_linear_critic(game, expected):
     loss = Adversarial(game, penalty=10.0)(linear(), Batch(X), seeded())
     torch.testing.assert_close(float(loss.info["penalty"]), float(expected), rtol=1e-5, atol=0)
     bare = Adversarial(game)(linear(), Batch(X), seeded())
-    torch.testing.assert_close(loss.value.mean() - bare.value.mean(), torch.tensor(10.0 * expected), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        loss.value.mean() - bare.value.mean(), torch.tensor(10.0 * expected), rtol=1e-4, atol=0
+    )
 
 
 def test_the_steepness_of_a_quadratic():
@@ -61,7 +67,9 @@ def test_the_steepness_of_a_quadratic():
 
 
 def test_wasserstein_gradients_of_both_players():
-    """Critic: d/dw [D(g(z)) - D(x)] = mean g(z) - mean x. Generator: d/db [-D(g(z))] = -w; neither moves the other."""
+    """Critic: d/dw [D(g(z)) - D(x)] = mean g(z) - mean x. Generator: d/db [-D(g(z))] = -w; neither
+    moves the other.
+    """
     model = linear()
     Adversarial("wasserstein")(model, Batch(X), seeded()).value.mean().backward()
     z = torch.empty(64, 3).normal_(generator=seeded())
@@ -70,12 +78,18 @@ def test_wasserstein_gradients_of_both_players():
 
 
 def test_the_non_saturating_game_at_an_undecided_critic():
-    """D = 0: both terms of the critic and the generator's are ln 2, and the generator's slope is -w/2 (the minimax one's +w/2)."""
+    """D = 0: both terms of the critic and the generator's are ln 2, and the generator's slope is
+    -w/2 (the minimax one's +w/2).
+    """
     model = linear((1e-6, 0.0, 0.0))
     loss = Adversarial()(model, Batch(X), seeded())
-    torch.testing.assert_close(float(loss.value.detach().mean()), 3 * math.log(2), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        float(loss.value.detach().mean()), 3 * math.log(2), rtol=1e-5, atol=0
+    )
     loss.value.mean().backward()
-    torch.testing.assert_close(model.decoder.b.grad, -0.5 * model.critic.w.detach(), rtol=1e-4, atol=1e-12)
+    torch.testing.assert_close(
+        model.decoder.b.grad, -0.5 * model.critic.w.detach(), rtol=1e-4, atol=1e-12
+    )
 
 
 def test_the_generator_moves_at_every_nth_update_and_the_count_is_remembered():

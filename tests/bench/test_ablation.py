@@ -1,4 +1,6 @@
-"""The ablation of contrastive divergence: equal evaluations, one change at a time, and every run in its line, diverged or not."""
+"""The ablation of contrastive divergence: equal evaluations, one change at a time, and every run in
+its line, diverged or not.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,8 @@ def spent(recipe):
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.name)
 def test_every_variant_spends_the_same_and_changes_what_it_says(variant):
-    plain, changed = recipe_of(VARIANTS[0], 0), recipe_of(variant, 0)
+    plain = recipe_of(VARIANTS[0], 0)
+    changed = recipe_of(variant, 0)
     assert spent(changed) / spent(plain) == pytest.approx(1, abs=0.015)
     before, after = leaves(plain), leaves(changed)
     different = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
@@ -37,7 +40,9 @@ def digits():
 @pytest.fixture(scope="module")
 def judge():
     torch.manual_seed(0)
-    return Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
+    return Judge(
+        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
+    )
 
 
 def tiny(variant):
@@ -45,9 +50,15 @@ def tiny(variant):
     return replace(recipe, generate_steps=5, net=replace(recipe.net, channels=(4, 8), width=8))
 
 
-def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(digits, judge, tmp_path):
+def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
+    digits, judge, tmp_path
+):
     found = outcome(tiny(Variant("K = 2", ("chain_steps=2",))), digits, judge, tmp_path / "a")
-    assert found["fd"] != found["fd_short"] and 0 <= found["coverage"] <= 1 and 0 <= found["rarest"] <= 0.1
+    assert (
+        found["fd"] != found["fd_short"]
+        and 0 <= found["coverage"] <= 1
+        and 0 <= found["rarest"] <= 0.1
+    )
     assert not found["diverged"] and found["updates"] == 640 * 22 // 4 // 64
     hopeless = Variant("hopeless", ("training.learning_rate=100.", "guard.max_rollbacks=0"))
     lost = outcome(tiny(hopeless), digits, judge, tmp_path / "b")
@@ -55,16 +66,34 @@ def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
 
 
 def test_the_page_has_a_line_for_each_change_with_mean_and_spread_of_the_seeds():
-    shared = {"chain_steps": 20, "learning_rate": 0.01, "updates": 187, "evaluations": 263_296, "skipped": 0, "warned": 0}
+    shared = {
+        "chain_steps": 20,
+        "learning_rate": 0.01,
+        "updates": 187,
+        "evaluations": 263_296,
+        "skipped": 0,
+        "warned": 0,
+    }
     good = {"diverged": False, "rollbacks": 1, "coverage": 0.5, "rarest": 0.02, "fd_short": 3.0}
     rows = [{"name": "real", "fd": 0.2, "coverage": 0.98, "rarest": 0.075}]
-    rows += [{"name": "the recipe", "seed": seed, **shared, **good, "fd": 1.0 + seed} for seed in range(3)]
-    rows += [{"name": "lost", "seed": seed, **shared, "diverged": True, "rollbacks": 5} for seed in range(3)]
+    rows += [
+        {"name": "the recipe", "seed": seed, **shared, **good, "fd": 1.0 + seed}
+        for seed in range(3)
+    ]
+    rows += [
+        {"name": "lost", "seed": seed, **shared, "diverged": True, "rollbacks": 5}
+        for seed in range(3)
+    ]
     lines = page(rows).splitlines()
-    assert "| the recipe | 187 | 2.00 +- 1.00 | 3.00 +- 0.00 | 0.50 +- 0.00 | 2.0% +- 0.0% | 0 of 3 | 3 |" in lines
+    assert (
+        "| the recipe | 187 | 2.00 +- 1.00 | 3.00 +- 0.00 | 0.50 +- 0.00 | 2.0% +- 0.0% | 0 of 3"
+        " | 3 |" in lines
+    )
     assert "| lost | 187 | none left | none left | none left | none left | 3 of 3 | 15 |" in lines
 
 
 def test_the_committed_page_has_every_variant():
     text = (Path(__file__).parents[2] / "docs" / "ablation.md").read_text()
-    assert [name for name in BY_NAME if f"| {name} |" not in text] == [] and "Not yet written" not in text
+    assert [
+        name for name in BY_NAME if f"| {name} |" not in text
+    ] == [] and "Not yet written" not in text

@@ -1,4 +1,6 @@
-"""The sampler table: the committed page says what is measured, and on the Gaussian ours is as accurate as the best peer."""
+"""The sampler table: the committed page says what is measured, and on the Gaussian ours is as
+accurate as the best peer.
+"""
 
 import json
 from pathlib import Path
@@ -7,22 +9,52 @@ import pytest
 import torch
 
 from gradlogp.bench import accuracy
-from gradlogp.bench.accuracy import BUDGETS, CHAINS, PEERS, TASKS, TITLES, WALKS, relative_error, rows, sliced_distance
+from gradlogp.bench.accuracy import (
+    BUDGETS,
+    CHAINS,
+    PEERS,
+    TASKS,
+    TITLES,
+    WALKS,
+    relative_error,
+    rows,
+    sliced_distance,
+)
 from gradlogp.core.random import seeded
 from gradlogp.samplers import SAMPLERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "sampler-table.md"
-FLOWS = ("ddim", "probability_flow, rk4", "heun", "dpm_solver, order 2", "dpm_solver, order 3", "unipc, order 2", "unipc, order 3")
-ELSEWHERE = {"gibbs", "checkerboard_gibbs", "block_gibbs", "gibbs_langevin", "gibbs_with_gradients"}  # not for laws in the plane
+FLOWS = (
+    "ddim",
+    "probability_flow, rk4",
+    "heun",
+    "dpm_solver, order 2",
+    "dpm_solver, order 3",
+    "unipc, order 2",
+    "unipc, order 3",
+)
+ELSEWHERE = {
+    "gibbs",
+    "checkerboard_gibbs",
+    "block_gibbs",
+    "gibbs_langevin",
+    "gibbs_with_gradients",
+}  # not for laws in the plane
 
 
 def committed(target, heading):
-    """{(sampler, budget): [numbers]} of one table of the page; a line of the adaptive flow has one cell."""
+    """{(sampler, budget): [numbers]} of one table of the page; a line of the adaptive flow has one
+    cell.
+    """
     section = PAGE.read_text().split(f"## {TITLES[target]}")[1].split("\n## ")[0]
     lines = section.split(heading)[1].split("\n\n")[1].splitlines()[2:]
     cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    return {(name, budget): [float(v) for v in cell.split("(")[0].split(",")]
-            for name, *found in cells for budget, cell in zip(BUDGETS, found, strict=True) if cell}
+    return {
+        (name, budget): [float(v) for v in cell.split("(")[0].split(",")]
+        for name, *found in cells
+        for budget, cell in zip(BUDGETS, found, strict=True)
+        if cell
+    }
 
 
 def test_every_sampler_of_laws_in_the_plane_is_in_the_table():
@@ -32,31 +64,48 @@ def test_every_sampler_of_laws_in_the_plane_is_in_the_table():
 
 @pytest.mark.parametrize("sampler", [*FLOWS, "ancestral, small", "dpm_solver, SDE", "underdamped"])
 def test_the_page_has_the_figures_of_the_gaussian(sampler):
-    """Recomputed with fewer draws: flows to the last digit printed, the others to four standard errors of both."""
+    """Recomputed with fewer draws: flows to the last digit printed, the others to four standard
+    errors of both.
+    """
     table = committed("gaussian", "Standard deviations")
     for row in rows(("gaussian",), (sampler,), budgets=(10, 20), draws=2000):
         errors = [0.0006, 0.0006] if sampler in FLOWS else [4 * e * 1.05 for e in row["std_error"]]
-        for measured, printed, error in zip(row["std"], table[sampler, row["budget"]], errors, strict=True):
+        for measured, printed, error in zip(
+            row["std"], table[sampler, row["budget"]], errors, strict=True
+        ):
             assert measured == pytest.approx(printed, abs=error)
 
 
 def test_the_page_has_the_figures_of_the_mixture():
     table = committed("mixture", "Standard deviations")
     for row in rows(("mixture",), ("dpm_solver, order 3", "mala"), budgets=(20,), draws=2000):
-        for measured, printed, error in zip(row["std"], table[row["sampler"], 20], row["std_error"], strict=True):
+        for measured, printed, error in zip(
+            row["std"], table[row["sampler"], 20], row["std_error"], strict=True
+        ):
             assert measured == pytest.approx(printed, abs=4 * error + 0.001)
 
 
 @pytest.mark.parametrize("budget", [20, 100])
 def test_on_the_gaussian_the_best_of_ours_is_more_accurate_than_the_best_peer(budget):
-    ours = min(relative_error(r["std"]) for r in rows(("gaussian",), ("dpm_solver, order 3", "unipc, order 3"), (budget,), 1000))
+    ours = min(
+        relative_error(r["std"])
+        for r in rows(("gaussian",), ("dpm_solver, order 3", "unipc, order 3"), (budget,), 1000)
+    )
     best = min(relative_error(found[budget]) for found in PEERS.values() if budget in found)
     assert ours <= best
     assert ours <= 0.002 < best  # and it is no close race
 
 
-@pytest.mark.parametrize(("ours", "peer"), [("ddim", "diffusers DDIM"), ("dpm_solver, order 2", "diffusers DPM-Solver++ 2M"),
-                                            ("unipc, order 2", "diffusers UniPC"), ("heun", "azula Heun"), ("ddim", "azula DDIM")])
+@pytest.mark.parametrize(
+    ("ours", "peer"),
+    [
+        ("ddim", "diffusers DDIM"),
+        ("dpm_solver, order 2", "diffusers DPM-Solver++ 2M"),
+        ("unipc, order 2", "diffusers UniPC"),
+        ("heun", "azula Heun"),
+        ("ddim", "azula DDIM"),
+    ],
+)
 def test_like_for_like_ours_is_as_accurate_within_the_peers_own_error(ours, peer):
     """The peers' standard deviations come from 20,000 draws: 1 / sqrt(40,000) of themselves."""
     for row in rows(("gaussian",), (ours,), tuple(PEERS[peer]), 1000):
@@ -90,7 +139,9 @@ def test_the_stated_moments_are_the_laws_own(name):
     task = TASKS[name]()
     x = task.law.sample(100_000, seeded(0))
     mean, std = accuracy.standard_errors(x)
-    assert ((x.mean(0) - task.mean).abs() < 4 * mean).all() and ((x.std(0) - task.std).abs() < 4 * std).all()
+    assert ((x.mean(0) - task.mean).abs() < 4 * mean).all() and (
+        (x.std(0) - task.std).abs() < 4 * std
+    ).all()
 
 
 def test_rows_become_json_and_a_page():

@@ -7,11 +7,24 @@ import pytest
 import torch
 
 from gradlogp.bench import cd_bias
-from gradlogp.bench.cd_bias import RATES, STEPS, biases, exact_gradient, gradient, kernel, law, mixing_rate, problem, scale_for
+from gradlogp.bench.cd_bias import (
+    RATES,
+    STEPS,
+    biases,
+    exact_gradient,
+    gradient,
+    kernel,
+    law,
+    mixing_rate,
+    problem,
+    scale_for,
+)
 from gradlogp.core.random import seeded
 
 PAGE = Path(__file__).parents[2] / "docs" / "cd-bias.md"
-PUBLISHED = {  # of another machine, whose weights are not known: {mixing rate: relative bias of CD-1, 2, 5, 10, 50}
+# of another machine, whose weights are not known: {mixing rate: relative bias of CD-1, 2, 5, 10,
+# 50}
+PUBLISHED = {
     0.21: (0.188, 0.042, 4e-4, 2e-7, 0),
     0.71: (0.214, 0.108, 0.036, 0.006, 0),
     0.973: (0.556, 0.398, 0.229, 0.154, 0.042),
@@ -27,7 +40,11 @@ def mixed():
 def test_the_kernel_keeps_and_reverses_the_law_and_mixes_at_its_rate(mixed):
     p, k = law(mixed.machine), kernel(mixed.machine)
     flow = p[:, None] * k
-    assert (k.sum(1) - 1).abs().max() < 1e-12 and (p @ k - p).abs().max() < 1e-15 and (flow - flow.T).abs().max() < 1e-15
+    assert (
+        (k.sum(1) - 1).abs().max() < 1e-12
+        and (p @ k - p).abs().max() < 1e-15
+        and (flow - flow.T).abs().max() < 1e-15
+    )
     balanced = p.sqrt()[:, None] * k / p.sqrt()
     eigenvalues = torch.linalg.eigvalsh((balanced + balanced.T) / 2)
     assert eigenvalues[-2] == pytest.approx(mixing_rate(mixed.machine), abs=1e-10)
@@ -36,9 +53,15 @@ def test_the_kernel_keeps_and_reverses_the_law_and_mixes_at_its_rate(mixed):
 
 def test_the_exact_gradient_is_autograds(mixed):
     """Of the negative log-likelihood F + log Z, averaged over the data."""
-    value = (mixed.data * mixed.machine(mixed.states)).sum() + (-mixed.machine(mixed.states)).logsumexp(0)
-    parts = torch.autograd.grad(value, [mixed.machine.weight, mixed.machine.visible_bias, mixed.machine.hidden_bias])
-    torch.testing.assert_close(torch.cat([g.flatten() for g in parts]), exact_gradient(mixed), atol=1e-10, rtol=0)
+    value = (mixed.data * mixed.machine(mixed.states)).sum() + (
+        -mixed.machine(mixed.states)
+    ).logsumexp(0)
+    parts = torch.autograd.grad(
+        value, [mixed.machine.weight, mixed.machine.visible_bias, mixed.machine.hidden_bias]
+    )
+    torch.testing.assert_close(
+        torch.cat([g.flatten() for g in parts]), exact_gradient(mixed), atol=1e-10, rtol=0
+    )
 
 
 def test_cd_k_becomes_exact_at_the_mixing_rate(mixed):
@@ -53,7 +76,9 @@ def test_cd_k_becomes_exact_at_the_mixing_rate(mixed):
 def test_the_objective_has_the_expected_gradient_of_cd_k_and_not_the_likelihoods(mixed, k):
     row = cd_bias.simulated(mixed, k, seeded(k), groups=60)
     assert row["z_cd"] < 4 < 10 < row["z_exact"]
-    assert cd_bias.simulated(mixed, k + 1, seeded(k), groups=20)["z_cd"] < 4  # and CD-k + 1 has its own
+    assert (
+        cd_bias.simulated(mixed, k + 1, seeded(k), groups=20)["z_cd"] < 4
+    )  # and CD-k + 1 has its own
     torch.testing.assert_close(gradient(mixed, 200), exact_gradient(mixed), atol=1e-10, rtol=0)
 
 
@@ -67,7 +92,9 @@ def median(rows, rate):
 
 
 def test_the_table_is_the_published_one_but_for_the_machine(rows):
-    """Same mixing rates, other weights and data: to a factor of 3.5, over seven orders of magnitude."""
+    """Same mixing rates, other weights and data: to a factor of 3.5, over seven orders of
+    magnitude.
+    """
     for rate, published in PUBLISHED.items():
         ours = median(rows, rate)
         for k, bias in zip(STEPS, published, strict=True):
@@ -85,7 +112,8 @@ def test_a_larger_k_helps_and_a_slower_chain_hurts(rows):
 
 def test_the_committed_page_says_these_numbers(rows, tmp_path):
     numbers = lambda text: [float(n) for n in re.findall(r"\*\*([^*]+)\*\*", text)]
-    committed, made = numbers(PAGE.read_text()), numbers(cd_bias.page(rows))
+    committed = numbers(PAGE.read_text())
+    made = numbers(cd_bias.page(rows))
     assert len(made) == len(RATES) * len(STEPS) and committed == pytest.approx(made, rel=0.02)
     cd_bias.figure(rows, tmp_path / "images" / "cd-bias.png")
     assert 10_000 < (tmp_path / "images" / "cd-bias.png").stat().st_size < 100_000

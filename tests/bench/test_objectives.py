@@ -1,4 +1,6 @@
-"""The objective table, pinned: at the truth every objective is at rest, and from afar a fixed number of updates leads there."""
+"""The objective table, pinned: at the truth every objective is at rest, and from afar a fixed
+number of updates leads there.
+"""
 
 import math
 from pathlib import Path
@@ -24,15 +26,26 @@ from gradlogp.core.fields import Score
 from gradlogp.core.random import seeded
 
 BATCHES = 40
-APPROXIMATE = {"CD-50 from noise", "persistent CD-10, 5 % restarts",  # chains from noise are short of the law
-               "improved CD-10 from data",  # unadjusted Langevin, and an entropy from a finite batch
-               "recovery likelihood"}  # chains of 10 steps
-UPDATES = {"CD-50 from noise": 60, "CD-10 from data": 120, "persistent CD-10, 5 % restarts": 120, "improved CD-10 from data": 120,
-           "recovery likelihood": 120, "noise-contrastive, nu = 4": 400}  # the rest: 200
+APPROXIMATE = {
+    "CD-50 from noise",
+    "persistent CD-10, 5 % restarts",  # chains from noise are short of the law
+    "improved CD-10 from data",  # unadjusted Langevin, and an entropy from a finite batch
+    "recovery likelihood",
+}  # chains of 10 steps
+UPDATES = {
+    "CD-50 from noise": 60,
+    "CD-10 from data": 120,
+    "persistent CD-10, 5 % restarts": 120,
+    "improved CD-10 from data": 120,
+    "recovery likelihood": 120,
+    "noise-contrastive, nu = 4": 400,
+}  # the rest: 200
 
 
 def truth(entry):
-    """The family at the parameters of the law that the entry learns, with the constant that normalises it."""
+    """The family at the parameters of the law that the entry learns, with the constant that
+    normalises it.
+    """
     law, model = LAWS["gaussian"], family(entry.kind)
     std = law.stds[0] if entry.kind != "energy" else (law.stds[0] ** 2 + entry.level**2).sqrt()
     with torch.no_grad():
@@ -45,10 +58,13 @@ def truth(entry):
 def worst(name, model):
     """The largest |z| of the mean gradient over the free parameters."""
     p, g = problem("gaussian", 0), seeded("rest")
-    objective, wanted = ENTRIES[name].make(p), [model.mean, model.factor, model.constant]
+    objective = ENTRIES[name].make(p)
+    wanted = [model.mean, model.factor, model.constant]
     gradients = []
-    for x in p.pool[:BATCHES * BATCH].split(BATCH):
-        found = torch.autograd.grad(objective(model, Batch(x), g).value.mean(), wanted, allow_unused=True)
+    for x in p.pool[: BATCHES * BATCH].split(BATCH):
+        found = torch.autograd.grad(
+            objective(model, Batch(x), g).value.mean(), wanted, allow_unused=True
+        )
         gradients.append(torch.cat([part.flatten() for part in found if part is not None]))
     each = torch.stack(gradients)
     if each.abs().max() < 1e-4:  # the explicit one is at rest at every example
@@ -62,7 +78,10 @@ def test_at_the_true_parameters_the_mean_gradient_is_zero(name):
     assert worst(name, truth(ENTRIES[name])) < 4.5
 
 
-@pytest.mark.parametrize("name", ["implicit score matching", "CD-10 from data", "noise-contrastive, nu = 4", "flow matching"])
+@pytest.mark.parametrize(
+    "name",
+    ["implicit score matching", "CD-10 from data", "noise-contrastive, nu = 4", "flow matching"],
+)
 def test_and_it_is_seen_where_the_scale_is_off_by_a_factor(name):
     model = truth(ENTRIES[name])
     model.factor.data *= 2**0.5
@@ -85,14 +104,27 @@ def test_every_discrete_objective_finds_the_couplings(name):
 def test_the_exact_score_has_no_error_and_half_of_it_a_quarter():
     law = LAWS["mixture"]
     assert score_error(law.at(0.2), law, 0.2) < 1e-10
-    assert score_error(Score(lambda x: law.score(x, 0.2) / 2), law, 0.2) == pytest.approx(0.25, rel=1e-5)
+    assert score_error(Score(lambda x: law.score(x, 0.2) / 2), law, 0.2) == pytest.approx(
+        0.25, rel=1e-5
+    )
 
 
 def test_the_page_has_a_line_for_each_objective_and_the_best_first():
     def fits(name, score):
-        common = {"objective": name, "level": 0.0, "seed": 0, "updates": 5, "parameter_error": 0.1, "score_error": score,
-                  "seconds": 1.0}
-        for law, learner in (("gaussian", "family"), ("gaussian", "network"), ("mixture", "network")):
+        common = {
+            "objective": name,
+            "level": 0.0,
+            "seed": 0,
+            "updates": 5,
+            "parameter_error": 0.1,
+            "score_error": score,
+            "seconds": 1.0,
+        }
+        for law, learner in (
+            ("gaussian", "family"),
+            ("gaussian", "network"),
+            ("mixture", "network"),
+        ):
             yield common | {"law": law, "learner": learner}
 
     text = page([*fits("worse", 0.2), *fits("better", 0.1)])

@@ -18,8 +18,26 @@ def fake(monkeypatch, rows, **more):
 
 def test_it_prints_the_page_and_writes_it_with_its_command_and_date(tmp_path, monkeypatch, capsys):
     drawn = []
-    fake(monkeypatch, lambda seconds=5.0: [{"x": seconds}], figure=lambda rows, path: drawn.append(path))
-    assert main(["bench", "overhead", "--seconds", "2", "--date", "2026-01-31", "--write", str(tmp_path)]) == 0
+    fake(
+        monkeypatch,
+        lambda seconds=5.0: [{"x": seconds}],
+        figure=lambda rows, path: drawn.append(path),
+    )
+    assert (
+        main(
+            [
+                "bench",
+                "overhead",
+                "--seconds",
+                "2",
+                "--date",
+                "2026-01-31",
+                "--write",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     text = (tmp_path / "overhead.md").read_text()
     assert text.startswith("# A page\n\n2\n") and text in capsys.readouterr().out
     assert "`gradlogp bench overhead --seconds 2 --write docs` on 2026-01-31" in text
@@ -30,7 +48,10 @@ def test_the_seeds_are_asked_for_and_said(tmp_path, monkeypatch):
     fake(monkeypatch, lambda seeds=1: [{"x": float(seeds)}])
     assert main(["bench", "ablation", "--seeds", "3", "--write", str(tmp_path)]) == 0
     text = (tmp_path / "ablation.md").read_text()
-    assert text.startswith("# A page\n\n3\n") and "`gradlogp bench ablation --seeds 3 --write docs`" in text
+    assert (
+        text.startswith("# A page\n\n3\n")
+        and "`gradlogp bench ablation --seeds 3 --write docs`" in text
+    )
 
 
 def test_what_a_person_wrote_on_the_page_is_kept(tmp_path, monkeypatch):
@@ -38,7 +59,11 @@ def test_what_a_person_wrote_on_the_page_is_kept(tmp_path, monkeypatch):
     (tmp_path / "ablation.md").write_text("# Old\n\n## What it shows\n\nBuffers help.\n")
     assert main(["bench", "ablation", "--seeds", "3", "--write", str(tmp_path)]) == 0
     text = (tmp_path / "ablation.md").read_text()
-    assert text.startswith("# A page") and text.endswith("\n\n## What it shows\n\nBuffers help.\n") and "Old" not in text
+    assert (
+        text.startswith("# A page")
+        and text.endswith("\n\n## What it shows\n\nBuffers help.\n")
+        and "Old" not in text
+    )
 
 
 def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):
@@ -47,13 +72,16 @@ def test_with_json_the_rows_alone_are_on_stdout(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == [{"x": 3.0}]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["accuracy", "--seconds", "3"], "counts evaluations, not seconds"),
-    (["accuracy", "--seeds", "3"], "has no seeds to repeat"),
-    (["accuracy", "--write", "nowhere"], "there is no folder nowhere"),
-    (["accuracy", "--seconds", "0"], "--seconds"),
-    (["accurate"], "accuracy"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["accuracy", "--seconds", "3"], "counts evaluations, not seconds"),
+        (["accuracy", "--seeds", "3"], "has no seeds to repeat"),
+        (["accuracy", "--write", "nowhere"], "there is no folder nowhere"),
+        (["accuracy", "--seconds", "0"], "--seconds"),
+        (["accurate"], "accuracy"),
+    ],
+)
 def test_wrong_words_are_one_line(words, message, monkeypatch, capsys):
     fake(monkeypatch, lambda: [{"x": 3.0}])
     assert main(["bench", *words]) == 2

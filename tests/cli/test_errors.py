@@ -63,9 +63,17 @@ BAD = [  # words, code, what the line says
     ("denoise nowhere file.txt --sigma 0.1", 2, "not a whole image"),
     ("denoise nowhere file.txt --sigma 0", 2, "--sigma: input should be greater than 0, got 0"),
     ("denoise nowhere file.txt --sigma nan", 2, "--sigma"),
-    ("denoise nowhere file.txt --sigma 25", 2, "--sigma: input should be less than or equal to 2, got 25"),
+    (
+        "denoise nowhere file.txt --sigma 25",
+        2,
+        "--sigma: input should be less than or equal to 2, got 25",
+    ),
     ("likelihood nowhere", 2, "nowhere does not exist"),
-    ("likelihood nowhere --probes 0", 2, "--probes: input should be greater than or equal to 1, got 0"),
+    (
+        "likelihood nowhere --probes 0",
+        2,
+        "--probes: input should be greater than or equal to 1, got 0",
+    ),
     ("likelihood nowhere --divergence guess", 2, "'exact'"),
     ("evaluate nowhere", 2, "nowhere does not exist"),
     ("report nowhere", 2, "nowhere"),
@@ -87,7 +95,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("words", "code", "says"), BAD, ids=[words for words, *_ in BAD])
-def test_bad_words_get_one_line(words: str, code: int, says: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_words_get_one_line(
+    words: str, code: int, says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(folder.rglob("*"))
     assert main(words.split()) == code
     out, err = capsys.readouterr()
@@ -95,15 +105,35 @@ def test_bad_words_get_one_line(words: str, code: int, says: str, folder: Path, 
     assert (out == "" or "strange" in words) and sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("raised", "code", "says"), [
-    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.png"), 1, "gradlogp: error: x.png: No space left on device"),
-    (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.png"), 1, "gradlogp: error: x.png: Permission denied"),
-    (UserError("two\nlines"), 2, "gradlogp: error: two lines\n"),
-    (KeyboardInterrupt(), 130, "gradlogp: stopped\n"),
-    (KeyboardInterrupt("the same command goes on from step 7"), 130, "stopped; the same command goes on from step 7"),
-])
-def test_what_the_work_may_meet(raised: BaseException, code: int, says: str, monkeypatch: pytest.MonkeyPatch,
-                                capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.png"),
+            1,
+            "gradlogp: error: x.png: No space left on device",
+        ),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.png"),
+            1,
+            "gradlogp: error: x.png: Permission denied",
+        ),
+        (UserError("two\nlines"), 2, "gradlogp: error: two lines\n"),
+        (KeyboardInterrupt(), 130, "gradlogp: stopped\n"),
+        (
+            KeyboardInterrupt("the same command goes on from step 7"),
+            130,
+            "stopped; the same command goes on from step 7",
+        ),
+    ],
+)
+def test_what_the_work_may_meet(
+    raised: BaseException,
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def fail(*_: object) -> None:
         raise raised
 
@@ -112,7 +142,9 @@ def test_what_the_work_may_meet(raised: BaseException, code: int, says: str, mon
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("raised", [ZeroDivisionError("a bug"), FileNotFoundError(errno.ENOENT, "a bug")])
+@pytest.mark.parametrize(
+    "raised", [ZeroDivisionError("a bug"), FileNotFoundError(errno.ENOENT, "a bug")]
+)
 def test_a_bug_keeps_its_traceback(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise raised

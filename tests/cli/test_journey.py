@@ -1,4 +1,6 @@
-"""The command line from end to end, on the digits, with tiny networks: train, sample, denoise, evaluate, report, compare."""
+"""The command line from end to end, on the digits, with tiny networks: train, sample, denoise,
+evaluate, report, compare.
+"""
 
 import importlib
 import json
@@ -17,9 +19,24 @@ from gradlogp.experiments import Judge
 from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run
 
-ENERGY = ["training.images=1920", "training.checkpoint_every=10", "training.log_every=10", "net.channels=8,8", "net.width=8",
-          "chain_steps=3", "generate_steps=6", "buffer.capacity=128", "restore.steps=3"]
-SCORE = ["training.images=1920", "training.checkpoint_every=10", "training.log_every=10", "net.channels=8,8", "sampler.levels=15"]
+ENERGY = [
+    "training.images=1920",
+    "training.checkpoint_every=10",
+    "training.log_every=10",
+    "net.channels=8,8",
+    "net.width=8",
+    "chain_steps=3",
+    "generate_steps=6",
+    "buffer.capacity=128",
+    "restore.steps=3",
+]
+SCORE = [
+    "training.images=1920",
+    "training.checkpoint_every=10",
+    "training.log_every=10",
+    "net.channels=8,8",
+    "sampler.levels=15",
+]
 MEASURED = ["evaluation.samples=40", "evaluation.denoise=10", "evaluation.sigmas=.3,.5"]
 EBM = ["train", "ebm", "--seed", "1", "--set", *ENERGY, *MEASURED]
 NCSN = ["train", "ncsn_class", "--set", *SCORE, *MEASURED]
@@ -35,7 +52,11 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained energy and a trained conditional score; not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
-    assert main([*EBM, "--out", str(folder / "ebm")]) == main([*NCSN, "--out", str(folder / "ncsn")]) == 0
+    assert (
+        main([*EBM, "--out", str(folder / "ebm")])
+        == main([*NCSN, "--out", str(folder / "ncsn")])
+        == 0
+    )
     return folder
 
 
@@ -54,7 +75,10 @@ def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(0)
         model = ConvClassifier((1, 8, 8), 10).eval().requires_grad_(False)
     ignorant = Judge(model, 1.0, 0.1, "judge 0, which learned nothing")
-    for room in ("gradlogp.cli.use", "gradlogp.experiments.compare"):  # the latter's name in its package is the function's
+    for room in (
+        "gradlogp.cli.use",
+        "gradlogp.experiments.compare",
+    ):  # the latter's name in its package is the function's
         monkeypatch.setattr(importlib.import_module(room), "judge", lambda *_: ignorant)
 
 
@@ -64,19 +88,26 @@ def numbers(path: Path) -> list[dict[str, Any]]:
 
 def test_training_leaves_a_run_a_report_and_the_next_command(trained: Path) -> None:
     run = Run.open(trained / "ebm")
-    assert run.status()["state"] == "trained" and run.status()["images"] == 1920 and run.config["recipe"]["seed"] == 1
+    assert (
+        run.status()["state"] == "trained"
+        and run.status()["images"] == 1920
+        and run.config["recipe"]["seed"] == 1
+    )
     assert "<html" in (trained / "ebm" / "report.html").read_text()[:500]
 
 
-def test_the_words_at_the_end_say_what_to_do_next(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_words_at_the_end_say_what_to_do_next(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*EBM, "--out", "runs/ebm"]) == 0  # trained already
     out = capsys.readouterr().out
     assert "gradlogp sample runs/ebm" in out and "runs/ebm/report.html" in out
 
 
 @pytest.mark.parametrize("out", [["--out", "runs/again"], []], ids=["out", "no out"])
-def test_a_stopped_command_says_where_it_goes_on_and_does(out: list[str], runs: Path, capsys: pytest.CaptureFixture[str],
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_command_says_where_it_goes_on_and_does(
+    out: list[str], runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(lane: Lane, count: int = 1, **_: float) -> None:
         lane.done += count
         if lane.label == "train" and lane.done == 17:
@@ -91,9 +122,12 @@ def test_a_stopped_command_says_where_it_goes_on_and_does(out: list[str], runs: 
     assert numbers(Path(result["run"])) == numbers(runs / "ebm")
 
 
-def test_a_finished_run_is_not_begun_again_but_a_new_one_is(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_not_begun_again_but_a_new_one_is(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = [word.replace("1920", "640") for word in EBM]
-    first, second = run(capsys, *few)["run"], run(capsys, *few)["run"]
+    first = run(capsys, *few)["run"]
+    second = run(capsys, *few)["run"]
     assert first != second and numbers(Path(first)) == numbers(Path(second))
 
 
@@ -103,17 +137,44 @@ def test_other_settings_are_refused(runs: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("name", ["ebm", "ncsn"])
-def test_a_seed_gives_the_same_samples_in_any_batch(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_seed_gives_the_same_samples_in_any_batch(
+    name: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     drawn = []
     for i, (n, batch) in enumerate([(30, 7), (30, 100), (22, 100)]):
-        assert main(["sample", f"runs/{name}", "--n", str(n), "--seed", "5", "--batch", str(batch), "--out", f"{i}.npz"]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    f"runs/{name}",
+                    "--n",
+                    str(n),
+                    "--seed",
+                    "5",
+                    "--batch",
+                    str(batch),
+                    "--out",
+                    f"{i}.npz",
+                ]
+            )
+            == 0
+        )
         drawn.append(np.load(f"{i}.npz")["samples"])
-    assert drawn[0].dtype == np.float32 and drawn[0].shape == (30, 1, 8, 8) and drawn[0].min() >= 0 and drawn[0].max() <= 1
-    assert np.allclose(drawn[0], drawn[1], atol=1e-4) and np.allclose(drawn[0][:22], drawn[2], atol=1e-4)
+    assert (
+        drawn[0].dtype == np.float32
+        and drawn[0].shape == (30, 1, 8, 8)
+        and drawn[0].min() >= 0
+        and drawn[0].max() <= 1
+    )
+    assert np.allclose(drawn[0], drawn[1], atol=1e-4) and np.allclose(
+        drawn[0][:22], drawn[2], atol=1e-4
+    )
     assert drawn[0].std(0).max() > 0.01
 
 
-def test_samples_bear_the_class_that_was_asked_for(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_bear_the_class_that_was_asked_for(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(capsys, "sample", "runs/ncsn", "--n", 12, "--class", 3, "--out", "three.npz")
     run(capsys, "sample", "runs/ncsn", "--n", 12, "--out", "all.npz")
     run(capsys, "sample", "runs/ebm", "--n", 12, "--out", "none.npz")
@@ -129,25 +190,39 @@ def test_a_grid_of_samples(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert picture.size == (10 * 66 - 2, 3 * 66 - 2)
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    ("sample runs/ebm --out x.jpg", "ends in .png or .npz"),
-    ("sample runs/ebm --out runs", "ends in .png or .npz"),
-    ("sample runs/ebm --class 3", "not conditional"),
-    ("sample runs/ncsn --class 10", "0 to 9"),
-    ("sample runs/ncsn --steps 5", "leave out --steps"),
-    ("denoise runs/ebm picture.png --sigma 0.3 --out x.npz", "ends in .png"),
-    ("denoise runs/ebm picture.png --sigma 0.3 --out runs/ebm/config.json/x.png", "cannot write in"),
-])
-def test_what_a_run_cannot_do_is_one_line(words: str, says: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("sample runs/ebm --out x.jpg", "ends in .png or .npz"),
+        ("sample runs/ebm --out runs", "ends in .png or .npz"),
+        ("sample runs/ebm --class 3", "not conditional"),
+        ("sample runs/ncsn --class 10", "0 to 9"),
+        ("sample runs/ncsn --steps 5", "leave out --steps"),
+        ("denoise runs/ebm picture.png --sigma 0.3 --out x.npz", "ends in .png"),
+        (
+            "denoise runs/ebm picture.png --sigma 0.3 --out runs/ebm/config.json/x.png",
+            "cannot write in",
+        ),
+    ],
+)
+def test_what_a_run_cannot_do_is_one_line(
+    words: str, says: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Image.new("L", (8, 8)).save("picture.png")
     assert main(words.split()) == 2
     assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ebm", "ncsn"])
-def test_a_picture_of_any_size_is_denoised(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(np.random.RandomState(0).randint(0, 255, (30, 20, 3), np.uint8)).save("mine.png")
-    result = run(capsys, "denoise", f"runs/{name}", "mine.png", "--sigma", "0.3", "--out", "deep/y.png")
+def test_a_picture_of_any_size_is_denoised(
+    name: str, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (30, 20, 3), np.uint8)).save(
+        "mine.png"
+    )
+    result = run(
+        capsys, "denoise", f"runs/{name}", "mine.png", "--sigma", "0.3", "--out", "deep/y.png"
+    )
     assert "20x30 RGB -> grey" in result["fitted"]
     with Image.open("deep/y.png") as picture:
         assert picture.size == (8, 8)
@@ -155,38 +230,58 @@ def test_a_picture_of_any_size_is_denoised(name: str, runs: Path, capsys: pytest
 
 def test_noise_that_was_added_is_measured(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (8, 8), 128).save("grey.png")
-    result = run(capsys, "denoise", "runs/ncsn", "grey.png", "--sigma", "0.1", "--add-noise", "--seed", "3")
-    assert abs(result["psnr_noisy"] - 20) < 4 * 10 / np.log(10) * (2 / 64) ** 0.5  # four standard errors of 64 squares
-    assert result["psnr_restored"] > 5 and Path("runs/ncsn/samples/denoised-grey-noisy.png").exists()
+    result = run(
+        capsys, "denoise", "runs/ncsn", "grey.png", "--sigma", "0.1", "--add-noise", "--seed", "3"
+    )
+    assert (
+        abs(result["psnr_noisy"] - 20) < 4 * 10 / np.log(10) * (2 / 64) ** 0.5
+    )  # four standard errors of 64 squares
+    assert (
+        result["psnr_restored"] > 5 and Path("runs/ncsn/samples/denoised-grey-noisy.png").exists()
+    )
 
 
-def test_a_score_has_bits_per_dimension_beside_its_floors(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_score_has_bits_per_dimension_beside_its_floors(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
     bits, histogram, gaussian = (row["value"] for row in rows)
     assert 0 < bits < 20 and 2 < histogram < gaussian < 4 and rows[0]["ceiling"] == histogram
-    assert rows[0]["n"] == 12 and rows[0]["evaluations"] == 26 and "17 numbers" in rows[0]["protocol"]
+    assert (
+        rows[0]["n"] == 12 and rows[0]["evaluations"] == 26 and "17 numbers" in rows[0]["protocol"]
+    )
     again = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
     assert again[0]["value"] == bits and len(Run.open("runs/ncsn").results()) == 3
-    assert main(["likelihood", "runs/ncsn", "--n", "2", "--levels", "2", "--divergence", "exact"]) == 0
+    assert (
+        main(["likelihood", "runs/ncsn", "--n", "2", "--levels", "2", "--divergence", "exact"]) == 0
+    )
     out = capsys.readouterr().out
     assert "bits_per_dim_gaussian" in out and "exact divergence" in out and "given its class" in out
 
 
-def test_an_energy_from_short_chains_has_no_likelihood(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_energy_from_short_chains_has_no_likelihood(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["likelihood", "runs/ebm"]) == 2
     assert "a generator, which has no known density; take a run of ncsn" in capsys.readouterr().err
 
 
-def test_evaluating_fills_the_results_and_the_report(runs: Path, quick_judge: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluating_fills_the_results_and_the_report(
+    runs: Path, quick_judge: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = run(capsys, "evaluate", "runs/ncsn")["rows"]
     assert {"fd", "agreement", "denoise_psnr_0.3"} <= {row["metric"] for row in rows}
-    assert Run.open("runs/ncsn").status()["state"] == "evaluated" and len(Run.open("runs/ncsn").results()) == len(rows)
+    assert Run.open("runs/ncsn").status()["state"] == "evaluated" and len(
+        Run.open("runs/ncsn").results()
+    ) == len(rows)
     assert run(capsys, "report", "runs/ncsn")["report"] == "runs/ncsn/report.html"
     assert main(["evaluate", "runs/ncsn"]) == 0
     assert "denoise_psnr_0.3" in capsys.readouterr().out
 
 
-def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = Path("runs/ebm/config.json")
     config.write_text(config.read_text().replace('"digits.csv.gz": "', '"digits.csv.gz": "0'))
     assert main(["evaluate", "runs/ebm"]) == 2
@@ -196,29 +291,59 @@ def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(runs: Path, caps
     assert "not trained to its end" in capsys.readouterr().err
 
 
-def test_a_comparison_ends_with_its_table_and_resumes(quick_judge: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_comparison_ends_with_its_table_and_resumes(
+    quick_judge: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     changes = [*SCORE, *MEASURED, "training.images=640"]
-    words = ["compare", "ncsn_class", "--seed", "3", "--seeds", "2", "--out", "c", "--set", *changes]
+    words = [
+        "compare",
+        "ncsn_class",
+        "--seed",
+        "3",
+        "--seeds",
+        "2",
+        "--out",
+        "c",
+        "--set",
+        *changes,
+    ]
     assert main(words) == 0
     out = capsys.readouterr().out
-    for text in ("real training pictures", "ncsn_class", "Gaussian of the pixels", "training s", "noisy pictures", "c/report.html"):
+    for text in (
+        "real training pictures",
+        "ncsn_class",
+        "Gaussian of the pixels",
+        "training s",
+        "noisy pictures",
+        "c/report.html",
+    ):
         assert text in out
     result = run(capsys, *words)
-    assert result["training"]["ncsn"]["images"] == 640 and {row["method"] for row in result["rows"]} >= {"ncsn", "ncsn_class"}
+    assert result["training"]["ncsn"]["images"] == 640 and {
+        row["method"] for row in result["rows"]
+    } >= {"ncsn", "ncsn_class"}
     folders = {path.parent.name for path in Path("c").glob("*/config.json")}
     assert folders == {"ncsn-seed3", "ncsn-seed4", "ncsn_class-seed3", "ncsn_class-seed4"}
     assert main([*words, "training.batch=32"]) == 2
     assert "training.images=640 changed; give another --out" in capsys.readouterr().err
 
 
-def test_the_demo_is_the_comparison_of_four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_is_the_comparison_of_four(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("gradlogp.cli.learn.compare", lambda args, terminal: asked.append(args))
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--seed", "2"]) == 0
-    assert (asked[0].comparison, asked[0].dataset, asked[0].preset, asked[0].out, asked[0].seed) == (
-        "demo", "digits", "quick", Path("runs/demo"), 2)
+    assert (
+        asked[0].comparison,
+        asked[0].dataset,
+        asked[0].preset,
+        asked[0].out,
+        asked[0].seed,
+    ) == ("demo", "digits", "quick", Path("runs/demo"), 2)
     assert "gradlogp sample runs/demo/ncsn_class" in capsys.readouterr().out

@@ -24,14 +24,21 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_help_is_instant() -> None:
-    code = ("import sys; from gradlogp.cli import main; code = main(sys.argv[1:]); "
-            "assert not {'torch', 'numpy', 'matplotlib', 'PIL', 'rich'} & set(sys.modules); sys.exit(code)")
+    code = (
+        "import sys; from gradlogp.cli import main; code = main(sys.argv[1:]); assert not {'torch',"
+        " 'numpy', 'matplotlib', 'PIL', 'rich'} & set(sys.modules); sys.exit(code)"
+    )
     seconds = []
     for words in (["--help"], ["train", "--help"], ["--help"]):
         began = os.times()
         subprocess.run([sys.executable, "-c", code, *words], check=True, stdout=subprocess.DEVNULL)
         ended = os.times()  # processor time, which a busy machine hardly changes
-        seconds.append(ended.children_user + ended.children_system - began.children_user - began.children_system)
+        seconds.append(
+            ended.children_user
+            + ended.children_system
+            - began.children_user
+            - began.children_system
+        )
     assert min(seconds) < 1.0  # 0.25 s on a quiet machine
 
 
@@ -56,12 +63,22 @@ def test_the_names_in_the_help_are_those_of_the_tables() -> None:
     assert get_args(Kind) == ("all", *TABLES)
 
 
-@pytest.mark.parametrize("box", [
-    "╭─ Unrecognized options ─────────╮\n│ Unrecognized options: \x1b[91m--sed\x1b[0m, 3 │\n│ ────────────────── │\n"
-    "│ Perhaps you meant: │\n│     --seed INT │\n│ ────────────────── │\n│ For full helptext │\n╰────────────────────╯\n",
-    " Unrecognized options \n ------------------- \n  Unrecognized options: --sed, 3  \n ------------------- \n"
-    "  Perhaps you meant:\n      --seed INT\n -------------------\n  For full helptext\n \n",
-], ids=["drawn", "plain"])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (
+            "╭─ Unrecognized options ─────────╮\n│ Unrecognized options: \x1b[91m--sed\x1b[0m, 3"
+            " │\n│ ────────────────── │\n│ Perhaps you meant: │\n│     --seed INT │\n│"
+            " ────────────────── │\n│ For full helptext │\n╰────────────────────╯\n"
+        ),
+        (
+            " Unrecognized options \n ------------------- \n  Unrecognized options: --sed, 3  \n"
+            " ------------------- \n  Perhaps you meant:\n      --seed INT\n -------------------\n "
+            " For full helptext\n \n"
+        ),
+    ],
+    ids=["drawn", "plain"],
+)
 def test_a_box_becomes_a_sentence(box: str) -> None:
     assert unboxed(box) == "unrecognized options: --sed, 3; did you mean --seed?"
 
@@ -73,12 +90,20 @@ def test_list_has_a_line_about_everything(capsys: pytest.CaptureFixture[str]) ->
     assert said(capsys, "list", "presets").splitlines()[0] == "presets"
 
 
-def test_a_dry_run_resolves_the_settings_and_does_nothing(capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch) -> None:
+def test_a_dry_run_resolves_the_settings_and_does_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     changes = ["--set", "training.images=640", "net.channels=8,8", "--set", "buffer.fresh=.1"]
     words = ["train", "ebm", "--dry-run", "--seed", "3", *changes]
     text = said(capsys, *words)
-    for line in ("seed = 3", "training.images = 640", "net.channels = (8, 8)", "buffer.fresh = 0.1", "# steps: 10"):
+    for line in (
+        "seed = 3",
+        "training.images = 640",
+        "net.channels = (8, 8)",
+        "buffer.fresh = 0.1",
+        "# steps: 10",
+    ):
         assert line in text.splitlines()
     result = json.loads(said(capsys, *words, "--json"))["ebm"]
     assert result["steps"] == 10 and result["settings"]["net.channels"] == [8, 8]
@@ -86,18 +111,39 @@ def test_a_dry_run_resolves_the_settings_and_does_nothing(capsys: pytest.Capture
 
 
 def test_a_comparison_takes_changes_for_one_method(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(said(capsys, "compare", "demo", "--dry-run", "--json", "--set", "ebm:chain_steps=7", "training.batch=16"))
-    assert found["ebm"]["settings"]["chain_steps"] == 7 != found["ebm_no_buffer"]["settings"]["chain_steps"]
+    found = json.loads(
+        said(
+            capsys,
+            "compare",
+            "demo",
+            "--dry-run",
+            "--json",
+            "--set",
+            "ebm:chain_steps=7",
+            "training.batch=16",
+        )
+    )
+    assert (
+        found["ebm"]["settings"]["chain_steps"]
+        == 7
+        != found["ebm_no_buffer"]["settings"]["chain_steps"]
+    )
     assert {method["settings"]["training.batch"] for method in found.values()} == {16}
 
 
 def test_the_digits_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, "data", "digits", "--json"))
-    assert found["shape"] == [1, 8, 8] and sum(found["counts"].values()) == 1797 and not found["downloaded"]
+    assert (
+        found["shape"] == [1, 8, 8]
+        and sum(found["counts"].values()) == 1797
+        and not found["downloaded"]
+    )
     assert "1,257 train" in said(capsys, "data", "digits")
 
 
-def test_away_from_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_away_from_a_terminal_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
     clock = [0.0]
     monkeypatch.setattr("gradlogp.cli.terminal.time.monotonic", lambda: clock[0])
     with Terminal() as terminal:
@@ -106,7 +152,10 @@ def test_away_from_a_terminal_progress_is_a_line_now_and_then(capsys: pytest.Cap
             clock[0] += 1
             terminal.advance(4)
     assert capsys.readouterr().out.splitlines() == [
-        "train: goes on from 100 of 1,000", "train: 140 of 1,000, 4/s, 0:03:35 left", "train: 180 of 1,000, 4/s, 0:03:25 left"]
+        "train: goes on from 100 of 1,000",
+        "train: 140 of 1,000, 4/s, 0:03:35 left",
+        "train: 180 of 1,000, 4/s, 0:03:25 left",
+    ]
 
 
 def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:

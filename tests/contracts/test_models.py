@@ -1,4 +1,6 @@
-"""What every model promises: it is built from keywords, says what it is, and an example does not see its neighbours."""
+"""What every model promises: it is built from keywords, says what it is, and an example does not
+see its neighbours.
+"""
 
 import inspect
 
@@ -7,9 +9,13 @@ import torch
 
 from gradlogp.models import MODELS
 
-SHAPE, WAVE, VOXELS, B = (1, 8, 8), (2, 21), (1, 5, 6, 4), 5
+SHAPE = (1, 8, 8)
+WAVE = (2, 21)
+VOXELS = (1, 5, 6, 4)
+B = 5
 LEVELS = torch.linspace(0.1, 5, B)
-# "name, or name on some data": settings, the arguments beside x, the shape of the output (x has SHAPE but where SHAPES says else)
+# "name, or name on some data": settings, the arguments beside x, the shape of the output (x has
+# SHAPE but where SHAPES says else)
 EXAMPLES = {
     "autoencoder_energy": ({"shape": SHAPE, "latent": 4, "channels": (4, 8), "width": 8}, (), (B,)),
     "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
@@ -19,33 +25,89 @@ EXAMPLES = {
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
     "residual_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
-    "residual_energy on waves": ({"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True}, (), (B,)),
+    "residual_energy on waves": (
+        {"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True},
+        (),
+        (B,),
+    ),
     "residual_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "bernoulli_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm on waves": ({"shape": WAVE, "hidden": 6, "variance": 0.5}, (), (B,)),
-    "conv_noisy_energy": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (4, 8), "width": 8}, (LEVELS,), (B,)),
-    "conv_noisy_energy on voxels": ({"shape": VOXELS, "sigma_data": 0.5, "channels": (4, 8), "width": 8}, (LEVELS,), (B,)),
-    "mlp_noisy_energy": ({"shape": SHAPE, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B,)),
-    "mlp_noisy_energy on vectors": ({"shape": 3, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B,)),
-    "unet_noisy_energy": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B,)),
-    "unet_noisy_energy on waves": ({"shape": WAVE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B,)),
-    "mlp_score": ({"shape": SHAPE, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B, *SHAPE)),
-    "mlp_score on vectors": ({"shape": 3, "sigma_data": 0.5, "width": 8, "blocks": 2}, (LEVELS,), (B, 3)),
+    "conv_noisy_energy": (
+        {"shape": SHAPE, "sigma_data": 0.5, "channels": (4, 8), "width": 8},
+        (LEVELS,),
+        (B,),
+    ),
+    "conv_noisy_energy on voxels": (
+        {"shape": VOXELS, "sigma_data": 0.5, "channels": (4, 8), "width": 8},
+        (LEVELS,),
+        (B,),
+    ),
+    "mlp_noisy_energy": (
+        {"shape": SHAPE, "sigma_data": 0.5, "width": 8, "blocks": 2},
+        (LEVELS,),
+        (B,),
+    ),
+    "mlp_noisy_energy on vectors": (
+        {"shape": 3, "sigma_data": 0.5, "width": 8, "blocks": 2},
+        (LEVELS,),
+        (B,),
+    ),
+    "unet_noisy_energy": (
+        {"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B,),
+    ),
+    "unet_noisy_energy on waves": (
+        {"shape": WAVE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B,),
+    ),
+    "mlp_score": (
+        {"shape": SHAPE, "sigma_data": 0.5, "width": 8, "blocks": 2},
+        (LEVELS,),
+        (B, *SHAPE),
+    ),
+    "mlp_score on vectors": (
+        {"shape": 3, "sigma_data": 0.5, "width": 8, "blocks": 2},
+        (LEVELS,),
+        (B, 3),
+    ),
     "refinenet_score": ({"shape": SHAPE, "channels": (4, 8)}, (LEVELS,), (B, *SHAPE)),
     "refinenet_score on waves": ({"shape": WAVE, "channels": (4, 8)}, (LEVELS,), (B, *WAVE)),
     "refinenet_score on voxels": ({"shape": VOXELS, "channels": (4, 8)}, (LEVELS,), (B, *VOXELS)),
-    "unet_score": ({"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *SHAPE)),
-    "unet_score on waves": ({"shape": WAVE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *WAVE)),
-    "unet_score on voxels": ({"shape": VOXELS, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1}, (LEVELS,), (B, *VOXELS)),
+    "unet_score": (
+        {"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B, *SHAPE),
+    ),
+    "unet_score on waves": (
+        {"shape": WAVE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B, *WAVE),
+    ),
+    "unet_score on voxels": (
+        {"shape": VOXELS, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B, *VOXELS),
+    ),
     "vector_score": ({"dim": 64, "hidden": (8,)}, (), (B, *SHAPE)),
     "vector_score on vectors": ({"dim": 3, "hidden": (8,)}, (), (B, 3)),
-    "wavenet_score": ({"shape": WAVE, "sigma_data": 0.5, "channels": 8, "layers": 4, "cycle": 2}, (LEVELS,), (B, *WAVE)),
+    "wavenet_score": (
+        {"shape": WAVE, "sigma_data": 0.5, "channels": 8, "layers": 4, "cycle": 2},
+        (LEVELS,),
+        (B, *WAVE),
+    ),
     "conv_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8), "width": 8}, (), (B, 3)),
 }
 SHAPES = {"vectors": (3,), "waves": WAVE, "voxels": VOXELS, "wavenet_score": WAVE}
-CLASSED = [name for name in EXAMPLES if "classes" in inspect.signature(MODELS[name.split()[0]]).parameters
-           and name != "conv_classifier"]
+CLASSED = [
+    name
+    for name in EXAMPLES
+    if "classes" in inspect.signature(MODELS[name.split()[0]]).parameters
+    and name != "conv_classifier"
+]
 
 
 def build(name, **more):
@@ -54,7 +116,9 @@ def build(name, **more):
 
 
 def data(name):
-    return torch.randn(B, *SHAPES.get(name.split()[-1], SHAPE), generator=torch.Generator().manual_seed(1))
+    return torch.randn(
+        B, *SHAPES.get(name.split()[-1], SHAPE), generator=torch.Generator().manual_seed(1)
+    )
 
 
 def stirred(model):
@@ -81,7 +145,9 @@ def test_its_output_has_its_shape_and_is_finite(name):
 def test_an_example_does_not_see_its_neighbours(name):
     _, more, _ = EXAMPLES[name]
     model, x = stirred(build(name)), data(name)
-    torch.testing.assert_close(model(x[2:3], *(m[2:3] for m in more)), model(x, *more)[2:3], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        model(x[2:3], *(m[2:3] for m in more)), model(x, *more)[2:3], atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -125,7 +191,9 @@ def test_the_class_changes_what_a_conditional_model_says(name):
     _, more, shape = EXAMPLES[name]
     model, x = stirred(build(name, classes=3)), data(name)
     says = lambda y: model(x, *more, torch.full((B,), y))
-    assert says(0).shape == model(x, *more).shape == shape and (says(0) - says(2)).abs().max() > 1e-4
+    assert (
+        says(0).shape == model(x, *more).shape == shape and (says(0) - says(2)).abs().max() > 1e-4
+    )
 
 
 @pytest.mark.parametrize("name", CLASSED)

@@ -1,4 +1,6 @@
-"""What every objective promises: one value per example, decided by the generator, a gradient in every weight, a memory."""
+"""What every objective promises: one value per example, decided by the generator, a gradient in
+every weight, a memory.
+"""
 
 import pytest
 import torch
@@ -84,14 +86,30 @@ EXAMPLES = {
     "contrastive_divergence from data": (lambda: cd(FromData()), energy),
     "contrastive_divergence from noise": (lambda: cd(FromNoise(uniform)), energy),
     "contrastive_divergence from a buffer": (lambda: cd(buffer()), energy),
-    "contrastive_divergence from a buffer with classes": (lambda: cd(buffer(torch.arange(3))), joint_energy),
-    "contrastive_divergence from a proposal": (lambda: cd(FromProposal(lambda batch, g: batch.x.flip(0))), energy),
-    "persistent_contrastive_divergence": (lambda: persistent_contrastive_divergence(chain(), torch.zeros(B, *SHAPE), 3), energy),
-    "improved_contrastive_divergence": (lambda: improved_contrastive_divergence(chain(), FromNoise(uniform), 3), energy),
-    "improved_contrastive_divergence with classes": (lambda: improved_contrastive_divergence(chain(), buffer(torch.arange(3)), 3),
-                                                     joint_energy),
-    "recovery_likelihood": (lambda: RecoveryLikelihood((0.01, 0.1, 1.0), Langevin(0.1), 3),
-                            lambda: conv_noisy_energy(SHAPE, 0.5, (4, 8), 8)),
+    "contrastive_divergence from a buffer with classes": (
+        lambda: cd(buffer(torch.arange(3))),
+        joint_energy,
+    ),
+    "contrastive_divergence from a proposal": (
+        lambda: cd(FromProposal(lambda batch, g: batch.x.flip(0))),
+        energy,
+    ),
+    "persistent_contrastive_divergence": (
+        lambda: persistent_contrastive_divergence(chain(), torch.zeros(B, *SHAPE), 3),
+        energy,
+    ),
+    "improved_contrastive_divergence": (
+        lambda: improved_contrastive_divergence(chain(), FromNoise(uniform), 3),
+        energy,
+    ),
+    "improved_contrastive_divergence with classes": (
+        lambda: improved_contrastive_divergence(chain(), buffer(torch.arange(3)), 3),
+        joint_energy,
+    ),
+    "recovery_likelihood": (
+        lambda: RecoveryLikelihood((0.01, 0.1, 1.0), Langevin(0.1), 3),
+        lambda: conv_noisy_energy(SHAPE, 0.5, (4, 8), 8),
+    ),
     "noise_contrastive": (lambda: NoiseContrastive(noise(), ratio=2), energy),
     "conditional_noise_contrastive": (lambda: ConditionalNoiseContrastive(0.3, copies=2), energy),
     "energy_discrepancy": (lambda: EnergyDiscrepancy(0.3, 4), energy),
@@ -101,29 +119,65 @@ EXAMPLES = {
     "ratio_matching of bits": (RatioMatching, energy),
     "ratio_matching of categories": (lambda: RatioMatching(None), energy),
     "jem marginal with classes": (lambda: JEM(cd(FromNoise(uniform))), joint_energy),
-    "jem conditional with classes": (lambda: JEM(cd(buffer(torch.arange(3))), "conditional"), joint_energy),
-    "denoising_score_matching log-normal": (lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5), lambda: score()),
-    "denoising_score_matching ladder": (lambda: DenoisingScoreMatching(Ladder(VarianceExploding(), 10)), lambda: score()),
-    "denoising_score_matching single": (lambda: DenoisingScoreMatching(Single(0.5)), lambda: score()),
-    "denoising_score_matching likelihood": (lambda: DenoisingScoreMatching(FromProcess(VariancePreserving(), True), "likelihood"),
-                                            lambda: score()),
+    "jem conditional with classes": (
+        lambda: JEM(cd(buffer(torch.arange(3))), "conditional"),
+        joint_energy,
+    ),
+    "denoising_score_matching log-normal": (
+        lambda: DenoisingScoreMatching(LogNormal(), "edm", 0.5),
+        lambda: score(),
+    ),
+    "denoising_score_matching ladder": (
+        lambda: DenoisingScoreMatching(Ladder(VarianceExploding(), 10)),
+        lambda: score(),
+    ),
+    "denoising_score_matching single": (
+        lambda: DenoisingScoreMatching(Single(0.5)),
+        lambda: score(),
+    ),
+    "denoising_score_matching likelihood": (
+        lambda: DenoisingScoreMatching(FromProcess(VariancePreserving(), True), "likelihood"),
+        lambda: score(),
+    ),
     "denoising_score_matching uncertain": (
-        lambda: DenoisingScoreMatching(FromProcess(Cosine()), "min_snr", uncertainty=Uncertainty()), lambda: score()),
-    "denoising_score_matching of an energy": (lambda: DenoisingScoreMatching(Single(0.5), "none"), joint_energy),
+        lambda: DenoisingScoreMatching(FromProcess(Cosine()), "min_snr", uncertainty=Uncertainty()),
+        lambda: score(),
+    ),
+    "denoising_score_matching of an energy": (
+        lambda: DenoisingScoreMatching(Single(0.5), "none"),
+        joint_energy,
+    ),
     "explicit_score_matching": (lambda: ExplicitScoreMatching(Score(lambda x: -x)), joint_energy),
     "implicit_score_matching": (ImplicitScoreMatching, joint_energy),
     "sliced_score_matching": (SlicedScoreMatching, joint_energy),
     "sliced_score_matching plain": (lambda: SlicedScoreMatching(2, "sphere", False), joint_energy),
     "finite_difference_score_matching": (lambda: FiniteDifferenceScoreMatching(2), joint_energy),
-    "ddpm_simple with classes": (lambda: ddpm_simple(VariancePreserving().ladder(20), 0.1), lambda: score()),
-    "variational_bound with classes": (lambda: VariationalBound(Chain(tuple(VariancePreserving().ladder(20)), 0.0, bins=256)),
-                                       lambda: score()),
-    "variational_bound by importance": (lambda: VariationalBound(Chain((2.0, 1.0, 0.5)), importance=True), lambda: score()),
-    "hybrid_bound with classes": (lambda: HybridBound(Chain(tuple(Cosine().ladder(20)), "learned")), lambda: ScoreAndVariance()),
+    "ddpm_simple with classes": (
+        lambda: ddpm_simple(VariancePreserving().ladder(20), 0.1),
+        lambda: score(),
+    ),
+    "variational_bound with classes": (
+        lambda: VariationalBound(Chain(tuple(VariancePreserving().ladder(20)), 0.0, bins=256)),
+        lambda: score(),
+    ),
+    "variational_bound by importance": (
+        lambda: VariationalBound(Chain((2.0, 1.0, 0.5)), importance=True),
+        lambda: score(),
+    ),
+    "hybrid_bound with classes": (
+        lambda: HybridBound(Chain(tuple(Cosine().ladder(20)), "learned")),
+        lambda: ScoreAndVariance(),
+    ),
     "flow_matching with classes": (FlowMatching, lambda: score()),
-    "flow_matching by transport with classes": (lambda: FlowMatching(LogNormal(0.0, 1.0), optimal_transport=True), lambda: score()),
+    "flow_matching by transport with classes": (
+        lambda: FlowMatching(LogNormal(0.0, 1.0), optimal_transport=True),
+        lambda: score(),
+    ),
     "energy_matching warm-up": (EnergyMatching, energy),
-    "energy_matching": (lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)), energy),
+    "energy_matching": (
+        lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)),
+        energy,
+    ),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
@@ -138,7 +192,8 @@ class ScoreAndVariance(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net, self.share = score(), torch.nn.Parameter(torch.zeros(SHAPE))
+        self.net = score()
+        self.share = torch.nn.Parameter(torch.zeros(SHAPE))
 
     def field(self, cond=None):
         return Both(self, cond)
@@ -152,13 +207,16 @@ class Both(NoisyField):
         return self.model.net(x, sigma, self.cond)
 
     def moments(self, x, sigma):
-        return self.denoise(x, sigma), self.model.share.sigmoid() * column(sigma**2 / (1 + sigma**2), x)
+        return self.denoise(x, sigma), self.model.share.sigmoid() * column(
+            sigma**2 / (1 + sigma**2), x
+        )
 
 
 def batch(name):
     needs_cond = "classes" in name or "cross" in name or "score" in name
     g = seeded(3)
-    x, cond = torch.rand(B, *SHAPE, generator=g) * 2 - 1, torch.randint(3, (B,), generator=g)
+    x = torch.rand(B, *SHAPE, generator=g) * 2 - 1
+    cond = torch.randint(3, (B,), generator=g)
     if "bits" in name:
         x = (x > 0).float()
     if "categories" in name:  # one-hot along the last axis
@@ -219,7 +277,9 @@ def test_its_memory_comes_back(name):
     state = {k: v.clone() for k, v in objective.state().items()}
     other, _ = build(name)
     other.load(state)
-    assert torch.equal(objective(model, batch(name), seeded(2)).value, other(model, batch(name), seeded(2)).value)
+    assert torch.equal(
+        objective(model, batch(name), seeded(2)).value, other(model, batch(name), seeded(2)).value
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -229,11 +289,18 @@ def test_a_batch_that_is_none_is_an_error(name):
         objective(model, Batch(torch.zeros(3)), seeded(1))
     with pytest.raises(ValueError, match="one entry per example"):
         objective(model, Batch(torch.zeros(3, *SHAPE), torch.zeros(2, dtype=torch.long)), seeded(1))
-    with pytest.raises(ValueError, match=r"x is in floating point, got torch.int64; pass x.float\(\)"):
+    with pytest.raises(
+        ValueError, match=r"x is in floating point, got torch.int64; pass x.float\(\)"
+    ):
         objective(model, Batch(torch.zeros(3, *SHAPE, dtype=torch.long)), seeded(1))
 
 
 def test_chains_of_another_dtype_than_the_data_are_an_error():
-    objective = persistent_contrastive_divergence(chain(), torch.zeros(B, *SHAPE, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"one chain per example, shape .* in torch.float32, got .* in torch.float64"):
+    objective = persistent_contrastive_divergence(
+        chain(), torch.zeros(B, *SHAPE, dtype=torch.float64)
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"one chain per example, shape .* in torch.float32, got .* in torch.float64",
+    ):
         objective(energy(), batch("persistent"), seeded(0))

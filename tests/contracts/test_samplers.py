@@ -1,4 +1,6 @@
-"""What every sampler promises. A new line in SAMPLERS is tested by being there; it only needs an example below."""
+"""What every sampler promises. A new line in SAMPLERS is tested by being there; it only needs an
+example below.
+"""
 
 import json
 
@@ -12,7 +14,16 @@ from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
 from gradlogp.experiments.settings import from_dict, to_dict
 from gradlogp.models import BernoulliRBM, GaussianRBM
-from gradlogp.samplers import HMC, MALA, SAMPLERS, AdaptiveFlow, Ancestral, Annealed, PredictorCorrector, Reverse
+from gradlogp.samplers import (
+    HMC,
+    MALA,
+    SAMPLERS,
+    AdaptiveFlow,
+    Ancestral,
+    Annealed,
+    PredictorCorrector,
+    Reverse,
+)
 
 EXAMPLES = {
     "langevin": {"step_size": 0.1},
@@ -29,18 +40,33 @@ EXAMPLES = {
     "gibbs_langevin": {"step_size": 0.3, "inner": 2, "adjust": True},
     "gibbs_with_gradients": {},
     "annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10},
-    "consistent_annealed_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 10, "step_ratio": 0.6},
-    "ancestral": {"process": VariancePreserving(), "levels": 10, "variance": 0.5, "clip": (-3.0, 3.0)},
+    "consistent_annealed_langevin": {
+        "process": VarianceExploding(0.05, 5.0),
+        "levels": 10,
+        "step_ratio": 0.6,
+    },
+    "ancestral": {
+        "process": VariancePreserving(),
+        "levels": 10,
+        "variance": 0.5,
+        "clip": (-3.0, 3.0),
+    },
     "ddim": {"levels": (5.0, 1.0, 0.3, 0.1), "eta": 0.5, "clip": 0.99},
     "reverse_sde": {"levels": 10, "method": "reverse_diffusion"},
-    "predictor_corrector": {"predictor": Ancestral(VariancePreserving(), 10), "corrections": 2, "adjusted": True},
+    "predictor_corrector": {
+        "predictor": Ancestral(VariancePreserving(), 10),
+        "corrections": 2,
+        "adjusted": True,
+    },
     "probability_flow": {"process": EDM(0.02, 10.0), "levels": 10, "method": "rk4"},
     "adaptive_flow": {"process": EDM(0.02, 10.0), "rtol": 0.01, "steps": 15},
     "heun": {"process": EDM(0.02, 10.0), "levels": 10, "churn": 3.0, "s_max": 5.0},
     "dpm_solver": {"levels": 10, "order": 3, "eta": 1.0},
     "unipc": {"levels": 10, "order": 3},
 }
-WALKS = Annealed | Reverse | PredictorCorrector | AdaptiveFlow  # down noise levels, in a fixed number of steps
+WALKS = (
+    Annealed | Reverse | PredictorCorrector | AdaptiveFlow
+)  # down noise levels, in a fixed number of steps
 TARGET = gaussian([0.0, 0.0], [1.0, 0.5])
 WEIGHT = torch.tensor([[1.0, -0.5, 0.2], [0.3, 0.8, -1.0]], dtype=torch.float64)
 BITS = Energy(lambda x: x[:, 0] * x[:, 1] - x[:, 0])  # of two binary sites
@@ -73,7 +99,9 @@ def test_every_sampler_has_an_example():
 def test_the_seed_decides_the_sample(name):
     sampler, field, steps = example(name)
     draw = lambda seed: run(sampler, field, start(name), steps, seeded(seed))
-    assert torch.equal(draw(0), draw(0)) and torch.equal(draw(0), draw(1)) == getattr(sampler, "deterministic", False)
+    assert torch.equal(draw(0), draw(0)) and torch.equal(draw(0), draw(1)) == getattr(
+        sampler, "deterministic", False
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -81,14 +109,26 @@ def test_the_start_is_left_alone_and_the_shape_is_kept(name):
     sampler, field, steps = example(name)
     x, before = start(name), start(name)
     end = run(sampler, field, x, steps, seeded(0))
-    assert torch.equal(x, before) and end.shape == x.shape and end.dtype == x.dtype and not end.requires_grad
+    assert (
+        torch.equal(x, before)
+        and end.shape == x.shape
+        and end.dtype == x.dtype
+        and not end.requires_grad
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_watcher_sees_every_step(name):
     sampler, field, steps = example(name)
     seen = []
-    run(sampler, field, start(name), steps, seeded(0), watch=lambda i, state, info: seen.append((i, state.x.shape)))
+    run(
+        sampler,
+        field,
+        start(name),
+        steps,
+        seeded(0),
+        watch=lambda i, state, info: seen.append((i, state.x.shape)),
+    )
     assert seen == [(i, (64, 2)) for i in range(1, steps + 1)]
 
 
@@ -111,46 +151,69 @@ def test_it_says_what_it_is(name):
     assert len((SAMPLERS[name].__doc__ or "").strip()) > 20
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("langevin", {"step_size": -1.0}, "step_size > 0"),
-    ("langevin", {"step_size": 1.0, "grad_clip": 0.0}, "grad_clip bounds a size"),
-    ("preconditioned_langevin", {"adapt": 0}, "got no preconditioner and adapt=0; for P = 1 use Langevin"),
-    ("preconditioned_langevin", {"preconditioner": torch.ones(2)}, "got a preconditioner and adapt=5"),
-    ("preconditioned_langevin", {"adapt": 0, "preconditioner": -torch.ones(2)}, "positive, got -1"),
-    ("preconditioned_langevin", {"decay": 1.0}, r"decay in \[0, 1\)"),
-    ("mala", {"step_size": 0.0}, "MALA needs step_size > 0"),
-    ("mala", {"target": 1.0}, r"target acceptance in \(0, 1\)"),
-    ("mala", {"mass": torch.zeros(2)}, "every mass is positive, got a smallest of 0"),
-    ("hmc", {"leapfrog_steps": 0}, "one leapfrog step is MALA"),
-    ("hmc", {"jitter": 1.0}, r"jitter in \[0, 1\)"),
-    ("nuts", {"max_depth": 0}, "at least once, got max_depth=0"),
-    ("nuts", {"adapt": -1}, "adapt >= 0 steps"),
-    ("underdamped", {"friction": -1.0}, "friction >= 0"),
-    ("parallel_tempering", {"temperatures": (1.0,)}, r"two or more rising temperatures above 0, such as .* got \(1.0,\)"),
-    ("parallel_tempering", {"temperatures": (1.0, 1.0)}, "rising temperatures"),
-    ("tempered_transitions", {"temperatures": (0.0, 1.0)}, "rising temperatures above 0"),
-    ("tempered_transitions", {"inner": MALA(0.1, adapt=10)}, "a kernel that adapts is not reversible"),
-    ("gibbs", {"random_sites": 0}, "None sweeps all sites"),
-    ("gibbs", {"values": (1.0, 0.0)}, "low < high"),
-    ("checkerboard_gibbs", {"values": (1.0, 0.0)}, "low < high"),
-    ("gibbs_with_gradients", {"values": (1.0, 1.0)}, "low < high"),
-    ("gibbs_langevin", {"step_size": 2.0}, "where the chain is stable"),
-    ("gibbs_langevin", {"inner": 0}, "inner >= 1"),
-    ("annealed_langevin", {"levels": 1}, "levels >= 2"),
-    ("annealed_langevin", {"step_ratio": 2.5}, "where the chain is stable"),
-    ("consistent_annealed_langevin", {"step_ratio": 0.1}, "raise it, or take more levels"),
-    ("consistent_annealed_langevin", {"levels": 1}, "use Langevin"),
-    ("ancestral", {"levels": 0}, "levels >= 1"),
-    ("ancestral", {"variance": -1.0}, "variance is that of the data"),
-    ("ddim", {"levels": (1.0, 2.0)}, "fall from the noisiest"),
-    ("ddim", {"clip": 2.0}, "a quantile in"),
-    ("ddim", {"eta": 1.5}, "eta must lie in"),
-    ("predictor_corrector", {"snr": 0.0}, "snr > 0"),
-    ("adaptive_flow", {"rtol": 0.0, "atol": 0.0}, "not both 0"),
-    ("heun", {"churn": -1.0}, "amounts of noise"),
-    ("dpm_solver", {"order": 4}, "order is 1, 2 or 3"),
-    ("dpm_solver", {"eta": -0.5}, "1 is the reverse SDE"),
-])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("langevin", {"step_size": -1.0}, "step_size > 0"),
+        ("langevin", {"step_size": 1.0, "grad_clip": 0.0}, "grad_clip bounds a size"),
+        (
+            "preconditioned_langevin",
+            {"adapt": 0},
+            "got no preconditioner and adapt=0; for P = 1 use Langevin",
+        ),
+        (
+            "preconditioned_langevin",
+            {"preconditioner": torch.ones(2)},
+            "got a preconditioner and adapt=5",
+        ),
+        (
+            "preconditioned_langevin",
+            {"adapt": 0, "preconditioner": -torch.ones(2)},
+            "positive, got -1",
+        ),
+        ("preconditioned_langevin", {"decay": 1.0}, r"decay in \[0, 1\)"),
+        ("mala", {"step_size": 0.0}, "MALA needs step_size > 0"),
+        ("mala", {"target": 1.0}, r"target acceptance in \(0, 1\)"),
+        ("mala", {"mass": torch.zeros(2)}, "every mass is positive, got a smallest of 0"),
+        ("hmc", {"leapfrog_steps": 0}, "one leapfrog step is MALA"),
+        ("hmc", {"jitter": 1.0}, r"jitter in \[0, 1\)"),
+        ("nuts", {"max_depth": 0}, "at least once, got max_depth=0"),
+        ("nuts", {"adapt": -1}, "adapt >= 0 steps"),
+        ("underdamped", {"friction": -1.0}, "friction >= 0"),
+        (
+            "parallel_tempering",
+            {"temperatures": (1.0,)},
+            r"two or more rising temperatures above 0, such as .* got \(1.0,\)",
+        ),
+        ("parallel_tempering", {"temperatures": (1.0, 1.0)}, "rising temperatures"),
+        ("tempered_transitions", {"temperatures": (0.0, 1.0)}, "rising temperatures above 0"),
+        (
+            "tempered_transitions",
+            {"inner": MALA(0.1, adapt=10)},
+            "a kernel that adapts is not reversible",
+        ),
+        ("gibbs", {"random_sites": 0}, "None sweeps all sites"),
+        ("gibbs", {"values": (1.0, 0.0)}, "low < high"),
+        ("checkerboard_gibbs", {"values": (1.0, 0.0)}, "low < high"),
+        ("gibbs_with_gradients", {"values": (1.0, 1.0)}, "low < high"),
+        ("gibbs_langevin", {"step_size": 2.0}, "where the chain is stable"),
+        ("gibbs_langevin", {"inner": 0}, "inner >= 1"),
+        ("annealed_langevin", {"levels": 1}, "levels >= 2"),
+        ("annealed_langevin", {"step_ratio": 2.5}, "where the chain is stable"),
+        ("consistent_annealed_langevin", {"step_ratio": 0.1}, "raise it, or take more levels"),
+        ("consistent_annealed_langevin", {"levels": 1}, "use Langevin"),
+        ("ancestral", {"levels": 0}, "levels >= 1"),
+        ("ancestral", {"variance": -1.0}, "variance is that of the data"),
+        ("ddim", {"levels": (1.0, 2.0)}, "fall from the noisiest"),
+        ("ddim", {"clip": 2.0}, "a quantile in"),
+        ("ddim", {"eta": 1.5}, "eta must lie in"),
+        ("predictor_corrector", {"snr": 0.0}, "snr > 0"),
+        ("adaptive_flow", {"rtol": 0.0, "atol": 0.0}, "not both 0"),
+        ("heun", {"churn": -1.0}, "amounts of noise"),
+        ("dpm_solver", {"order": 4}, "order is 1, 2 or 3"),
+        ("dpm_solver", {"eta": -0.5}, "1 is the reverse SDE"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(name, change, message):
     with pytest.raises(ValueError, match=message):
         SAMPLERS[name](**{**EXAMPLES[name], **change})
@@ -164,16 +227,22 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
     assert langevin(10.0, grad_clip=0.03).reach == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"])
+@pytest.mark.parametrize(
+    "name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"]
+)
 def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_law(name):
     sampler = SAMPLERS[name](**EXAMPLES[name])
     with pytest.raises(ValueError, match="needs an energy, but Score has a score only"):
         sampler.init(Score(lambda x: -x), start(name))
     with pytest.raises(ValueError, match="finite energy at every start, got inf or NaN at"):
-        sampler.init(Energy(lambda x: torch.where(x[:, 0] > 0, 0.0, torch.inf) + 0 * x[:, 1]), start(name))
+        sampler.init(
+            Energy(lambda x: torch.where(x[:, 0] > 0, 0.0, torch.inf) + 0 * x[:, 1]), start(name)
+        )
 
 
-@pytest.mark.parametrize("name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"])
+@pytest.mark.parametrize(
+    "name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"]
+)
 def test_where_the_energy_is_not_finite_nothing_is_accepted(name):
     """A half line with a NaN cliff: no chain ever leaves it, and all move."""
     cliff = Energy(lambda x: torch.where((x > 0).all(1), x.sum(1), torch.nan))
@@ -181,23 +250,42 @@ def test_where_the_energy_is_not_finite_nothing_is_accepted(name):
     assert (end > 0).all() and (end != start(name).abs()).any(1).all()
 
 
-@pytest.mark.parametrize("name", ["langevin", "preconditioned_langevin", "mala", "hmc", "underdamped", "parallel_tempering",
-                                  "tempered_transitions"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "langevin",
+        "preconditioned_langevin",
+        "mala",
+        "hmc",
+        "underdamped",
+        "parallel_tempering",
+        "tempered_transitions",
+    ],
+)
 def test_a_chain_does_not_depend_on_its_batch(name):
     sampler, field, _ = example(name)
-    draw = lambda first, count: run(sampler, field, start(name)[first:first + count], 6, Streams(0, first, count))
+    draw = lambda first, count: run(
+        sampler, field, start(name)[first : first + count], 6, Streams(0, first, count)
+    )
     assert torch.allclose(draw(0, 64)[25:45], draw(25, 20), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_it_samples_a_density_or_says_that_it_only_generates(name):
-    assert example(name)[0].kind == ("generator" if name in ("ancestral", "ddim") else "density")  # these two are clipped
+    assert example(name)[0].kind == (
+        "generator" if name in ("ancestral", "ddim") else "density"
+    )  # these two are clipped
 
 
-@pytest.mark.parametrize(("name", "change"), [
-    ("mala", {"mass": torch.ones(3)}), ("hmc", {"mass": torch.ones(1)}), ("nuts", {"mass": torch.ones(3)}),
-    ("preconditioned_langevin", {"adapt": 0, "preconditioner": torch.ones(1)}),
-])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("mala", {"mass": torch.ones(3)}),
+        ("hmc", {"mass": torch.ones(1)}),
+        ("nuts", {"mass": torch.ones(3)}),
+        ("preconditioned_langevin", {"adapt": 0, "preconditioner": torch.ones(1)}),
+    ],
+)
 def test_scales_that_would_broadcast_are_refused(name, change):
     sampler = SAMPLERS[name](**{**EXAMPLES[name], **change})
     with pytest.raises(ValueError, match=r"expected a (mass|preconditioner) .*shape \[2\]"):

@@ -1,4 +1,6 @@
-"""What every member of a table says of itself: one clear sentence, which `gradlogp list` prints, and where it comes from."""
+"""What every member of a table says of itself: one clear sentence, which `gradlogp list` prints,
+and where it comes from.
+"""
 
 import inspect
 import re
@@ -8,13 +10,19 @@ import pytest
 
 from gradlogp.cli.show import TABLES, members
 
-SPOKEN = [(kind, name) for kind in ("samplers", "objectives", "models", "processes", "targets", "tasks") for name in TABLES[kind]]
+SPOKEN = [
+    (kind, name)
+    for kind in ("samplers", "objectives", "models", "processes", "targets", "tasks")
+    for name in TABLES[kind]
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), SPOKEN, ids=[" ".join(pair) for pair in SPOKEN])
-def test_it_opens_with_a_sentence_and_its_module_ends_with_a_reference(kind: str, name: str) -> None:
+def test_it_opens_with_a_sentence_and_its_module_ends_with_a_reference(
+    kind: str, name: str
+) -> None:
     member = TABLES[kind][name]
-    first = (inspect.getdoc(member) or "").partition("\n")[0]
+    first = " ".join((inspect.getdoc(member) or "").partition("\n\n")[0].split())
     assert first.endswith(".") and 20 <= len(first) <= 110 and first[0] == first[0].upper(), first
     assert ":math:" not in first and members(kind)[name] == first  # a terminal shows no mathematics
     assert re.search(r"^References?: ", sys.modules[member.__module__].__doc__ or "", re.MULTILINE)

@@ -1,15 +1,28 @@
 import pytest
 import torch
 
-from gradlogp.core.calculus import divergence, draw_probes, hessian_vector, jacobian, laplacian, products, with_divergence
+from gradlogp.core.calculus import (
+    divergence,
+    draw_probes,
+    hessian_vector,
+    jacobian,
+    laplacian,
+    products,
+    with_divergence,
+)
 from gradlogp.core.fields import Energy, Score
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import GaussianMixture
 
-A = torch.tensor([[1.0, 2.0, -0.5, 0.3], [0.4, -2.0, 1.1, 0.0], [2.2, 0.7, 0.6, -1.0], [0.1, 0.2, 0.9, 1.5]], dtype=torch.float64)
+A = torch.tensor(
+    [[1.0, 2.0, -0.5, 0.3], [0.4, -2.0, 1.1, 0.0], [2.2, 0.7, 0.6, -1.0], [0.1, 0.2, 0.9, 1.5]],
+    dtype=torch.float64,
+)
 S = (A + A.T) / 2
 linear = lambda x: x @ A.T
-cubic = lambda x: (x**3).flatten(1).cumsum(1).reshape(x.shape)  # J is lower triangular: the divergence is 3 |x|^2
+cubic = lambda x: (
+    (x**3).flatten(1).cumsum(1).reshape(x.shape)
+)  # J is lower triangular: the divergence is 3 |x|^2
 close = lambda a, b: torch.testing.assert_close(a, b, atol=1e-10, rtol=0)
 
 
@@ -29,9 +42,13 @@ def test_the_divergence_is_exact_on_any_shape(shape):
 
 
 def test_the_laplacian_of_a_mixture_is_the_trace_of_its_hessian():
-    law = GaussianMixture(normal(3, 2), normal(3, 2, seed=1).abs() + 0.5, torch.full((3,), 1 / 3, dtype=torch.float64))
+    law = GaussianMixture(
+        normal(3, 2), normal(3, 2, seed=1).abs() + 0.5, torch.full((3,), 1 / 3, dtype=torch.float64)
+    )
     x, v = normal(6, 2, seed=2), normal(6, 2, seed=3)
-    hessian = torch.stack([torch.autograd.functional.hessian(lambda y: law.energy(y[None])[0], row) for row in x])
+    hessian = torch.stack(
+        [torch.autograd.functional.hessian(lambda y: law.energy(y[None])[0], row) for row in x]
+    )
     for field in (law.at(), Energy(law.energy), Score(law.score)):
         close(laplacian(field, x), hessian.diagonal(dim1=1, dim2=2).sum(1))
         close(hessian_vector(field, x, v), torch.einsum("bij,bj->bi", hessian, v))
@@ -44,19 +61,24 @@ def test_products_are_with_the_transposed_jacobian():
     close(row, v @ A)
 
 
-@pytest.mark.parametrize(("law", "variance"), [
-    ("rademacher", 2 * (S - S.diag().diag()).square().sum()),
-    ("gaussian", 2 * S.square().sum()),
-])
+@pytest.mark.parametrize(
+    ("law", "variance"),
+    [
+        ("rademacher", 2 * (S - S.diag().diag()).square().sum()),
+        ("gaussian", 2 * S.square().sum()),
+    ],
+)
 def test_hutchinson_has_the_mean_and_the_variance_of_its_probes(law, variance):
-    """n estimates: the mean within 4 standard errors, the variance within 4 of its own, from the fourth moment."""
+    """n estimates: the mean within 4 standard errors, the variance within 4 of its own, from the
+    fourth moment.
+    """
     n = 60_000
     x = torch.zeros(n, 4, dtype=torch.float64)
     estimate = divergence(linear, x, draw_probes(x, 1, seeded("hutchinson", law), law))
     away = (estimate - A.trace()) ** 2
     assert abs(estimate.mean() - A.trace()) < 4 * (variance / n).sqrt()
     assert abs(away.mean() - variance) < 4 * away.std() / n**0.5 < 0.1 * variance
-    four = divergence(linear, x[:n // 4], draw_probes(x[:n // 4], 4, seeded(1), law))
+    four = divergence(linear, x[: n // 4], draw_probes(x[: n // 4], 4, seeded(1), law))
     assert four.var() == pytest.approx(float(variance) / 4, rel=0.1)
 
 
@@ -64,7 +86,9 @@ def test_rademacher_is_exact_where_the_jacobian_is_diagonal_and_gaussian_is_not(
     x = normal(9, 4)
     exact = divergence(lambda x: x**3, x)
     close(divergence(lambda x: x**3, x, draw_probes(x, 1, seeded(0))), exact)
-    assert (divergence(lambda x: x**3, x, draw_probes(x, 1, seeded(0), "gaussian")) - exact).abs().min() > 1e-6
+    assert (
+        divergence(lambda x: x**3, x, draw_probes(x, 1, seeded(0), "gaussian")) - exact
+    ).abs().min() > 1e-6
 
 
 def test_probes_are_signs_or_normal_and_the_same_whatever_the_batch():

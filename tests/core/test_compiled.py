@@ -1,4 +1,6 @@
-"""A compiled field is the same field: the same numbers, for changed weights too, and gradients where they are to flow."""
+"""A compiled field is the same field: the same numbers, for changed weights too, and gradients
+where they are to flow.
+"""
 
 import shutil
 
@@ -12,7 +14,9 @@ from gradlogp.core.random import seeded
 from gradlogp.models import MLPEnergy
 from gradlogp.samplers import MALA, Langevin
 
-compiles = pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+compiles = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler"
+)
 
 
 @pytest.mark.slow
@@ -24,7 +28,9 @@ def test_a_compiled_energy_gives_the_same_numbers():
     plain, fast = Energy(model), compiled(Energy(model))
     for _ in range(2):
         with torch.no_grad():
-            for ours, theirs in zip(fast.energy_and_score(x), plain.energy_and_score(x), strict=True):
+            for ours, theirs in zip(
+                fast.energy_and_score(x), plain.energy_and_score(x), strict=True
+            ):
                 torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
             for p in model.parameters():
                 p.mul_(1.5)  # as training does, in place
@@ -34,7 +40,9 @@ def test_a_compiled_energy_gives_the_same_numbers():
 
 
 def test_where_gradients_are_to_flow_the_field_itself_answers():
-    """Score matching differentiates the score in the weights; compiled functions are not differentiated twice."""
+    """Score matching differentiates the score in the weights; compiled functions are not
+    differentiated twice.
+    """
     model, x = MLPEnergy(2, (8,)), torch.randn(4, 2)
     called = []
     field = Compiled(Energy(model), lambda x: called.append(x))

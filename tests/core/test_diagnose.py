@@ -31,14 +31,18 @@ def test_the_traces_are_those_of_the_trajectory():
 
 def test_a_sampler_without_energy_or_acceptance_has_no_such_trace():
     _, traces, film = watched("langevin", torch.zeros(2, 3), 5, step_size=0.1)
-    assert traces.keys() == {"displacement", "functions"} and len(film.unique()) == 30  # clones: the state is updated in place
+    assert (
+        traces.keys() == {"displacement", "functions"} and len(film.unique()) == 30
+    )  # clones: the state is updated in place
 
 
 def test_burn_in_is_left_out_and_functions_are_ones_own():
     x = torch.zeros(2, 3)
     watch = Diagnostics(x, lambda v: v.square().sum(1, keepdim=True), burn_in=3)
     run(SAMPLERS["langevin"](step_size=0.1), FIELD, x, 10, seeded(0), watch)
-    assert watch.traces()["functions"].shape == (2, 7, 1) and watch.traces()["displacement"].shape == (2, 7)
+    assert watch.traces()["functions"].shape == (2, 7, 1) and watch.traces()[
+        "displacement"
+    ].shape == (2, 7)
 
 
 def test_coordinates_of_a_small_x_are_all_of_them_and_a_film_needs_a_rhythm():

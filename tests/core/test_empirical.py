@@ -9,17 +9,27 @@ LAW = Empirical(EXAMPLES)
 
 
 def test_it_is_the_mixture_of_points_with_noise():
-    x, sigma = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64), 0.7
+    x = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64)
+    sigma = 0.7
     flat = EXAMPLES.flatten(1)
-    mixture = GaussianMixture(flat, torch.full_like(flat, sigma), torch.full((7,), 1 / 7, dtype=torch.float64))
-    torch.testing.assert_close(LAW.energy(x, sigma), mixture.energy(x.flatten(1)), atol=1e-10, rtol=0)
-    torch.testing.assert_close(LAW.score(x, sigma).flatten(1), mixture.score(x.flatten(1)), atol=1e-10, rtol=0)
-    torch.testing.assert_close(LAW.score(x, sigma), Energy(lambda y: LAW.energy(y, sigma)).score(x), atol=1e-10, rtol=0)
+    mixture = GaussianMixture(
+        flat, torch.full_like(flat, sigma), torch.full((7,), 1 / 7, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        LAW.energy(x, sigma), mixture.energy(x.flatten(1)), atol=1e-10, rtol=0
+    )
+    torch.testing.assert_close(
+        LAW.score(x, sigma).flatten(1), mixture.score(x.flatten(1)), atol=1e-10, rtol=0
+    )
+    torch.testing.assert_close(
+        LAW.score(x, sigma), Energy(lambda y: LAW.energy(y, sigma)).score(x), atol=1e-10, rtol=0
+    )
 
 
 def test_a_level_for_each_example():
-    x, sigma = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64), torch.linspace(0.2, 2, 5, dtype=torch.float64)
-    each = torch.cat([LAW.denoise(x[i:i + 1], float(s)) for i, s in enumerate(sigma)])
+    x = torch.randn(5, 2, 3, generator=seeded(1), dtype=torch.float64)
+    sigma = torch.linspace(0.2, 2, 5, dtype=torch.float64)
+    each = torch.cat([LAW.denoise(x[i : i + 1], float(s)) for i, s in enumerate(sigma)])
     torch.testing.assert_close(LAW.denoise(x, sigma), each, atol=1e-12, rtol=0)
 
 

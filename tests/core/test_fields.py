@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Law, NoisyField, Pinned, Scaled, Score, Sum, Tether, as_field
+from gradlogp.core.fields import (
+    Energy,
+    Law,
+    NoisyField,
+    Pinned,
+    Scaled,
+    Score,
+    Sum,
+    Tether,
+    as_field,
+)
 from gradlogp.samplers import DDIM
 
 
@@ -21,7 +31,8 @@ def test_energies_add_temper_and_tie():
 
 
 def test_each_row_may_have_a_temperature_of_its_own():
-    x, t = torch.randn(2, 3, dtype=torch.float64), torch.tensor([0.5, 2.0], dtype=torch.float64)
+    x = torch.randn(2, 3, dtype=torch.float64)
+    t = torch.tensor([0.5, 2.0], dtype=torch.float64)
     energy, score = Scaled(Energy(quadratic), 1 / t).energy_and_score(x)
     torch.testing.assert_close(energy, quadratic(x) / t, atol=1e-12, rtol=0)
     torch.testing.assert_close(score, -3 * x / t[:, None], atol=1e-12, rtol=0)
@@ -35,11 +46,14 @@ def test_scores_are_found_under_no_grad_and_leave_no_graph():
     assert not score.requires_grad
 
 
-@pytest.mark.parametrize(("energy", "message"), [
-    (lambda x: x.sum(), "one number per example"),
-    (lambda x: x, "one number per example"),
-    (lambda x: torch.zeros(len(x), 2), "one number per example"),
-])
+@pytest.mark.parametrize(
+    ("energy", "message"),
+    [
+        (lambda x: x.sum(), "one number per example"),
+        (lambda x: x, "one number per example"),
+        (lambda x: torch.zeros(len(x), 2), "one number per example"),
+    ],
+)
 def test_an_energy_that_would_broadcast_is_an_error(energy, message):
     with pytest.raises(ValueError, match=message):
         Energy(energy).score(torch.zeros(3, 4))
@@ -68,10 +82,15 @@ def test_a_denoised_x_of_another_shape_is_an_error_in_a_walk():
 def test_a_condition_for_each_example_reaches_energies_and_scores_alike():
     x, cond = torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0])
     expected = -cond[:, None] * x
-    torch.testing.assert_close(Energy(lambda x, c: c * x.square().sum(1) / 2, cond).score(x), expected)
+    torch.testing.assert_close(
+        Energy(lambda x, c: c * x.square().sum(1) / 2, cond).score(x), expected
+    )
     torch.testing.assert_close(Score(lambda x, c: -c[:, None] * x, cond).score(x), expected)
     for field in (Energy(lambda x, c: x.sum(1), cond), Score(lambda x, c: x, cond)):
-        with pytest.raises(ValueError, match=r"cond of shape \[4, ...\], got \[3\]; for one shared condition pass cond.expand"):
+        with pytest.raises(
+            ValueError,
+            match=r"cond of shape \[4, ...\], got \[3\]; for one shared condition pass cond.expand",
+        ):
             field.score(torch.zeros(4, 2))
 
 
@@ -91,14 +110,19 @@ def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
     x, mask = torch.randn(4, 3), torch.tensor([True, False, True])
     energy, score = Pinned(Energy(quadratic), mask).energy_and_score(x)
     assert torch.equal(energy, quadratic(x)) and torch.equal(score, -3 * x * mask)
-    assert torch.equal(Pinned(Score(lambda x: x / 0), mask).score(x)[:, 1], torch.zeros(4))  # what is pinned cannot hurt
+    assert torch.equal(
+        Pinned(Score(lambda x: x / 0), mask).score(x)[:, 1], torch.zeros(4)
+    )  # what is pinned cannot hurt
 
 
-@pytest.mark.parametrize(("mask", "message"), [
-    (torch.ones(3), "mask.bool"),
-    (torch.ones(5, 4, 3, dtype=torch.bool), "must broadcast to x"),
-    (torch.ones(2, dtype=torch.bool), "must broadcast to x"),
-])
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(3), "mask.bool"),
+        (torch.ones(5, 4, 3, dtype=torch.bool), "must broadcast to x"),
+        (torch.ones(2, dtype=torch.bool), "must broadcast to x"),
+    ],
+)
 def test_a_mask_that_does_not_fit_is_an_error(mask, message):
     with pytest.raises(ValueError, match=message):
         Pinned(Energy(quadratic), mask).score(torch.zeros(4, 3))

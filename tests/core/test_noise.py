@@ -21,11 +21,23 @@ from gradlogp.core.noise import (
     variance_ratio,
 )
 
-ALL = [VarianceExploding(), VarianceExploding(0.002, 1.0), EDM(), EDM(0.01, 5.0, 3.0), VariancePreserving(),
-       VariancePreserving(2.0, 2.0), SubVariancePreserving(), Cosine(), Cosine(0.0), Rectified()]
+ALL = [
+    VarianceExploding(),
+    VarianceExploding(0.002, 1.0),
+    EDM(),
+    EDM(0.01, 5.0, 3.0),
+    VariancePreserving(),
+    VariancePreserving(2.0, 2.0),
+    SubVariancePreserving(),
+    Cosine(),
+    Cosine(0.0),
+    Rectified(),
+]
 PRESERVING = [p for p in ALL if isinstance(p, VariancePreserving | Cosine)]
 everywhere = pytest.mark.parametrize("process", ALL, ids=str)
-close = lambda a, b, tolerance=1e-10: torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+close = lambda a, b, tolerance=1e-10: torch.testing.assert_close(
+    a, b, atol=tolerance, rtol=tolerance
+)
 
 
 def times(n=41, low=1e-3, high=0.999):
@@ -33,7 +45,9 @@ def times(n=41, low=1e-3, high=0.999):
 
 
 def slope(y, t):
-    return torch.autograd.grad(y.sum(), t, retain_graph=True, create_graph=True, materialize_grads=True)[0]
+    return torch.autograd.grad(
+        y.sum(), t, retain_graph=True, create_graph=True, materialize_grads=True
+    )[0]
 
 
 @everywhere
@@ -41,18 +55,27 @@ def test_drift_and_diffusion_are_the_derivatives_of_alpha_and_sigma(process):
     t = times()
     f = slope(process.alpha(t).log(), t) if process.alpha(t).requires_grad else torch.zeros_like(t)
     close(process.drift(t), f)
-    close(process.diffusion(t) ** 2, slope(process.sigma(t) ** 2, t) - 2 * f * process.sigma(t) ** 2)
+    close(
+        process.diffusion(t) ** 2, slope(process.sigma(t) ** 2, t) - 2 * f * process.sigma(t) ** 2
+    )
 
 
 @everywhere
 def test_time_and_level_undo_each_other_up_to_the_ends(process):
-    edge = torch.tensor([0.0, 1e-9, 1e-6, 1e-4, 1 - 1e-4, 1 - 1e-6, 1 - 1e-9, 1.0], dtype=torch.float64)
+    edge = torch.tensor(
+        [0.0, 1e-9, 1e-6, 1e-4, 1 - 1e-4, 1 - 1e-6, 1 - 1e-9, 1.0], dtype=torch.float64
+    )
     t = torch.cat([edge, times().detach()])
     close(process.time(process.level(t)), t)
     first, last = process.ends
-    levels = torch.logspace(math.log10(process.level(first)), math.log10(process.level(last)), 60, dtype=torch.float64)
+    levels = torch.logspace(
+        math.log10(process.level(first)), math.log10(process.level(last)), 60, dtype=torch.float64
+    )
     close(process.level(process.time(levels)), levels)
-    close(process.time(torch.tensor(process.ladder(2), dtype=torch.float64)), torch.tensor([last, first], dtype=torch.float64))
+    close(
+        process.time(torch.tensor(process.ladder(2), dtype=torch.float64)),
+        torch.tensor([last, first], dtype=torch.float64),
+    )
 
 
 @everywhere
@@ -66,7 +89,9 @@ def test_alpha_is_known_at_a_level_and_beyond_the_last(process):
 def test_rates_are_the_derivatives_of_alpha_and_sigma(process):
     t = times()
     alpha, sigma = process.rates(t)
-    close(alpha, slope(process.alpha(t), t) if process.alpha(t).requires_grad else torch.zeros_like(t))
+    close(
+        alpha, slope(process.alpha(t), t) if process.alpha(t).requires_grad else torch.zeros_like(t)
+    )
     close(sigma, slope(process.sigma(t), t))
 
 
@@ -86,10 +111,17 @@ def test_signal_to_noise_falls(process):
 
 @everywhere
 def test_the_sde_has_the_process_as_its_law(process):
-    """Fokker-Planck for N(m, s^2) data: d log p / dt = -f - f x d log p / dx + g^2 / 2 (d^2 log p / dx^2 + (d log p / dx)^2)."""
+    """Fokker-Planck for N(m, s^2) data: d log p / dt = -f - f x d log p / dx + g^2 / 2 (d^2 log p /
+    dx^2 + (d log p / dx)^2).
+    """
     m, s = 0.7, 0.4
     t = times(9, 0.1, 0.9).detach().expand(5, 9).clone().requires_grad_(True)
-    x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None].expand(5, 9).clone().requires_grad_(True)
+    x = (
+        torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+        .expand(5, 9)
+        .clone()
+        .requires_grad_(True)
+    )
 
     var = (process.alpha(t) * s) ** 2 + process.sigma(t) ** 2
     log_p = -((x - process.alpha(t) * m) ** 2) / (2 * var) - var.log() / 2
@@ -99,14 +131,17 @@ def test_the_sde_has_the_process_as_its_law(process):
     change = -f - f * x * first + g**2 / 2 * (second + first**2)
     scale = 1 + now.abs()
     close(change / scale, now / scale)
-    assert ((-f - f * x * first + g**2 * (second + first**2) - now) / scale).abs().max() > 1e-2  # g^2 for g^2 / 2
+    assert (
+        (-f - f * x * first + g**2 * (second + first**2) - now) / scale
+    ).abs().max() > 1e-2  # g^2 for g^2 / 2
 
 
 @pytest.mark.parametrize("process", PRESERVING, ids=str)
 @pytest.mark.parametrize("s", [0.1, 0.9, 1.0, 3.0])
 def test_preserving_processes_draw_nearer_to_the_standard_normal_all_the_time(process, s):
     t, m = times(200).detach(), 1.5
-    var, mean = (process.alpha(t) * s) ** 2 + process.sigma(t) ** 2, process.alpha(t) * m
+    var = (process.alpha(t) * s) ** 2 + process.sigma(t) ** 2
+    mean = process.alpha(t) * m
     kl = (var + mean**2 - 1 - var.log()) / 2
     assert (kl.diff() < 0).all()
     close(process.alpha(t) ** 2 + process.sigma(t) ** 2, torch.ones_like(t))
@@ -119,7 +154,9 @@ def test_sub_vp_has_the_square_of_vps_noise():
 
 
 def test_rates_and_levels_are_those_published():
-    """VP ends at alpha_bar = e^-10.05; NCSN for CIFAR-10 has ratio 5000^(1/231); EDM's 18 levels; rectified lines are straight."""
+    """VP ends at alpha_bar = e^-10.05; NCSN for CIFAR-10 has ratio 5000^(1/231); EDM's 18 levels;
+    rectified lines are straight.
+    """
     assert float(VariancePreserving().alpha(1.0)) == pytest.approx(math.exp(-10.05 / 2), rel=1e-12)
     ladder = torch.tensor(VarianceExploding(0.01, 50.0).ladder(232), dtype=torch.float64)
     close(ladder[:-1] / ladder[1:], torch.full((231,), 5000 ** (1 / 231), dtype=torch.float64))
@@ -131,15 +168,21 @@ def test_rates_and_levels_are_those_published():
     assert Cosine().alpha(1.0) == 0 and Rectified().alpha(1.0) == 0
 
 
-@pytest.mark.parametrize(("betas", "cosine"), [(torch.linspace(1e-4, 0.02, 1000).tolist(), False), ([0.1, 0.2, 0.5, 0.9], False)])
+@pytest.mark.parametrize(
+    ("betas", "cosine"),
+    [(torch.linspace(1e-4, 0.02, 1000).tolist(), False), ([0.1, 0.2, 0.5, 0.9], False)],
+)
 def test_a_ddpm_is_a_grid_of_levels(betas, cosine):
-    """c0 + ct sqrt(a_t) = sqrt(a_s), ct^2 (1 - a_t) + v = 1 - a_s, and 1 / v = (1 - b) / b + 1 / (1 - a_s): Ho et al., eq. 7."""
+    """c0 + ct sqrt(a_t) = sqrt(a_s), ct^2 (1 - a_t) + v = 1 - a_s, and 1 / v = (1 - b) / b + 1 / (1
+    - a_s): Ho et al., eq. 7.
+    """
     bar = 1 / (1 + torch.tensor(ddpm_ladder(betas), dtype=torch.float64).flip(0) ** 2)
     close(bar, (1 - torch.tensor(betas, dtype=torch.float64)).cumprod(0))
     now, before = bar[1:], bar[:-1]
     beta = 1 - now / before
     close(beta, torch.tensor(betas[1:], dtype=torch.float64))
-    c0, ct = before.sqrt() * beta / (1 - now), (1 - beta).sqrt() * (1 - before) / (1 - now)
+    c0 = before.sqrt() * beta / (1 - now)
+    ct = (1 - beta).sqrt() * (1 - before) / (1 - now)
     variance = beta * (1 - before) / (1 - now)
     close(c0 + ct * now.sqrt(), before.sqrt())
     close(ct**2 * (1 - now) + variance, 1 - before)
@@ -182,26 +225,32 @@ def test_t_outside_0_to_1_is_an_error(name, t):
             function(torch.tensor(t))
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: VarianceExploding(0.0, 1.0), "0 < sigma_min < sigma_max"),
-    (lambda: EDM(2.0, 1.0), "0 < sigma_min < sigma_max"),
-    (lambda: VarianceExploding(-1.0, 1.0), "0 < sigma_min < sigma_max"),
-    (lambda: EDM(rho=0.0), "rho is a power"),
-    (lambda: VariancePreserving(0.0, 1.0), "0 < beta_min <= beta_max"),
-    (lambda: SubVariancePreserving(2.0, 1.0), "0 < beta_min <= beta_max"),
-    (lambda: Cosine(-0.1), "offset is a time"),
-    (lambda: EDM().ladder(0), "1 level or more"),
-    (lambda: geometric_ratio(4), "5 dimensions or more"),
-    (lambda: geometric_ratio(784, 1.0), "overlap between 0 and"),
-    (lambda: ncsnv2(torch.ones(10, 9)), "0 < sigma_min < sigma_max"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: VarianceExploding(0.0, 1.0), "0 < sigma_min < sigma_max"),
+        (lambda: EDM(2.0, 1.0), "0 < sigma_min < sigma_max"),
+        (lambda: VarianceExploding(-1.0, 1.0), "0 < sigma_min < sigma_max"),
+        (lambda: EDM(rho=0.0), "rho is a power"),
+        (lambda: VariancePreserving(0.0, 1.0), "0 < beta_min <= beta_max"),
+        (lambda: SubVariancePreserving(2.0, 1.0), "0 < beta_min <= beta_max"),
+        (lambda: Cosine(-0.1), "offset is a time"),
+        (lambda: EDM().ladder(0), "1 level or more"),
+        (lambda: geometric_ratio(4), "5 dimensions or more"),
+        (lambda: geometric_ratio(784, 1.0), "overlap between 0 and"),
+        (lambda: ncsnv2(torch.ones(10, 9)), "0 < sigma_min < sigma_max"),
+    ],
+)
 def test_wrong_settings_are_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 def test_technique_1_is_the_largest_distance():
-    x = torch.randn(300, 2, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 100
+    x = (
+        torch.randn(300, 2, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        + 100
+    )
     exact = float((x.flatten(1)[:, None] - x.flatten(1)).square().sum(-1).sqrt().max())
     assert max_distance(x, block=64) == pytest.approx(exact, rel=1e-10)
     assert max_distance(torch.tensor([[0.0, 0.0], [3.0, 4.0]])) == pytest.approx(5)
@@ -209,11 +258,19 @@ def test_technique_1_is_the_largest_distance():
     assert max_distance(line, limit=10) == pytest.approx(999)
 
 
-@pytest.mark.parametrize(("top", "dim", "published", "half", "steps", "step_size"), [
-    (50, 3 * 32**2, 232, 220, 5, 6.2e-6), (90, 3 * 64**2, 500, 473, 5, 3.3e-6), (190, 3 * 128**2, 1086, 1026, 3, 1.77e-6),
-    (16, 784, 100, 95, 5, 1.07e-5)])
+@pytest.mark.parametrize(
+    ("top", "dim", "published", "half", "steps", "step_size"),
+    [
+        (50, 3 * 32**2, 232, 220, 5, 6.2e-6),
+        (90, 3 * 64**2, 500, 473, 5, 3.3e-6),
+        (190, 3 * 128**2, 1086, 1026, 3, 1.77e-6),
+        (16, 784, 100, 95, 5, 1.07e-5),
+    ],
+)
 def test_techniques_2_and_4_give_what_was_published(top, dim, published, half, steps, step_size):
-    """The configurations of Song & Ermon (2020), app. B, and MNIST's; their levels overlap by .566 to .567."""
+    """The configurations of Song & Ermon (2020), app. B, and MNIST's; their levels overlap by .566
+    to .567.
+    """
     found = plan(VarianceExploding(0.01, top), dim, steps, 0.566)
     assert found.levels == published
     assert found.step_size == pytest.approx(step_size, rel=0.015)
@@ -227,13 +284,21 @@ def test_techniques_2_and_4_give_what_was_published(top, dim, published, half, s
 def test_the_ratio_has_the_overlap_that_was_asked(dim, share):
     assert shell_overlap(geometric_ratio(dim, share), dim) == pytest.approx(share, abs=1e-10)
     root = math.sqrt(2 * dim)
-    assert geometric_ratio(dim) == pytest.approx(root / (root - 3), rel=1e-3)  # eq. 5 with its first term 1
+    assert geometric_ratio(dim) == pytest.approx(
+        root / (root - 3), rel=1e-3
+    )  # eq. 5 with its first term 1
 
 
 def test_the_overlap_is_a_share_of_a_gaussians_radii():
-    """Radii of fine noise, N(sqrt(D), 1/2), that fall within the coarser shell: counted, to 4 standard errors."""
-    dim, gamma, n = 784, 1.0774, 40_000
-    radius = math.sqrt(dim) + torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / math.sqrt(2)
+    """Radii of fine noise, N(sqrt(D), 1/2), that fall within the coarser shell: counted, to 4
+    standard errors.
+    """
+    dim = 784
+    gamma = 1.0774
+    n = 40_000
+    radius = math.sqrt(dim) + torch.randn(
+        n, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ) / math.sqrt(2)
     inside = ((radius - math.sqrt(dim) * gamma).abs() < 3 * gamma / math.sqrt(2)).double().mean()
     share = shell_overlap(gamma, dim)
     assert share == pytest.approx(0.567, abs=1e-3)
@@ -251,6 +316,11 @@ def test_the_data_choose_the_plan():
     x = torch.rand(400, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     found = ncsnv2(x, steps_per_level=3)
     assert found.process == VarianceExploding(0.01, max_distance(x)) and found.steps_per_level == 3
-    assert found.step_ratio == technique_4((found.process.sigma_max / 0.01) ** (1 / (found.levels - 1)), 3)
+    assert found.step_ratio == technique_4(
+        (found.process.sigma_max / 0.01) ** (1 / (found.levels - 1)), 3
+    )
     wide = ncsnv2(10 * x, steps_per_level=3)
-    assert wide.process.sigma_max == pytest.approx(10 * found.process.sigma_max) and wide.levels > found.levels
+    assert (
+        wide.process.sigma_max == pytest.approx(10 * found.process.sigma_max)
+        and wide.levels > found.levels
+    )

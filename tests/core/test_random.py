@@ -8,14 +8,22 @@ from gradlogp.core.random import BLOCK, Masked, Streams, normal_, seeded, unifor
 def test_a_sample_sees_the_same_noise_at_any_batch_size(batch):
     def draw(size: int) -> torch.Tensor:
         parts = [Streams(3, first, min(size, 100 - first)) for first in range(0, 100, size)]
-        return torch.cat([torch.stack([normal_(torch.empty(s.count, 4), s), uniform_(torch.empty(s.count, 4), s)], 1)
-                          for s in parts])
+        return torch.cat(
+            [
+                torch.stack(
+                    [normal_(torch.empty(s.count, 4), s), uniform_(torch.empty(s.count, 4), s)], 1
+                )
+                for s in parts
+            ]
+        )
 
     assert torch.equal(draw(batch), draw(100))
 
 
 def test_blocks_and_seeds_are_independent_and_normal():
-    x = torch.stack([normal_(torch.empty(50 * BLOCK, 10), Streams(seed, 0, 50 * BLOCK)) for seed in range(4)]).double()
+    x = torch.stack(
+        [normal_(torch.empty(50 * BLOCK, 10), Streams(seed, 0, 50 * BLOCK)) for seed in range(4)]
+    ).double()
     n = x.numel()
     assert abs(x.mean()) * n**0.5 < 4
     assert abs(x.var() - 1) / (2 / n) ** 0.5 < 4
@@ -30,8 +38,12 @@ def test_streams_refuse_another_number_of_rows():
 
 
 def test_words_decide_the_stream():
-    assert torch.equal(torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "a")))
-    assert not torch.equal(torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "b")))
+    assert torch.equal(
+        torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "a"))
+    )
+    assert not torch.equal(
+        torch.rand(3, generator=seeded(1, "a")), torch.rand(3, generator=seeded(1, "b"))
+    )
 
 
 @pytest.mark.parametrize("inner", [lambda: seeded(1), lambda: Streams(1, 0, 4)])

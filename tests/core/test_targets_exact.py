@@ -25,8 +25,12 @@ from gradlogp.core.targets import (
 )
 
 EXAMPLES = {name: make() for name, make in TARGETS.items() if not issubclass(type(make()), Lattice)}
-PLANE = {name: target for name, target in EXAMPLES.items() if target.shape == (2,)} | {"funnel": Funnel(2)}
-KS = 1.95  # sqrt(n) times the largest distance between the sample's and the law's CDF: above it once in a thousand
+PLANE = {name: target for name, target in EXAMPLES.items() if target.shape == (2,)} | {
+    "funnel": Funnel(2)
+}
+# sqrt(n) times the largest distance between the sample's and the law's CDF: above it once in a
+# thousand
+KS = 1.95
 
 
 def noisy_samples(target, sigma, n=12, seed=0):
@@ -51,9 +55,11 @@ def test_the_score_is_minus_the_gradient_of_the_energy(name, sigma):
 @pytest.mark.parametrize(("first", "second"), [(0.0, 0.1), (0.3, 0.2), (1.0, 0.6)])
 @pytest.mark.parametrize("name", PLANE)
 def test_noise_is_convolution_and_tweedie_gives_mean_and_covariance(name, first, second):
-    """p at sqrt(first^2 + second^2) is p at `first`, blurred by `second`; so are E and Cov of x at `first`, given what is blurred.
+    """p at sqrt(first^2 + second^2) is p at `first`, blurred by `second`; so are E and Cov of x at
+    `first`, given what is blurred.
 
-    Tweedie: E = y + s^2 score, and Cov = s^2 I + s^4 times the Hessian of log p (the usual slip: s^2 for s^4).
+    Tweedie: E = y + s^2 score, and Cov = s^2 I + s^4 times the Hessian of log p (the usual slip:
+    s^2 for s^4).
     """
     target, sigma = PLANE[name], math.hypot(first, second)
     y, (u, w) = noisy_samples(target, sigma, 4), plane_noise()
@@ -68,13 +74,21 @@ def test_noise_is_convolution_and_tweedie_gives_mean_and_covariance(name, first,
     spread = before - mean[:, None]
     covariance = (share * spread).transpose(1, 2) @ spread
     hessian = jacobian(lambda x: target.score(x, sigma), y)
-    torch.testing.assert_close(second**2 * torch.eye(2) + second**4 * hessian, covariance, atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        second**2 * torch.eye(2) + second**4 * hessian, covariance, atol=1e-7, rtol=0
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.2, 80.0])
-@pytest.mark.parametrize("target", [Banana(), Banana(2.0, -0.5, 0.1), Funnel(), DoubleWell(), DoubleWell(6.0, 1.5)], ids=repr)
+@pytest.mark.parametrize(
+    "target",
+    [Banana(), Banana(2.0, -0.5, 0.1), Funnel(), DoubleWell(), DoubleWell(6.0, 1.5)],
+    ids=repr,
+)
 def test_laws_without_closed_form_agree_with_a_brute_quadrature(target, sigma):
-    """The energy and the posterior mean of the first coordinate, over a grid so fine that it needs no care."""
+    """The energy and the posterior mean of the first coordinate, over a grid so fine that it needs
+    no care.
+    """
     x = noisy_samples(target, sigma, 3)
     edge = 36.0 if isinstance(target, Funnel) else 24.0
     t = torch.linspace(-edge, edge, 400_001, dtype=torch.float64)
@@ -84,19 +98,29 @@ def test_laws_without_closed_form_agree_with_a_brute_quadrature(target, sigma):
         match target:
             case Banana(s, b, r):
                 var = r**2 + sigma**2
-                log_p = -(t**2 / s**2 + (rest - b * (t**2 - s**2)) ** 2 / var) / 2 - math.log(2 * math.pi * s * math.sqrt(var))
+                log_p = -(t**2 / s**2 + (rest - b * (t**2 - s**2)) ** 2 / var) / 2 - math.log(
+                    2 * math.pi * s * math.sqrt(var)
+                )
             case Funnel(dim, s):
                 var = t.exp() + sigma**2
-                log_p = -(t**2 / s**2 + rest.square().sum() / var + (dim - 1) * var.log()) / 2 - math.log(s)
+                log_p = -(
+                    t**2 / s**2 + rest.square().sum() / var + (dim - 1) * var.log()
+                ) / 2 - math.log(s)
                 log_p = log_p - dim / 2 * math.log(2 * math.pi)
             case _:
                 log_p = -target.a * (t**2 - target.b) ** 2
                 log_p = log_p - (log_p.logsumexp(0) + h.log())
-        log_p = log_p - (row[0] - t) ** 2 / (2 * sigma**2) - math.log(math.sqrt(2 * math.pi) * sigma)
+        log_p = (
+            log_p - (row[0] - t) ** 2 / (2 * sigma**2) - math.log(math.sqrt(2 * math.pi) * sigma)
+        )
         log_z = log_p.logsumexp(0) + h.log()
-        torch.testing.assert_close(target.energy(row[None], sigma)[0], -log_z, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(
+            target.energy(row[None], sigma)[0], -log_z, atol=1e-10, rtol=1e-10
+        )
         mean = ((log_p - log_p.max()).softmax(0) * t).sum()
-        torch.testing.assert_close(target.denoise(row[None], sigma)[0, 0], mean, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(
+            target.denoise(row[None], sigma)[0, 0], mean, atol=1e-10, rtol=1e-10
+        )
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.7, 20.0])
@@ -104,15 +128,18 @@ def test_laws_without_closed_form_agree_with_a_brute_quadrature(target, sigma):
 def test_the_score_and_the_posterior_mean_are_one(name, sigma):
     """Curved laws find them by two quadratures."""
     target, x = EXAMPLES[name], noisy_samples(EXAMPLES[name], sigma)
-    torch.testing.assert_close(target.denoise(x, sigma), x + sigma**2 * target.score(x, sigma), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(
+        target.denoise(x, sigma), x + sigma**2 * target.score(x, sigma), atol=1e-10, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_one_level_per_example_is_the_level_of_each(name):
-    target, x = EXAMPLES[name], noisy_samples(EXAMPLES[name], 0.5, 3)
+    target = EXAMPLES[name]
+    x = noisy_samples(EXAMPLES[name], 0.5, 3)
     levels = torch.tensor([0.1, 0.5, 4.0], dtype=torch.float64)
     for method in (target.energy, target.score, target.denoise):
-        each = torch.cat([method(x[i:i + 1], float(levels[i])) for i in range(3)])
+        each = torch.cat([method(x[i : i + 1], float(levels[i])) for i in range(3)])
         torch.testing.assert_close(method(x, levels), each, atol=1e-12, rtol=1e-12)
         with pytest.raises(ValueError, match="one number per example"):
             method(x, levels[:2])
@@ -122,7 +149,8 @@ def test_one_level_per_example_is_the_level_of_each(name):
 def test_float32_stays_float32(name):
     target, x = EXAMPLES[name], noisy_samples(EXAMPLES[name], 0.5)
     for sigma in (0.0, 0.5, torch.full((len(x),), 0.5)):
-        exact, found = target.score(x, sigma), target.score(x.float(), sigma)
+        exact = target.score(x, sigma)
+        found = target.score(x.float(), sigma)
         assert found.dtype == target.energy(x.float(), sigma).dtype == torch.float32
         torch.testing.assert_close(found.double(), exact.double(), atol=1e-3, rtol=1e-3)
     assert target.denoise(x.float(), 0.5).dtype == torch.float32
@@ -157,14 +185,18 @@ def whitened(target, x):
     """Independent N(0, 1) numbers made of x, one column for each coordinate."""
     match target:
         case Gaussian(mean, covariance):
-            return torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (x - mean).T, upper=False).T
+            return torch.linalg.solve_triangular(
+                torch.linalg.cholesky(covariance), (x - mean).T, upper=False
+            ).T
         case Banana(s, b, r):
             return torch.stack([x[:, 0] / s, (x[:, 1] - b * (x[:, 0] ** 2 - s**2)) / r], 1)
         case Funnel(_, s):
             return torch.cat([x[:, :1] / s, x[:, 1:] / (x[:, :1] / 2).exp()], 1)
 
 
-@pytest.mark.parametrize("target", [correlated_gaussian(0.8, 3), Banana(), Banana(2.0, -0.3, 1.5), Funnel(4)], ids=repr)
+@pytest.mark.parametrize(
+    "target", [correlated_gaussian(0.8, 3), Banana(), Banana(2.0, -0.3, 1.5), Funnel(4)], ids=repr
+)
 def test_samples_whiten(target):
     z = whitened(target, target.sample(20_000, seeded("whiten")))
     assert all(distance(normal_cdf(column)) < KS for column in z.T)
@@ -173,7 +205,9 @@ def test_samples_whiten(target):
     assert not distance(normal_cdf(z[:, 1] / 2**0.5)) < KS
 
 
-@pytest.mark.parametrize("target", [DoubleWell(), DoubleWell(4.0, 0.6), DoubleWell(0.1, 0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "target", [DoubleWell(), DoubleWell(4.0, 0.6), DoubleWell(0.1, 0.5)], ids=repr
+)
 def test_samples_of_the_double_well_have_its_cdf(target):
     t = torch.linspace(-6, 6, 40_001, dtype=torch.float64)
     cdf = torch.cumulative_trapezoid((-target.energy(t[:, None])).exp(), t)
@@ -186,7 +220,9 @@ def test_samples_of_the_rings_have_the_radii_and_all_directions():
     target = Rings()
     x = target.sample(20_000, seeded("rings"))
     rho = torch.linspace(0, 5, 40_001, dtype=torch.float64)
-    cdf = torch.cumulative_trapezoid(2 * math.pi * rho * (-target.energy(torch.stack([rho, 0 * rho], 1))).exp(), rho)
+    cdf = torch.cumulative_trapezoid(
+        2 * math.pi * rho * (-target.energy(torch.stack([rho, 0 * rho], 1))).exp(), rho
+    )
     assert abs(cdf[-1] - 1) < 1e-7
     assert distance(cdf[torch.searchsorted(rho, x.norm(dim=1)) - 1]) < KS
     assert distance(torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) + 0.5) < KS
@@ -197,13 +233,18 @@ def test_samples_of_the_rings_have_the_radii_and_all_directions():
 def test_the_rings_are_smooth_at_the_centre():
     origin = torch.zeros(1, 2, dtype=torch.float64)
     assert torch.equal(Rings().score(origin, 0.5), origin)
-    hessian = jacobian(lambda x: Rings().score(x, 0.5), torch.full((1, 2), 1e-9, dtype=torch.float64))
-    torch.testing.assert_close(jacobian(lambda x: Rings().score(x, 0.5), origin), hessian, atol=1e-8, rtol=0)
+    hessian = jacobian(
+        lambda x: Rings().score(x, 0.5), torch.full((1, 2), 1e-9, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        jacobian(lambda x: Rings().score(x, 0.5), origin), hessian, atol=1e-8, rtol=0
+    )
 
 
 @pytest.mark.parametrize("target", [ring_of_gaussians(), grid_of_gaussians(3)])
 def test_samples_of_a_mixture_fall_on_its_modes_alike(target):
-    x, modes = target.sample(20_000, seeded("modes")), len(target.means)
+    x = target.sample(20_000, seeded("modes"))
+    modes = len(target.means)
     nearest = (x[:, None] - target.means).square().sum(2).argmin(1)
     expected = len(x) / modes
     chi2 = ((nearest.bincount(minlength=modes) - expected) ** 2 / expected).sum()
@@ -214,7 +255,9 @@ def test_samples_of_a_mixture_fall_on_its_modes_alike(target):
 
 def test_the_square_of_a_gaussian_score_is_the_trace_of_the_precision():
     """tr Sigma^-1 by its eigenvalues 1 - rho (D - 1 times) and 1 + (D - 1) rho."""
-    target, rho, d = correlated_gaussian(0.7, 4), 0.7, 4
+    target = correlated_gaussian(0.7, 4)
+    rho = 0.7
+    d = 4
     square = target.score(target.sample(20_000, seeded("fisher"))).square().sum(1)
     trace = (d - 1) / (1 - rho) + 1 / (1 + (d - 1) * rho)
     assert abs(square.mean() - trace) < 4 * square.std() / len(square) ** 0.5
@@ -222,7 +265,8 @@ def test_the_square_of_a_gaussian_score_is_the_trace_of_the_precision():
 
 
 def test_a_gaussian_is_torchs_gaussian_at_every_level():
-    target, x = correlated_gaussian(0.7, 4), torch.randn(5, 4, dtype=torch.float64)
+    target = correlated_gaussian(0.7, 4)
+    x = torch.randn(5, 4, dtype=torch.float64)
     for sigma in (0.0, 1.3):
         covariance = target.covariance + sigma**2 * torch.eye(4, dtype=torch.float64)
         exact = torch.distributions.MultivariateNormal(target.mean, covariance).log_prob(x)
@@ -230,10 +274,14 @@ def test_a_gaussian_is_torchs_gaussian_at_every_level():
 
 
 def test_a_product_is_its_parts_side_by_side():
-    target, x = double_well(1.0, 2.0, wells=2, gaussians=3), torch.randn(4, 5, dtype=torch.float64)
+    target = double_well(1.0, 2.0, wells=2, gaussians=3)
+    x = torch.randn(4, 5, dtype=torch.float64)
     well = DoubleWell(1.0, 2.0)
-    exact = well.energy(x[:, :1], 0.3) + well.energy(x[:, 1:2], 0.3) + (
-        x[:, 2:].square() / 1.09 + math.log(2 * math.pi * 1.09)).sum(1) / 2
+    exact = (
+        well.energy(x[:, :1], 0.3)
+        + well.energy(x[:, 1:2], 0.3)
+        + (x[:, 2:].square() / 1.09 + math.log(2 * math.pi * 1.09)).sum(1) / 2
+    )
     torch.testing.assert_close(target.energy(x, 0.3), exact, atol=1e-12, rtol=0)
     assert target.shape == (5,) and Product((target, well)).shape == (6,)
 
@@ -243,16 +291,30 @@ def test_the_law_at_a_level_is_a_field_with_energy(name):
     target, x = EXAMPLES[name], noisy_samples(EXAMPLES[name], 0.5)
     field = target.at(0.5)
     energy, score = field.energy_and_score(x)
-    assert field.has_energy and torch.equal(energy, target.energy(x, 0.5)) and torch.equal(score, target.score(x, 0.5))
-    assert torch.equal(target.at().energy(x), target.energy(x)) and target.log_z() == 0.0 and x.shape[1:] == target.shape
+    assert (
+        field.has_energy
+        and torch.equal(energy, target.energy(x, 0.5))
+        and torch.equal(score, target.score(x, 0.5))
+    )
+    assert (
+        torch.equal(target.at().energy(x), target.energy(x))
+        and target.log_z() == 0.0
+        and x.shape[1:] == target.shape
+    )
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Gaussian(torch.zeros(2), torch.ones(2)), "symmetric matrix of shape"),
-    (lambda: Gaussian(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "symmetric matrix"),
-    (lambda: correlated_gaussian(-0.9, 3), "positive eigenvalues"),
-    (lambda: DoubleWell(1.0, -1.0), "for one well"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gaussian(torch.zeros(2), torch.ones(2)), "symmetric matrix of shape"),
+        (
+            lambda: Gaussian(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]])),
+            "symmetric matrix",
+        ),
+        (lambda: correlated_gaussian(-0.9, 3), "positive eigenvalues"),
+        (lambda: DoubleWell(1.0, -1.0), "for one well"),
+    ],
+)
 def test_laws_that_are_none_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -31,7 +31,11 @@ def test_every_image_is_dealt_once_and_its_label_goes_along(n, classes):
 
 def test_the_deal_is_7_1_2_in_every_class():
     train, validation, test = deal(numbered(1000, classes=5))
-    assert [part.labels.bincount().tolist() for part in (train, validation, test)] == [[140] * 5, [20] * 5, [40] * 5]
+    assert [part.labels.bincount().tolist() for part in (train, validation, test)] == [
+        [140] * 5,
+        [20] * 5,
+        [40] * 5,
+    ]
 
 
 def test_the_first_images_of_a_split_are_a_mixture():
@@ -44,7 +48,13 @@ def test_a_cut_keeps_the_rest_and_is_the_same_every_time():
     assert sorted(numbers(train) + numbers(validation)) == list(range(600))
     again = cut(numbered(600), 50)
     assert numbers(again[1]) == numbers(validation)
-    assert numbers(validation)[:5] == [82, 430, 119, 291, 57]  # for good: results are compared across versions
+    assert numbers(validation)[:5] == [
+        82,
+        430,
+        119,
+        291,
+        57,
+    ]  # for good: results are compared across versions
 
 
 def test_images_are_bytes_over_levels():
@@ -59,7 +69,9 @@ def test_digits_are_all_there_in_fair_shares():
     assert digits.shape == (1, 8, 8)
     assert [len(s) for s in (digits.train, digits.validation, digits.test)] == [1257, 180, 360]
     assert digits.test.labels.bincount(minlength=10).tolist() == pytest.approx([36] * 10, abs=2)
-    assert digits.validation.labels.bincount(minlength=10).tolist() == pytest.approx([18] * 10, abs=1)
+    assert digits.validation.labels.bincount(minlength=10).tolist() == pytest.approx(
+        [18] * 10, abs=1
+    )
     assert set(digits.checksums) == {"digits.csv.gz"}
     assert digits.classes[int(digits.train.labels[0])] == str(int(digits.train.labels[0]))
 

@@ -10,8 +10,7 @@ import pytest
 from tests.data.test_idx import idx, images, labels
 
 from gradlogp.core.errors import UserError
-from gradlogp.data import DATASETS, load
-from gradlogp.data import download as fetch_set
+from gradlogp.data import DATASETS, download as fetch_set, load
 from gradlogp.data.download import download, sha256
 from gradlogp.data.idx import MNIST, Idx
 
@@ -20,13 +19,18 @@ CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` (name -> bytes); `cut` ends a reply after so many bytes; `ranges` says whether it knows Range."""
+    """Serves `files` (name -> bytes); `cut` ends a reply after so many bytes; `ranges` says whether
+    it knows Range.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.cut, self.ranges, self.asked = {"x.gz": CONTENT}, None, True, []
+        self.files = {"x.gz": CONTENT}
+        self.cut = None
+        self.ranges = True
+        self.asked = []
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
@@ -69,8 +73,12 @@ def left_in(folder: Path) -> list[str]:
 
 def test_the_file_arrives_whole_and_progress_is_told(server, tmp_path):
     seen = []
-    download(tmp_path / "deep" / "x.gz", [server.url + "x.gz"], CHECKSUM, lambda *args: seen.append(args))
-    assert (tmp_path / "deep" / "x.gz").read_bytes() == CONTENT and left_in(tmp_path / "deep") == ["x.gz"]
+    download(
+        tmp_path / "deep" / "x.gz", [server.url + "x.gz"], CHECKSUM, lambda *args: seen.append(args)
+    )
+    assert (tmp_path / "deep" / "x.gz").read_bytes() == CONTENT and left_in(tmp_path / "deep") == [
+        "x.gz"
+    ]
     assert seen[-1] == ("x.gz", len(CONTENT), len(CONTENT))
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
 
@@ -96,10 +104,14 @@ def test_the_second_mirror_goes_on_where_the_first_stopped(server, tmp_path):
 
 @pytest.mark.parametrize("there", [b"", CONTENT[:1000], b"rubbish", CONTENT, CONTENT + b"more"])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_whatever_was_left_of_an_earlier_try_the_file_is_right_in_the_end(server, tmp_path, there, ranges):
+def test_whatever_was_left_of_an_earlier_try_the_file_is_right_in_the_end(
+    server, tmp_path, there, ranges
+):
     server.ranges = ranges
     (tmp_path / "x.gz.part").write_bytes(there)
-    download(tmp_path / "x.gz", [server.url + "x.gz"] * 2, CHECKSUM)  # at worst the leftovers cost one mirror
+    download(
+        tmp_path / "x.gz", [server.url + "x.gz"] * 2, CHECKSUM
+    )  # at worst the leftovers cost one mirror
     assert (tmp_path / "x.gz").read_bytes() == CONTENT and left_in(tmp_path) == ["x.gz"]
 
 
@@ -120,9 +132,14 @@ def test_two_at_once_do_not_spoil_each_other(server, tmp_path):
     assert not errors and path.read_bytes() == CONTENT
 
 
-BAD_SERVERS = {  # what is wrong: (the file asked for, what is done to the server, a fragment of what we say)
+# what is wrong: (the file asked for, what is done to the server, a fragment of what we say)
+BAD_SERVERS = {
     "not there": ("y.gz", {}, "HTTP 404 Not Found"),
-    "wrong checksum": ("x.gz", {"files": {"x.gz": b"<html>Sign in"}}, "wrong checksum, expected sha256"),
+    "wrong checksum": (
+        "x.gz",
+        {"files": {"x.gz": b"<html>Sign in"}},
+        "wrong checksum, expected sha256",
+    ),
     "cut": ("x.gz", {"cut": 9}, "cut after 9 of 512,000 bytes"),
 }
 
@@ -134,21 +151,32 @@ def test_a_bad_server_gets_one_clear_line(server, tmp_path, case):
     with pytest.raises(UserError, match=fragment) as caught:
         download(tmp_path / "x.gz", [server.url + name], CHECKSUM)
     said = str(caught.value)
-    assert server.url + name in said and str(tmp_path) in said and "digits" in said and "\n" not in said
+    assert (
+        server.url + name in said
+        and str(tmp_path) in said
+        and "digits" in said
+        and "\n" not in said
+    )
     assert not (tmp_path / "x.gz").exists()
 
 
 def test_no_network_names_every_mirror(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with pytest.raises(UserError, match=r"127.0.0.1:1/x.gz: .*refused.*127.0.0.1:2/x.gz: .*refused"):
-        download(tmp_path / "x.gz", ["http://127.0.0.1:1/x.gz", "http://127.0.0.1:2/x.gz"], CHECKSUM)
+    with pytest.raises(
+        UserError, match=r"127.0.0.1:1/x.gz: .*refused.*127.0.0.1:2/x.gz: .*refused"
+    ):
+        download(
+            tmp_path / "x.gz", ["http://127.0.0.1:1/x.gz", "http://127.0.0.1:2/x.gz"], CHECKSUM
+        )
     assert left_in(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
 def test_a_full_disk_leaves_the_part_for_later(server, tmp_path):
     (tmp_path / "x.gz.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"cannot write .*x.gz.part: No space left on device; make room"):
+    with pytest.raises(
+        UserError, match=r"cannot write .*x.gz.part: No space left on device; make room"
+    ):
         download(tmp_path / "x.gz", [server.url + "x.gz"], CHECKSUM)
     assert left_in(tmp_path) == ["x.gz.part"]
 
@@ -156,7 +184,10 @@ def test_a_full_disk_leaves_the_part_for_later(server, tmp_path):
 @pytest.fixture
 def small(server, monkeypatch, tmp_path) -> Idx:
     """A publication of four files on the server, in the table in place of MNIST."""
-    server.files = {name: gzip.compress(idx(images(20) if "images" in name else labels(20))) for name in MNIST.files}
+    server.files = {
+        name: gzip.compress(idx(images(20) if "images" in name else labels(20)))
+        for name in MNIST.files
+    }
     files = {name: hashlib.sha256(content).hexdigest() for name, content in server.files.items()}
     small = Idx("mnist", MNIST.classes, (server.url,), files)
     monkeypatch.setitem(DATASETS, "mnist", small)
@@ -172,7 +203,9 @@ def test_with_no_folder_named_the_set_is_downloaded_once_into_the_cache(server, 
     assert left_in(tmp_path / "cache" / "gradlogp" / "mnist") == sorted(small.files)
 
 
-def test_a_set_can_be_downloaded_into_a_folder_and_is_found_there(server, small, tmp_path, monkeypatch):
+def test_a_set_can_be_downloaded_into_a_folder_and_is_found_there(
+    server, small, tmp_path, monkeypatch
+):
     monkeypatch.setenv("GRADLOGP_DATA", str(tmp_path / "mine"))
     assert fetch_set("mnist") == tmp_path / "mine" / "mnist"
     assert load("mnist").checksums == small.files
@@ -181,7 +214,9 @@ def test_a_set_can_be_downloaded_into_a_folder_and_is_found_there(server, small,
 def test_a_file_that_is_there_is_checked_and_never_replaced(server, small, tmp_path):
     path = fetch_set("mnist", tmp_path) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"is not the published file .* delete it and run `gradlogp data mnist`"):
+    with pytest.raises(
+        UserError, match=r"is not the published file .* delete it and run `gradlogp data mnist`"
+    ):
         fetch_set("mnist", tmp_path)
     assert path.read_bytes() == b"mine" and sha256(path) == hashlib.sha256(b"mine").hexdigest()
 

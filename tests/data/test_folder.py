@@ -11,7 +11,9 @@ from gradlogp.core.errors import UserError
 from gradlogp.data import load
 
 
-def picture(path, value: int | tuple[int, int, int] = 90, size: tuple[int, int] = (6, 4), mode: str = "L") -> None:
+def picture(
+    path, value: int | tuple[int, int, int] = 90, size: tuple[int, int] = (6, 4), mode: str = "L"
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, value).save(path)
 
@@ -28,7 +30,10 @@ def test_subfolders_are_classes_and_the_splits_are_fair(tmp_path):
     assert [len(s) for s in (data.train, data.validation, data.test)] == [21, 3, 6]
     assert data.test.labels.bincount().tolist() == [4, 2]
     assert sorted(all_of(data)[:, 0, 0, 0].tolist()) == list(range(30))
-    assert all(int(y) == (int(x[0, 0, 0]) % 3 == 0) for x, y in zip(data.train.x, data.train.labels, strict=True))
+    assert all(
+        int(y) == (int(x[0, 0, 0]) % 3 == 0)
+        for x, y in zip(data.train.x, data.train.labels, strict=True)
+    )
     again = load("folder", tmp_path)
     assert torch.equal(again.train.x, data.train.x) and again.checksums == data.checksums
     assert data.name == again.name == f"folder:{tmp_path}"  # by which `load` finds it again
@@ -65,7 +70,9 @@ def test_the_checksum_is_that_of_the_listing(tmp_path):
         picture(tmp_path / "mine" / name)
     one = hashlib.sha256((tmp_path / "mine/a/1.png").read_bytes()).hexdigest()
     listing = f"{one}  a/1.png\n{one}  a/2.png\n{one}  b/1.png\n"
-    assert load(f"folder:{tmp_path}/mine").checksums == {"mine": hashlib.sha256(listing.encode()).hexdigest()}
+    assert load(f"folder:{tmp_path}/mine").checksums == {
+        "mine": hashlib.sha256(listing.encode()).hexdigest()
+    }
 
 
 def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path):
@@ -84,7 +91,9 @@ def not_an_image(folder):
 
 
 def half_an_image(folder):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50), dtype=np.uint8)).save(folder / "3.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 50), dtype=np.uint8)).save(
+        folder / "3.png"
+    )
     whole = (folder / "3.png").read_bytes()
     (folder / "3.png").write_bytes(whole[: len(whole) // 2])
 
@@ -100,13 +109,23 @@ def two_only(folder):
     (folder / "2.png").unlink()
 
 
-BAD_FOLDERS = {  # what is wrong: (what is done to a folder of three images, the name's end, a fragment of what we say)
+# what is wrong: (what is done to a folder of three images, the name's end, a fragment of what we
+# say)
+BAD_FOLDERS = {
     "unlike sizes": (unlike, "", r"0.png is 6x4, but .*3.png is 7x4: .*@SIZE"),
     "not an image": (not_an_image, "", "cannot read the picture .*3.png: not a whole image file"),
-    "half an image": (half_an_image, "@8", "cannot read the picture .*3.png: not a whole image file"),
+    "half an image": (
+        half_an_image,
+        "@8",
+        "cannot read the picture .*3.png: not a whole image file",
+    ),
     "an empty class": (an_empty_class, "", "class folder dog holds no images"),
     "too few": (two_only, "", "at least 3 images .*found 2"),
-    "loose among classes": (lambda f: picture(f / "cat" / "3.png"), "", "0.png does not: move it into one"),
+    "loose among classes": (
+        lambda f: picture(f / "cat" / "3.png"),
+        "",
+        "0.png does not: move it into one",
+    ),
     "no such folder": (lambda f: None, "/nowhere", "got .*nowhere"),
     "a file": (lambda f: None, "/0.png", "expected folder:PATH"),
     "size 0": (lambda f: None, "@0", "expected folder:PATH"),

@@ -1,4 +1,6 @@
-"""Pictures: fitted so that nothing is lost or bent, and written so that they are read back the same."""
+"""Pictures: fitted so that nothing is lost or bent, and written so that they are read back the
+same.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +40,9 @@ def test_a_picture_of_the_right_shape_is_not_touched():
 
 
 def test_the_whole_picture_stays_in_proportion_in_the_middle():
-    """A white 40x20 box on a black 80x40 picture becomes a 14x7 box on 28x14, with 7 rows of padding each side."""
+    """A white 40x20 box on a black 80x40 picture becomes a 14x7 box on 28x14, with 7 rows of
+    padding each side.
+    """
     rows = np.zeros((40, 80))
     rows[10:30, 20:60] = 255
     x = fit(grey(rows), (1, 28, 28))[0][0]
@@ -72,12 +76,18 @@ def test_black_shows_through_what_is_transparent(mode):
 
 
 def test_half_transparent_white_is_half_grey():
-    assert fit(Image.new("RGBA", (1, 1), (255, 255, 255, 51)), (1, 1, 1))[0].item() == pytest.approx(0.2)
+    assert fit(Image.new("RGBA", (1, 1), (255, 255, 255, 51)), (1, 1, 1))[
+        0
+    ].item() == pytest.approx(0.2)
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     Image.fromarray(np.array([[0, 0x8080, 0xFFFF]], dtype=np.uint16)).save(tmp_path / "x.png")
-    assert (fit(read_picture(tmp_path / "x.png"), (1, 1, 3))[0] * 255).flatten().tolist() == [0, 128, 255]
+    assert (fit(read_picture(tmp_path / "x.png"), (1, 1, 3))[0] * 255).flatten().tolist() == [
+        0,
+        128,
+        255,
+    ]
 
 
 def test_a_photograph_is_turned_upright(tmp_path):
@@ -102,7 +112,7 @@ def test_a_grid_holds_each_image_in_its_place(tmp_path):
     assert sheet.shape == (3 * 8 + 2 * 2, 2 * 6 + 2)
     for i in range(5):
         top, left = i // 2 * 10, i % 2 * 8
-        assert np.allclose(sheet[top:top + 8, left:left + 6], i / 10, atol=1 / 510)
+        assert np.allclose(sheet[top : top + 8, left : left + 6], i / 10, atol=1 / 510)
 
 
 def test_a_grid_is_nearly_square_and_survives_values_that_are_not_colours(tmp_path):
@@ -114,14 +124,23 @@ def test_a_grid_is_nearly_square_and_survives_values_that_are_not_colours(tmp_pa
 
 
 BAD_PICTURES = {  # what is wrong: (a call in a folder, a fragment of what we say)
-    "no such file": (lambda d: read_picture(d / "no.png"), "cannot read the picture .*no.png: No such file"),
+    "no such file": (
+        lambda d: read_picture(d / "no.png"),
+        "cannot read the picture .*no.png: No such file",
+    ),
     "a folder": (lambda d: read_picture(d), "cannot read the picture .*: Is a directory"),
     "two channels": (lambda d: fit(Image.new("L", (2, 2)), (2, 2, 2)), "this model takes 2"),
     "floats": (lambda d: fit(Image.new("F", (2, 2)), (1, 2, 2)), "which value is white"),
     "not .png": (lambda d: save_grid(d / "x.jpg", torch.zeros(1, 1, 2, 2)), "ends in .png"),
-    "voxels": (lambda d: save_grid(d / "x.png", torch.zeros(1, 1, 2, 2, 2)), r"got \[1, 1, 2, 2, 2\]"),
+    "voxels": (
+        lambda d: save_grid(d / "x.png", torch.zeros(1, 1, 2, 2, 2)),
+        r"got \[1, 1, 2, 2, 2\]",
+    ),
     "no images": (lambda d: save_grid(d / "x.png", torch.zeros(0, 1, 2, 2)), r"got \[0, 1, 2, 2\]"),
-    "in a file": (lambda d: save_picture(d / "file" / "x.png", torch.zeros(1, 2, 2)), "cannot write .*x.png: "),
+    "in a file": (
+        lambda d: save_picture(d / "file" / "x.png", torch.zeros(1, 2, 2)),
+        "cannot write .*x.png: ",
+    ),
 }
 
 

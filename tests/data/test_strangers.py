@@ -36,10 +36,17 @@ def test_kmnist_is_read_from_npz_and_from_idx_alike(tmp_path, characters):
     np.savez(tmp_path / "kmnist" / "kmnist-test-imgs.npz", images)
     np.savez(tmp_path / "kmnist" / "kmnist-test-labels.npz", labels)
     (tmp_path / "i" / "kmnist").mkdir(parents=True)
-    (tmp_path / "i" / "kmnist" / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-    (tmp_path / "i" / "kmnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))
-    one, other = load("kmnist", tmp_path), load("kmnist", tmp_path / "i")
-    assert torch.equal(one.test.x, torch.from_numpy(images)[:, None]) and torch.equal(one.test.x, other.test.x)
+    (tmp_path / "i" / "kmnist" / "t10k-images-idx3-ubyte.gz").write_bytes(
+        gzip.compress(idx(images))
+    )
+    (tmp_path / "i" / "kmnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(idx(labels))
+    )
+    one = load("kmnist", tmp_path)
+    other = load("kmnist", tmp_path / "i")
+    assert torch.equal(one.test.x, torch.from_numpy(images)[:, None]) and torch.equal(
+        one.test.x, other.test.x
+    )
     assert one.test.labels.tolist() == labels.tolist() == other.test.labels.tolist()
     assert len(one.train) == 0 and one.shape == (1, 28, 28)
 
@@ -59,12 +66,17 @@ def test_a_table_is_halved_for_one_class_learning(tmp_path, rows):
     assert tables(tmp_path) == ["2_a", "10_b"]
     data = table("2_a", tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (16, 4, 30)
-    assert data.train.labels.sum() == data.validation.labels.sum() == 0 and data.test.labels.sum() == 10
+    assert (
+        data.train.labels.sum() == data.validation.labels.sum() == 0
+        and data.test.labels.sum() == 10
+    )
     seen = torch.cat([data.train.x, data.validation.x, data.test.x])
     assert torch.equal(seen.sort(0).values, torch.from_numpy(x.astype(np.float32)).sort(0).values)
     assert torch.equal(data.train.x, table("2_a", tmp_path).train.x)
     assert load(f"adbench:{tmp_path / 'adbench' / '2_a.npz'}").name == "adbench:2_a"
-    assert load("adbench:10_b", tmp_path).name == "adbench:10_b"  # a name, and the folder that --data gives
+    assert (
+        load("adbench:10_b", tmp_path).name == "adbench:10_b"
+    )  # a name, and the folder that --data gives
 
 
 BAD = {

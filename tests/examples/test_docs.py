@@ -7,8 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
-BLOCKS = [pytest.param(page, i, id=f"{page.stem}-{i}") for page in PAGES
-          for i in range(len(re.findall(r"```python\n", page.read_text())))]
+BLOCKS = [
+    pytest.param(page, i, id=f"{page.stem}-{i}")
+    for page in PAGES
+    for i in range(len(re.findall(r"```python\n", page.read_text())))
+]
 
 
 @pytest.mark.parametrize(("page", "i"), BLOCKS)

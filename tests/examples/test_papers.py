@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCE, PAGE = ROOT / "src" / "gradlogp", (ROOT / "docs" / "papers.md").read_text()
+SOURCE = ROOT / "src" / "gradlogp"
+PAGE = (ROOT / "docs" / "papers.md").read_text()
 NUMBER = re.compile(r"arXiv\s+(?:#\s+)?((?:physics/)?\d{4}\.?\d{3,5})")
-ROWS = [cells for line in PAGE.splitlines() if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 4
-        and line.startswith("| ") and cells[0] != "paper"]
+ROWS = [
+    cells
+    for line in PAGE.splitlines()
+    if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 4
+    and line.startswith("| ")
+    and cells[0] != "paper"
+]
 
 
 def named(cell: str) -> list[tuple[str, str]]:
@@ -25,7 +31,9 @@ def named(cell: str) -> list[tuple[str, str]]:
     return pairs
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[f"{i} {named(cells[2])[0][1]}" for i, cells in enumerate(ROWS)])
+@pytest.mark.parametrize(
+    "row", ROWS, ids=[f"{i} {named(cells[2])[0][1]}" for i, cells in enumerate(ROWS)]
+)
 def test_what_a_row_names_is_there(row: list[str]) -> None:
     _, gave, where, proof = row
     assert gave and named(where)
@@ -38,7 +46,11 @@ def test_what_a_row_names_is_there(row: list[str]) -> None:
 
 
 def test_every_paper_of_the_source_is_on_the_page_and_the_other_way_round() -> None:
-    cited = {n: file.relative_to(SOURCE) for file in SOURCE.rglob("*.py") for n in NUMBER.findall(file.read_text())}
+    cited = {
+        n: file.relative_to(SOURCE)
+        for file in SOURCE.rglob("*.py")
+        for n in NUMBER.findall(file.read_text())
+    }
     mapped = set(NUMBER.findall(PAGE))
     missing = {n: str(file) for n, file in cited.items() if n not in mapped}
     assert not missing, f"add a line to docs/papers.md for each: {missing}"

@@ -1,4 +1,6 @@
-"""Restoring: the 3 dB law on a Gaussian, the same start and noise for score matching and autoencoder, and a whole comparison."""
+"""Restoring: the 3 dB law on a Gaussian, the same start and noise for score matching and
+autoencoder, and a whole comparison.
+"""
 
 import math
 import os
@@ -35,7 +37,9 @@ from gradlogp.samplers import Ancestral, Langevin
 from gradlogp.training import Training
 
 DATA = Path(os.environ.get("GRADLOGP_DATA") or "/nowhere")
-STD, SIGMA, N = 0.6, 0.5, 4000
+STD = 0.6
+SIGMA = 0.5
+N = 4000
 GAIN = STD**2 / (STD**2 + SIGMA**2)  # Wiener's filter on N(0, STD^2)
 TWO = 10 * math.log10(2)
 
@@ -57,7 +61,12 @@ def law(gaussian, levels=40, measured=True):
     field = Denoiser(lambda x, s: x * (STD**2 / (STD**2 + s.view(-1, 1, 1, 1) ** 2)))
     ladder = geometric(SIGMA, 0.02, levels)
     if measured:
-        field = calibrated(field, ladder, STD * torch.randn(2000, 1, 4, 4, generator=seeded(4), dtype=torch.float64), 5)
+        field = calibrated(
+            field,
+            ladder,
+            STD * torch.randn(2000, 1, 4, 4, generator=seeded(4), dtype=torch.float64),
+            5,
+        )
     sampler = Ancestral(levels=tuple(ladder), variance="learned" if measured else "small")
     sample = walk(sampler, field, noisy, sampler.steps, seeded(2))
     found = loss_of_a_sample(mse(GAIN * noisy, clean), mse(sample, clean), "a sample")
@@ -65,7 +74,9 @@ def law(gaussian, levels=40, measured=True):
 
 
 def test_a_posterior_sample_by_reverse_diffusion_loses_three_decibels(gaussian):
-    """With the measured posterior variance at any number of levels; without it short, by an error of first order."""
+    """With the measured posterior variance at any number of levels; without it short, by an error
+    of first order.
+    """
     for levels in (10, 40):
         value, spread = law(gaussian, levels)
         assert spread < 0.05 and abs(value - TWO) < 4 * spread
@@ -83,16 +94,24 @@ def test_spread_and_skill_are_one_for_draws_of_the_posterior(gaussian):
 
 
 def chains(gaussian, temperature, samples):
-    """Wiener's filter against the mean of Langevin chains on the true energy, a step of 2 % of the posterior's variance."""
+    """Wiener's filter against the mean of Langevin chains on the true energy, a step of 2 % of the
+    posterior's variance.
+    """
     clean, noisy = (x[:1000] for x in gaussian)
-    energy, step = Energy(lambda x: x.flatten(1).square().sum(1) / (2 * STD**2)), 0.02 * GAIN * SIGMA**2
-    drawn = tasks.posterior_samples(energy, Langevin(step, temperature=temperature), noisy, SIGMA, 1.0, 150, samples, 3)
+    energy = Energy(lambda x: x.flatten(1).square().sum(1) / (2 * STD**2))
+    step = 0.02 * GAIN * SIGMA**2
+    drawn = tasks.posterior_samples(
+        energy, Langevin(step, temperature=temperature), noisy, SIGMA, 1.0, 150, samples, 3
+    )
     assert drawn.shape == (1000, samples, 1, 4, 4)
     return decibels(mse(GAIN * noisy, clean), mse(drawn.mean(1), clean))
 
 
 def test_chains_on_the_true_energy_lose_it_too_and_their_mean_less(gaussian):
-    for samples, exact in ((1, TWO), (8, 10 * math.log10(1 + 1 / 8))):  # 1.01 of the variance by the step
+    for samples, exact in (
+        (1, TWO),
+        (8, 10 * math.log10(1 + 1 / 8)),
+    ):  # 1.01 of the variance by the step
         value, spread = chains(gaussian, 1.0, samples)
         assert abs(value - exact) < 4 * spread + 0.05
     cold, spread = chains(gaussian, 0.1, 1)
@@ -109,16 +128,28 @@ def test_a_gain_is_the_ratio_of_the_means_with_a_paired_error():
 def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
     digits = data.load("digits")
     facts = measure(digits)
-    kinds = (("unet", "score matching"), ("unet", "squared error"), ("unet_energy", "score matching"))
-    score, auto, energy = (build(RestorerRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), facts, "cpu")
-                           for net, loss in kinds)
+    kinds = (
+        ("unet", "score matching"),
+        ("unet", "squared error"),
+        ("unet_energy", "score matching"),
+    )
+    score, auto, energy = (
+        build(
+            RestorerRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), facts, "cpu"
+        )
+        for net, loss in kinds
+    )
     for a, b in zip(score.model.parameters(), auto.model.parameters(), strict=True):
         assert torch.equal(a, b)
-    count = [sum(p.numel() for p in learner.model.parameters()) for learner in (score, auto, energy)]
+    count = [
+        sum(p.numel() for p in learner.model.parameters()) for learner in (score, auto, energy)
+    ]
     assert count[0] == count[1] == count[2]
     x = Batch(2 * digits.train.images(slice(0, 8)) - 1)
     level = score.objective.law.sample(8, seeded(5), x.x)
-    matched, squared = (learner.objective(learner.model, x, seeded(5)).value for learner in (score, auto))
+    matched, squared = (
+        learner.objective(learner.model, x, seeded(5)).value for learner in (score, auto)
+    )
     weight = score.objective.weigh(level) / (2 * level**4) * facts.shape[1] * facts.shape[2]
     torch.testing.assert_close(matched, weight * squared, rtol=1e-5, atol=0)
 
@@ -128,7 +159,9 @@ def tiny(name, **more):
 
     def tinier(dataset="digits", preset="quick", seed=0):
         trial = make(dataset, preset, seed)
-        changes = {"training": replace(trial.training, images=128)} if hasattr(trial, "training") else {}
+        changes = (
+            {"training": replace(trial.training, images=128)} if hasattr(trial, "training") else {}
+        )
         return replace(trial, pictures=12, sigmas=(0.3, 0.5), **changes, **more)
 
     tinier.__doc__ = make.__doc__
@@ -140,16 +173,29 @@ def test_a_comparison_of_restorers(tmp_path, monkeypatch):
 
     names = ("dsm", "dae", "ae", "wiener", "memory", "noisy")
     for name in names:
-        monkeypatch.setitem(EXPERIMENTS, name, tiny(name, **({"levels": 3} if name == "dsm" else {})))
+        monkeypatch.setitem(
+            EXPERIMENTS, name, tiny(name, **({"levels": 3} if name == "dsm" else {}))
+        )
     monkeypatch.setitem(COMPARISONS, "dsm", replace(COMPARISONS["dsm"], methods=names))
     rows = compare("dsm", data.load("digits"), "quick", tmp_path / "c", listener=Silent())
     found = {(r["method"], r["metric"]): r for r in rows}
     for name in names:
-        assert {found[name, f"denoise_{metric}_{s}"]["n"] for metric in ("psnr", "ssim") for s in ("0.3", "0.5")} == {12}
-    assert found["noisy", "denoise_psnr_0.5"]["value"] == pytest.approx(found["wiener", "denoise_psnr_0.5"]["noisy"])
+        assert {
+            found[name, f"denoise_{metric}_{s}"]["n"]
+            for metric in ("psnr", "ssim")
+            for s in ("0.3", "0.5")
+        } == {12}
+    assert found["noisy", "denoise_psnr_0.5"]["value"] == pytest.approx(
+        found["wiener", "denoise_psnr_0.5"]["noisy"]
+    )
     noisy, wiener = (found[name, "denoise_psnr_0.5"]["value"] for name in ("noisy", "wiener"))
-    assert found["noisy", "gain_over_wiener at noise 0.5"]["value"] == pytest.approx(noisy - wiener, abs=1e-4)
-    assert found["dsm", "sample_loss at noise 0.5"]["value"] > 0 and ("dsm", "gain_over_dae at noise 0.3") in found
+    assert found["noisy", "gain_over_wiener at noise 0.5"]["value"] == pytest.approx(
+        noisy - wiener, abs=1e-4
+    )
+    assert (
+        found["dsm", "sample_loss at noise 0.5"]["value"] > 0
+        and ("dsm", "gain_over_dae at noise 0.3") in found
+    )
     captions = read_json(tmp_path / "c" / "samples" / "figures.json")
     assert set(captions) == {"figure-psnr.png", "figure-strips.png", "figure-3db.png"}
     assert all((tmp_path / "c" / "samples" / name).stat().st_size > 1000 for name in captions)
@@ -160,7 +206,10 @@ def test_an_energy_trained_by_contrastive_divergence_restores_by_its_chains(tmp_
     with trial.into(tmp_path / "r", Context(data.load("digits")), Silent()) as run:
         found = {r["metric"]: r for r in run.results()}
         assert run.status()["parameters"] > 0 and run.status()["evaluations"] >= 128 * 20
-    assert "mean of the second halves of 2 chains of 5 Langevin steps" in found["denoise_psnr_0.5"]["protocol"]
+    assert (
+        "mean of the second halves of 2 chains of 5 Langevin steps"
+        in found["denoise_psnr_0.5"]["protocol"]
+    )
     assert found["denoise_psnr_0.5"]["evaluations"] == 10
     assert found["psnr single sample at noise 0.5"]["value"] < found["denoise_psnr_0.5"]["value"]
 
@@ -168,11 +217,15 @@ def test_an_energy_trained_by_contrastive_divergence_restores_by_its_chains(tmp_
 @pytest.mark.data
 @pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason="GRADLOGP_DATA has no mnist")
 def test_the_floors_on_mnist_are_those_of_a_computation_apart():
-    """PSNR on the whole test part, computed independently: 19.89 and 17.51 by Wiener's filter, 15.98 by memory."""
+    """PSNR on the whole test part, computed independently: 19.89 and 17.51 by Wiener's filter,
+    15.98 by memory.
+    """
     mnist = data.load("mnist", DATA)
     clean = mnist.test.images(slice(0, 250))
     for name, at in (("wiener", {0.3: 19.89, 0.5: 17.51}), ("memory", {0.5: 15.98})):
         method = FLOORS[name](mnist)
         for sigma, exact in at.items():
             found = image.psnr(clean, method(sigma).mean(noised(clean, sigma, 0)).clamp(0, 1))
-            assert abs(found.value - exact) < 4 * found.spread + 0.1  # 5,000 pictures of the training part are for validation
+            assert (
+                abs(found.value - exact) < 4 * found.spread + 0.1
+            )  # 5,000 pictures of the training part are for validation

@@ -1,4 +1,6 @@
-"""Energies, a VAE and GANs in one comparison: trained, chosen, judged and summed up on the digits, in miniature."""
+"""Energies, a VAE and GANs in one comparison: trained, chosen, judged and summed up on the digits,
+in miniature.
+"""
 
 import json
 import sys
@@ -22,10 +24,25 @@ from gradlogp.experiments.judge import Judge
 from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run
 
-TINY = ["training.images=320", "training.batch=32", "evaluation.samples=60", "evaluation.trial=20", "evaluation.snapshots=2",
-        "net.channels=4,8", "net.width=8"]
-CHAINS = [f"{m}:{change}" for m in METHODS[:2]
-          for change in ("generate_steps=6", "evaluation.steps=0,2,9", "chain_steps=2", "evaluation.sigmas=()")]
+TINY = [
+    "training.images=320",
+    "training.batch=32",
+    "evaluation.samples=60",
+    "evaluation.trial=20",
+    "evaluation.snapshots=2",
+    "net.channels=4,8",
+    "net.width=8",
+]
+CHAINS = [
+    f"{m}:{change}"
+    for m in METHODS[:2]
+    for change in (
+        "generate_steps=6",
+        "evaluation.steps=0,2,9",
+        "chain_steps=2",
+        "evaluation.sigmas=()",
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +53,9 @@ def digits():
 @pytest.fixture(scope="module")
 def judge():
     torch.manual_seed(0)
-    classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)  # any fixed features will do here
+    classifier = (
+        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    )  # any fixed features will do here
     return Judge(classifier, 1.0, 0.1, "untrained")
 
 
@@ -54,8 +73,21 @@ def test_every_method_is_chosen_judged_and_summed_up(folder):
     rows = json.loads((folder / "results.json").read_text())
     for method in METHODS:
         found = {row["metric"] for row in rows if row["method"] == method}
-        assert {"fd", "kid", "precision", "coverage", "1nna", "c2st", "cas", "inception_score", "taken_at", "memorisation"} <= found
-    assert {row["evaluations"] for row in rows if row["method"] == "vae" and row["metric"] == "fd"} == {1}
+        assert {
+            "fd",
+            "kid",
+            "precision",
+            "coverage",
+            "1nna",
+            "c2st",
+            "cas",
+            "inception_score",
+            "taken_at",
+            "memorisation",
+        } <= found
+    assert {
+        row["evaluations"] for row in rows if row["method"] == "vae" and row["metric"] == "fd"
+    } == {1}
     gain = next(row for row in rows if row["metric"] == "fd_gain of the buffer")
     fd = {row["method"]: row["value"] for row in rows if row["metric"] == "fd"}
     assert gain["value"] == pytest.approx(fd["ebm_no_buffer"] - fd["ebm"]) and gain["n"] == 1
@@ -70,18 +102,28 @@ def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
         assert kept["steps"].tolist() == [0, 2, 6, 9]
         assert kept["fd"][2] == pytest.approx(rows["fd"], rel=1e-3)
         assert kept["fd"][3] == pytest.approx(rows["fd after 9 steps"], rel=1e-3)
-    fitted, x = load(folder / "ebm"), digits.test.images(slice(0, 50))
+    fitted = load(folder / "ebm")
+    x = digits.test.images(slice(0, 50))
     with torch.no_grad():
         torch.testing.assert_close(energies(fitted, x), fitted.model(to_model(x)))
-    expected = {"retention from data after 2 steps", "fd from data after 20 steps", "energy noise", "energy_gap"}
+    expected = {
+        "retention from data after 2 steps",
+        "fd from data after 20 steps",
+        "energy noise",
+        "energy_gap",
+    }
     assert expected | {"fd from the buffer"} <= rows.keys()
 
 
-def test_the_snapshot_of_the_lowest_distance_becomes_the_model(digits, judge, tmp_path, monkeypatch):
+def test_the_snapshot_of_the_lowest_distance_becomes_the_model(
+    digits, judge, tmp_path, monkeypatch
+):
     monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
     recipe = override(EXPERIMENTS["vae"]("digits", "quick", 0), TINY)
     with fit(recipe, digits, tmp_path / "vae") as run:
-        run.write_results([{"metric": "bits_per_dim", "value": 3.0}, {"metric": "fd", "value": -1.0}])  # of another task, and old
+        run.write_results(
+            [{"metric": "bits_per_dim", "value": 3.0}, {"metric": "fd", "value": -1.0}]
+        )  # of another task, and old
     rows = evaluate(load(tmp_path / "vae"), digits, judge, Silent())
     assert Run.open(tmp_path / "vae").results() == [{"metric": "bits_per_dim", "value": 3.0}, *rows]
     taken = next(row for row in rows if row["metric"] == "taken_at")
@@ -89,14 +131,21 @@ def test_the_snapshot_of_the_lowest_distance_becomes_the_model(digits, judge, tm
     run = Run.open(tmp_path / "vae")
     for name, tensor in run.load(snapshot(step))[0].items():
         assert torch.equal(run.load("ema")[0][name], tensor)
-    first, second = (float(part.split(" after")[0]) for part in taken["protocol"].rpartition(": ")[2].split(", "))
+    first, second = (
+        float(part.split(" after")[0]) for part in taken["protocol"].rpartition(": ")[2].split(", ")
+    )
     assert step == (5 if first <= second else 10)
 
 
-def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_class_knows_one(digits):
-    x, y = digits.train.images(slice(0, 400)), digits.train.labels[:400]
+def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_class_knows_one(
+    digits,
+):
+    x = digits.train.images(slice(0, 400))
+    y = digits.train.labels[:400]
     taught = classification_accuracy(x, y, digits, 6000)
-    assert float(taught) > 0.85 and taught.spread == pytest.approx((taught.value * (1 - taught.value) / 360) ** 0.5)
+    assert float(taught) > 0.85 and taught.spread == pytest.approx(
+        (taught.value * (1 - taught.value) / 360) ** 0.5
+    )
     one = classification_accuracy(x, torch.full((400,), 3), digits, 2000)
     assert float(one) == pytest.approx(float((digits.test.labels == 3).double().mean()), abs=0.03)
 

@@ -1,4 +1,6 @@
-"""The recipes of energies: rivals spend as much as the method, and a conditional one is followed like the others."""
+"""The recipes of energies: rivals spend as much as the method, and a conditional one is followed
+like the others.
+"""
 
 import json
 from dataclasses import replace
@@ -13,9 +15,21 @@ from gradlogp.core.progress import Silent
 from gradlogp.experiments import EXPERIMENTS, Judge, chains, evaluate, fit, load, override
 from gradlogp.models import ConvClassifier
 
-TINY = ["training.images=320", "training.batch=32", "evaluation.samples=40", "net.channels=4,8", "net.width=8", "generate_steps=4",
-        "evaluation.steps=0,2", "chain_steps=2", "evaluation.sigmas=.1,.3", "evaluation.denoise=30", "restore.steps=10",
-        "restore.samples=2", "restore.weights=10,100"]
+TINY = [
+    "training.images=320",
+    "training.batch=32",
+    "evaluation.samples=40",
+    "net.channels=4,8",
+    "net.width=8",
+    "generate_steps=4",
+    "evaluation.steps=0,2",
+    "chain_steps=2",
+    "evaluation.sigmas=.1,.3",
+    "evaluation.denoise=30",
+    "restore.steps=10",
+    "restore.samples=2",
+    "restore.weights=10,100",
+]
 
 
 def evaluations(recipe):
@@ -25,8 +39,15 @@ def evaluations(recipe):
 @pytest.mark.parametrize("dataset", ["digits", "mnist"])
 @pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
 def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps(dataset, preset):
-    buffered, short, long = (EXPERIMENTS[name](dataset, preset, 0) for name in ("ebm", "ebm_no_buffer", "ebm_long_chains"))
-    assert long.buffer is None and (buffered.chain_steps, short.chain_steps, long.chain_steps) == (20, 20, 100)
+    buffered, short, long = (
+        EXPERIMENTS[name](dataset, preset, 0)
+        for name in ("ebm", "ebm_no_buffer", "ebm_long_chains")
+    )
+    assert long.buffer is None and (buffered.chain_steps, short.chain_steps, long.chain_steps) == (
+        20,
+        20,
+        100,
+    )
     assert (buffered.evaluations_per_example, long.evaluations_per_example) == (22, 102)
     assert evaluations(short) == evaluations(buffered)
     assert evaluations(long) / evaluations(buffered) == pytest.approx(1, abs=0.005)
@@ -35,8 +56,12 @@ def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps
 
 
 def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path, monkeypatch):
-    """Chains from noise have each class in turn, chains from pictures the pictures' own; restoring ends at what was measured."""
-    digits, asked, film = data.load("digits"), [], chains.film
+    """Chains from noise have each class in turn, chains from pictures the pictures' own; restoring
+    ends at what was measured.
+    """
+    digits = data.load("digits")
+    asked = []
+    film = chains.film
 
     def watched(how, start, n, seed, at, cond, first):
         asked.append((start is None, cond))
@@ -45,27 +70,47 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
     monkeypatch.setattr(chains, "film", watched)
     monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
     torch.manual_seed(0)
-    judge = Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
-    fit(override(EXPERIMENTS["ebm_class"]("digits", "quick", 0), TINY), digits, tmp_path / "run").close()
+    judge = Judge(
+        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
+    )
+    fit(
+        override(EXPERIMENTS["ebm_class"]("digits", "quick", 0), TINY), digits, tmp_path / "run"
+    ).close()
     found = evaluate(load(tmp_path / "run"), digits, judge, Silent())
-    rows, spent = ({row["metric"]: row.get(key) for row in found} for key in ("value", "evaluations"))
+    rows, spent = (
+        {row["metric"]: row.get(key) for row in found} for key in ("value", "evaluations")
+    )
     assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
-    assert torch.equal(torch.cat([cond for noise, cond in asked if not noise]), digits.test.labels[:chains.FROM_DATA])
+    assert torch.equal(
+        torch.cat([cond for noise, cond in asked if not noise]),
+        digits.test.labels[: chains.FROM_DATA],
+    )
     with np.load(tmp_path / "run" / "items.npz") as kept:
-        assert kept["restoring_steps"].tolist() == [0, 2, 5, 10] and kept["restoring"].shape == (1, 4)  # .1 is not followed
-        taken = kept["restoring_steps"].tolist().index(spent["denoise_psnr_0.3"] // 2)  # two chains a picture
+        assert kept["restoring_steps"].tolist() == [0, 2, 5, 10] and kept["restoring"].shape == (
+            1,
+            4,
+        )  # .1 is not followed
+        taken = (
+            kept["restoring_steps"].tolist().index(spent["denoise_psnr_0.3"] // 2)
+        )  # two chains a picture
         assert kept["restoring"][0, taken] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
-    assert "figure-restoring.png" in json.loads((tmp_path / "run" / "samples" / "figures.json").read_text())
+    assert "figure-restoring.png" in json.loads(
+        (tmp_path / "run" / "samples" / "figures.json").read_text()
+    )
 
 
 def test_a_test_part_of_a_few_pictures_is_enough(tmp_path, monkeypatch):
     monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
     digits = data.load("digits")
     few, n = replace(digits, test=digits.test[:8]), 8
-    judge = Judge(ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained")
+    judge = Judge(
+        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
+    )
     fit(override(EXPERIMENTS["ebm"]("digits", "quick", 0), TINY), few, tmp_path / "run").close()
     rows = {row["metric"]: row for row in evaluate(load(tmp_path / "run"), few, judge, Silent())}
     assert rows["fd"]["n"] == n
     films = json.loads((tmp_path / "run" / "samples" / "films.json").read_text())
     with Image.open(tmp_path / "run" / "samples" / "chain-data.png") as picture:
-        assert round(picture.height / picture.width * len(films["chain-data"])) == n  # a chain a row
+        assert (
+            round(picture.height / picture.width * len(films["chain-data"])) == n
+        )  # a chain a row

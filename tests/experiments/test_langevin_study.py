@@ -1,4 +1,6 @@
-"""The study of annealed Langevin: variances on a Gaussian follow their recursion; pictures get better with more levels."""
+"""The study of annealed Langevin: variances on a Gaussian follow their recursion; pictures get
+better with more levels.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +10,13 @@ import torch
 from gradlogp import data
 from gradlogp.core.progress import Silent
 from gradlogp.experiments.judge import Judge
-from gradlogp.experiments.langevin_study import TRIALS, expected_variance, settings, technique_2, variants
+from gradlogp.experiments.langevin_study import (
+    TRIALS,
+    expected_variance,
+    settings,
+    technique_2,
+    variants,
+)
 from gradlogp.experiments.trial import Context
 from gradlogp.models import ConvClassifier
 from gradlogp.samplers import AnnealedLangevin
@@ -17,7 +25,9 @@ from gradlogp.samplers import AnnealedLangevin
 @pytest.fixture(scope="module")
 def digits():
     torch.manual_seed(0)
-    classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)  # any fixed features will do here
+    classifier = (
+        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    )  # any fixed features will do here
     return Context(data.load("digits"), judge=Judge(classifier, 1.0, 0.1, "untrained"))
 
 
@@ -41,7 +51,9 @@ def test_variances_follow_the_recursion_and_large_steps_diverge(digits, tmp_path
 
 
 def test_the_wrong_noise_is_outside_the_tolerance():
-    """sqrt(h) for sqrt(2h): a fifth of the variance or more, a hundred standard errors of 20,000 chains."""
+    """sqrt(h) for sqrt(2h): a fifth of the variance or more, a hundred standard errors of 20,000
+    chains.
+    """
     sampler = AnnealedLangevin(variants(64)[0][1].process, 40)
     halved = sampler.ladder[0] ** 2
     for sigma in sampler.ladder:
@@ -52,4 +64,7 @@ def test_the_wrong_noise_is_outside_the_tolerance():
 
 def test_the_exact_score_of_the_training_pictures_draws_better_with_more_levels(digits, tmp_path):
     found = rows("empirical_score", digits, tmp_path / "empirical", samples=120, examples=300)
-    assert found["fd L=40 T=1"] < found["fd L=10 T=1"] and found["fd down to .3"] < found["fd down to .3 not denoised"]
+    assert (
+        found["fd L=40 T=1"] < found["fd L=10 T=1"]
+        and found["fd down to .3"] < found["fd down to .3 not denoised"]
+    )

@@ -1,4 +1,6 @@
-"""Posterior chains beside a Gaussian: without an energy they are Wiener's, and with a quadratic one the law is known."""
+"""Posterior chains beside a Gaussian: without an energy they are Wiener's, and with a quadratic one
+the law is known.
+"""
 
 import torch
 
@@ -24,19 +26,36 @@ def precision(law):
 def test_the_gaussian_alone_is_wieners_filter_and_its_posterior():
     law, y = prior(), torch.rand(5, 1, 2, 2, generator=seeded(1))
     posterior = GaussianPosterior.of(law, SIGMA)
-    torch.testing.assert_close(posterior.mean(y).clamp(0, 1), law.restore(y, SIGMA), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        posterior.mean(y).clamp(0, 1), law.restore(y, SIGMA), atol=1e-6, rtol=0
+    )
     exact = torch.linalg.inv(precision(law) + torch.eye(DIM) / SIGMA**2)
     torch.testing.assert_close(posterior.covariance.double(), exact, atol=1e-6, rtol=0)
-    torch.testing.assert_close(posterior.root @ posterior.root.T, posterior.covariance, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        posterior.root @ posterior.root.T, posterior.covariance, atol=1e-6, rtol=0
+    )
 
 
 def test_chains_draw_the_posterior_of_the_product():
-    """w |x|^2 / 2 beside a third of the Gaussian: the precision is g C^-1 + (1 / sigma^2 + w) I. The step's own error is h / 4."""
-    law, share, weight, n, h, temperature = prior(), 0.3, 2.0, 8_000, 0.04, 0.5
+    """w |x|^2 / 2 beside a third of the Gaussian: the precision is g C^-1 + (1 / sigma^2 + w) I.
+    The step's own error is h / 4.
+    """
+    law = prior()
+    share = 0.3
+    weight = 2.0
+    n = 8_000
+    h = 0.04
+    temperature = 0.5
     y = torch.tensor([0.9, 0.1, -0.4, 0.5]).repeat(n, 1)
     posterior = GaussianPosterior.of(law, SIGMA, share)
     sampler = PosteriorLangevin(posterior.mean(y), posterior, h, temperature)
-    x = run(sampler, Scaled(Energy(lambda x: x.square().sum(1) / 2), weight), sampler.centre, 120, Streams(0, 0, n)).double()
+    x = run(
+        sampler,
+        Scaled(Energy(lambda x: x.square().sum(1) / 2), weight),
+        sampler.centre,
+        120,
+        Streams(0, 0, n),
+    ).double()
     prior_precision = share * precision(law)
     exact = torch.linalg.inv(prior_precision + (1 / SIGMA**2 + weight) * torch.eye(DIM))
     mean = exact @ (prior_precision @ law.mean + y[0].double() / SIGMA**2)
@@ -46,6 +65,9 @@ def test_chains_draw_the_posterior_of_the_product():
 
 
 def test_chains_stay_in_their_interval():
-    posterior, y = GaussianPosterior.of(prior(), SIGMA), 3 * torch.ones(8, DIM)
+    posterior = GaussianPosterior.of(prior(), SIGMA)
+    y = 3 * torch.ones(8, DIM)
     sampler = PosteriorLangevin(posterior.mean(y), posterior, 0.3, 1.0, (-1.0, 1.0))
-    assert run(sampler, Energy(lambda x: x.square().sum(1)), y, 3, Streams(0, 0, 8)).abs().max() <= 1
+    assert (
+        run(sampler, Energy(lambda x: x.square().sum(1)), y, 3, Streams(0, 0, 8)).abs().max() <= 1
+    )

@@ -1,4 +1,6 @@
-"""Score matching on the line: every line lands on its closed form, and a perceptron beats a density estimate."""
+"""Score matching on the line: every line lands on its closed form, and a perceptron beats a density
+estimate.
+"""
 
 from dataclasses import replace
 
@@ -42,7 +44,10 @@ def test_the_error_is_in_units_of_one_over_s():
 @pytest.mark.parametrize("name", LINES)
 def test_each_line_lands_on_its_closed_form(name, laws, tmp_path):
     found = rows(name, laws, tmp_path / name, steps=50, batch=32, hidden=(8,))
-    for law, exact in LAWS.items():  # the targets of denoising, eps / sigma, have a spread of 1 / sigma = 10
+    for (
+        law,
+        exact,
+    ) in LAWS.items():  # the targets of denoising, eps / sigma, have a spread of 1 / sigma = 10
         error = 10 / (moments(exact)[1] * len(laws.train) ** 0.5) if name == "dsm_1d" else 0.0
         assert found[f"slope_error {law}"] <= 1e-6 + 4 * error
 
@@ -58,7 +63,12 @@ def test_scores_at_every_level_are_kept_and_drawn(laws, tmp_path):
     rows("dsm_levels", laws, tmp_path / "dsm_levels", steps=2, batch=8)
     kept, law = items(tmp_path / "dsm_levels"), LAWS["mixture"]
     for sigma in LEVELS:
-        assert torch.equal(kept[f"exact at {sigma:g} mixture"], law.score(grid(law, sigma), sigma)[:, 0])
+        assert torch.equal(
+            kept[f"exact at {sigma:g} mixture"], law.score(grid(law, sigma), sigma)[:, 0]
+        )
         assert kept[f"score at {sigma:g} mixture"].isfinite().all()
     summary(tmp_path, {"dsm_levels": [tmp_path / "dsm_levels"]})
-    assert {path.name for path in (tmp_path / "samples").glob("*.png")} == {"figure-scores.png", "figure-levels.png"}
+    assert {path.name for path in (tmp_path / "samples").glob("*.png")} == {
+        "figure-scores.png",
+        "figure-levels.png",
+    }

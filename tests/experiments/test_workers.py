@@ -38,12 +38,18 @@ def fail(listener):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_parts_are_done_and_heard(tmp_path, workers):
     heard = Heard()
-    side_by_side([Part(f"part{n}", count, (n, tmp_path / str(n))) for n in (3, 5, 7)], workers, heard)
+    side_by_side(
+        [Part(f"part{n}", count, (n, tmp_path / str(n))) for n in (3, 5, 7)], workers, heard
+    )
     assert sorted(p.read_text() for p in tmp_path.iterdir()) == ["3", "5", "7"]
     advanced = sum(sum(words) or 1 for _, verb, words in heard.words if verb == "advance")
     assert advanced == 15
     if workers == 2:
-        assert ("part7", "say", ("7 counted",)) in heard.words and ("part3", "begin", ("count", 3, 0)) in heard.words
+        assert ("part7", "say", ("7 counted",)) in heard.words and (
+            "part3",
+            "begin",
+            ("count", 3, 0),
+        ) in heard.words
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -84,7 +90,9 @@ def test_workers_end_when_the_one_that_began_them_is_killed(tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen([sys.executable, str(tmp_path / "main.py"), str(tmp_path)], env=env)
     deadline = time.time() + 60
-    while time.time() < deadline and not all((tmp_path / str(i)).exists() and (tmp_path / str(i)).read_text() for i in range(2)):
+    while time.time() < deadline and not all(
+        (tmp_path / str(i)).exists() and (tmp_path / str(i)).read_text() for i in range(2)
+    ):
         time.sleep(0.05)
     pids = [int((tmp_path / str(i)).read_text()) for i in range(2)]
     process.send_signal(signal.SIGKILL)

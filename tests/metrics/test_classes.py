@@ -15,20 +15,28 @@ def test_shares_by_hand():
 def test_entropy_in_nats():
     assert float(class_entropy(torch.arange(10).repeat(3))) == pytest.approx(math.log(10))
     assert float(class_entropy(torch.zeros(5, dtype=torch.long))) == 0
-    assert float(class_entropy(torch.tensor([0, 0, 0, 1]))) == pytest.approx(2 * math.log(2) - 0.75 * math.log(3))
+    assert float(class_entropy(torch.tensor([0, 0, 0, 1]))) == pytest.approx(
+        2 * math.log(2) - 0.75 * math.log(3)
+    )
 
 
 def test_even_labels_meet_the_floor():
     """Miller's correction is 6 standard errors here: without it, or with twice it, the test fails."""
     g = torch.Generator().manual_seed(0)
-    values = torch.tensor([class_entropy(torch.randint(10, (200,), generator=g)).value for _ in range(300)])
+    values = torch.tensor(
+        [class_entropy(torch.randint(10, (200,), generator=g)).value for _ in range(300)]
+    )
     z = (values.mean() - class_entropy(torch.zeros(200).long()).floor) / (values.std() / 300**0.5)
     assert z.abs() <= 4
 
 
 def test_the_spread_of_the_entropy():
-    g, p = torch.Generator().manual_seed(1), torch.tensor([0.7, 0.2, 0.1])
-    runs = [class_entropy(torch.multinomial(p, 400, replacement=True, generator=g), 3) for _ in range(200)]
+    g = torch.Generator().manual_seed(1)
+    p = torch.tensor([0.7, 0.2, 0.1])
+    runs = [
+        class_entropy(torch.multinomial(p, 400, replacement=True, generator=g), 3)
+        for _ in range(200)
+    ]
     scatter = torch.tensor([float(r) for r in runs]).std()
     assert 0.8 < runs[0].spread / scatter < 1.25
 

@@ -38,6 +38,7 @@ def test_delong_is_the_scatter_of_fresh_samples():
 
 def test_the_paired_difference_knows_that_its_scores_go_together():
     """A score and its noisy copy: the difference scatters far less than independence would have it."""
+
     def difference(seed):
         normal, anomalous = scores(1.0, 300, 300, seed)
         g = torch.Generator().manual_seed(1000 + seed)
@@ -58,7 +59,11 @@ def test_the_worst_order_has_the_lowest_auprc():
     assert lowest_auprc(0.388) == pytest.approx(0.2255, abs=1e-4)
     n, m = 6120, 3880
     got = auprc(torch.ones(n), torch.zeros(m) - torch.arange(m) / m)
-    assert got.value == pytest.approx(lowest_auprc(0.388), abs=1e-3) and got.ceiling == 0.388 and "0.388" in got.protocol
+    assert (
+        got.value == pytest.approx(lowest_auprc(0.388), abs=1e-3)
+        and got.ceiling == 0.388
+        and "0.388" in got.protocol
+    )
 
 
 def test_a_coin_scores_the_prevalence_and_a_perfect_score_one():
@@ -70,9 +75,12 @@ def test_a_coin_scores_the_prevalence_and_a_perfect_score_one():
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 3.0])
 def test_fpr95_of_two_gaussians(distance):
-    got, exact = fpr95(*scores(distance, 40_000, 40_000)), 1 - phi(distance - 1.6449)
+    got = fpr95(*scores(distance, 40_000, 40_000))
+    exact = 1 - phi(distance - 1.6449)
     density = math.exp(-((distance - 1.6449) ** 2) / 2) / math.sqrt(2 * math.pi)
-    threshold = math.sqrt(0.05 * 0.95 / 40_000) / (math.exp(-(1.6449**2) / 2) / math.sqrt(2 * math.pi))
+    threshold = math.sqrt(0.05 * 0.95 / 40_000) / (
+        math.exp(-(1.6449**2) / 2) / math.sqrt(2 * math.pi)
+    )
     assert abs(got.value - exact) < 4 * math.hypot(got.spread, density * threshold) + 1e-4
 
 

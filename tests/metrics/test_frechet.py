@@ -20,7 +20,8 @@ def rotation(d: int) -> Tensor:
 
 
 def test_diagonal_gaussians():
-    a, b = torch.tensor([4.0, 0.25, 9.0]).double(), torch.tensor([1.0, 1.0, 9.0]).double()
+    a = torch.tensor([4.0, 0.25, 9.0]).double()
+    b = torch.tensor([1.0, 1.0, 9.0]).double()
     shift = torch.tensor([0.5, 0.0, 2.0]).double()
     expected = ((a.sqrt() - b.sqrt()) ** 2).sum() + (shift**2).sum()  # 1 + .25 + 4.25
     u = rotation(3)
@@ -29,8 +30,10 @@ def test_diagonal_gaussians():
         assert got == pytest.approx(float(expected), abs=1e-12)
 
 
-def test_covariances_that_do_not_commute():  # tr (A^1/2 B A^1/2)^1/2 = sum of the roots of the eigenvalues of AB
-    a, b = torch.cov(normal(50, 6, 1).T), 3 * torch.cov(normal(50, 6, 2).T)
+# tr (A^1/2 B A^1/2)^1/2 = sum of the roots of the eigenvalues of AB
+def test_covariances_that_do_not_commute():
+    a = torch.cov(normal(50, 6, 1).T)
+    b = 3 * torch.cov(normal(50, 6, 2).T)
     root = torch.linalg.eigvals(a @ b).real.sqrt().sum()
     expected = float(a.trace() + b.trace() - 2 * root)
     assert frechet(torch.zeros(6), a, torch.zeros(6), b) == pytest.approx(expected, abs=1e-10)
@@ -38,7 +41,8 @@ def test_covariances_that_do_not_commute():  # tr (A^1/2 B A^1/2)^1/2 = sum of t
 
 def test_singular_covariances_are_no_trouble():
     flat = rotation(8)[:, :3]
-    one, two = flat @ flat.T, 4 * flat @ flat.T  # rank 3 in 8 dimensions
+    one = flat @ flat.T
+    two = 4 * flat @ flat.T  # rank 3 in 8 dimensions
     zero = torch.zeros(8)
     assert frechet(zero, one, zero, one) == pytest.approx(0, abs=1e-12)
     assert frechet(zero, one, zero, two) == pytest.approx(3.0, abs=1e-7)
@@ -47,13 +51,16 @@ def test_singular_covariances_are_no_trouble():
 
 def test_torchmetrics_agrees():
     fid = pytest.importorskip("torchmetrics.image.fid")
-    a, b = normal(300, 16, 3), 1.5 * normal(400, 16, 4) @ rotation(16) + 0.2
+    a = normal(300, 16, 3)
+    b = 1.5 * normal(400, 16, 4) @ rotation(16) + 0.2
     moments = [torch.as_tensor(m) for m in (a.mean(0), torch.cov(a.T), b.mean(0), torch.cov(b.T))]
     assert frechet_distance(a, b) == pytest.approx(float(fid._compute_fid(*moments)), rel=1e-9)
 
 
 def test_the_noise_floor_of_a_standard_normal():
-    n, m, d = 500, 250, 64  # (d^2 + 5 d) / 4 (1/n + 1/m)
+    n = 500
+    m = 250
+    d = 64  # (d^2 + 5 d) / 4 (1/n + 1/m)
     got = noise_floor(normal(100_000, d, 5), n, m)
     assert got == pytest.approx((d**2 + 5 * d) / 4 * (1 / n + 1 / m), rel=0.005)
 
@@ -68,7 +75,10 @@ LAWS = {
 @pytest.mark.parametrize("law", LAWS)
 def test_the_noise_floor_is_what_equal_laws_score(law):
     """Standard error of the mean of 300 distances, some 1.5 % of it; leading order in 1/n adds 1 %."""
-    draw, g, n, m = LAWS[law], seeded(6), 800, 500
+    draw = LAWS[law]
+    g = seeded(6)
+    n = 800
+    m = 500
     scores = torch.tensor([frechet_distance(draw(n, g), draw(m, g)) for _ in range(300)])
     z = (scores.mean() - noise_floor(draw(100_000, g), n, m)) / (scores.std() / 300**0.5)
     assert z.abs() <= 4
@@ -78,7 +88,9 @@ def test_the_spread_is_the_scatter_over_samples():
     measures = [fd(normal(300, 4, s), normal(400, 4, 1000 + s) + 0.4) for s in range(100)]
     scatter = torch.tensor([float(x) for x in measures]).std()
     spread = torch.tensor([x.spread for x in measures]).mean()
-    assert 0.75 < spread / scatter < 1.33  # a standard deviation of 100 values has a standard error of 7 %
+    assert (
+        0.75 < spread / scatter < 1.33
+    )  # a standard deviation of 100 values has a standard error of 7 %
 
 
 def test_the_measure_carries_its_floor():

@@ -28,7 +28,9 @@ def test_psnr_of_noise_is_minus_twenty_log_sigma():
     x = pictures(400, 1, 8, 8)
     got = psnr(x, x + noise(x, 0.5))
     assert abs(got.value + 20 * math.log10(0.5)) <= 4 * got.spread
-    expected = 10 / math.log(10) * math.sqrt(2 / (400 * 64))  # a mean of N squares of normals errs by sqrt(2 / N)
+    expected = (
+        10 / math.log(10) * math.sqrt(2 / (400 * 64))
+    )  # a mean of N squares of normals errs by sqrt(2 / N)
     assert got.spread == pytest.approx(expected, rel=0.2)
 
 
@@ -47,12 +49,15 @@ def test_identical_images_have_ssim_one(shape):
 
 @pytest.mark.parametrize("shape", [(5, 3, 32, 32), (3, 1, 14, 40)])
 def test_torchmetrics_agrees_on_windows_inside_the_image(shape):
-    """It also averages over 5 reflected pixels around; the paper does not, so its map is cropped here."""
+    """It also averages over 5 reflected pixels around; the paper does not, so its map is cropped
+    here.
+    """
     functional = pytest.importorskip("torchmetrics.functional.image")
     x = pictures(*shape).double()
     y = x + noise(x, 0.1)
     _, full = functional.structural_similarity_index_measure(
-        x, y, data_range=1.0, reduction="none", return_full_image=True)
+        x, y, data_range=1.0, reduction="none", return_full_image=True
+    )
     assert torch.allclose(ssim_each(x, y), full[..., 5:-5, 5:-5].mean((1, 2, 3)), atol=1e-12)
     assert ssim(x, y).value == pytest.approx(float(ssim_each(x, y).mean()))
 
@@ -65,14 +70,17 @@ def test_the_window_of_small_images():
     weight = torch.exp(-(offset[:, None] ** 2 + offset**2) / (2 * (1.5 * 7 / 11) ** 2))
     mean = lambda z: float((weight * z).sum() / weight.sum())
     mx, my = mean(x), mean(y)
-    sx, sy, sxy = mean((x - mx) ** 2), mean((y - my) ** 2), mean((x - mx) * (y - my))
+    sx = mean((x - mx) ** 2)
+    sy = mean((y - my) ** 2)
+    sxy = mean((x - mx) * (y - my))
     expected = (2 * mx * my + 1e-4) * (2 * sxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (sx + sy + 9e-4))
     assert float(ssim(x, y)) == pytest.approx(expected, abs=1e-12)
     assert "7 pixels, sigma 0.955" in ssim(pictures(2, 1, 8, 8), pictures(2, 1, 8, 8)).protocol
 
 
 def test_constant_images_compare_by_brightness_alone():
-    x, y = torch.full((1, 1, 16, 16), 0.2), torch.full((1, 1, 16, 16), 0.6)
+    x = torch.full((1, 1, 16, 16), 0.2)
+    y = torch.full((1, 1, 16, 16), 0.6)
     assert float(ssim(x, y)) == pytest.approx((2 * 0.12 + 1e-4) / (0.04 + 0.36 + 1e-4), abs=1e-6)
 
 

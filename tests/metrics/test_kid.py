@@ -21,28 +21,37 @@ def test_it_is_the_mean_over_all_pairs():
 
 
 def test_zero_on_average_for_one_law():
-    """Standard error over 200 pairs of samples; a V-statistic, which keeps i = j, would sit 30 errors above."""
-    values = torch.tensor([kid(normal(60, 5, s), normal(90, 5, 1000 + s)).value for s in range(200)])
+    """Standard error over 200 pairs of samples; a V-statistic, which keeps i = j, would sit 30
+    errors above.
+    """
+    values = torch.tensor(
+        [kid(normal(60, 5, s), normal(90, 5, 1000 + s)).value for s in range(200)]
+    )
     assert (values.mean() / (values.std() / 200**0.5)).abs() <= 4
     assert values.min() < 0
 
 
 def test_the_known_value_of_a_shift():
-    """One feature, N(0, 1) against N(c, 1): E (1 + x y)^3 for independent x, y is 1 + 3 m m' + 3 s s' + t t', m, s, t
-    the first three moments."""
+    """One feature, N(0, 1) against N(c, 1): E (1 + x y)^3 for independent x, y is 1 + 3 m m' + 3 s
+    s' + t t', m, s, t the first three moments.
+    """
     c = 0.5
     moments = lambda c: (c, 1 + c**2, c**3 + 3 * c)
     k = lambda a, b: 1 + 3 * a[0] * b[0] + 3 * a[1] * b[1] + a[2] * b[2]
     zero, far = moments(0), moments(c)
     expected = k(zero, zero) + k(far, far) - 2 * k(zero, far)
-    values = torch.tensor([kid(normal(200, 1, s), normal(200, 1, 1000 + s) + c).value for s in range(200)])
+    values = torch.tensor(
+        [kid(normal(200, 1, s), normal(200, 1, 1000 + s) + c).value for s in range(200)]
+    )
     assert ((values.mean() - expected) / (values.std() / 200**0.5)).abs() <= 4
 
 
 def test_the_spread_is_a_jackknife():
     x, y = normal(45, 3, 0), 1.5 * normal(63, 3, 1)
     keep = lambda z, g: z[torch.arange(len(z)) % 20 != g]
-    left_out = torch.tensor([float(kid(keep(x, g), keep(y, g))) for g in range(20)], dtype=torch.float64)
+    left_out = torch.tensor(
+        [float(kid(keep(x, g), keep(y, g))) for g in range(20)], dtype=torch.float64
+    )
     assert abs(kid(x, y).spread - jackknife(left_out)) < 1e-10
 
 

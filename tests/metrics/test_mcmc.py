@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.mcmc import autocorrelation, effective_samples, ess, normal_scores, rhat, split_rhat
+from gradlogp.metrics.mcmc import (
+    autocorrelation,
+    effective_samples,
+    ess,
+    normal_scores,
+    rhat,
+    split_rhat,
+)
 
 
 def ar1(rho: float, chains: int, steps: int, seed: int = 0) -> torch.Tensor:
@@ -49,7 +56,8 @@ def test_rhat_is_one_for_one_law_and_grows_with_the_distance():
     x = torch.randn(4, 2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert abs(split_rhat(x) - 1) < 0.005 and abs(split_rhat(x, rank=True) - 1) < 0.005
     apart = x + torch.tensor([0.0, 0.0, 2.0, 2.0], dtype=torch.float64)[:, None]
-    within, between = 1.0, 8 / 7  # eight halves at 0, 0, 2, 2, ...: variance of their means 8/7
+    within = 1.0
+    between = 8 / 7  # eight halves at 0, 0, 2, 2, ...: variance of their means 8/7
     assert split_rhat(apart) == pytest.approx(math.sqrt(1 + between / within), rel=0.01)
 
 
@@ -69,10 +77,19 @@ def test_normal_scores_keep_the_order_and_are_standard():
 
 
 def test_each_quantity_has_its_own_number_and_the_measure_is_the_worst():
-    x = torch.stack([ar1(0.9, 8, 4000), ar1(0.0, 8, 4000, seed=1), torch.full((8, 4000), 0.1, dtype=torch.float64)], 2)
+    x = torch.stack(
+        [
+            ar1(0.9, 8, 4000),
+            ar1(0.0, 8, 4000, seed=1),
+            torch.full((8, 4000), 0.1, dtype=torch.float64),
+        ],
+        2,
+    )
     sizes = effective_samples(x)
     assert sizes[0] < sizes[1] and sizes[2].isnan() and split_rhat(x)[2].isnan()
-    assert float(ess(x)) == pytest.approx(float(sizes[0])) and float(rhat(x)) == pytest.approx(float(split_rhat(x)[:2].max()))
+    assert float(ess(x)) == pytest.approx(float(sizes[0])) and float(rhat(x)) == pytest.approx(
+        float(split_rhat(x)[:2].max())
+    )
     assert 0 < ess(x).spread < float(sizes[0]) / 3
 
 
@@ -81,10 +98,15 @@ def test_chains_that_disagree_are_worth_little():
     assert effective_samples(x + 10 * torch.arange(4)[:, None]) < 10 < 2000 < effective_samples(x)
 
 
-@pytest.mark.parametrize(("x", "message"), [
-    (torch.zeros(5), r"x\[None\]"), (torch.zeros(2, 3), "at least 4 steps"), (torch.full((2, 9), math.nan), "finite numbers"),
-    (torch.zeros(2, 9), "chains that move"),
-])
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(5), r"x\[None\]"),
+        (torch.zeros(2, 3), "at least 4 steps"),
+        (torch.full((2, 9), math.nan), "finite numbers"),
+        (torch.zeros(2, 9), "chains that move"),
+    ],
+)
 def test_traces_that_say_nothing_are_refused(x, message):
     for measure in (ess, rhat):
         with pytest.raises(UserError if x.ndim > 1 else ValueError, match=message):

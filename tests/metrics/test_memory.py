@@ -28,7 +28,9 @@ def test_a_copied_training_set_is_at_exactly_zero():
 
 
 def test_fresh_draws_meet_the_floor():
-    """The mean of 40 ratios within 4 standard errors of 1, and single ratios scatter as their spread says."""
+    """The mean of 40 ratios within 4 standard errors of 1, and single ratios scatter as their
+    spread says.
+    """
     train = pictures(300, 0)
     runs = [memorisation(pictures(200, 100 + s), train, pictures(150, 500 + s)) for s in range(40)]
     values = torch.tensor([float(r) for r in runs])

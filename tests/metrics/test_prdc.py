@@ -13,19 +13,28 @@ def normal(n: int, d: int, seed: int) -> Tensor:
 
 
 def test_a_case_by_hand():
-    """Reals 0, 1, 3, 7, 20 with k = 1 have radii 1, 1, 2, 4, 13; fakes .5, 4, 100 have radii 3.5, 3.5, 96."""
-    real, fake = torch.tensor([[0.0], [1.0], [3.0], [7.0], [20.0]]), torch.tensor([[0.5], [4.0], [100.0]])
+    """Reals 0, 1, 3, 7, 20 with k = 1 have radii 1, 1, 2, 4, 13; fakes .5, 4, 100 have radii 3.5,
+    3.5, 96.
+    """
+    real = torch.tensor([[0.0], [1.0], [3.0], [7.0], [20.0]])
+    fake = torch.tensor([[0.5], [4.0], [100.0]])
     got = {name: float(x) for name, x in prdc(real, fake, k=1).items()}
     assert got["precision"] == pytest.approx(2 / 3)  # 100 is in no real ball
-    assert got["density"] == pytest.approx(4 / 3)  # .5 in the balls of 0 and 1; 4 in those of 3 and 7; 100 in none
+    assert got["density"] == pytest.approx(
+        4 / 3
+    )  # .5 in the balls of 0 and 1; 4 in those of 3 and 7; 100 in none
     assert got["recall"] == 1.0  # 0, 1, 3 by .5; 7 by 4; 20 by 100
     assert got["coverage"] == pytest.approx(4 / 5)  # not 20
-    assert [float(f(real, fake, k=1)) for f in (precision, recall, density, coverage)] == list(got.values())
+    assert [float(f(real, fake, k=1)) for f in (precision, recall, density, coverage)] == list(
+        got.values()
+    )
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(300, 300, 5), (400, 200, 5), (200, 400, 3)])
 def test_one_law_meets_its_floors(n, m, k):
-    """60 pairs of samples: |z| <= 4 by the standard error over pairs, floors estimated on each pair included."""
+    """60 pairs of samples: |z| <= 4 by the standard error over pairs, floors estimated on each pair
+    included.
+    """
     runs = [prdc(normal(n, 4, s), normal(m, 4, 1000 + s), k) for s in range(60)]
     for name in ("precision", "density", "coverage") + ("recall",) * (n == m):
         gap = torch.tensor([r[name].value - r[name].floor for r in runs])
@@ -35,13 +44,18 @@ def test_one_law_meets_its_floors(n, m, k):
 
 
 def test_expected_coverage_in_plain_numbers():
-    assert expected_coverage(10, 10, 1) == pytest.approx(1 - 9 / 19)  # the nearest of 19 others is one of 9 reals
+    assert expected_coverage(10, 10, 1) == pytest.approx(
+        1 - 9 / 19
+    )  # the nearest of 19 others is one of 9 reals
     assert expected_coverage(500, 500) == pytest.approx(0.969, abs=5e-4)  # 1 - 2^-5 for many
 
 
 def test_the_floor_of_precision_is_by_leaving_one_out():
     real = normal(40, 3, 0)
-    left_out = [precision(torch.cat([real[:i], real[i + 1 :]]), real[i].expand(6, 3)).value for i in range(40)]
+    left_out = [
+        precision(torch.cat([real[:i], real[i + 1 :]]), real[i].expand(6, 3)).value
+        for i in range(40)
+    ]
     assert precision(real, normal(6, 3, 1)).floor == pytest.approx(sum(left_out) / 40)
 
 
@@ -53,11 +67,17 @@ def test_far_fakes_score_nothing():
 def test_one_mode_has_precision_without_recall():
     real = torch.cat([normal(150, 3, 0), normal(150, 3, 1) + 20])
     got = prdc(real, normal(300, 3, 2))
-    assert got["precision"].value > 0.85 and 0.4 < got["recall"].value < 0.5 and 0.4 < got["coverage"].value < 0.5
+    assert (
+        got["precision"].value > 0.85
+        and 0.4 < got["recall"].value < 0.5
+        and 0.4 < got["coverage"].value < 0.5
+    )
 
 
 def test_copies_of_the_real_sample_lie_on_the_rims():
-    """Ties count as inside and are exact, far from the origin too: every ball holds its centre and k neighbours."""
+    """Ties count as inside and are exact, far from the origin too: every ball holds its centre and
+    k neighbours.
+    """
     real = normal(200, 8, 0) + 1e4
     got = prdc(real, real.clone(), k=5)
     assert [float(x) for x in got.values()] == pytest.approx([1, 1, 6 / 5, 1])

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from gradlogp.core.fields import as_field
-from gradlogp.models import AutoencoderEnergy, QuadraticEnergy, ResidualEnergy, SigmaScaled, VectorScore, autoencoder_energy
+from gradlogp.models import (
+    AutoencoderEnergy,
+    QuadraticEnergy,
+    ResidualEnergy,
+    SigmaScaled,
+    VectorScore,
+    autoencoder_energy,
+)
 from gradlogp.models.nets.refine import InstanceNormPlus
 from gradlogp.models.nets.wave import WaveNet
 
@@ -22,19 +29,27 @@ def stirred(model, size=0.3):
 
 @pytest.mark.parametrize("rank", [None, 0, 2, 5])
 def test_a_quadratic_energy_is_the_gaussian_that_it_says(rank):
-    """-E - log Z is the Gaussian's log-density, and the score is -P (x - mu): both ways of writing P."""
+    """-E - log Z is the Gaussian's log-density, and the score is -P (x - mu): both ways of writing
+    P.
+    """
     torch.manual_seed(0)
     energy = stirred(QuadraticEnergy(5, rank).double())
     energy.requires_grad_(False)
     law = torch.distributions.MultivariateNormal(energy.mean, precision_matrix=energy.precision)
     x = torch.randn(7, 5, dtype=torch.float64)
     torch.testing.assert_close(-energy(x) - energy.log_z(), law.log_prob(x), atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(as_field(energy).score(x), -(x - energy.mean) @ energy.precision, atol=1e-10, rtol=1e-10)
-    assert energy.log_z() != pytest.approx(2.5 * math.log(2 * math.pi) - torch.logdet(energy.precision).item(), abs=0.01)
+    torch.testing.assert_close(
+        as_field(energy).score(x), -(x - energy.mean) @ energy.precision, atol=1e-10, rtol=1e-10
+    )
+    assert energy.log_z() != pytest.approx(
+        2.5 * math.log(2 * math.pi) - torch.logdet(energy.precision).item(), abs=0.01
+    )
 
 
 def test_log_z_is_learned_from():
-    """Maximum likelihood by log Z alone, without a chain: the gradient of log Z in log d is -1/2 for each dimension."""
+    """Maximum likelihood by log Z alone, without a chain: the gradient of log Z in log d is -1/2
+    for each dimension.
+    """
     energy = QuadraticEnergy(4, rank=0)
     (gradient,) = torch.autograd.grad(energy.log_z(), energy.log_diagonal)
     torch.testing.assert_close(gradient, torch.full((4,), -0.5))
@@ -60,8 +75,12 @@ def test_spectral_norm_bounds_the_gain_of_every_layer():
     model = ResidualEnergy((1, 9), (4, 8), 8, spectral=True)
     for _ in range(30):
         model(torch.randn(2, 1, 9))  # the power iteration, in training mode
-    weights = [m.weight.flatten(1) for m in model.trunk.modules() if isinstance(m, (nn.Linear, nn.Conv1d))]
-    assert len(weights) == 7 and all(torch.linalg.matrix_norm(w, 2).item() == pytest.approx(1, abs=0.02) for w in weights)
+    weights = [
+        m.weight.flatten(1) for m in model.trunk.modules() if isinstance(m, (nn.Linear, nn.Conv1d))
+    ]
+    assert len(weights) == 7 and all(
+        torch.linalg.matrix_norm(w, 2).item() == pytest.approx(1, abs=0.02) for w in weights
+    )
 
 
 def test_an_autoencoder_has_energy_zero_where_it_reconstructs_and_the_squared_error_over_t_elsewhere():
@@ -71,7 +90,9 @@ def test_an_autoencoder_has_energy_zero_where_it_reconstructs_and_the_squared_er
     on = x / x.norm(dim=1, keepdim=True)
     torch.testing.assert_close(energy(on), torch.zeros(6, dtype=torch.float64), atol=1e-10, rtol=0)
     torch.testing.assert_close(energy(x), (x.norm(dim=1) - 1) ** 2 / 0.25, atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(as_field(energy).score(x), -2 * (x - on) / 0.25, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(
+        as_field(energy).score(x), -2 * (x - on) / 0.25, atol=1e-10, rtol=1e-10
+    )
 
 
 def test_an_autoencoders_energy_sums_over_the_pixels():
@@ -83,7 +104,8 @@ def test_an_autoencoders_energy_sums_over_the_pixels():
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 7), (2, 33), (1, 5, 6, 7), (4,)])
 def test_an_autoencoder_takes_any_size_and_its_latent_lies_on_the_sphere(shape):
-    model, x = autoencoder_energy(shape, 5, (4, 8), 8), torch.randn(3, *shape)
+    model = autoencoder_energy(shape, 5, (4, 8), 8)
+    x = torch.randn(3, *shape)
     z = model.encode(x)
     torch.testing.assert_close(z.norm(dim=1), torch.ones(3))
     assert model.decode(z).shape == x.shape
@@ -93,14 +115,18 @@ def test_an_autoencoder_takes_any_size_and_its_latent_lies_on_the_sphere(shape):
 
 @pytest.mark.parametrize("sizes", [(6,), (4, 5), (3, 4, 2)])
 def test_instance_norm_plus_normalises_each_channel_and_keeps_what_its_mean_was(sizes):
-    """Plain instance norm gives the same for h and for h with other channel means; this one does not."""
+    """Plain instance norm gives the same for h and for h with other channel means; this one does
+    not.
+    """
     torch.manual_seed(0)
     norm, h = InstanceNormPlus(3), 2 * torch.randn(2, 3, *sizes)
     row = torch.zeros(2, dtype=torch.long)
     means = h.flatten(2).mean(2)
     apart = (means - means.mean(1, keepdim=True)) / means.std(1, keepdim=True, correction=0)
     out = norm(h, row).flatten(2)
-    torch.testing.assert_close(out.mean(2), apart, atol=1e-3, rtol=1e-3)  # alpha = 1: what each mean was, in deviations
+    torch.testing.assert_close(
+        out.mean(2), apart, atol=1e-3, rtol=1e-3
+    )  # alpha = 1: what each mean was, in deviations
     torch.testing.assert_close(out.std(2, correction=0), torch.ones(2, 3), atol=1e-3, rtol=1e-3)
     moved = h + torch.tensor([0.0, 1.0, 5.0]).reshape(1, 3, *[1] * len(sizes))
     assert (norm(moved, row).flatten(2) - out).abs().max() > 0.1
@@ -117,9 +143,12 @@ def test_a_class_has_its_own_gains():
 
 
 def test_a_scaled_score_is_the_networks_output_over_sigma():
-    model, x = SigmaScaled(lambda x, level, cond: x + 1).double(), torch.randn(4, 2, dtype=torch.float64)
+    model = SigmaScaled(lambda x, level, cond: x + 1).double()
+    x = torch.randn(4, 2, dtype=torch.float64)
     for sigma in (0.01, 3.0):
-        torch.testing.assert_close(model.field().at(sigma).score(x), (x + 1) / sigma, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(
+            model.field().at(sigma).score(x), (x + 1) / sigma, atol=1e-10, rtol=1e-10
+        )
 
 
 def test_a_wavenet_hears_both_ways_as_far_as_its_dilations_reach():

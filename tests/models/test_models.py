@@ -29,7 +29,9 @@ def test_an_energy_is_one_number_per_example_and_does_not_see_its_neighbours(sha
     torch.testing.assert_close(energy(x)[1:2], energy(x[1:2]), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", [ConvEnergy((1, 8, 8), (4, 8), 8, classes=5), MLPEnergy(64, (16,), classes=5)])
+@pytest.mark.parametrize(
+    "model", [ConvEnergy((1, 8, 8), (4, 8), 8, classes=5), MLPEnergy(64, (16,), classes=5)]
+)
 def test_the_marginal_energy_sums_over_the_classes(model):
     x = torch.randn(4, 1, 8, 8)
     joint = torch.stack([model(x, torch.full((4,), c)) for c in range(5)])
@@ -42,11 +44,15 @@ def test_a_condition_without_classes_is_an_error():
 
 
 def test_preconditioning_is_exact_for_a_gaussian_when_the_network_says_nothing():
-    """With F = 0 the denoised x is that of N(0, sigma_data^2): c_skip x; its score is -x / (sigma^2 + sigma_data^2)."""
+    """With F = 0 the denoised x is that of N(0, sigma_data^2): c_skip x; its score is -x / (sigma^2
+    + sigma_data^2).
+    """
     model = Preconditioned(lambda x, level, cond: torch.zeros_like(x), 0.6).double()
     x = torch.randn(5, 4, dtype=torch.float64)
     for sigma in (0.05, 1.0, 20.0):
-        torch.testing.assert_close(model.field().at(sigma).score(x), -x / (sigma**2 + 0.6**2), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(
+            model.field().at(sigma).score(x), -x / (sigma**2 + 0.6**2), rtol=1e-6, atol=1e-9
+        )
 
 
 def test_the_network_sees_unit_variance_at_every_level():

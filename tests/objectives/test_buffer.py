@@ -13,7 +13,9 @@ def buffer(capacity=1000, fresh=0.0, noise=zeros, **more):
 
 
 def test_ancestry_survives_two_thousand_updates():
-    """With same-slot write-back no chain is ever copied over another: every ancestry is still there at the end."""
+    """With same-slot write-back no chain is ever copied over another: every ancestry is still there
+    at the end.
+    """
     kept, g = buffer(), torch.Generator().manual_seed(1)
     kept.x[:, 0] = torch.arange(1000.0)
     for _ in range(2000):
@@ -23,7 +25,8 @@ def test_ancestry_survives_two_thousand_updates():
 
 
 def test_the_share_of_fresh_chains():
-    kept, g = buffer(fresh=0.05, noise=lambda x, g: x.fill_(7.0)), torch.Generator().manual_seed(1)
+    kept = buffer(fresh=0.05, noise=lambda x, g: x.fill_(7.0))
+    g = torch.Generator().manual_seed(1)
     kept.x.zero_()
     n, fresh = 0, 0
     for _ in range(500):
@@ -34,7 +37,9 @@ def test_the_share_of_fresh_chains():
 
 
 def test_every_chain_is_drawn_equally_often_and_never_twice_at_once():
-    kept, g, counts = buffer(200), torch.Generator().manual_seed(1), torch.zeros(200)
+    kept = buffer(200)
+    g = torch.Generator().manual_seed(1)
+    counts = torch.zeros(200)
     for _ in range(1000):
         slots = kept.draw(50, g).slots
         assert len(slots.unique()) == 50
@@ -45,7 +50,8 @@ def test_every_chain_is_drawn_equally_often_and_never_twice_at_once():
 
 def test_a_slot_keeps_its_class():
     classes = torch.tensor([0, 0, 1])  # two thirds, one third
-    kept, g = buffer(300, fresh=0.5, classes=classes), torch.Generator().manual_seed(1)
+    kept = buffer(300, fresh=0.5, classes=classes)
+    g = torch.Generator().manual_seed(1)
     before = kept.cond.clone()
     draw = kept.draw(300, g)
     kept.put(draw.slots, draw.x + draw.cond[:, None])
@@ -54,18 +60,23 @@ def test_a_slot_keeps_its_class():
 
 
 def test_it_comes_back_exactly():
-    kept, other, g = buffer(), buffer(), torch.Generator().manual_seed(1)
+    kept = buffer()
+    other = buffer()
+    g = torch.Generator().manual_seed(1)
     kept.put(kept.draw(64, g).slots, torch.randn(64, 1, generator=g))
     other.load({k: v.clone() for k, v in kept.state().items()})
     assert torch.equal(other.x, kept.x)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: buffer(0), "capacity >= 1"),
-    (lambda: buffer(fresh=1.5), "fresh"),
-    (lambda: buffer(10).draw(11, torch.Generator()), "cannot give 11 distinct"),
-    (lambda: buffer(10).load({"x": torch.zeros(9, 1)}), "resume with the settings"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: buffer(0), "capacity >= 1"),
+        (lambda: buffer(fresh=1.5), "fresh"),
+        (lambda: buffer(10).draw(11, torch.Generator()), "cannot give 11 distinct"),
+        (lambda: buffer(10).load({"x": torch.zeros(9, 1)}), "resume with the settings"),
+    ],
+)
 def test_what_cannot_be_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -70,7 +70,9 @@ def test_from_every_start_the_weights_learn_and_the_generator_decides(name, star
     losses = []
     for _ in range(2):
         sampler, model, noise, batch = build(name)
-        losses.append(ContrastiveDivergence(sampler, STARTS[start](noise), 3)(model, batch, seeded(2)))
+        losses.append(
+            ContrastiveDivergence(sampler, STARTS[start](noise), 3)(model, batch, seeded(2))
+        )
     assert torch.equal(losses[0].value, losses[1].value) and losses[0].value.shape == (B,)
     losses[1].value.mean().backward()
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
@@ -97,5 +99,7 @@ def test_a_machine_keeps_its_states_binary():
 
 def test_the_regulariser_is_the_sum_of_both_squares():
     flat = lambda x: 3 + 0 * x.sum(1)  # 9 at the data and 9 at the chains
-    loss = ContrastiveDivergence(Langevin(0.1), FromData(), 2, regularise=0.5)(flat, Batch(torch.randn(B, 2)), seeded(0))
+    loss = ContrastiveDivergence(Langevin(0.1), FromData(), 2, regularise=0.5)(
+        flat, Batch(torch.randn(B, 2)), seeded(0)
+    )
     assert torch.equal(loss.value, torch.full((B,), 9.0)) and float(loss.info["energy_scale"]) == 3

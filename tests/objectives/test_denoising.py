@@ -1,4 +1,6 @@
-"""The levels' uncertainty is learned beside the model, and resumed with it; settings become JSON and come back."""
+"""The levels' uncertainty is learned beside the model, and resumed with it; settings become JSON
+and come back.
+"""
 
 import json
 
@@ -31,28 +33,39 @@ BATCH = Batch(torch.randn(8, 1, 8, 8, generator=seeded(0)))
 def learner():
     torch.manual_seed(0)
     objective = DenoisingScoreMatching(LogNormal(), "edm", 0.5, uncertainty=Uncertainty())
-    return Learner(unet_score((1, 8, 8), 0.5, (8,), 1, 1), objective, Training(8 * 20, 8, 1e-2, warmup=1), seeded(1))
+    return Learner(
+        unet_score((1, 8, 8), 0.5, (8,), 1, 1),
+        objective,
+        Training(8 * 20, 8, 1e-2, warmup=1),
+        seeded(1),
+    )
 
 
 def test_uncertainty_is_learned_and_resumed():
     whole = learner()
     for _ in range(3):
         whole.update(BATCH)
-    kept, meta = {k: v.clone() for k, v in whole.tensors().items()}, whole.meta()
+    kept = {k: v.clone() for k, v in whole.tensors().items()}
+    meta = whole.meta()
     assert whole.objective.uncertainty.values.count_nonzero() > 3
     resumed = learner()
     resumed.load(kept, meta)
     for one in (whole, resumed):
         one.update(BATCH)
     assert torch.equal(*(one.objective.uncertainty.values for one in (whole, resumed)))
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    )
 
 
 def test_uncertainty_is_straight_between_its_knots():
     u = Uncertainty(knots=4, low=1e-3, high=1.0)
     u.values.data = torch.tensor([0.0, 1.0, -1.0, 4.0])
     sigma = torch.tensor([1e-9, 1e-3, 10**-2.5, 1e-2, 10**-1.75, 1e-1, 1.0, 50.0])
-    assert torch.allclose(u(sigma), torch.tensor([0.0, 0.0, 0.5, 1.0, 0.5, -1.0, 4.0, 4.0]), atol=1e-5)
+    assert torch.allclose(
+        u(sigma), torch.tensor([0.0, 0.0, 0.5, 1.0, 0.5, -1.0, 4.0, 4.0]), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -70,8 +83,12 @@ def test_likelihood_needs_levels_with_a_density():
         override(EXPERIMENTS["ncsn_single"]("digits", "quick", 0), ["weight=likelihood"])
 
 
-LEVELLED = {"denoising": DenoisingScoreMatching(LogNormal(), "edm", 0.5), "simple": ddpm_simple((3.0, 1.0, 0.3)),
-            "bound": VariationalBound(Chain((3.0, 1.0, 0.3))), "flow": FlowMatching()}
+LEVELLED = {
+    "denoising": DenoisingScoreMatching(LogNormal(), "edm", 0.5),
+    "simple": ddpm_simple((3.0, 1.0, 0.3)),
+    "bound": VariationalBound(Chain((3.0, 1.0, 0.3))),
+    "flow": FlowMatching(),
+}
 
 
 @pytest.mark.parametrize("objective", LEVELLED.values(), ids=LEVELLED)
@@ -80,4 +97,6 @@ def test_energies_at_every_level_learn_by_every_loss_of_levels(objective, shape)
     model = mlp_noisy_energy(shape, 0.5, 16, 1)
     value = objective(model, Batch(torch.randn(5, *shape, generator=seeded(0))), seeded(1)).value
     value.mean().backward()
-    assert value.shape == (5,) and any(p.grad is not None and p.grad.any() for p in model.parameters())
+    assert value.shape == (5,) and any(
+        p.grad is not None and p.grad.any() for p in model.parameters()
+    )

@@ -1,4 +1,6 @@
-"""A sampler that is exact on any one-dimensional Gaussian field, so that a test of an objective sees no error of a chain."""
+"""A sampler that is exact on any one-dimensional Gaussian field, so that a test of an objective
+sees no error of a chain.
+"""
 
 from typing import NamedTuple
 
@@ -25,6 +27,10 @@ class Exact:
 
 
 def grouped(values, weight, groups=40):
-    """The gradient of the mean of values [B] in `weight`, and its standard error over groups of examples."""
-    gradients = torch.stack([torch.autograd.grad(v.mean(), weight, retain_graph=True)[0] for v in values.chunk(groups)])
+    """The gradient of the mean of values [B] in `weight`, and its standard error over groups of
+    examples.
+    """
+    gradients = torch.stack(
+        [torch.autograd.grad(v.mean(), weight, retain_graph=True)[0] for v in values.chunk(groups)]
+    )
     return float(gradients.mean()), float(gradients.std() / groups**0.5)

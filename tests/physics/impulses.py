@@ -1,7 +1,8 @@
 """The exact final variance of a sampler on N(0, s^2), without Monte Carlo.
 
-Every reverse sampler is linear there. So run it on one chain for each source of randomness: the first begins at sigma_1 and sees no
-noise, chain k begins at 0 and sees a 1 at draw k alone. The variance is the sum of the squares of where they end.
+Every reverse sampler is linear there. So run it on one chain for each source of randomness: the
+first begins at sigma_1 and sees no noise, chain k begins at 0 and sees a 1 at draw k alone. The
+variance is the sum of the squares of where they end.
 """
 
 import torch
@@ -28,7 +29,11 @@ def final_variance(sampler, std: float, start: float | None = None) -> float:
     draws = sampler.evaluations + 1
     x = torch.zeros(draws + 1, 1, dtype=torch.float64)
     x[0] = sampler.ladder[0] if start is None else start
-    return float(run(sampler, gaussian([0.0], [std]), x, sampler.steps, Impulses(0, 0, draws + 1)).square().sum())
+    return float(
+        run(sampler, gaussian([0.0], [std]), x, sampler.steps, Impulses(0, 0, draws + 1))
+        .square()
+        .sum()
+    )
 
 
 def final_std(sampler, std: float) -> float:

@@ -37,10 +37,14 @@ QUARTIC_VARIANCE = 2 * math.gamma(0.75) / math.gamma(0.25)
 
 
 def quartic_samples(n: int, g: torch.Generator) -> Tensor:
-    """Exact: |x|^4 / 4 is Gamma(1/4), by Marsaglia's boost of squares of normals; here by inverse CDF on a fine grid."""
+    """Exact: |x|^4 / 4 is Gamma(1/4), by Marsaglia's boost of squares of normals; here by inverse
+    CDF on a fine grid.
+    """
     grid = torch.linspace(-6, 6, 200_001, **DOUBLE)
     cdf = (-grid.pow(4) / 4).exp().cumsum(0)
-    at = torch.searchsorted(cdf / cdf[-1], torch.rand(n, generator=g, **DOUBLE)).clamp(1, len(grid) - 1)
+    at = torch.searchsorted(cdf / cdf[-1], torch.rand(n, generator=g, **DOUBLE)).clamp(
+        1, len(grid) - 1
+    )
     return grid[at][:, None]
 
 
@@ -59,5 +63,7 @@ def z_mean(values: Tensor, mean: float) -> float:
 def uniformity(ranks: Tensor, bins: int) -> float:
     """The p-value of the chi^2 test that ranks 0 ... bins - 1 are uniform."""
     expected = len(ranks) / bins
-    chi2 = ((torch.bincount(ranks.long(), minlength=bins) - expected) ** 2 / expected).sum().double()
+    chi2 = (
+        ((torch.bincount(ranks.long(), minlength=bins) - expected) ** 2 / expected).sum().double()
+    )
     return float(torch.special.gammaincc(torch.tensor((bins - 1) / 2, **DOUBLE), chi2 / 2))

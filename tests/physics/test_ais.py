@@ -1,4 +1,6 @@
-"""Annealed importance sampling against partition functions that are known: machines by enumeration, mixtures in closed form."""
+"""Annealed importance sampling against partition functions that are known: machines by enumeration,
+mixtures in closed form.
+"""
 
 import math
 
@@ -11,7 +13,13 @@ from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import HMC, MALA, Langevin
-from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
+from gradlogp.samplers.gibbs import (
+    BlockGibbs,
+    CheckerboardGibbs,
+    Gibbs,
+    GibbsLangevin,
+    GibbsWithGradients,
+)
 from gradlogp.tasks.ais import (
     BernoulliBase,
     Bracket,
@@ -27,7 +35,9 @@ from gradlogp.tasks.ais import (
     salakhutdinov_murray,
 )
 
-D, H, CHAINS = 10, 8, 500
+D = 10
+H = 8
+CHAINS = 500
 
 
 def normal(seed, *shape):
@@ -39,7 +49,9 @@ def rbm(scale=1.0):
 
 
 def grbm(scale=1.0):
-    return GaussianRBM.of(scale * normal(3, 4, 5) / 2, normal(4, 4), normal(5, 4) / 3, normal(6, 5) / 2)
+    return GaussianRBM.of(
+        scale * normal(3, 4, 5) / 2, normal(4, 4), normal(5, 4) / 3, normal(6, 5) / 2
+    )
 
 
 def machines(model):
@@ -48,7 +60,9 @@ def machines(model):
 
 @pytest.mark.parametrize(("steps", "within"), [(10, 0.04), (100, 0.015), (1000, 0.005)])
 def test_a_machines_log_z(steps, within):
-    """The error falls with the ladder; published for 500 chains on another machine: .03, .003, .0024 at 10, 100, 1000."""
+    """The error falls with the ladder; published for 500 chains on another machine: .03, .003,
+    .0024 at 10, 100, 1000.
+    """
     model = rbm()
     estimate = ais(machines(model), BlockGibbs(), linear(steps), CHAINS, seeded(8))
     error = abs(estimate.value - float(model.log_z()))
@@ -57,7 +71,10 @@ def test_a_machines_log_z(steps, within):
 
 
 def test_longer_ladders_have_more_even_weights():
-    runs = [ais(machines(rbm()), BlockGibbs(), linear(steps), CHAINS, seeded(9)) for steps in (10, 100, 1000)]
+    runs = [
+        ais(machines(rbm()), BlockGibbs(), linear(steps), CHAINS, seeded(9))
+        for steps in (10, 100, 1000)
+    ]
     assert runs[0].error > 2 * runs[1].error > 4 * runs[2].error  # in proportion to 1 / sqrt(steps)
     assert runs[0].ess < runs[1].ess < runs[2].ess and runs[2].ess > 0.9 * CHAINS
 
@@ -68,20 +85,38 @@ def test_the_bracket_holds_the_truth_and_closes(make):
     model = make(1.5)
     truth, gaps = float(model.log_z()), []
     for steps in (3, 12, 48):
-        both = bracket(machines(model), BlockGibbs(), linear(steps), model.sample(4_000, seeded(10)), seeded(11))
+        both = bracket(
+            machines(model),
+            BlockGibbs(),
+            linear(steps),
+            model.sample(4_000, seeded(10)),
+            seeded(11),
+        )
         assert both.contains(truth, errors=4)
         gaps.append(float(-both.upper.log_weights.mean() - both.lower.log_weights.mean()))
     assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] > 0
 
 
 def test_few_chains_bound_from_both_sides_on_average():
-    """Of single chains the bounds are strict: the mean of log w is below log Z / Z_0, that of the reverse above."""
+    """Of single chains the bounds are strict: the mean of log w is below log Z / Z_0, that of the
+    reverse above.
+    """
     model = rbm(1.5)
     path, truth = machines(model), float(model.log_z())
     up = path.log_z_base + ais(path, BlockGibbs(), linear(5), 4_000, seeded(12)).log_weights
-    down = path.log_z_base - reverse_ais(path, BlockGibbs(), linear(5), model.sample(4_000, seeded(13)), seeded(14)).log_weights
-    assert (truth - up.mean()) / (up.std() / 4_000**0.5) > 5 and (down.mean() - truth) / (down.std() / 4_000**0.5) > 5
-    for log_w in (up - truth, truth - down):  # and the weights themselves are unbiased: E[w] = 1 after division by the truth
+    down = (
+        path.log_z_base
+        - reverse_ais(
+            path, BlockGibbs(), linear(5), model.sample(4_000, seeded(13)), seeded(14)
+        ).log_weights
+    )
+    assert (truth - up.mean()) / (up.std() / 4_000**0.5) > 5 and (down.mean() - truth) / (
+        down.std() / 4_000**0.5
+    ) > 5
+    for log_w in (
+        up - truth,
+        truth - down,
+    ):  # and the weights themselves are unbiased: E[w] = 1 after division by the truth
         w = log_w.exp()
         assert abs(w.mean() - 1) / (w.std() / 4_000**0.5) < 4
 
@@ -97,15 +132,28 @@ def test_the_base_laws_are_normalised():
     assert abs((-one.energy(grid)).logsumexp(0) + math.log(60 / 60_000)) < 1e-10
 
 
-@pytest.mark.parametrize("base", [BernoulliBase(normal(15, 3)), BernoulliBase(normal(15, 3), (-1.0, 1.0)),
-                                  OneHotBase(normal(16, 2, 3)), NormalBase(normal(17, 3), normal(18, 3).exp())])
+@pytest.mark.parametrize(
+    "base",
+    [
+        BernoulliBase(normal(15, 3)),
+        BernoulliBase(normal(15, 3), (-1.0, 1.0)),
+        OneHotBase(normal(16, 2, 3)),
+        NormalBase(normal(17, 3), normal(18, 3).exp()),
+    ],
+)
 def test_the_base_laws_draws_have_their_means(base):
     """E[dE/d theta] = 0 under the law itself, for the parameters that it is made of."""
-    parameters = [p.clone().requires_grad_(True) for p in vars(base).values() if isinstance(p, torch.Tensor)]
-    rebuilt = type(base)(*parameters, *[v for v in vars(base).values() if not isinstance(v, torch.Tensor)])
+    parameters = [
+        p.clone().requires_grad_(True) for p in vars(base).values() if isinstance(p, torch.Tensor)
+    ]
+    rebuilt = type(base)(
+        *parameters, *[v for v in vars(base).values() if not isinstance(v, torch.Tensor)]
+    )
     x = base.sample(20_000, seeded(19))
     for part in parameters:
-        grads = torch.stack([torch.autograd.grad(rebuilt.energy(g).mean(), part)[0] for g in x.split(200)])
+        grads = torch.stack(
+            [torch.autograd.grad(rebuilt.energy(g).mean(), part)[0] for g in x.split(200)]
+        )
         assert (grads.mean(0) / (grads.std(0) / 10)).abs().max() < 4
 
 
@@ -125,25 +173,43 @@ def test_a_gaussian_machine_by_block_gibbs_and_by_gibbs_langevin():
         assert abs(estimate.value - float(model.log_z())) < 4 * estimate.error < 0.4
 
 
-MIXTURE = GaussianMixture(torch.tensor([[-1.5, 0.0], [1.5, 1.0]], dtype=torch.float64),
-                          torch.full((2, 2), 0.6, dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64))
+MIXTURE = GaussianMixture(
+    torch.tensor([[-1.5, 0.0], [1.5, 1.0]], dtype=torch.float64),
+    torch.full((2, 2), 0.6, dtype=torch.float64),
+    torch.tensor([0.3, 0.7], dtype=torch.float64),
+)
 LOG_Z = 3.7
 
 
 def continuous():
-    return Geometric(NormalBase(torch.zeros(2, dtype=torch.float64), torch.full((2,), 2.0, dtype=torch.float64)),
-                     Energy(lambda x: MIXTURE.energy(x) - LOG_Z))
+    return Geometric(
+        NormalBase(torch.zeros(2, dtype=torch.float64), torch.full((2,), 2.0, dtype=torch.float64)),
+        Energy(lambda x: MIXTURE.energy(x) - LOG_Z),
+    )
 
 
 def test_from_a_gaussian_to_a_mixture():
-    """A mixture less a constant has that for log Z. Langevin's bias, of the order of its step, is below the standard error."""
-    both = bracket(continuous(), Langevin(0.02), linear(60), MIXTURE.sample(2_000, seeded(22)), seeded(23), steps=2)
+    """A mixture less a constant has that for log Z. Langevin's bias, of the order of its step, is
+    below the standard error.
+    """
+    both = bracket(
+        continuous(),
+        Langevin(0.02),
+        linear(60),
+        MIXTURE.sample(2_000, seeded(22)),
+        seeded(23),
+        steps=2,
+    )
     assert both.contains(LOG_Z, errors=4) and both.lower.error < 0.05 and abs(both.gap) < 0.2
-    assert not both.contains(LOG_Z + math.log(2), errors=4) and not both.contains(LOG_Z - math.log(2), errors=4)
+    assert not both.contains(LOG_Z + math.log(2), errors=4) and not both.contains(
+        LOG_Z - math.log(2), errors=4
+    )
 
 
 def test_a_sampler_for_each_temperature():
-    estimate = ais(continuous(), lambda beta: Langevin(0.1 * (1 - beta) + 0.01), linear(30), 1_000, seeded(24))
+    estimate = ais(
+        continuous(), lambda beta: Langevin(0.1 * (1 - beta) + 0.01), linear(30), 1_000, seeded(24)
+    )
     assert abs(estimate.value - LOG_Z) < 4 * estimate.error + 0.02
 
 
@@ -156,11 +222,16 @@ def test_a_machine_as_any_energy_of_binary_x(sampler):
 
 
 def test_lattices_against_their_transfer_matrices():
-    ising, potts = Ising(4, 4, 0.3, field=0.2), Potts(3, 4, 0.5, field=(0.3, 0.0, -0.2), periodic=False)
+    ising = Ising(4, 4, 0.3, field=0.2)
+    potts = Potts(3, 4, 0.5, field=(0.3, 0.0, -0.2), periodic=False)
     flat = lambda lattice: torch.zeros(lattice.shape, dtype=torch.float64)
-    for path, sampler in ((Geometric(BernoulliBase(flat(ising)), ising), CheckerboardGibbs()),
-                          (Geometric(OneHotBase(flat(potts)), potts), CheckerboardGibbs(None))):
-        both = bracket(path, sampler, linear(50), path.target.sample(CHAINS, seeded(28)), seeded(29))
+    for path, sampler in (
+        (Geometric(BernoulliBase(flat(ising)), ising), CheckerboardGibbs()),
+        (Geometric(OneHotBase(flat(potts)), potts), CheckerboardGibbs(None)),
+    ):
+        both = bracket(
+            path, sampler, linear(50), path.target.sample(CHAINS, seeded(28)), seeded(29)
+        )
         assert both.contains(path.target.log_z(), errors=4) and abs(both.gap) < 0.1
 
 
@@ -177,13 +248,21 @@ def test_the_likelihood_of_data():
     estimate = ais(machines(model), BlockGibbs(), linear(300), CHAINS, seeded(27))
     log_p = estimate.log_likelihood(model, v, batch=77)
     truth = -model(v).detach() - model.log_z()
-    assert ((log_p - truth) - (log_p - truth)[0]).abs().max() < 1e-10 and (log_p - truth)[0].abs() < 4 * estimate.error
+    assert ((log_p - truth) - (log_p - truth)[0]).abs().max() < 1e-10 and (log_p - truth)[
+        0
+    ].abs() < 4 * estimate.error
 
 
 def test_estimates_by_hand():
-    """Weights 1 and 3: the mean is 2, its standard error 1, so that of the logarithm is 1 / 2; (1 + 3)^2 / (1 + 9) chains count."""
+    """Weights 1 and 3: the mean is 2, its standard error 1, so that of the logarithm is 1 / 2; (1 +
+    3)^2 / (1 + 9) chains count.
+    """
     one = Estimate(10.0, torch.tensor([1.0, 3.0], dtype=torch.float64).log())
-    assert one.value == pytest.approx(10 + math.log(2)) and one.error == pytest.approx(0.5) and one.ess == pytest.approx(1.6)
+    assert (
+        one.value == pytest.approx(10 + math.log(2))
+        and one.error == pytest.approx(0.5)
+        and one.ess == pytest.approx(1.6)
+    )
     other = Estimate(10.0, one.log_weights, sign=-1)
     assert other.value == pytest.approx(10 - math.log(2))
     assert Bracket(other, one).contains(10.0) and not Bracket(one, other).contains(10.0)
@@ -193,7 +272,11 @@ def test_estimates_by_hand():
 def test_ladders():
     full = salakhutdinov_murray()
     assert len(full) == 14_501 and full[500] == 0.5 and full[4_500] == 0.9 and full[-1] == 1
-    assert full[1] == pytest.approx(1e-3) and full[501] - full[500] == pytest.approx(1e-4) and 1 - full[-2] == pytest.approx(1e-5)
+    assert (
+        full[1] == pytest.approx(1e-3)
+        and full[501] - full[500] == pytest.approx(1e-4)
+        and 1 - full[-2] == pytest.approx(1e-5)
+    )
     for ladder in (salakhutdinov_murray(1_000), salakhutdinov_murray(29), linear(7)):
         assert ladder[0] == 0 and ladder[-1] == 1 and sorted(set(ladder)) == ladder
     assert len(salakhutdinov_murray(1_000)) == 1_001 and len(linear(7)) == 8

@@ -1,4 +1,6 @@
-"""Denoising score matching on a Gaussian: the loss at the true score, and nowhere lower; what each weight and law is worth."""
+"""Denoising score matching on a Gaussian: the loss at the true score, and nowhere lower; what each
+weight and law is worth.
+"""
 
 import math
 
@@ -11,9 +13,19 @@ from gradlogp.core.noise import PROCESSES, Cosine, VarianceExploding, VariancePr
 from gradlogp.core.parametrise import Predicts
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture
-from gradlogp.objectives import DenoisingScoreMatching, FromProcess, Ladder, Levels, LogNormal, Single, Uncertainty
+from gradlogp.objectives import (
+    DenoisingScoreMatching,
+    FromProcess,
+    Ladder,
+    Levels,
+    LogNormal,
+    Single,
+    Uncertainty,
+)
 
-S, DIM, N = 0.8, 3, 60_000
+S = 0.8
+DIM = 3
+N = 60_000
 
 
 def shrink(scale: float = 1.0, std: float = S):
@@ -59,7 +71,8 @@ class Seen:
 
 def seen(weight, law, **settings):
     """The loss [B], and x0, x, sigma [B, 1], and what a `Seen` made of them."""
-    x0, model = torch.randn(50, 4, dtype=torch.float64, generator=seeded(0)), Seen()
+    x0 = torch.randn(50, 4, dtype=torch.float64, generator=seeded(0))
+    model = Seen()
     value = DenoisingScoreMatching(law, weight, **settings)(model, Batch(x0), seeded(1)).value
     return value, x0, model.x, model.sigma[:, None], model.out
 
@@ -74,8 +87,11 @@ def test_it_is_the_loss_of_a_denoising_autoencoder():
 
 @pytest.mark.parametrize("process", [Cosine(), VariancePreserving()])
 def test_sigma2_is_the_error_of_eps_in_the_coordinates_of_the_process(process):
-    """A network of eps, fed x_t = alpha x0 + sigma eps at the time t, has the loss 1/2 |eps_theta - eps|^2."""
-    fed, x0 = [], torch.randn(50, 4, dtype=torch.float64, generator=seeded(0))
+    """A network of eps, fed x_t = alpha x0 + sigma eps at the time t, has the loss 1/2 |eps_theta -
+    eps|^2.
+    """
+    fed = []
+    x0 = torch.randn(50, 4, dtype=torch.float64, generator=seeded(0))
 
     def net(xt, t):
         fed.append((xt, t[:, None], xt.sin()))
@@ -93,11 +109,15 @@ def test_min_snr_is_the_error_of_x0_by_the_clipped_snr():
         value, x0, _, sigma, out = seen("min_snr", LogNormal(), gamma=gamma)
         snr = sigma[:, 0] ** -2
         assert (snr > gamma).any() and (snr < gamma).any()
-        assert torch.allclose(value, snr.clamp(max=gamma) * (out - x0).square().sum(1) / 2, rtol=1e-12)
+        assert torch.allclose(
+            value, snr.clamp(max=gamma) * (out - x0).square().sum(1) / 2, rtol=1e-12
+        )
 
 
 LAWS = {name: FromProcess(process()) for name, process in PROCESSES.items()} | {
-    "importance": FromProcess(VariancePreserving(), importance=True), "log-normal": LogNormal(-0.4, 1.2)}
+    "importance": FromProcess(VariancePreserving(), importance=True),
+    "log-normal": LogNormal(-0.4, 1.2),
+}
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
@@ -110,6 +130,7 @@ def test_growth_is_the_slope_of_the_variance(law):
 
 def gap_of_kl(law, model_std: float) -> float:
     """KL(data + noise || model + noise) at the least level of the law, less that at its greatest."""
+
     def kl(level: float) -> float:
         ratio = (S**2 + level**2) / (model_std**2 + level**2)
         return DIM / 2 * (ratio - 1 - math.log(ratio))
@@ -120,12 +141,18 @@ def gap_of_kl(law, model_std: float) -> float:
 
 @pytest.mark.parametrize("name", ["vp", "cosine", "rectified", "importance"])
 def test_likelihood_weights_integrate_the_fall_of_the_divergence(name):
-    """d KL / d sigma^2 = -1/2 E|s - s_theta|^2, so the loss of a wrong model less that of the right one is a gap in KL."""
+    """d KL / d sigma^2 = -1/2 E|s - s_theta|^2, so the loss of a wrong model less that of the right
+    one is a gap in KL.
+    """
     law, wrong = LAWS[name], 1.5
     x0 = S * torch.randn(N, DIM, generator=seeded(0), dtype=torch.float64)
     objective = DenoisingScoreMatching(law, "likelihood")
-    right_loss, wrong_loss = (objective(shrink(std=std), Batch(x0), seeded(1)).value for std in (S, wrong))
-    groups = (wrong_loss - right_loss).reshape(60, -1).mean(1)  # strata are in random order: groups are all alike
+    right_loss, wrong_loss = (
+        objective(shrink(std=std), Batch(x0), seeded(1)).value for std in (S, wrong)
+    )
+    groups = (
+        (wrong_loss - right_loss).reshape(60, -1).mean(1)
+    )  # strata are in random order: groups are all alike
     error, exact = groups.std() / 60**0.5, gap_of_kl(law, wrong)
     assert abs((groups.mean() - exact) / error) < 4
     assert error < 0.1 * exact  # a factor of two would show
@@ -134,7 +161,10 @@ def test_likelihood_weights_integrate_the_fall_of_the_divergence(name):
 def test_importance_sampled_levels_have_the_lower_variance():
     x0 = S * torch.randn(N, DIM, generator=seeded(0), dtype=torch.float64)
     laws = [FromProcess(VariancePreserving(), importance) for importance in (False, True)]
-    plain, sampled = (DenoisingScoreMatching(law, "likelihood")(shrink(), Batch(x0), seeded(1)).value for law in laws)
+    plain, sampled = (
+        DenoisingScoreMatching(law, "likelihood")(shrink(), Batch(x0), seeded(1)).value
+        for law in laws
+    )
     assert sampled.var() < plain.var() / 5
     assert abs(plain.mean() - sampled.mean()) < 4 * (plain.var() / N + sampled.var() / N) ** 0.5
 
@@ -154,12 +184,20 @@ def test_the_best_uncertainty_is_the_log_of_the_levels_loss():
 
 
 def test_energies_and_denoisers_of_one_law_have_one_loss():
-    law = GaussianMixture(torch.tensor([[-1.0, 0.5], [1.0, 0.0]]).double(), torch.tensor([[0.5, 0.3], [0.7, 1.0]]).double(),
-                          torch.tensor([0.4, 0.6]).double())
+    law = GaussianMixture(
+        torch.tensor([[-1.0, 0.5], [1.0, 0.0]]).double(),
+        torch.tensor([[0.5, 0.3], [0.7, 1.0]]).double(),
+        torch.tensor([0.4, 0.6]).double(),
+    )
 
     x0 = law.sample(40, seeded(0))
-    for objective in (DenoisingScoreMatching(LogNormal(), "edm"), DenoisingScoreMatching(FromProcess(Cosine()), "likelihood")):
-        a, b = (objective(model, Batch(x0), seeded(1)).value for model in (law, NoisyEnergy(law.energy)))
+    for objective in (
+        DenoisingScoreMatching(LogNormal(), "edm"),
+        DenoisingScoreMatching(FromProcess(Cosine()), "likelihood"),
+    ):
+        a, b = (
+            objective(model, Batch(x0), seeded(1)).value for model in (law, NoisyEnergy(law.energy))
+        )
         assert torch.allclose(a, b, rtol=1e-10)
     single = DenoisingScoreMatching(Single(0.7))
     a, b = (single(model, Batch(x0), seeded(1)).value for model in (law, law.at(0.7)))
@@ -169,7 +207,9 @@ def test_energies_and_denoisers_of_one_law_have_one_loss():
 def test_levels_follow_their_law():
     g = torch.Generator().manual_seed(0)
     x = LogNormal(0.3, 1.2).sample(20_000, g).log()
-    assert abs(x.mean() - 0.3) < 1e-3 and abs(x.std() - 1.2) < 1e-3  # stratified: far closer than independent draws
+    assert (
+        abs(x.mean() - 0.3) < 1e-3 and abs(x.std() - 1.2) < 1e-3
+    )  # stratified: far closer than independent draws
     process = VarianceExploding(0.1, 10.0)
     for law in (Ladder(process, 5), Levels(tuple(process.ladder(5)))):
         levels = law.sample(1000, g)

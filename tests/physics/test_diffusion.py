@@ -1,4 +1,6 @@
-"""The variational bound of a diffusion on Gaussian data, term by term, and against the formulas of DDPM in its own coordinates."""
+"""The variational bound of a diffusion on Gaussian data, term by term, and against the formulas of
+DDPM in its own coordinates.
+"""
 
 import math
 
@@ -45,7 +47,9 @@ def expected_terms(chain: Chain, v: float, nodes: int = 4) -> torch.Tensor:
 
 
 def exact(v: float) -> float:
-    """Entropy of N(0, v) and the KL divergence of what is left of it at the end: the bound where the reverse is exact."""
+    """Entropy of N(0, v) and the KL divergence of what is left of it at the end: the bound where
+    the reverse is exact.
+    """
     top = LEVELS[0] ** 2
     ratio = (v + top) / (1 + top)
     return 0.5 * math.log(2 * math.pi * math.e * v) + (ratio - 1 - math.log(ratio)) / 2
@@ -53,7 +57,9 @@ def exact(v: float) -> float:
 
 def bound(chain: Chain, v: float) -> float:
     """Its mean over x0: the sum of the terms and of the prior's, which is linear in x0^2."""
-    return float(expected_terms(chain, v).sum() + chain.prior(torch.tensor([[v**0.5]], dtype=torch.float64)))
+    return float(
+        expected_terms(chain, v).sum() + chain.prior(torch.tensor([[v**0.5]], dtype=torch.float64))
+    )
 
 
 @pytest.mark.parametrize("v", [0.25, 1.0, 2.0])
@@ -70,7 +76,8 @@ def test_what_fixed_variances_cost(v, large):
 
 def test_the_terms_are_those_of_ddpm():
     """In the coordinates of DDPM, with its own coefficients, by torch.distributions."""
-    betas, T = torch.linspace(1e-3, 0.3, 12, dtype=torch.float64), 12
+    betas = torch.linspace(1e-3, 0.3, 12, dtype=torch.float64)
+    T = 12
     bar = (1 - betas).cumprod(0)
     before = torch.cat([torch.ones(1, dtype=torch.float64), bar[:-1]])
     x0, eps = (torch.randn(T, 5, dtype=torch.float64, generator=seeded(i)) for i in (0, 1))
@@ -80,20 +87,28 @@ def test_the_terms_are_those_of_ddpm():
             return (x + column(sigma, x)).sin()
 
     def mean(xt, x0):
-        return ((before.sqrt() * betas)[:, None] * x0 + ((1 - betas).sqrt() * (1 - before))[:, None] * xt) / (1 - bar)[:, None]
+        return (
+            (before.sqrt() * betas)[:, None] * x0
+            + ((1 - betas).sqrt() * (1 - before))[:, None] * xt
+        ) / (1 - bar)[:, None]
 
     xt = bar.sqrt()[:, None] * x0 + (1 - bar).sqrt()[:, None] * eps
     x0_hat = (xt / bar.sqrt()[:, None] + ((1 - bar) / bar).sqrt()[:, None]).sin()
-    small, k = (betas * (1 - before) / (1 - bar))[:, None], torch.arange(T)
+    small = (betas * (1 - before) / (1 - bar))[:, None]
+    k = torch.arange(T)
     for v, variance in ((1.0, betas[:, None]), (0.0, small)):
         chain = Chain(tuple(ddpm_ladder(betas.tolist())), v)
         step = chain.at(k, x0)
         terms = chain.nats(k, step, x0, *chain.denoise(Crooked(), x0, eps, step))
-        q, p = Normal(mean(xt, x0)[1:], small[1:].sqrt()), Normal(mean(xt, x0_hat)[1:], variance[1:].sqrt())
+        q = Normal(mean(xt, x0)[1:], small[1:].sqrt())
+        p = Normal(mean(xt, x0_hat)[1:], variance[1:].sqrt())
         assert torch.allclose(terms[1:], kl_divergence(q, p).sum(1), rtol=1e-10)
         if v == 1:
-            assert torch.allclose(terms[:1], -Normal(x0_hat[:1], betas[0].sqrt()).log_prob(x0[:1]).sum(1), rtol=1e-10)
-    end, standard = Normal(bar[-1].sqrt() * x0, (1 - bar[-1]).sqrt()), Normal(torch.zeros_like(x0), torch.ones_like(x0))
+            assert torch.allclose(
+                terms[:1], -Normal(x0_hat[:1], betas[0].sqrt()).log_prob(x0[:1]).sum(1), rtol=1e-10
+            )
+    end = Normal(bar[-1].sqrt() * x0, (1 - bar[-1]).sqrt())
+    standard = Normal(torch.zeros_like(x0), torch.ones_like(x0))
     assert torch.allclose(chain.prior(x0), kl_divergence(end, standard).sum(1), rtol=1e-10)
 
 
@@ -106,10 +121,13 @@ def estimates(objective, v: float = 0.25, seed: int = 1):
 
 
 def test_one_step_for_each_example_estimates_the_bound():
-    """Uniform steps and importance-sampled ones have one mean; the latter, once the losses are known, less variance."""
+    """Uniform steps and importance-sampled ones have one mean; the latter, once the losses are
+    known, less variance.
+    """
     chain = Chain(tuple(Cosine().ladder(50)), 0.25)
     whole = bound(chain, 0.25)
-    even, by_loss = VariationalBound(chain), VariationalBound(chain, importance=True)
+    even = VariationalBound(chain)
+    by_loss = VariationalBound(chain, importance=True)
     estimates(by_loss, seed=5)
     plain, weighted = estimates(even), estimates(by_loss)
     for found in (plain, weighted):
@@ -131,7 +149,9 @@ def test_the_decoder_is_a_law_over_the_values_of_a_pixel():
 
 class Learned(NoisyField):
     def __init__(self):
-        self.mean, self.spread = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, 0.4))
+        self.mean, self.spread = (
+            torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, 0.4)
+        )
 
     def denoise(self, x, sigma):
         return self.mean * x
@@ -141,13 +161,19 @@ class Learned(NoisyField):
 
 
 def test_the_hybrid_learns_the_mean_by_the_simple_loss_and_the_variance_by_the_bound():
-    levels, batch = tuple(Cosine().ladder(10)), Batch(torch.randn(30, 2, dtype=torch.float64, generator=seeded(0)))
+    levels = tuple(Cosine().ladder(10))
+    batch = Batch(torch.randn(30, 2, dtype=torch.float64, generator=seeded(0)))
     field, chain = Learned(), Chain(levels, "learned")
 
     def slopes(objective):
-        return torch.autograd.grad(objective(field, batch, seeded(1)).value.mean(), [field.mean, field.spread], allow_unused=True)
+        return torch.autograd.grad(
+            objective(field, batch, seeded(1)).value.mean(),
+            [field.mean, field.spread],
+            allow_unused=True,
+        )
 
-    hybrid, whole = slopes(HybridBound(chain, weight=0.01)), slopes(VariationalBound(chain))
+    hybrid = slopes(HybridBound(chain, weight=0.01))
+    whole = slopes(VariationalBound(chain))
     assert torch.allclose(hybrid[1], 0.01 * whole[1], rtol=1e-12)
     x0, g = batch.x, seeded(1)
     k, _ = VariationalBound(chain).law.draw(30, g, x0)
@@ -167,9 +193,17 @@ def test_the_simple_loss_is_half_the_error_of_eps():
     assert abs((groups.mean() - exact) / (groups.std() / 10)) < 4
 
 
-@pytest.mark.parametrize("make", [lambda: Chain((1.0,)), lambda: Chain((1.0, 2.0)), lambda: Chain((1.0, 0.0)),
-                                  lambda: Chain((2.0, 1.0), -1.0), lambda: HybridBound(Chain((2.0, 1.0))),
-                                  lambda: Chain((2.0, 1.0), "large")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Chain((1.0,)),
+        lambda: Chain((1.0, 2.0)),
+        lambda: Chain((1.0, 0.0)),
+        lambda: Chain((2.0, 1.0), -1.0),
+        lambda: HybridBound(Chain((2.0, 1.0))),
+        lambda: Chain((2.0, 1.0), "large"),
+    ],
+)
 def test_a_chain_that_is_none_is_refused(make):
     with pytest.raises(ValueError, match="got|learns the reverse variance"):
         make()
@@ -182,26 +216,40 @@ class Flat(Gaussian):
 
 def test_moments_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match="have the shape of x"):
-        VariationalBound(Chain((2.0, 1.0), "learned"))(Flat(1.0), Batch(torch.zeros(2, 3)), seeded(0))
+        VariationalBound(Chain((2.0, 1.0), "learned"))(
+            Flat(1.0), Batch(torch.zeros(2, 3)), seeded(0)
+        )
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "score", "sigma_score", "velocity"])
 def test_whatever_the_network_predicts_the_loss_is_one(kind):
-    """Networks of x0 and of `kind`, in the coordinates of the cosine process, that stand for one field."""
-    process, x0 = Cosine(), torch.randn(40, 3, dtype=torch.float64, generator=seeded(0))
+    """Networks of x0 and of `kind`, in the coordinates of the cosine process, that stand for one
+    field.
+    """
+    process = Cosine()
+    x0 = torch.randn(40, 3, dtype=torch.float64, generator=seeded(0))
 
     def network(kind):
         def net(xt, t):
             alpha, sigma = process.alpha(t), process.sigma(t)
             place = Place(alpha, sigma, process.rates(t))
-            return convert(Gaussian(0.5).denoise(xt / alpha[:, None], sigma / alpha), xt, "x0", kind, place)
+            return convert(
+                Gaussian(0.5).denoise(xt / alpha[:, None], sigma / alpha), xt, "x0", kind, place
+            )
+
         return Predicts(net, kind, process)
 
-    for objective in (ddpm_simple(process.ladder(9)), VariationalBound(Chain(tuple(process.ladder(9)))), FlowMatching()):
+    for objective in (
+        ddpm_simple(process.ladder(9)),
+        VariationalBound(Chain(tuple(process.ladder(9)))),
+        FlowMatching(),
+    ):
         a, b = (objective(network(k), Batch(x0), seeded(1)).value for k in ("x0", kind))
         assert torch.allclose(a, b, rtol=1e-10)
 
 
 def test_a_field_that_knows_the_mean_only_cannot_learn_the_variance():
     with pytest.raises(ValueError, match="moments"):
-        VariationalBound(Chain((2.0, 1.0), "learned"))(lambda x, sigma: x, Batch(torch.zeros(2, 1)), seeded(0))
+        VariationalBound(Chain((2.0, 1.0), "learned"))(
+            lambda x, sigma: x, Batch(torch.zeros(2, 1)), seeded(0)
+        )

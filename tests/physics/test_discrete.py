@@ -1,4 +1,6 @@
-"""Pseudo-likelihood and ratio matching: by hand for two sites, and at rest at the true parameters, by enumeration."""
+"""Pseudo-likelihood and ratio matching: by hand for two sites, and at rest at the true parameters,
+by enumeration.
+"""
 
 import pytest
 import torch
@@ -22,27 +24,37 @@ class Ising(nn.Module):
 
     def __init__(self, couplings, field):
         super().__init__()
-        self.couplings, self.field_ = nn.Parameter(couplings), nn.Parameter(field)
+        self.couplings = nn.Parameter(couplings)
+        self.field_ = nn.Parameter(field)
 
     def forward(self, x):
         j = self.couplings.triu(1)
-        return -torch.einsum("bi,ij,bj->b", x.flatten(1), j, x.flatten(1)) - x.flatten(1) @ self.field_
+        return (
+            -torch.einsum("bi,ij,bj->b", x.flatten(1), j, x.flatten(1)) - x.flatten(1) @ self.field_
+        )
 
 
 class Potts(nn.Module):
     def __init__(self, couplings, field):
         super().__init__()
-        self.couplings, self.field_ = nn.Parameter(couplings), nn.Parameter(field)
+        self.couplings = nn.Parameter(couplings)
+        self.field_ = nn.Parameter(field)
 
     def forward(self, x):
-        return -torch.einsum("bk,kl,bl->b", x[:, 0], self.couplings, x[:, 1]) - torch.einsum("bik,ik->b", x, self.field_)
+        return -torch.einsum("bk,kl,bl->b", x[:, 0], self.couplings, x[:, 1]) - torch.einsum(
+            "bik,ik->b", x, self.field_
+        )
 
 
 BITS = torch.cat(list(binary_states(4, torch.zeros((), dtype=torch.float64))))
 CATEGORIES = one_hot(torch.cartesian_prod(torch.arange(3), torch.arange(3)), 3).double()
-CASES = [pytest.param(lambda: Ising(normal(1, 4, 4), normal(2, 4)), BITS, (0.0, 1.0), id="bits"),
-         pytest.param(lambda: Ising(normal(1, 4, 4), normal(2, 4)), 2 * BITS - 1, (-1.0, 1.0), id="spins"),
-         pytest.param(lambda: Potts(normal(3, 3, 3), normal(4, 2, 3)), CATEGORIES, None, id="potts")]
+CASES = [
+    pytest.param(lambda: Ising(normal(1, 4, 4), normal(2, 4)), BITS, (0.0, 1.0), id="bits"),
+    pytest.param(
+        lambda: Ising(normal(1, 4, 4), normal(2, 4)), 2 * BITS - 1, (-1.0, 1.0), id="spins"
+    ),
+    pytest.param(lambda: Potts(normal(3, 3, 3), normal(4, 2, 3)), CATEGORIES, None, id="potts"),
+]
 
 
 def gradient(objective, model, x, p):
@@ -61,19 +73,34 @@ def test_the_true_parameters_are_at_rest_and_no_others(make, x, values, objectiv
         wrong = make()
         getattr(wrong, name).data.mul_(factor)
         assert gradient(objective(values), wrong, x, p).abs().max() > 1e-3
-        better, worse = ((p * objective(values)(m, Batch(x), seeded(0)).value).sum() for m in (model, wrong))
+        better, worse = (
+            (p * objective(values)(m, Batch(x), seeded(0)).value).sum() for m in (model, wrong)
+        )
         assert better < worse
 
 
 def test_the_values_by_hand_for_two_sites():
-    """E = -J x1 x2 - a1 x1 - a2 x2, at x = (1, 0): the first site's odds are e^a1, the second's e^(J + a2)."""
-    j, a1, a2 = 0.7, 0.3, -0.4
+    """E = -J x1 x2 - a1 x1 - a2 x2, at x = (1, 0): the first site's odds are e^a1, the second's
+    e^(J + a2).
+    """
+    j = 0.7
+    a1 = 0.3
+    a2 = -0.4
     as_tensor = lambda values: torch.tensor(values, dtype=torch.float64)
     model = Ising(as_tensor([[0.0, j], [0.0, 0.0]]), as_tensor([a1, a2]))
     x = Batch(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
-    one, two = as_tensor(-a1), as_tensor(j + a2)  # log-odds of having been otherwise
-    assert abs(PseudoLikelihood()(model, x, seeded(0)).value - softplus(one) - softplus(two)).max() < 1e-12
-    assert abs(RatioMatching()(model, x, seeded(0)).value - one.sigmoid() ** 2 - two.sigmoid() ** 2).max() < 1e-12
+    one = as_tensor(-a1)
+    two = as_tensor(j + a2)  # log-odds of having been otherwise
+    assert (
+        abs(PseudoLikelihood()(model, x, seeded(0)).value - softplus(one) - softplus(two)).max()
+        < 1e-12
+    )
+    assert (
+        abs(
+            RatioMatching()(model, x, seeded(0)).value - one.sigmoid() ** 2 - two.sigmoid() ** 2
+        ).max()
+        < 1e-12
+    )
 
 
 def test_pseudo_likelihood_is_the_product_of_the_enumerated_conditionals():
@@ -105,10 +132,13 @@ def test_a_subset_of_the_sites_is_unbiased(objective):
 
 
 def test_images_and_fields():
-    model, images = Ising(normal(1, 4, 4), normal(2, 4)), BITS.reshape(-1, 1, 2, 2)
+    model = Ising(normal(1, 4, 4), normal(2, 4))
+    images = BITS.reshape(-1, 1, 2, 2)
     a, b = (PseudoLikelihood()(model, Batch(x), seeded(0)) for x in (BITS, images))
     assert torch.equal(a.value, b.value)
-    assert 0 < a.info["probability"] < 1 and a.info["per_site"] == pytest.approx(float(a.value.mean().detach()) / 4)
+    assert 0 < a.info["probability"] < 1 and a.info["per_site"] == pytest.approx(
+        float(a.value.mean().detach()) / 4
+    )
 
 
 def test_what_cannot_be_is_refused():

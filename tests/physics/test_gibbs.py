@@ -1,4 +1,6 @@
-"""Gibbs samplers on laws small enough to enumerate: the kernel itself is in balance, and the sampler draws from that kernel."""
+"""Gibbs samplers on laws small enough to enumerate: the kernel itself is in balance, and the
+sampler draws from that kernel.
+"""
 
 import math
 
@@ -13,7 +15,13 @@ from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import Masked
-from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
+from gradlogp.samplers.gibbs import (
+    BlockGibbs,
+    CheckerboardGibbs,
+    Gibbs,
+    GibbsLangevin,
+    GibbsWithGradients,
+)
 
 N = 40_000
 BITS = torch.cat(list(binary_states(4, torch.zeros((), dtype=torch.float64))))
@@ -27,7 +35,9 @@ class World:
     """A law over an enumerated list of states x [S, *shape]."""
 
     def __init__(self, energy, x, values):
-        self.field, self.x, self.values = Energy(energy), x, values
+        self.field = Energy(energy)
+        self.x = x
+        self.values = values
         self.p = (-energy(x)).softmax(0)
 
     def index(self, x):
@@ -39,7 +49,9 @@ class World:
 def wiggly(x):
     """An energy with interactions of every order, so that no trick for quadratic ones is exact."""
     flat = x.flatten(1)
-    return (flat @ normal(1, flat.shape[1], 5)).sin().sum(1) + (flat @ normal(2, flat.shape[1])).square() / 6
+    return (flat @ normal(1, flat.shape[1], 5)).sin().sum(1) + (
+        flat @ normal(2, flat.shape[1])
+    ).square() / 6
 
 
 def ising(x):
@@ -52,7 +64,9 @@ def ising(x):
 
 def potts(x):
     """Two sites in a row, of three states."""
-    return -torch.einsum("bk,kl,bl->b", x[:, 0], normal(5, 3, 3), x[:, 1]) - (x[:, 0] @ normal(6, 3))
+    return -torch.einsum("bk,kl,bl->b", x[:, 0], normal(5, 3, 3), x[:, 1]) - (
+        x[:, 0] @ normal(6, 3)
+    )
 
 
 CATEGORIES = one_hot(torch.cartesian_prod(torch.arange(3), torch.arange(3)), 3).double()
@@ -67,14 +81,18 @@ def site_kernels(world, sampler):
     n, size = sites(world.x, world.values), len(world.x)
     kernels = torch.zeros(n, size, size, dtype=torch.float64)
     for i in range(n):
-        energies, to = sampler.energies(world.field, world.x, world.field.energy(world.x), torch.full((size,), i))
+        energies, to = sampler.energies(
+            world.field, world.x, world.field.energy(world.x), torch.full((size,), i)
+        )
         for s, p in enumerate((-energies).softmax(1).T):
             kernels[i, torch.arange(size), world.index(to[:, s])] += p
     return kernels
 
 
 def informed_kernel(world, sampler):
-    """Gibbs with gradients: q(x -> x') min(1, p(x') q(x' -> x) / p(x) q(x -> x')), by the sampler's own proposal."""
+    """Gibbs with gradients: q(x -> x') min(1, p(x') q(x' -> x) / p(x) q(x -> x')), by the sampler's
+    own proposal.
+    """
     size, x = len(world.x), world.x
     q = sampler.log_proposal(x, world.field.score(x)).exp().detach()
     proposal = torch.zeros(size, size, dtype=torch.float64)
@@ -89,7 +107,8 @@ def informed_kernel(world, sampler):
 
 def block_kernel(rbm):
     """P(v' | v) = sum over h of P(v' | h) P(h | v)."""
-    v, h = BITS, torch.cat(list(binary_states(rbm.weight.shape[1], BITS)))
+    v = BITS
+    h = torch.cat(list(binary_states(rbm.weight.shape[1], BITS)))
     bernoulli = lambda p, x: torch.prod(torch.where(x[None] > 0, p[:, None], 1 - p[:, None]), -1)
     return (bernoulli(rbm.hidden(v), h) @ bernoulli(rbm.visible(h), v)).detach()
 
@@ -103,7 +122,11 @@ def rbm():
     return BernoulliRBM.of(normal(7, 4, 3), normal(8, 4) / 2, normal(9, 3) / 2)
 
 
-WORLDS = [pytest.param(BINARY, id="binary"), pytest.param(SPINS, id="spins"), pytest.param(ONE_HOT, id="one-hot")]
+WORLDS = [
+    pytest.param(BINARY, id="binary"),
+    pytest.param(SPINS, id="spins"),
+    pytest.param(ONE_HOT, id="one-hot"),
+]
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -121,9 +144,13 @@ def test_gibbs_with_gradients_is_in_detailed_balance(world):
 
 
 def test_the_informed_proposal_is_the_papers():
-    """Flip i with probability proportional to exp(-(2 x_i - 1) df/dx_i / 2), f = -E; for a linear energy the estimate is exact."""
+    """Flip i with probability proportional to exp(-(2 x_i - 1) df/dx_i / 2), f = -E; for a linear
+    energy the estimate is exact.
+    """
     f = BINARY.field.score(BITS)
-    torch.testing.assert_close(GibbsWithGradients().log_proposal(BITS, f), (-(2 * BITS - 1) * f / 2).log_softmax(1))
+    torch.testing.assert_close(
+        GibbsWithGradients().log_proposal(BITS, f), (-(2 * BITS - 1) * f / 2).log_softmax(1)
+    )
     slope = normal(10, 4)
     gain = GibbsWithGradients().log_proposal(BITS, slope.expand(16, 4)).exp()
     p = lambda x: (x @ slope).exp()
@@ -142,7 +169,11 @@ def test_block_gibbs_keeps_and_reverses_its_law():
 def colour_kernel(world, sampler):
     """Even sites given odd ones, then odd given even: the product of commuting site kernels."""
     kernels = site_kernels(world, sampler)
-    return kernels[0] @ kernels[3] @ kernels[1] @ kernels[2] if len(kernels) == 4 else kernels[0] @ kernels[1]
+    return (
+        kernels[0] @ kernels[3] @ kernels[1] @ kernels[2]
+        if len(kernels) == 4
+        else kernels[0] @ kernels[1]
+    )
 
 
 def power(kernels):
@@ -155,19 +186,49 @@ def power(kernels):
 
 CASES = {
     "gibbs sweep": (BINARY, Gibbs(), lambda w: power(site_kernels(w, Gibbs()))),
-    "gibbs random site": (BINARY, Gibbs(random_sites=1), lambda w: site_kernels(w, Gibbs()).mean(0)),
-    "gibbs sweep, spins": (SPINS, Gibbs((-1.0, 1.0)), lambda w: power(site_kernels(w, Gibbs((-1.0, 1.0))))),
+    "gibbs random site": (
+        BINARY,
+        Gibbs(random_sites=1),
+        lambda w: site_kernels(w, Gibbs()).mean(0),
+    ),
+    "gibbs sweep, spins": (
+        SPINS,
+        Gibbs((-1.0, 1.0)),
+        lambda w: power(site_kernels(w, Gibbs((-1.0, 1.0)))),
+    ),
     "gibbs sweep, one-hot": (ONE_HOT, Gibbs(None), lambda w: power(site_kernels(w, Gibbs(None)))),
-    "checkerboard, spins": (SPINS, CheckerboardGibbs((-1.0, 1.0)), lambda w: colour_kernel(w, Gibbs((-1.0, 1.0)))),
-    "checkerboard, potts": (POTTS, CheckerboardGibbs(None), lambda w: colour_kernel(w, Gibbs(None))),
-    "informed, binary": (BINARY, GibbsWithGradients(), lambda w: informed_kernel(w, GibbsWithGradients())),
-    "informed, spins": (SPINS, GibbsWithGradients((-1.0, 1.0)), lambda w: informed_kernel(w, GibbsWithGradients((-1.0, 1.0)))),
-    "informed, one-hot": (ONE_HOT, GibbsWithGradients(None), lambda w: informed_kernel(w, GibbsWithGradients(None))),
+    "checkerboard, spins": (
+        SPINS,
+        CheckerboardGibbs((-1.0, 1.0)),
+        lambda w: colour_kernel(w, Gibbs((-1.0, 1.0))),
+    ),
+    "checkerboard, potts": (
+        POTTS,
+        CheckerboardGibbs(None),
+        lambda w: colour_kernel(w, Gibbs(None)),
+    ),
+    "informed, binary": (
+        BINARY,
+        GibbsWithGradients(),
+        lambda w: informed_kernel(w, GibbsWithGradients()),
+    ),
+    "informed, spins": (
+        SPINS,
+        GibbsWithGradients((-1.0, 1.0)),
+        lambda w: informed_kernel(w, GibbsWithGradients((-1.0, 1.0))),
+    ),
+    "informed, one-hot": (
+        ONE_HOT,
+        GibbsWithGradients(None),
+        lambda w: informed_kernel(w, GibbsWithGradients(None)),
+    ),
 }
 
 
 def z_of_counts(drawn, p, n):
-    """Pearson's chi-square as a number of standard deviations; states that cannot be reached must not be."""
+    """Pearson's chi-square as a number of standard deviations; states that cannot be reached must
+    not be.
+    """
     possible = p > 1e-12
     counts = torch.bincount(drawn, minlength=len(p))
     assert counts[~possible].sum() == 0
@@ -217,16 +278,26 @@ def test_what_is_pinned_stays_and_the_rest_is_conditional(name):
     same = (world.x == start).masked_fill(mask, True).flatten(1).all(1)
     p = torch.where(same, world.p.detach(), 0)
     n = N // 4
-    end = run(Masked(sampler, mask), world.field, start.expand(n, *start.shape), 30, seeded(30, name))
+    end = run(
+        Masked(sampler, mask), world.field, start.expand(n, *start.shape), 30, seeded(30, name)
+    )
     assert abs(z_of_counts(world.index(end), p / p.sum(), n)) < 4
 
 
 def test_from_a_point_the_chains_reach_the_law_and_say_how_they_went():
     infos = []
-    end = run(GibbsWithGradients(), BINARY.field, BITS[:1].expand(N, 4), 40, seeded(13), lambda i, s, info: infos.append(info))
+    end = run(
+        GibbsWithGradients(),
+        BINARY.field,
+        BITS[:1].expand(N, 4),
+        40,
+        seeded(13),
+        lambda i, s, info: infos.append(info),
+    )
     assert abs(z_of_counts(BINARY.index(end), BINARY.p, N)) < 4
     rate = torch.stack([info.accept.mean() for info in infos[20:]]).mean()
-    kernel, q = informed_kernel(BINARY, GibbsWithGradients()), BINARY.p
+    kernel = informed_kernel(BINARY, GibbsWithGradients())
+    q = BINARY.p
     stay = (q * kernel.diag()).sum()  # a move is always elsewhere, so staying is rejecting
     assert abs(rate - (1 - stay)) < 0.01
 
@@ -236,7 +307,9 @@ def test_without_the_metropolis_test_the_law_is_another():
     proposal = torch.zeros(16, 16, dtype=torch.float64)
     q = GibbsWithGradients().log_proposal(BITS, BINARY.field.score(BITS)).exp().detach()
     for m in range(4):
-        proposal[torch.arange(16), BINARY.index(GibbsWithGradients().move(BITS, torch.full((16,), m))[0])] = q[:, m]
+        proposal[
+            torch.arange(16), BINARY.index(GibbsWithGradients().move(BITS, torch.full((16,), m))[0])
+        ] = q[:, m]
     assert (BINARY.p @ proposal - BINARY.p).abs().max() > 0.01
 
 
@@ -252,10 +325,14 @@ LATTICES = {
 
 @pytest.mark.parametrize("name", LATTICES)
 def test_lattices_keep_their_exact_energy(name):
-    """From exact draws the mean of the energy and of its square stay, against as many other exact draws."""
+    """From exact draws the mean of the energy and of its square stay, against as many other exact
+    draws.
+    """
     lattice, sampler = LATTICES[name]
-    first, other = lattice.sample(4_000, seeded(31)), lattice.sample(4_000, seeded(32))
-    a, b = lattice.energy(run(sampler, lattice, first, 6, seeded(33))), lattice.energy(other)
+    first = lattice.sample(4_000, seeded(31))
+    other = lattice.sample(4_000, seeded(32))
+    a = lattice.energy(run(sampler, lattice, first, 6, seeded(33)))
+    b = lattice.energy(other)
     for x, y in ((a, b), (a**2, b**2)):
         assert abs(x.mean() - y.mean()) / ((x.var() + y.var()) / 4_000) ** 0.5 < 4
 
@@ -263,7 +340,9 @@ def test_lattices_keep_their_exact_energy(name):
 def plain(d=2):
     """A machine whose hidden units do nothing: v ~ N(mean, variance)."""
     zeros = torch.zeros(d + 1, 3, dtype=torch.float64)
-    return GaussianRBM.of(zeros[1:], normal(14, d), torch.tensor([4.0, 0.25], dtype=torch.float64).log(), zeros[0])
+    return GaussianRBM.of(
+        zeros[1:], normal(14, d), torch.tensor([4.0, 0.25], dtype=torch.float64).log(), zeros[0]
+    )
 
 
 def z_of_variance(x, var):
@@ -276,15 +355,30 @@ def test_gibbs_langevin_has_its_known_bias_and_none_when_adjusted(inner):
     sampler = GibbsLangevin(eta, inner)
     start = machine.mean.detach() + machine.variance.detach().sqrt() * normal(15, N, 2)
     biased = run(sampler, machine.field(), start, 40, seeded(16))
-    assert z_of_variance(biased, machine.variance / (1 - eta / 2)) < 4 < 20 < z_of_variance(biased, machine.variance)
+    assert (
+        z_of_variance(biased, machine.variance / (1 - eta / 2))
+        < 4
+        < 20
+        < z_of_variance(biased, machine.variance)
+    )
     adjusted = run(GibbsLangevin(eta, inner, adjust=True), machine.field(), start, 20, seeded(17))
     assert z_of_variance(adjusted, machine.variance) < 4
 
 
 def test_the_inner_steps_are_an_ar1_process():
-    """From u, k steps of u' = (1 - eta) u + sqrt(2 eta) z: the mean shrinks k times, and the noise adds up."""
-    machine, eta, k = plain(), 0.3, 4
-    end = run(GibbsLangevin(eta, k), machine.field(), torch.zeros(N, 2, dtype=torch.float64), 1, seeded(18)).detach()
+    """From u, k steps of u' = (1 - eta) u + sqrt(2 eta) z: the mean shrinks k times, and the noise
+    adds up.
+    """
+    machine = plain()
+    eta = 0.3
+    k = 4
+    end = run(
+        GibbsLangevin(eta, k),
+        machine.field(),
+        torch.zeros(N, 2, dtype=torch.float64),
+        1,
+        seeded(18),
+    ).detach()
     u = (end - machine.mean.detach()) / machine.variance.detach().sqrt()
     first = -machine.mean.detach() / machine.variance.detach().sqrt()
     var = 2 * eta * sum((1 - eta) ** (2 * i) for i in range(k))
@@ -293,17 +387,22 @@ def test_the_inner_steps_are_an_ar1_process():
 
 
 @pytest.mark.parametrize("batch", [1, 512])
-@pytest.mark.parametrize("sampler", [BlockGibbs(), GibbsLangevin(0.5, 2, adjust=True), GibbsLangevin(0.01, 20)])
+@pytest.mark.parametrize(
+    "sampler", [BlockGibbs(), GibbsLangevin(0.5, 2, adjust=True), GibbsLangevin(0.01, 20)]
+)
 def test_the_mixtures_moments_are_kept_at_any_batch(sampler, batch):
     """The temperature does not depend on how many chains run side by side."""
     machine = GaussianRBM.of(normal(19, 2, 3), normal(20, 2), normal(21, 2) / 3, normal(22, 3) / 2)
     h = torch.cat(list(binary_states(3, BITS)))
-    p, means = (-machine.hidden_energy(h)).softmax(0).detach(), machine.visible(h).detach()
+    p = (-machine.hidden_energy(h)).softmax(0).detach()
+    means = machine.visible(h).detach()
     mean = p @ means
     var = machine.variance.detach() + p @ (means - mean) ** 2
     runs, g = (40, seeded(23)) if batch == 512 else (500, seeded(24))
     start = machine.sample(runs * batch, g)
-    end = torch.cat([run(sampler, machine.field(), part, 5, g) for part in start.split(batch)]).detach()
+    end = torch.cat(
+        [run(sampler, machine.field(), part, 5, g) for part in start.split(batch)]
+    ).detach()
     squares = (end - mean) ** 2
     assert ((end.mean(0) - mean) / (var / len(end)) ** 0.5).abs().max() < 4
     assert ((squares.mean(0) - var) / (squares.std(0) / len(end) ** 0.5)).abs().max() < 4
@@ -312,10 +411,19 @@ def test_the_mixtures_moments_are_kept_at_any_batch(sampler, batch):
 def test_the_adjusted_step_reports_its_acceptance():
     machine, seen = plain(), []
     start = machine.mean.detach() + machine.variance.detach().sqrt() * normal(25, N, 2)
-    run(GibbsLangevin(0.6, 1, adjust=True), machine.field(), start, 3, seeded(26), lambda i, s, info: seen.append(info.accept))
+    run(
+        GibbsLangevin(0.6, 1, adjust=True),
+        machine.field(),
+        start,
+        3,
+        seeded(26),
+        lambda i, s, info: seen.append(info.accept),
+    )
     u = normal(27, N, 2)
     new = 0.4 * u + math.sqrt(1.2) * normal(28, N, 2)
-    log = lambda x, y: -((y - 0.4 * x) ** 2).sum(1) / 2.4  # of the proposal density, by its definition
+    log = lambda x, y: (
+        -((y - 0.4 * x) ** 2).sum(1) / 2.4
+    )  # of the proposal density, by its definition
     accept = ((u**2 - new**2).sum(1) / 2 + log(new, u) - log(u, new)).clamp(max=0).exp()
     assert abs(seen[-1].mean() - accept.mean()) / (accept.std() * (2 / N) ** 0.5) < 4
 

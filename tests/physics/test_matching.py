@@ -1,4 +1,6 @@
-"""Score matching on laws in closed form: the losses differ by the constants that they should, and are least at the true score."""
+"""Score matching on laws in closed form: the losses differ by the constants that they should, and
+are least at the true score.
+"""
 
 import itertools
 
@@ -25,12 +27,19 @@ def double(*rows):
 
 
 LAW = GaussianMixture(double([-1.0], [1.5]), double([0.6], [0.8]), double(0.3, 0.7))
-WILD = Energy(lambda x: (x**4 / 20 + (1.3 * x).cos() + 0.3 * x).sum(1))  # an energy far from the law
-MODELS = {"energy": WILD, "score": Score(lambda x: -(x**3 / 5 - 1.3 * (1.3 * x).sin() + 0.3))}  # the same field
+WILD = Energy(
+    lambda x: (x**4 / 20 + (1.3 * x).cos() + 0.3 * x).sum(1)
+)  # an energy far from the law
+MODELS = {
+    "energy": WILD,
+    "score": Score(lambda x: -(x**3 / 5 - 1.3 * (1.3 * x).sin() + 0.3)),
+}  # the same field
 
 
 def quadrature(points: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points [n, 1] and weights [n] for means over LAW: the trapezoid rule, spectrally exact for what is smooth and dies out."""
+    """Points [n, 1] and weights [n] for means over LAW: the trapezoid rule, spectrally exact for
+    what is smooth and dies out.
+    """
     x = torch.linspace(-9, 11, points, dtype=torch.float64)[:, None]
     return x, (-LAW.energy(x)).exp() * (x[1, 0] - x[0, 0])
 
@@ -51,8 +60,13 @@ def test_implicit_is_explicit_less_half_the_scores_square(model):
 
 def test_energies_and_scores_of_one_field_have_one_loss():
     x = torch.randn(50, 1, dtype=torch.float64, generator=seeded(0))
-    for objective in (ExplicitScoreMatching(LAW.at()), ImplicitScoreMatching(), SlicedScoreMatching(2, "gaussian"),
-                      SlicedScoreMatching(variance_reduced=False), DenoisingScoreMatching(Single(0.3))):
+    for objective in (
+        ExplicitScoreMatching(LAW.at()),
+        ImplicitScoreMatching(),
+        SlicedScoreMatching(2, "gaussian"),
+        SlicedScoreMatching(variance_reduced=False),
+        DenoisingScoreMatching(Single(0.3)),
+    ):
         a, b = (value(objective, model, x) for model in MODELS.values())
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-10), objective
 
@@ -61,15 +75,23 @@ def test_in_one_dimension_a_rademacher_slice_is_everything():
     x, _ = quadrature(20)
     implicit = value(ImplicitScoreMatching(), WILD, x)
     for reduced in (False, True):
-        assert torch.allclose(value(SlicedScoreMatching(1, "rademacher", reduced), WILD, x), implicit, atol=1e-12)
+        assert torch.allclose(
+            value(SlicedScoreMatching(1, "rademacher", reduced), WILD, x), implicit, atol=1e-12
+        )
 
 
 class Bent(nn.Module):
-    """An energy in 4 dimensions with a Hessian neither diagonal nor constant; weights of its own for every example."""
+    """An energy in 4 dimensions with a Hessian neither diagonal nor constant; weights of its own
+    for every example.
+    """
 
     def __init__(self, examples):
         super().__init__()
-        self.w = nn.Parameter(torch.randn(4, 4, dtype=torch.float64, generator=seeded(5)).expand(examples, 4, 4).clone())
+        self.w = nn.Parameter(
+            torch.randn(4, 4, dtype=torch.float64, generator=seeded(5))
+            .expand(examples, 4, 4)
+            .clone()
+        )
 
     def forward(self, x):
         y = torch.einsum("bi,bij->bj", x, self.w)
@@ -85,9 +107,12 @@ def gradients(objective, x):
 @pytest.mark.parametrize("law", ["rademacher", "gaussian", "sphere"])
 @pytest.mark.parametrize("reduced", [True, False])
 def test_the_gradient_of_slices_is_unbiased(law, reduced):
-    """To 4 standard errors; directions of length 1 instead of sqrt(D) would make the divergence a quarter."""
+    """To 4 standard errors; directions of length 1 instead of sqrt(D) would make the divergence a
+    quarter.
+    """
     x = torch.tensor([[0.3, -1.0, 0.7, 1.2]], dtype=torch.float64)
-    exact, found = gradients(ImplicitScoreMatching(), x)[0], gradients(SlicedScoreMatching(1, law, reduced), x.expand(30_000, 4))
+    exact = gradients(ImplicitScoreMatching(), x)[0]
+    found = gradients(SlicedScoreMatching(1, law, reduced), x.expand(30_000, 4))
     error = found.std(0) / 30_000**0.5
     assert ((found.mean(0) - exact) / error).abs().max() < 4
     assert error.mean() < 0.02 * exact.abs().mean()  # the test can see a bias of some percent
@@ -96,8 +121,15 @@ def test_the_gradient_of_slices_is_unbiased(law, reduced):
 def test_the_reduced_form_has_the_lower_variance():
     x = torch.randn(20_000, 4, dtype=torch.float64, generator=seeded(1))
     model = gaussian([0.0] * 4, [0.5, 1.0, 1.5, 2.0]).at()
-    spread = {r: (value(SlicedScoreMatching(1, "gaussian", r), model, x) - value(ImplicitScoreMatching(), model, x)).var()
-              for r in (True, False)}
+    spread = {
+        r: (
+            (
+                value(SlicedScoreMatching(1, "gaussian", r), model, x)
+                - value(ImplicitScoreMatching(), model, x)
+            ).var()
+        )
+        for r in (True, False)
+    }
     assert spread[True] < 0.8 * spread[False]
 
 
@@ -106,8 +138,13 @@ def test_finite_differences_are_of_second_order(kind):
     model = Bent(8)
     fields = {"energy": Energy(model), "score": Score(Energy(model).score)}
     x = torch.randn(8, 4, dtype=torch.float64, generator=seeded(1))
-    exact = value(SlicedScoreMatching(2, variance_reduced=kind == "score"), fields[kind], x).detach()
-    found = [value(FiniteDifferenceScoreMatching(2, epsilon=h), fields[kind], x).detach() for h in (0.04, 0.02, 0.01)]
+    exact = value(
+        SlicedScoreMatching(2, variance_reduced=kind == "score"), fields[kind], x
+    ).detach()
+    found = [
+        value(FiniteDifferenceScoreMatching(2, epsilon=h), fields[kind], x).detach()
+        for h in (0.04, 0.02, 0.01)
+    ]
     errors = [(f - exact).abs().max() for f in found]
     ratios = [float(a / b) for a, b in itertools.pairwise(errors)]
     assert all(abs(r - 4) < 0.3 for r in ratios), ratios
@@ -115,7 +152,9 @@ def test_finite_differences_are_of_second_order(kind):
 
 
 def fitted(objective, x):
-    """(slope, centre) of the linear score a x + b that the loss is least at: it is quadratic in (a, b), so one Newton step."""
+    """(slope, centre) of the linear score a x + b that the loss is least at: it is quadratic in (a,
+    b), so one Newton step.
+    """
     theta = torch.tensor([-1.0, 0.0], dtype=torch.float64, requires_grad=True)
     loss = value(objective, Score(lambda x: theta[0] * x + theta[1]), x).mean()
     gradient = torch.autograd.grad(loss, theta, create_graph=True)[0]
@@ -127,8 +166,16 @@ def fitted(objective, x):
 SAMPLE = 1.7 * torch.randn(4000, 1, dtype=torch.float64, generator=seeded(2)) + 0.6
 
 
-@pytest.mark.parametrize("objective", [ImplicitScoreMatching(), SlicedScoreMatching(), SlicedScoreMatching(3, "rademacher", False),
-                                       FiniteDifferenceScoreMatching(epsilon=1e-3)], ids=repr)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ImplicitScoreMatching(),
+        SlicedScoreMatching(),
+        SlicedScoreMatching(3, "rademacher", False),
+        FiniteDifferenceScoreMatching(epsilon=1e-3),
+    ],
+    ids=repr,
+)
 def test_the_linear_score_is_the_maximum_likelihood_one(objective):
     """a = -1 / var, m = mean, those of the sample: to 1e-6."""
     a, m = fitted(objective, SAMPLE)
@@ -144,23 +191,34 @@ def test_denoising_finds_the_score_of_the_noised_law():
     """a = -1 / (var + sigma^2), not -1 / var: to 4 standard errors over batches of noise."""
     sigma = 0.8
     parts = [SAMPLE[i::40] for i in range(40)]
-    slopes = double(*(fitted(DenoisingScoreMatching(Single(sigma), "none"), x.repeat(20, 1))[0] for x in parts))
+    slopes = double(
+        *(fitted(DenoisingScoreMatching(Single(sigma), "none"), x.repeat(20, 1))[0] for x in parts)
+    )
     exact = double(*(-1 / (float(x.var(correction=0)) + sigma**2) for x in parts))
     error = slopes - exact
-    assert abs(error.mean() / (error.std() / 40**0.5)) < 4 and error.std() / 40**0.5 < 0.02 * exact.abs().mean()
+    assert (
+        abs(error.mean() / (error.std() / 40**0.5)) < 4
+        and error.std() / 40**0.5 < 0.02 * exact.abs().mean()
+    )
     assert abs(slopes.mean() + 1 / 1.7**2) > 10 * error.std() / 40**0.5
 
 
 SHAPES = {"vector": (3,), "image": (2, 3, 3), "volume": (1, 2, 3, 2), "waveform": (1, 7)}
-ALL = {"explicit": ExplicitScoreMatching(Score(lambda x: -x / 2)), "implicit": ImplicitScoreMatching(),
-       "sliced": SlicedScoreMatching(2, "sphere"), "finite": FiniteDifferenceScoreMatching(2, epsilon=1e-3),
-       "denoising": DenoisingScoreMatching(Single(0.5))}
+ALL = {
+    "explicit": ExplicitScoreMatching(Score(lambda x: -x / 2)),
+    "implicit": ImplicitScoreMatching(),
+    "sliced": SlicedScoreMatching(2, "sphere"),
+    "finite": FiniteDifferenceScoreMatching(2, epsilon=1e-3),
+    "denoising": DenoisingScoreMatching(Single(0.5)),
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("objective", ALL.values(), ids=ALL)
 def test_the_loss_sums_over_everything_but_the_batch(objective, shape):
-    """On N(0, I) the loss at the true score is that of the flattened data, and -D / 2 on average for the implicit ones."""
+    """On N(0, I) the loss at the true score is that of the flattened data, and -D / 2 on average
+    for the implicit ones.
+    """
     x = torch.randn(400, *shape, dtype=torch.float64, generator=seeded(3))
     model = Energy(lambda x: x.flatten(1).square().sum(1) / 2)
     found = value(objective, model, x)

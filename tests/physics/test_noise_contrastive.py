@@ -1,4 +1,6 @@
-"""Learning to tell data from noise: what the optimum is, where the gradient vanishes, and what the small-noise limit is."""
+"""Learning to tell data from noise: what the optimum is, where the gradient vanishes, and what the
+small-noise limit is.
+"""
 
 import math
 
@@ -9,7 +11,12 @@ from torch import nn
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.objectives import ConditionalNoiseContrastive, EnergyDiscrepancy, GaussianNoise, NoiseContrastive
+from gradlogp.objectives import (
+    ConditionalNoiseContrastive,
+    EnergyDiscrepancy,
+    GaussianNoise,
+    NoiseContrastive,
+)
 from tests.physics.gaussian import grouped
 
 V = 1.5  # the variance of the data
@@ -35,19 +42,32 @@ TRUTH = torch.tensor([-1 / (2 * V), -math.log(2 * math.pi * V) / 2], dtype=torch
 
 
 def fit(ratio, n):
-    """The minimum on n examples and a fixed draw of noise, by Newton's method, with its standard errors (sandwich)."""
-    noise, x, w = gaussian([0.0], [2.0]), data(n), TRUTH.clone() * 0.7
+    """The minimum on n examples and a fixed draw of noise, by Newton's method, with its standard
+    errors (sandwich).
+    """
+    noise = gaussian([0.0], [2.0])
+    x = data(n)
+    w = TRUTH.clone() * 0.7
     for _ in range(7):
         model = Unnormalised(*w.tolist())
         value = NoiseContrastive(noise, ratio)(model, Batch(x), seeded("noise")).value.mean()
         first = torch.autograd.grad(value, (model.theta, model.c), create_graph=True)
-        second = torch.stack([torch.stack(torch.autograd.grad(g, (model.theta, model.c), retain_graph=True)) for g in first])
+        second = torch.stack(
+            [
+                torch.stack(torch.autograd.grad(g, (model.theta, model.c), retain_graph=True))
+                for g in first
+            ]
+        )
         w -= torch.linalg.solve(second, torch.stack(first).detach())
     y = noise.sample(ratio * n, seeded("noise"))
     parts = torch.zeros(n, 2, dtype=torch.float64)
     for u, sign in ((x, -1.0), *((part, 1.0) for part in y.chunk(ratio))):
         logit = w[0] * u[:, 0] ** 2 + w[1] + noise.energy(u) - math.log(ratio)
-        parts += sign * torch.sigmoid(sign * logit)[:, None] * torch.stack([u[:, 0] ** 2, torch.ones(n)], 1)
+        parts += (
+            sign
+            * torch.sigmoid(sign * logit)[:, None]
+            * torch.stack([u[:, 0] ** 2, torch.ones(n)], 1)
+        )
     inverse = second.inverse()
     return w, (inverse @ parts.T.cov() @ inverse / n).diagonal().sqrt()
 
@@ -57,17 +77,27 @@ def test_nce_finds_the_precision_and_log_z(ratio):
     found, error = fit(ratio, 50_000)
     assert ((found - TRUTH).abs() / error).max() < 4
     assert error.max() < 0.01
-    assert abs(found[1] - TRUTH[1] - math.log(ratio)) / error[1] > 50 or ratio == 1  # a lost log nu would end there
+    assert (
+        abs(found[1] - TRUTH[1] - math.log(ratio)) / error[1] > 50 or ratio == 1
+    )  # a lost log nu would end there
 
 
 def test_a_fitted_gaussian_is_the_law_of_the_data():
-    x = torch.randn(20_000, 2, 2, generator=seeded(0), dtype=torch.float64) * torch.tensor([1.0, 3.0], dtype=torch.float64) + 1
+    x = (
+        torch.randn(20_000, 2, 2, generator=seeded(0), dtype=torch.float64)
+        * torch.tensor([1.0, 3.0], dtype=torch.float64)
+        + 1
+    )
     law = GaussianNoise.fit(x)
     exact = gaussian([1.0] * 4, [1.0, 3.0, 1.0, 3.0])
-    assert float((law.energy(x) - exact.energy(x.flatten(1))).mean().abs()) < 4 * (14 / 2 / 20_000)  # half a chi^2 with 14 degrees
+    assert float((law.energy(x) - exact.energy(x.flatten(1))).mean().abs()) < 4 * (
+        14 / 2 / 20_000
+    )  # half a chi^2 with 14 degrees
     drawn = law.sample(20_000, seeded(1))
     assert drawn.shape == x.shape
-    assert float((law.energy(drawn).mean() - law.energy(x).mean()).abs()) < 4 * (2 / 20_000 * 2) ** 0.5
+    assert (
+        float((law.energy(drawn).mean() - law.energy(x).mean()).abs()) < 4 * (2 / 20_000 * 2) ** 0.5
+    )
     wide = GaussianNoise.fit(x, widen=2.0)
     assert torch.allclose(wide.factor, 2 * law.factor)
 
@@ -86,8 +116,17 @@ def gradient(objective, a, n, seed=0):
     return grouped(objective(model, Batch(data(n, seed)), seeded("draws", seed)).value, model.a)
 
 
-@pytest.mark.parametrize("objective", [ConditionalNoiseContrastive(1.0), ConditionalNoiseContrastive(0.7, copies=5),
-                                       EnergyDiscrepancy(1.0, 1), EnergyDiscrepancy(1.0, 4), EnergyDiscrepancy(2.0, 8)], ids=str)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ConditionalNoiseContrastive(1.0),
+        ConditionalNoiseContrastive(0.7, copies=5),
+        EnergyDiscrepancy(1.0, 1),
+        EnergyDiscrepancy(1.0, 4),
+        EnergyDiscrepancy(2.0, 8),
+    ],
+    ids=str,
+)
 def test_the_gradient_vanishes_at_the_true_energy_alone(objective):
     value, error = gradient(objective, 1 / V, 100_000)
     assert abs(value) / error < 4
@@ -112,26 +151,38 @@ def test_one_candidate_is_half_of_conditional_nce_at_root_two_the_noise():
     assert abs(discrepancy - single / 2) / math.hypot(error, other / 2) > 10
 
 
-@pytest.mark.parametrize(("objective", "slope"), [
-    (ConditionalNoiseContrastive(0.1), 0.1**2 / 2),
-    (ConditionalNoiseContrastive(0.1, copies=3), 0.1**2 / 2),
-    (EnergyDiscrepancy(0.1, 1), 0.1**2 / 2),
-    (EnergyDiscrepancy(0.1, 5), 0.1**2 * 5 / 6),
-], ids=str)
+@pytest.mark.parametrize(
+    ("objective", "slope"),
+    [
+        (ConditionalNoiseContrastive(0.1), 0.1**2 / 2),
+        (ConditionalNoiseContrastive(0.1, copies=3), 0.1**2 / 2),
+        (EnergyDiscrepancy(0.1, 1), 0.1**2 / 2),
+        (EnergyDiscrepancy(0.1, 5), 0.1**2 * 5 / 6),
+    ],
+    ids=str,
+)
 def test_small_noise_is_implicit_score_matching(objective, slope):
     """Of 1/2 s^2 + s' = a^2 x^2 / 2 - a, the mean derivative in `a` is a v - 1."""
     a = 3.0
     value, error = gradient(objective, a, 200_000)
-    assert abs(value / slope - (a * V - 1)) < 4 * error / slope + 0.1 * a * V  # noise, and what order sigma^2 adds
+    assert (
+        abs(value / slope - (a * V - 1)) < 4 * error / slope + 0.1 * a * V
+    )  # noise, and what order sigma^2 adds
     assert error / slope < 0.2
 
 
 def test_a_flat_energy_has_the_value_of_a_fair_guess():
     x, flat = data(5), lambda x: x.sum(1) * 0
     value = lambda objective: objective(flat, Batch(x), seeded(0)).value
-    assert torch.allclose(value(ConditionalNoiseContrastive(0.3, 3)), torch.tensor(2 * math.log(2)).to(x), atol=1e-12)
+    assert torch.allclose(
+        value(ConditionalNoiseContrastive(0.3, 3)), torch.tensor(2 * math.log(2)).to(x), atol=1e-12
+    )
     for m, w in ((1, 1.0), (7, 1.0), (7, 3.0), (7, 0.0)):
-        assert torch.allclose(value(EnergyDiscrepancy(0.3, m, w)), torch.tensor(math.log((m + w) / m)).to(x), atol=1e-6)
+        assert torch.allclose(
+            value(EnergyDiscrepancy(0.3, m, w)),
+            torch.tensor(math.log((m + w) / m)).to(x),
+            atol=1e-6,
+        )
 
 
 def test_images_and_what_cannot_be():
@@ -146,7 +197,11 @@ def test_images_and_what_cannot_be():
         GaussianNoise.fit(x[:3])
     with pytest.raises(ValueError, match="never varies"):
         GaussianNoise.fit(torch.ones(9, 2))
-    for wrong in (lambda: NoiseContrastive(gaussian([0.0], [1.0]), 0), lambda: ConditionalNoiseContrastive(0.0),
-                  lambda: EnergyDiscrepancy(1.0, 0), lambda: EnergyDiscrepancy(1.0, 1, -1.0)):
+    for wrong in (
+        lambda: NoiseContrastive(gaussian([0.0], [1.0]), 0),
+        lambda: ConditionalNoiseContrastive(0.0),
+        lambda: EnergyDiscrepancy(1.0, 0),
+        lambda: EnergyDiscrepancy(1.0, 1, -1.0),
+    ):
         with pytest.raises(ValueError, match=r"got (0|-1)"):
             wrong()

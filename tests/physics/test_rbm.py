@@ -34,35 +34,52 @@ def states(n):
 def test_log_z_by_hidden_visible_and_joint_enumeration():
     rbm = bernoulli_rbm()
     v, h = states(D), states(H)
-    joint = v @ rbm.visible_bias[:, None] + (h @ rbm.hidden_bias)[None] + v @ rbm.weight @ h.T  # -E, [2^D, 2^H], by the definition
+    joint = (
+        v @ rbm.visible_bias[:, None] + (h @ rbm.hidden_bias)[None] + v @ rbm.weight @ h.T
+    )  # -E, [2^D, 2^H], by the definition
     truth = joint.flatten().logsumexp(0)
     for by in ("hidden", "visible", "joint"):
         assert abs(rbm.log_z(by) - truth) < 1e-10
     torch.testing.assert_close(-rbm(v), joint.logsumexp(1), atol=1e-10, rtol=0)
     torch.testing.assert_close(-rbm.hidden_energy(h), joint.logsumexp(0), atol=1e-10, rtol=0)
-    pairs_v, pairs_h = v.repeat_interleave(len(h), 0), h.repeat(len(v), 1)
+    pairs_v = v.repeat_interleave(len(h), 0)
+    pairs_h = h.repeat(len(v), 1)
     torch.testing.assert_close(rbm.joint(pairs_v, pairs_h), -joint.flatten(), atol=1e-10, rtol=0)
 
 
 def test_the_conditionals_are_those_of_the_joint_law():
     rbm = bernoulli_rbm()
     v, h = states(D), states(H)
-    joint = (v @ rbm.visible_bias[:, None] + (h @ rbm.hidden_bias)[None] + v @ rbm.weight @ h.T).exp()
-    torch.testing.assert_close(rbm.hidden(v), joint @ h / joint.sum(1, keepdim=True), atol=1e-10, rtol=0)
-    torch.testing.assert_close(rbm.visible(h), joint.T @ v / joint.sum(0)[:, None], atol=1e-10, rtol=0)
+    joint = (
+        v @ rbm.visible_bias[:, None] + (h @ rbm.hidden_bias)[None] + v @ rbm.weight @ h.T
+    ).exp()
+    torch.testing.assert_close(
+        rbm.hidden(v), joint @ h / joint.sum(1, keepdim=True), atol=1e-10, rtol=0
+    )
+    torch.testing.assert_close(
+        rbm.visible(h), joint.T @ v / joint.sum(0)[:, None], atol=1e-10, rtol=0
+    )
 
 
 def test_a_gaussian_machines_log_z_by_quadrature():
-    """One visible unit, exp(-F) summed over a fine grid; and the formula as published, in any dimension."""
+    """One visible unit, exp(-F) summed over a fine grid; and the formula as published, in any
+    dimension.
+    """
     one = gaussian_rbm(1)
     grid = torch.linspace(-40, 40, 200_001, dtype=torch.float64)[:, None]
     quadrature = (-one(grid)).logsumexp(0) + math.log(80 / 200_000)
     assert abs(one.log_z() - quadrature) < 1e-10
     rbm = gaussian_rbm()
-    h, mean, var = states(H), rbm.mean, rbm.log_variance.exp()
+    h = states(H)
+    mean = rbm.mean
+    var = rbm.log_variance.exp()
     push = h @ rbm.weight.T
     gain = (mean * push / var + push**2 / (2 * var)).sum(1)
-    published = len(mean) / 2 * math.log(2 * math.pi) + var.sqrt().log().sum() + (h @ rbm.hidden_bias + gain).logsumexp(0)
+    published = (
+        len(mean) / 2 * math.log(2 * math.pi)
+        + var.sqrt().log().sum()
+        + (h @ rbm.hidden_bias + gain).logsumexp(0)
+    )
     assert abs(rbm.log_z() - published) < 1e-10
 
 
@@ -77,8 +94,10 @@ def test_a_gaussian_machines_log_z_by_importance_sampling():
 
 @pytest.mark.parametrize("batch", [1, 512])
 def test_a_gaussian_machines_chains_keep_its_moments_at_any_batch(batch):
-    """v is a mixture of 2^H Gaussians; from exact draws, a block-Gibbs step keeps its moments. An energy divided by the batch would
-    heat the chains: then the variance given h would be `batch` times too large."""
+    """v is a mixture of 2^H Gaussians; from exact draws, a block-Gibbs step keeps its moments. An
+    energy divided by the batch would heat the chains: then the variance given h would be `batch`
+    times too large.
+    """
     rbm, g = gaussian_rbm(), seeded(5)
     h = states(H)
     p = (-rbm.hidden_energy(h)).softmax(0).detach()
@@ -94,7 +113,9 @@ def test_a_gaussian_machines_chains_keep_its_moments_at_any_batch(batch):
     squares = (v - mean) ** 2
     z_var = (squares.mean(0) - truth) / (squares.std(0) / len(v) ** 0.5)
     assert z_mean.abs().max() < 4 and z_var.abs().max() < 4
-    assert ((squares.mean(0) - 2 * truth) / (squares.std(0) / len(v) ** 0.5)).abs().min() > 10  # a factor of two is seen
+    assert (
+        (squares.mean(0) - 2 * truth) / (squares.std(0) / len(v) ** 0.5)
+    ).abs().min() > 10  # a factor of two is seen
 
 
 def test_given_h_the_visible_units_are_normal_and_given_v_the_hidden_ones_are_what_they_are_said_to_be():
@@ -114,7 +135,9 @@ def test_an_energy_does_not_depend_on_the_size_of_the_batch():
     for rbm in (bernoulli_rbm(), gaussian_rbm(D)):
         v = states(D)
         for one in (rbm, lambda x, rbm=rbm: rbm.joint(x, rbm.hidden(x))):
-            torch.testing.assert_close(one(v), torch.cat([one(row[None]) for row in v]), atol=1e-10, rtol=0)
+            torch.testing.assert_close(
+                one(v), torch.cat([one(row[None]) for row in v]), atol=1e-10, rtol=0
+            )
 
 
 @pytest.mark.parametrize("make", [bernoulli_rbm, gaussian_rbm])
@@ -129,7 +152,9 @@ def test_the_free_energys_gradient_in_v(make):
 
 
 def test_the_free_energys_gradient_in_the_weights():
-    """Minus the mean over h given v of the statistics v h, v and h: what textbooks call the positive phase."""
+    """Minus the mean over h given v of the statistics v h, v and h: what textbooks call the
+    positive phase.
+    """
     rbm, v = bernoulli_rbm(), states(D)[[5, 21, 40]]
     rbm(v).sum().backward()
     torch.testing.assert_close(rbm.weight.grad, -v.T @ rbm.hidden(v), atol=1e-10, rtol=0)
@@ -142,8 +167,11 @@ def test_log_zs_gradient_is_minus_the_models_mean_of_the_energys():
     v = states(D)
     p = (-rbm(v)).softmax(0).detach()
     log_z = (-rbm.hidden_energy(states(H))).logsumexp(0)
-    for of_z, of_f in zip(torch.autograd.grad(log_z, list(rbm.parameters())),
-                          torch.autograd.grad((p * rbm(v)).sum(), list(rbm.parameters())), strict=True):
+    for of_z, of_f in zip(
+        torch.autograd.grad(log_z, list(rbm.parameters())),
+        torch.autograd.grad((p * rbm(v)).sum(), list(rbm.parameters())),
+        strict=True,
+    ):
         torch.testing.assert_close(of_z, -of_f, atol=1e-10, rtol=0)
 
 
@@ -158,10 +186,14 @@ def test_exact_draws_follow_the_law():
 
 @pytest.mark.parametrize("make", [bernoulli_rbm, lambda: gaussian_rbm(D)])
 def test_a_tempered_machine_is_the_path_of_joint_energies(make):
-    """Between the base, which h does not touch, and the machine itself: E_beta = beta E + (1 - beta) E_0 up to a constant."""
+    """Between the base, which h does not touch, and the machine itself: E_beta = beta E + (1 -
+    beta) E_0 up to a constant.
+    """
     rbm = make()
     base = (normal(11, D),) if make is bernoulli_rbm else (normal(11, D), normal(12, D) / 3)
-    v, h, beta = normal(13, 9, D), states(H)[3:12], 0.3
+    v = normal(13, 9, D)
+    h = states(H)[3:12]
+    beta = 0.3
     first = rbm.tempered(0.0, *base)
     wanted = beta * rbm.joint(v, h) + (1 - beta) * first.visible_energy(v)
     gap = rbm.tempered(beta, *base).joint(v, h) - wanted
@@ -172,9 +204,16 @@ def test_a_tempered_machine_is_the_path_of_joint_energies(make):
 
 def test_images_keep_their_shape():
     torch.manual_seed(0)
-    for rbm in (BernoulliRBM((1, 4, 4), 7), GaussianRBM((1, 4, 4), 7, variance=0.5, learn_variance=False)):
+    for rbm in (
+        BernoulliRBM((1, 4, 4), 7),
+        GaussianRBM((1, 4, 4), 7, variance=0.5, learn_variance=False),
+    ):
         v = torch.rand(3, 1, 4, 4)
-        assert rbm(v).shape == (3,) and rbm.visible(rbm.hidden(v)).shape == v.shape and rbm.features(v).shape == (3, 7)
+        assert (
+            rbm(v).shape == (3,)
+            and rbm.visible(rbm.hidden(v)).shape == v.shape
+            and rbm.features(v).shape == (3, 7)
+        )
         base = [torch.zeros(1, 4, 4)] * (2 if isinstance(rbm, GaussianRBM) else 1)
         assert rbm.tempered(0.5, *base).sample(2, seeded(0)).shape == (2, 1, 4, 4)
     assert not rbm.log_variance.requires_grad and rbm.variance.flatten()[0] == pytest.approx(0.5)

@@ -1,4 +1,6 @@
-"""Recovery likelihood on Gaussian data N(0, v): E(x, sigma) = a x^2 / 2 (v + sigma^2) is the truth at a = 1, at every level."""
+"""Recovery likelihood on Gaussian data N(0, v): E(x, sigma) = a x^2 / 2 (v + sigma^2) is the truth
+at a = 1, at every level.
+"""
 
 import pytest
 import torch
@@ -18,7 +20,8 @@ V, N = 1.5, 40_000
 class Levels(nn.Module):
     def __init__(self, a: float, v: float = V) -> None:
         super().__init__()
-        self.a, self.v = nn.Parameter(torch.tensor(a, dtype=torch.float64)), v
+        self.a = nn.Parameter(torch.tensor(a, dtype=torch.float64))
+        self.v = v
 
     def forward(self, x, sigma):
         return self.a * x.square().sum(1) / (2 * (self.v + sigma**2))
@@ -29,11 +32,18 @@ def data():
 
 
 def gradient(model, levels, sampler=None, steps=1):
-    return grouped(RecoveryLikelihood(levels, sampler or Exact(), steps)(model, Batch(data()), seeded(1)).value, model.a)
+    return grouped(
+        RecoveryLikelihood(levels, sampler or Exact(), steps)(
+            model, Batch(data()), seeded(1)
+        ).value,
+        model.a,
+    )
 
 
 def exact(a, low, high):
-    """Half of 1 - E[x^-^2] / w, w = v + sigma^2: x^- given y is N(y / (1 + q), g^2 / (1 + q)), with q = a g^2 / w."""
+    """Half of 1 - E[x^-^2] / w, w = v + sigma^2: x^- given y is N(y / (1 + q), g^2 / (1 + q)), with
+    q = a g^2 / w.
+    """
     g2, var = high**2 - low**2, V + low**2
     q = a * g2 / var
     return (1 - ((var + g2) / (1 + q) ** 2 + g2 / (1 + q)) / var) / 2
@@ -51,12 +61,16 @@ def test_it_vanishes_over_a_ladder_at_the_truth_and_a_wrong_scale_is_seen():
     ladder = (0.0, 0.3, 1.0, 3.0)
     value, error = gradient(Levels(1.0), ladder)
     assert abs(value) / error < 4
-    value, error = gradient(Levels(1.0, v=2 * V), ladder)  # sigma in the wrong units, or the data scale mistaken
+    value, error = gradient(
+        Levels(1.0, v=2 * V), ladder
+    )  # sigma in the wrong units, or the data scale mistaken
     assert abs(value) / error > 10
 
 
 def test_chains_in_units_of_the_gap_converge_with_one_step_size():
-    """From u = 0; Langevin's own bias at curvature 1 + q is a share h (1 + q) / 2 of the variance, to first order."""
+    """From u = 0; Langevin's own bias at curvature 1 + q is a share h (1 + q) / 2 of the variance,
+    to first order.
+    """
     for levels in ((0.0, 0.1), (1.0, 3.0)):
         value, error = gradient(Levels(1.0), levels, Langevin(0.02), steps=150)
         g2, var = levels[1] ** 2 - levels[0] ** 2, V + levels[0] ** 2
@@ -70,7 +84,9 @@ def test_it_generates_level_by_level():
     for low, high in ((1.5, 6.0), (0.5, 1.5), (0.0, 0.5)):
         shape = torch.ones(n, dtype=torch.float64)
         recovery = Recovery(model, x, low * shape, (high**2 - low**2) ** 0.5 * shape)
-        x = recovery.place(run(Exact(), Energy(recovery.energy), torch.zeros_like(x), 1, seeded(low))).detach()
+        x = recovery.place(
+            run(Exact(), Energy(recovery.energy), torch.zeros_like(x), 1, seeded(low))
+        ).detach()
     z = (x.square().mean() - V) / (V * (2 / n) ** 0.5)
     assert z.abs() < 4
 
@@ -81,7 +97,9 @@ def test_images_classes_and_what_cannot_be():
     def energy(x, sigma, cond):
         return (x.square() / column(1 + sigma**2 + cond, x)).sum((1, 2, 3))
 
-    assert RecoveryLikelihood((0.1, 1.0), Langevin(0.1), 2)(energy, Batch(x, y), seeded(0)).value.shape == (6,)
+    assert RecoveryLikelihood((0.1, 1.0), Langevin(0.1), 2)(
+        energy, Batch(x, y), seeded(0)
+    ).value.shape == (6,)
     with pytest.raises(ValueError, match="one number per example"):
         RecoveryLikelihood((0.1, 1.0), Langevin(0.1))(lambda x, sigma: x, Batch(x), seeded(0))
     for levels in ((1.0,), (1.0, 0.5), (-1.0, 1.0)):

@@ -12,25 +12,51 @@ from gradlogp.experiments import EXPERIMENTS, to_dict
 from gradlogp.runs import Run, write_json
 
 SIGMAS = (0.1, 0.3)
-METRICS = {"fd": ("lower", 10.0), "precision": ("higher", 0.9), "recall": ("higher", 0.8), "coverage": ("higher", 0.7),
-           "memorisation": ("higher", 1.1)}
-REFERENCES = {"real training pictures": 0.1, "Gaussian of the pixels": 5.0}  # method -> times the Frechet distance below
+METRICS = {
+    "fd": ("lower", 10.0),
+    "precision": ("higher", 0.9),
+    "recall": ("higher", 0.8),
+    "coverage": ("higher", 0.7),
+    "memorisation": ("higher", 1.1),
+}
+REFERENCES = {
+    "real training pictures": 0.1,
+    "Gaussian of the pixels": 5.0,
+}  # method -> times the Frechet distance below
 
 
 def picture(path: Path, columns: int, rows: int) -> None:
-    x = np.random.RandomState(0).randint(0, 255, (rows * 18 - 2, columns * 18 - 2), dtype=np.uint8) // 128 * 255
+    x = (
+        np.random.RandomState(0).randint(0, 255, (rows * 18 - 2, columns * 18 - 2), dtype=np.uint8)
+        // 128
+        * 255
+    )
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(x).save(path)
 
 
 def row(metric: str, value: float, better: str, **more: Any) -> dict[str, Any]:
-    return {"metric": metric, "value": value, "spread": abs(value) / 100, "n": 360, "better": better, "seed": 1, "floor": None,
-            "protocol": f"how {metric} was measured", "ceiling": None, **more}
+    return {
+        "metric": metric,
+        "value": value,
+        "spread": abs(value) / 100,
+        "n": 360,
+        "better": better,
+        "seed": 1,
+        "floor": None,
+        "protocol": f"how {metric} was measured",
+        "ceiling": None,
+        **more,
+    }
 
 
 def rows(times: float = 1.0, classes: bool = False, **changes: float) -> list[dict[str, Any]]:
-    values = {m: value * (times if better == "lower" else 1.0) for m, (better, value) in METRICS.items()} | changes
-    found = [row(m, value, METRICS[m][0], seconds=0.01, evaluations=300) for m, value in values.items()]
+    values = {
+        m: value * (times if better == "lower" else 1.0) for m, (better, value) in METRICS.items()
+    } | changes
+    found = [
+        row(m, value, METRICS[m][0], seconds=0.01, evaluations=300) for m, value in values.items()
+    ]
     found += [row("agreement", 0.96, "higher", floor=0.99)] if classes else []
     for s in SIGMAS:
         found += [row(f"denoise_psnr_{s}", 20 - 10 * s + times, "higher", noisy=20 - 20 * s)]
@@ -38,15 +64,29 @@ def rows(times: float = 1.0, classes: bool = False, **changes: float) -> list[di
     return found
 
 
-def run(path: Path, experiment: str, times: float = 1.0, state: str = "evaluated", seed: int = 0, dataset: str = "digits",
-        guard: bool = False, images: int | None = None, **changes: float) -> Run:
+def run(
+    path: Path,
+    experiment: str,
+    times: float = 1.0,
+    state: str = "evaluated",
+    seed: int = 0,
+    dataset: str = "digits",
+    guard: bool = False,
+    images: int | None = None,
+    **changes: float,
+) -> Run:
     """One run folder, as far as `state`."""
     recipe = EXPERIMENTS[experiment](dataset, "quick", seed)
     if images:
         recipe = replace(recipe, training=replace(recipe.training, images=images))
-    config = {"recipe": to_dict(recipe), "facts": {"shape": [1, 8, 8], "per_class": [125] * 10, "std": 0.7},
-              "data": {"name": dataset, "checksums": {"digits.csv.gz": "0f" * 32}}}
-    with Run.create(path, config, {"torch": "2.13.0", "python": "3.11.7", "device": "cpu", "date": "2030-01-02"}) as made:
+    config = {
+        "recipe": to_dict(recipe),
+        "facts": {"shape": [1, 8, 8], "per_class": [125] * 10, "std": 0.7},
+        "data": {"name": dataset, "checksums": {"digits.csv.gz": "0f" * 32}},
+    }
+    with Run.create(
+        path, config, {"torch": "2.13.0", "python": "3.11.7", "device": "cpu", "date": "2030-01-02"}
+    ) as made:
         made.mark("training")
         _train(made, "ebm" in experiment, guard)
         for step in (20, 60):
@@ -63,11 +103,16 @@ def _train(made: Run, energy: bool, guard: bool) -> None:
     for step in range(20, 901, 20):
         numbers = {"loss": dice.gauss(0, 0.01), "grad_norm": 1 / step}
         chains = ("energy_data", "energy_chains", "gap", "displacement", "energy_scale")
-        numbers |= {k: dice.gauss(0, 0.1) for k in chains} if energy else {"loss_per_dim": 10 / step}
+        numbers |= (
+            {k: dice.gauss(0, 0.1) for k in chains} if energy else {"loss_per_dim": 10 / step}
+        )
         made.record(step, numbers)
     made.log("begun")
     if guard:
-        made.log("guard, step 7: chains move 0.001 of the data's range from start to end: they cannot reach the data.")
+        made.log(
+            "guard, step 7: chains move 0.001 of the data's range from start to end: they cannot"
+            " reach the data."
+        )
 
 
 def _evaluate(made: Run, recipe: Any, results: list[dict[str, Any]]) -> None:
@@ -77,8 +122,11 @@ def _evaluate(made: Run, recipe: Any, results: list[dict[str, Any]]) -> None:
         picture(samples / "classes.png", 10, 10)
     for s in SIGMAS:
         picture(samples / f"denoise-{s}.png", 10, 3)
-    films = {"annealing": ["noise", "20", "denoised"]} if "ncsn" in recipe.experiment else {
-        "chain-noise": ["0", "12", "300"], "chain-data": ["0", "12", "300"]}
+    films = (
+        {"annealing": ["noise", "20", "denoised"]}
+        if "ncsn" in recipe.experiment
+        else {"chain-noise": ["0", "12", "300"], "chain-data": ["0", "12", "300"]}
+    )
     for name in films:
         picture(samples / f"{name}.png", 3, 10)
     write_json(samples / "films.json", films)
@@ -86,15 +134,31 @@ def _evaluate(made: Run, recipe: Any, results: list[dict[str, Any]]) -> None:
     made.mark("evaluated")
 
 
-def comparison(folder: Path, seeds: tuple[int, ...] = (0,), dataset: str = "digits", **methods: dict[str, Any]) -> Path:
+def comparison(
+    folder: Path, seeds: tuple[int, ...] = (0,), dataset: str = "digits", **methods: dict[str, Any]
+) -> Path:
     """A comparison's folder; methods: experiment -> what `run` takes."""
-    methods = methods or {"ebm": {"guard": True, "images": 8000}, "ncsn_class": {"times": 0.5, "images": 8000},
-                          "ebm_no_buffer": {"times": 4.0, "precision": 0.97, "images": 8000}}
+    methods = methods or {
+        "ebm": {"guard": True, "images": 8000},
+        "ncsn_class": {"times": 0.5, "images": 8000},
+        "ebm_no_buffer": {"times": 4.0, "precision": 0.97, "images": 8000},
+    }
     folder.mkdir()
-    note = {"comparison": "demo", "question": "Who draws best?", "methods": list(methods), "dataset": dataset, "preset": "quick",
-            "seeds": list(seeds)}
+    note = {
+        "comparison": "demo",
+        "question": "Who draws best?",
+        "methods": list(methods),
+        "dataset": dataset,
+        "preset": "quick",
+        "seeds": list(seeds),
+    }
     write_json(folder / "compare.json", note)
-    drawn = [(label, r) for label, times in REFERENCES.items() for r in rows(times) if r["metric"] in METRICS]
+    drawn = [
+        (label, r)
+        for label, times in REFERENCES.items()
+        for r in rows(times)
+        if r["metric"] in METRICS
+    ]
     found = [{"method": label, **r} for label, r in drawn]
     for method, settings in methods.items():
         for seed in seeds:

@@ -15,7 +15,11 @@ def exported(tmp_path):
 def test_the_csv_has_every_row(tmp_path):
     rows = list(csv.DictReader(io.StringIO(exported(tmp_path)[".csv"])))
     assert {row["method"] for row in rows} >= {"ebm", "ncsn"}
-    assert all(row["metric"] and float(row["value"]) >= 0 and row["protocol"] for row in rows if row["method"] == "ebm")
+    assert all(
+        row["metric"] and float(row["value"]) >= 0 and row["protocol"]
+        for row in rows
+        if row["method"] == "ebm"
+    )
 
 
 def test_markdown_marks_the_best_and_every_line_has_its_cells(tmp_path):
@@ -28,4 +32,8 @@ def test_latex_is_escaped_and_balanced(tmp_path):
     text = exported(tmp_path)[".tex"]
     body = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert text.startswith(r"\begin{tabular}{l") and len({line.count("&") for line in body}) == 1
-    assert text.count("{") == text.count("}") and r"\textbf{" in text and "_" not in text.replace(r"\_", "")
+    assert (
+        text.count("{") == text.count("}")
+        and r"\textbf{" in text
+        and "_" not in text.replace(r"\_", "")
+    )

@@ -70,7 +70,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Checked]:
 
 def cells(text: str, method: str) -> str:
     """The row of a method in the first table, as words."""
-    table = text[text.index("<table"):text.index("</table>")]
+    table = text[text.index("<table") : text.index("</table>")]
     line = next(tr for tr in table.split("<tr") if method in tr)
     return plain(line)
 
@@ -79,13 +79,42 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
-@pytest.mark.parametrize("words", [
-    "Who draws best?", "What each method draws", "Real pictures", "The numbers", "In words", "What the columns mean",
-    "Every number", "Energy gap", "Langevin displacement", "Denoising loss per pixel", "Samples as training progresses",
-    "From noise.", "From real pictures.", "From pure noise to a picture.", "Final samples.", "Asked for a class.",
-    "Noise taken away", "Noise 0.3.", "To do it again", "Every setting of this run", "How it was measured",
-    "The protocol of each number", "replay buffer of 2,048", "training.images", "0f0f", "2.13.0", "2030-01-02", "72,769",
-    "176,000", "real training pictures", "Gaussian of the pixels"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Who draws best?",
+        "What each method draws",
+        "Real pictures",
+        "The numbers",
+        "In words",
+        "What the columns mean",
+        "Every number",
+        "Energy gap",
+        "Langevin displacement",
+        "Denoising loss per pixel",
+        "Samples as training progresses",
+        "From noise.",
+        "From real pictures.",
+        "From pure noise to a picture.",
+        "Final samples.",
+        "Asked for a class.",
+        "Noise taken away",
+        "Noise 0.3.",
+        "To do it again",
+        "Every setting of this run",
+        "How it was measured",
+        "The protocol of each number",
+        "replay buffer of 2,048",
+        "training.images",
+        "0f0f",
+        "2.13.0",
+        "2030-01-02",
+        "72,769",
+        "176,000",
+        "real training pictures",
+        "Gaussian of the pixels",
+    ],
+)
 def test_every_section_is_there(demo, words):
     assert words in " ".join(demo[1].words.split())
 
@@ -99,7 +128,7 @@ def test_nothing_is_fetched_and_nothing_runs(demo):
 
 def test_final_samples_of_every_method_come_before_any_number_or_chart(demo):
     text, _ = demo
-    first = text[:text.index("<table")]
+    first = text[: text.index("<table")]
     assert first.count("A hundred samples of") == 3 and '<svg class="chart"' not in first
 
 
@@ -117,7 +146,13 @@ def test_losing_to_the_trivial_method_is_said(tmp_path):
 
 def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
     row = cells(demo[0], "<code>ebm<")
-    assert "10.0" in row and "± 0.1" in row and "75 s 176,000" in row and "10 ms 300" in row and "72,769" in row
+    assert (
+        "10.0" in row
+        and "± 0.1" in row
+        and "75 s 176,000" in row
+        and "10 ms 300" in row
+        and "72,769" in row
+    )
 
 
 def test_a_result_at_another_chain_length_has_a_table_of_its_own(tmp_path):
@@ -126,26 +161,52 @@ def test_a_result_at_another_chain_length_has_a_table_of_its_own(tmp_path):
     made.close()
     text, _ = written(tmp_path / "c")
     assert "2.000" not in cells(text, "<code>ebm_no_buffer<")
-    further = text[text.index("Fréchet distance after so many steps from noise"):]
-    assert "20 ebm_no_buffer 2.000 ± 0.020" in plain(further[further.index("<th"):further.index("</table>")])
+    further = text[text.index("Fréchet distance after so many steps from noise") :]
+    assert "20 ebm_no_buffer 2.000 ± 0.020" in plain(
+        further[further.index("<th") : further.index("</table>")]
+    )
 
 
 def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
     tables = [{"title": "By law", "metrics": ["rmse *"], "of another version": 1}]
-    write_json(folder / "compare.json", {"comparison": "score_1d", "question": "Which?", "methods": ["esm", "ism"],
-                                         "headline": ["rmse"], "tables": tables})
+    write_json(
+        folder / "compare.json",
+        {
+            "comparison": "score_1d",
+            "question": "Which?",
+            "methods": ["esm", "ism"],
+            "headline": ["rmse"],
+            "tables": tables,
+        },
+    )
     for method, value in (("esm", 0.1), ("ism", 0.2)):
-        config = {"recipe": to_dict(EXPERIMENTS[method]("laws", "quick", 0)), "facts": {}, "data": {"name": "laws"}}
+        config = {
+            "recipe": to_dict(EXPERIMENTS[method]("laws", "quick", 0)),
+            "facts": {},
+            "data": {"name": "laws"},
+        }
         with Run.create(folder / method, config, {"date": "2030-01-02"}) as made:
-            made.write_results([fake.row("rmse", value, "lower", floor=0.0), fake.row("rmse mixture", 3 * value, "lower")])
+            made.write_results(
+                [
+                    fake.row("rmse", value, "lower", floor=0.0),
+                    fake.row("rmse mixture", 3 * value, "lower"),
+                ]
+            )
             made.mark("evaluated", seconds=1.0, evaluations=10, parameters=5)
     text, page = written(folder)
-    numbers = page.words[page.words.index("The numbers"):page.words.index("What the columns mean")]
+    numbers = page.words[
+        page.words.index("The numbers") : page.words.index("What the columns mean")
+    ]
     assert not re.search("pictures|pixel|drawings|to draw one", numbers)
-    assert "a perfect method (expected)" in numbers and "from testing on a limited number of examples" in numbers
-    assert "By law (low)" in numbers and "method mixture esm 0.300 best ± 0.003" in plain(text[text.index("By law"):])
+    assert (
+        "a perfect method (expected)" in numbers
+        and "from testing on a limited number of examples" in numbers
+    )
+    assert "By law (low)" in numbers and "method mixture esm 0.300 best ± 0.003" in plain(
+        text[text.index("By law") :]
+    )
 
 
 def test_captions_stand_under_the_columns(demo):
@@ -156,24 +217,49 @@ def test_captions_stand_under_the_columns(demo):
 
 def test_the_commands_make_the_same_settings_again(demo):
     text = plain(demo[0])
-    assert "gradlogp train ebm --dataset digits --preset quick --seed 0 --out ebm --set training.images=8000" in text
+    assert (
+        "gradlogp train ebm --dataset digits --preset quick --seed 0 --out ebm --set"
+        " training.images=8000" in text
+    )
     assert "gradlogp evaluate ebm" in text
-    assert "gradlogp compare demo --dataset digits --preset quick --seed 0 --set training.images=8000" in text
+    assert (
+        "gradlogp compare demo --dataset digits --preset quick --seed 0 --set training.images=8000"
+        in text
+    )
 
 
 def test_what_the_guard_said_is_repeated_without_its_time(demo):
-    assert "<li>guard, step 7: chains move 0.001" in demo[0] and demo[0].count("had nothing to say") == 2
+    assert (
+        "<li>guard, step 7: chains move 0.001" in demo[0]
+        and demo[0].count("had nothing to say") == 2
+    )
 
 
 def test_names_are_text(tmp_path):
-    text, page = written(fake.comparison(tmp_path / "a<i>b", dataset="folder:<b>&'\"@8", ebm={}, ncsn={}))
-    assert "<b>&" not in text and "<i>b" not in text and "folder:<b>&" in page.words and "a<i>b" in page.words
+    text, page = written(
+        fake.comparison(tmp_path / "a<i>b", dataset="folder:<b>&'\"@8", ebm={}, ncsn={})
+    )
+    assert (
+        "<b>&" not in text
+        and "<i>b" not in text
+        and "folder:<b>&" in page.words
+        and "a<i>b" in page.words
+    )
 
 
 def test_numbers_that_are_none(tmp_path):
-    folder = fake.comparison(tmp_path / "c", ebm={"fd": float("nan"), "recall": float("inf")}, ncsn={})
-    rows = [row for row in read_json(folder / "results.json") if row["metric"] != "coverage" or row["method"] == "ebm"]
-    write_json(folder / "results.json", [{**row, "spread": None} if row["metric"] == "precision" else row for row in rows])
+    folder = fake.comparison(
+        tmp_path / "c", ebm={"fd": float("nan"), "recall": float("inf")}, ncsn={}
+    )
+    rows = [
+        row
+        for row in read_json(folder / "results.json")
+        if row["metric"] != "coverage" or row["method"] == "ebm"
+    ]
+    write_json(
+        folder / "results.json",
+        [{**row, "spread": None} if row["metric"] == "precision" else row for row in rows],
+    )
     text, page = written(folder)
     assert "not a number" in cells(text, "<code>ebm<") and "∞" in cells(text, "<code>ebm<")
     assert "not a number ★" not in plain(text) and "nan" not in page.words.lower().split()
@@ -191,22 +277,32 @@ def test_several_seeds_are_averaged(tmp_path):
 
 
 def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
-    folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={"state": "training"}, ncsn_class={"state": "trained"})
+    folder = fake.comparison(
+        tmp_path / "c", ebm={}, ncsn={"state": "training"}, ncsn_class={"state": "trained"}
+    )
     note = read_json(folder / "compare.json")
     write_json(folder / "compare.json", {**note, "methods": [*note["methods"], "ebm_class"]})
     _, page = written(folder)
     steps = EXPERIMENTS["ncsn"]("digits", "quick", 0).training.steps
-    assert f"900 of {steps:,} updates" in page.words and "trained but not yet measured" in page.words
+    assert (
+        f"900 of {steps:,} updates" in page.words and "trained but not yet measured" in page.words
+    )
     assert "ebm_class has not begun" in page.words and "Denoising loss per pixel" in page.words
 
 
 def test_a_single_run_has_a_page_too(tmp_path):
     made = fake.run(tmp_path / "run", "ebm_class")
-    made.write_results([{**row, "floor": 1.5} if row["metric"] == "fd" else row for row in made.results()])
+    made.write_results(
+        [{**row, "floor": 1.5} if row["metric"] == "fd" else row for row in made.results()]
+    )
     made.close()
     text, page = written(tmp_path / "run")
     assert "Energy-based model with a replay buffer, told the class" in page.words
-    assert "1.50" in cells(text, "a perfect method") and "★" not in page.words and "compare demo" not in plain(text)
+    assert (
+        "1.50" in cells(text, "a perfect method")
+        and "★" not in page.words
+        and "compare demo" not in plain(text)
+    )
 
 
 def test_a_run_that_has_only_begun(tmp_path):
@@ -228,7 +324,12 @@ def test_a_damaged_picture_is_left_out(tmp_path):
 def test_settings_of_another_version_are_shown_all_the_same(tmp_path):
     fake.run(tmp_path / "run", "ebm").close()
     config = read_json(tmp_path / "run" / "config.json")
-    config["config"]["recipe"] = {"kind": "Newer", "experiment": "newer", "preset": "quick", "knob": 5}
+    config["config"]["recipe"] = {
+        "kind": "Newer",
+        "experiment": "newer",
+        "preset": "quick",
+        "knob": 5,
+    }
     write_json(tmp_path / "run" / "config.json", config)
     _, page = written(tmp_path / "run")
     assert "newer" in page.words and "knob" in page.words
@@ -250,5 +351,6 @@ def test_writing_leaves_the_page_its_tables_and_nothing_else(tmp_path):
     before = set(folder.rglob("*"))
     reports.write(folder)
     reports.write(folder)
-    assert set(folder.rglob("*")) - before == {folder / name for name in ("report.html", "results.csv", "results.md",
-                                                                        "results.tex")}
+    assert set(folder.rglob("*")) - before == {
+        folder / name for name in ("report.html", "results.csv", "results.md", "results.tex")
+    }

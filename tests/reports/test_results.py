@@ -30,9 +30,15 @@ def pictured(folder):
 
 
 def test_a_page_has_the_command_the_table_and_small_pictures(tmp_path):
-    path = write_results(pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={})), tmp_path / "docs")
+    path = write_results(
+        pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={})), tmp_path / "docs"
+    )
     text = path.read_text(encoding="utf-8")
-    assert path.name == "demo.md" and "gradlogp compare demo --dataset digits" in text and "| ebm |" in text
+    assert (
+        path.name == "demo.md"
+        and "gradlogp compare demo --dataset digits" in text
+        and "| ebm |" in text
+    )
     assert "![A curve.](images/demo-curve.png)" in text and UNSAID in text
     with Image.open(tmp_path / "docs" / "images" / "demo-curve.png") as small:
         assert small.width == 1100 and small.mode == "P"
@@ -41,21 +47,38 @@ def test_a_page_has_the_command_the_table_and_small_pictures(tmp_path):
 def test_what_a_person_wrote_is_kept(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
     path = write_results(folder, tmp_path / "docs")
-    path.write_text(path.read_text(encoding="utf-8").replace(f"{SAID}\n\n{UNSAID}", f"{SAID}\n\nThe buffer wins.\n\n- By far."))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(
+            f"{SAID}\n\n{UNSAID}", f"{SAID}\n\nThe buffer wins.\n\n- By far."
+        )
+    )
     again = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
-    assert again.count("The buffer wins.\n\n- By far.") == 1 and UNSAID not in again and again.count("![") == 1
+    assert (
+        again.count("The buffer wins.\n\n- By far.") == 1
+        and UNSAID not in again
+        and again.count("![") == 1
+    )
 
 
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
     table = Table("Restored, by noise", ("denoise_psnr_*",))
-    write_json(folder / "compare.json", read_json(folder / "compare.json") | {"tables": [asdict(table)]})
+    write_json(
+        folder / "compare.json", read_json(folder / "compare.json") | {"tables": [asdict(table)]}
+    )
     path = write_results(folder, tmp_path / "docs")
     path.write_text(path.read_text(encoding="utf-8").replace(UNSAID, "The buffer wins."))
     for _ in range(2):
         text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
-    assert text.count("### Restored, by noise (high)\n\n| method | 0.1 | 0.3 |") == 1 and text.count("The buffer wins.") == 1
-    assert text.index("The buffer wins.") < text.index("## Tables") < text.index("## How it was measured")
+    assert (
+        text.count("### Restored, by noise (high)\n\n| method | 0.1 | 0.3 |") == 1
+        and text.count("The buffer wins.") == 1
+    )
+    assert (
+        text.index("The buffer wins.")
+        < text.index("## Tables")
+        < text.index("## How it was measured")
+    )
     reports.write(folder)
     assert "### Restored, by noise (high)" in (folder / "results.md").read_text(encoding="utf-8")
 
@@ -69,22 +92,38 @@ def told(*rows, metrics=None):
 
 
 def test_a_protocol_is_said_once_where_all_that_have_the_metric_agree():
-    rows = [("a", "accuracy 3v5", "1902 labelled examples"), ("b", "accuracy 3v5", "1902 labelled examples"),
-            ("a", "accuracy 4v9", "1991 labelled examples"), ("a", "nll 3v5", "nats")]
-    assert told(*rows) == [("accuracy 3v5, 4v9", "1902/1991 labelled examples"), ("surprise, nats 3v5", "nats")]
+    rows = [
+        ("a", "accuracy 3v5", "1902 labelled examples"),
+        ("b", "accuracy 3v5", "1902 labelled examples"),
+        ("a", "accuracy 4v9", "1991 labelled examples"),
+        ("a", "nll 3v5", "nats"),
+    ]
+    assert told(*rows) == [
+        ("accuracy 3v5, 4v9", "1902/1991 labelled examples"),
+        ("surprise, nats 3v5", "nats"),
+    ]
     assert told(*rows, metrics=["nll 3v5"]) == [("surprise, nats 3v5", "nats")]
 
 
 def test_where_methods_differ_what_they_share_is_said_first_and_the_rest_by_name():
-    rows = [(m, "psnr", f"dB; noise 0.5; {how}; clamped") for m, how in
-            (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))]
-    assert told(*rows) == [("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")]
+    rows = [
+        (m, "psnr", f"dB; noise 0.5; {how}; clamped")
+        for m, how in (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))
+    ]
+    assert told(*rows) == [
+        ("restored, dB", "dB; noise 0.5; b: 8 chains; clamped; all others: one step; clamped")
+    ]
 
 
 def test_thin_lines_keep_their_colours(tmp_path):
     with figures.sheet(tmp_path / "chart.png") as (axis,):
-        figures.lines(axis, {str(i): ((0, 1), (i, i + 0.5)) for i in range(len(figures.COLOURS))}, "x", "y")
-    with Image.open(tmp_path / "chart.png") as before, Image.open(io.BytesIO(compressed(tmp_path / "chart.png"))) as after:
+        figures.lines(
+            axis, {str(i): ((0, 1), (i, i + 0.5)) for i in range(len(figures.COLOURS))}, "x", "y"
+        )
+    with (
+        Image.open(tmp_path / "chart.png") as before,
+        Image.open(io.BytesIO(compressed(tmp_path / "chart.png"))) as after,
+    ):
         x, y = (np.asarray(picture.convert("RGB"), dtype=int) for picture in (before, after))
     coloured = x.max(-1) - x.min(-1) > 60
     assert coloured.sum() > 1000 and np.percentile(abs(x - y).max(-1)[coloured], 99) < 8

@@ -7,15 +7,35 @@ from gradlogp.reports import plot, words
 from gradlogp.reports.numbers import Numbers
 
 
-@pytest.mark.parametrize(("value", "spread", "text"), [
-    (3.2143, 0.12, "3.21"), (3.2143, 0.5, "3.2"), (1234.5, 33.0, "1,234"), (0.98333, 0.0068, "0.983"), (-0.00321, None, "−0.00321"),
-    (0.0, 0.0, "0.00"), (math.nan, None, "not a number"), (math.inf, 1.0, "∞"), (None, None, "–"), (12.0, math.nan, "12.0")])
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (3.2143, 0.12, "3.21"),
+        (3.2143, 0.5, "3.2"),
+        (1234.5, 33.0, "1,234"),
+        (0.98333, 0.0068, "0.983"),
+        (-0.00321, None, "−0.00321"),
+        (0.0, 0.0, "0.00"),
+        (math.nan, None, "not a number"),
+        (math.inf, 1.0, "∞"),
+        (None, None, "–"),
+        (12.0, math.nan, "12.0"),
+    ],
+)
 def test_numbers_show_what_their_spread_allows(value, spread, text):
     assert words.number(value, spread) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [
-    (0.0142, "14 ms"), (0.0999, "0.1 s"), (75.0, "75 s"), (125.0, "2 min"), (12_000.0, "3 h 20 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0142, "14 ms"),
+        (0.0999, "0.1 s"),
+        (75.0, "75 s"),
+        (125.0, "2 min"),
+        (12_000.0, "3 h 20 min"),
+    ],
+)
 def test_durations(seconds, text):
     assert words.duration(seconds) == text
 
@@ -31,9 +51,15 @@ def test_new_metrics_keep_their_name():
     assert words.metric("brand_new") == ("brand_new", "")
 
 
-@pytest.mark.parametrize(("low", "high", "expected"), [
-    (0, 1, [0, 0.5, 1]), (20, 1250, [0, 500, 1000, 1500]),
-    (-0.013, 0.002, [-0.015, -0.01, -0.005, 0, 0.005]), (5, 5, [2, 4, 6, 8])])
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.5, 1]),
+        (20, 1250, [0, 500, 1000, 1500]),
+        (-0.013, 0.002, [-0.015, -0.01, -0.005, 0, 0.005]),
+        (5, 5, [2, 4, 6, 8]),
+    ],
+)
 def test_ticks_are_round_and_hold_the_data(low, high, expected):
     assert plot.ticks(low, high) == pytest.approx(expected)
 
@@ -46,7 +72,10 @@ def test_logarithmic_ticks_hold_the_data(low, high):
 
 def test_a_chart_puts_points_where_they_belong():
     svg = plot.chart([plot.Line("a", [(0, 0.0), (5, None), (5, math.nan), (10, 10.0)])], "updates")
-    left, right, top, floor = plot.LEFT, plot.SMALL[0] - plot.RIGHT, plot.TOP, plot.SMALL[1] - plot.BOTTOM
+    left = plot.LEFT
+    right = plot.SMALL[0] - plot.RIGHT
+    top = plot.TOP
+    floor = plot.SMALL[1] - plot.BOTTOM
     assert f'd="M{left:.1f} {floor:.1f} {right:.1f} {top:.1f}"' in svg and "from 0 to 10" in svg
 
 
@@ -61,7 +90,10 @@ def test_a_wild_start_is_cut_off_and_said_but_nothing_later_ever_is():
 
 
 def test_there_is_no_chart_of_nothing():
-    assert plot.chart([plot.Line("a", [(0, math.nan), (1, 1e300)]), plot.Line("b", [])], "updates") is None
+    assert (
+        plot.chart([plot.Line("a", [(0, math.nan), (1, 1e300)]), plot.Line("b", [])], "updates")
+        is None
+    )
     assert plot.chart([plot.Line("a", [(0, -1.0)])], "updates", log=True) is None
 
 
@@ -71,14 +103,21 @@ def test_long_logs_are_averaged_not_cut():
 
 
 def made(better: str, **values: tuple[float, float]) -> Numbers:
-    rows = [{"method": m, "metric": "x", "value": v, "spread": s, "better": better} for m, (v, s) in values.items()]
+    rows = [
+        {"method": m, "metric": "x", "value": v, "spread": s, "better": better}
+        for m, (v, s) in values.items()
+    ]
     return Numbers(rows, [m for m in values if len(m) == 1])
 
 
 def test_no_clear_difference_within_two_standard_errors():
-    numbers = made("lower", a=(1.0, 0.3), b=(1.9, 0.4), c=(2.1, 0.4))  # the standard error of a difference is 0.5
+    numbers = made(
+        "lower", a=(1.0, 0.3), b=(1.9, 0.4), c=(2.1, 0.4)
+    )  # the standard error of a difference is 0.5
     assert [numbers.mark(m, "x") for m in "abc"] == ["best", "close", ""]
-    assert numbers.duel("a", "c", ["x"]).better == ["x"] and numbers.duel("c", "a", ["x"]).worse == ["x"]
+    assert numbers.duel("a", "c", ["x"]).better == ["x"] and numbers.duel(
+        "c", "a", ["x"]
+    ).worse == ["x"]
     assert numbers.duel("a", "b", ["x"]).same == ["x"]
 
 
@@ -94,13 +133,23 @@ def test_equal_values_are_best_alike():
 
 
 def test_the_names_of_several_metrics_say_once_what_they_share():
-    assert words.together(["accuracy 3v5", "accuracy 4v9", "precision"]) == "accuracy 3v5, 4v9; precision"
+    assert (
+        words.together(["accuracy 3v5", "accuracy 4v9", "precision"])
+        == "accuracy 3v5, 4v9; precision"
+    )
     assert words.together(["denoise_psnr_0.5", "denoise_psnr_1"]) == "restored, dB at noise 0.5, 1"
     assert words.together(["fd", "fd after 20 steps"]) == "Fréchet distance, after 20 steps"
 
 
 def test_the_place_between_trivial_and_real():
-    values = {"a": (4.0, 0.1), "b": (99.0, 0.1), "real training pictures": (1.0, 0.1), "Gaussian of the pixels": (5.0, 0.1)}
+    values = {
+        "a": (4.0, 0.1),
+        "b": (99.0, 0.1),
+        "real training pictures": (1.0, 0.1),
+        "Gaussian of the pixels": (5.0, 0.1),
+    }
     numbers = made("lower", **values)
     assert numbers.place("a", "x") == pytest.approx(0.25) and numbers.place("b", "x") == 0
-    assert made("higher", **values).place("a", "x") is None  # real pictures that lose to the trivial method are no measure
+    assert (
+        made("higher", **values).place("a", "x") is None
+    )  # real pictures that lose to the trivial method are no measure

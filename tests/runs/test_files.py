@@ -33,17 +33,24 @@ def test_the_file_is_strict_json_and_still_tells_nan_from_inf(tmp_path: Path) ->
 
 
 def test_numbers_of_numpy_and_torch_tuples_and_paths_are_made_plain(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": np.float32(0.5), "b": torch.tensor(2), "c": (1, 2), "d": Path("e/f")})
+    write_json(
+        tmp_path / "x.json",
+        {"a": np.float32(0.5), "b": torch.tensor(2), "c": (1, 2), "d": Path("e/f")},
+    )
     assert read_json(tmp_path / "x.json") == {"a": 0.5, "b": 2, "c": [1, 2], "d": str(Path("e/f"))}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch, call: str) -> None:
+def test_a_full_disk_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch, call: str
+) -> None:
     write_text(tmp_path / "x", "old")
     monkeypatch.setattr(os, call, full)
     with pytest.raises(UserError, match=r"x: No space left on device.*untouched"):
         write_text(tmp_path / "x", "new")
-    assert [file.name for file in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x"] and (
+        tmp_path / "x"
+    ).read_text() == "old"
 
 
 def test_a_stop_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch) -> None:
@@ -54,7 +61,9 @@ def test_a_stop_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         write_text(tmp_path / "x", "new")
-    assert [file.name for file in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x"] and (
+        tmp_path / "x"
+    ).read_text() == "old"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

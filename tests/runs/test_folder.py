@@ -17,7 +17,11 @@ import torch
 from gradlogp.core.errors import UserError
 from gradlogp.runs import Damaged, Run, folder, lock, new_path
 
-CONFIG = {"experiment": "ebm", "seed": 1, "training": {"steps": 100, "lr": 1e-4, "clip": math.inf, "betas": (0.9, 0.95)}}
+CONFIG = {
+    "experiment": "ebm",
+    "seed": 1,
+    "training": {"steps": 100, "lr": 1e-4, "clip": math.inf, "betas": (0.9, 0.95)},
+}
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="fork")
 
 
@@ -63,10 +67,17 @@ def test_the_same_config_goes_on_with_the_run(run: Run) -> None:
 
 
 def test_another_config_is_refused_and_the_difference_named(run: Run) -> None:
-    other = {"experiment": "ebm", "seed": 2, "training": {**CONFIG["training"], "lr": 3e-4, "ema": 0.999}}
+    other = {
+        "experiment": "ebm",
+        "seed": 2,
+        "training": {**CONFIG["training"], "lr": 3e-4, "ema": 0.999},
+    }
     with pytest.raises(UserError) as caught:
         Run.create(run.path, other)
-    said = "seed is 1 there and 2 here; training.lr is 0.0001 there and 0.0003 here; training.ema is unset there and 0.999 here"
+    said = (
+        "seed is 1 there and 2 here; training.lr is 0.0001 there and 0.0003 here; training.ema is"
+        " unset there and 0.999 here"
+    )
     assert said in str(caught.value) and Run.open(run.path).config["seed"] == 1
 
 
@@ -83,7 +94,9 @@ def test_a_file_is_no_place_for_a_run(tmp_path: Path) -> None:
         Run.create(tmp_path / "a", CONFIG)
 
 
-def test_a_kill_before_the_config_was_written_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+def test_a_kill_before_the_config_was_written_leaves_a_folder_that_can_be_used(
+    tmp_path: Path,
+) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".config.json.77.tmp").write_text("{")
     Run.create(tmp_path, CONFIG)
@@ -93,7 +106,9 @@ def test_a_kill_before_the_config_was_written_leaves_a_folder_that_can_be_used(t
 def test_opening_something_else_lists_the_runs_that_are_near(tmp_path: Path) -> None:
     for number in range(7):
         Run.create(tmp_path / f"run{number}", CONFIG)
-    with pytest.raises(UserError, match=r"no run folder; runs there: (\S+run\d, ){4}\S+run\d and 2 more\."):
+    with pytest.raises(
+        UserError, match=r"no run folder; runs there: (\S+run\d, ){4}\S+run\d and 2 more\."
+    ):
         Run.open(tmp_path)
     with pytest.raises(UserError, match=r"run9 does not exist; runs there"):
         Run.open(tmp_path / "run9")
@@ -113,7 +128,8 @@ def test_a_damaged_config_is_named(run: Run) -> None:
 
 
 def test_new_paths_are_named_by_experiment_and_date_and_differ(tmp_path: Path) -> None:
-    first, second = new_path("ebm", tmp_path), new_path("ebm", tmp_path)
+    first = new_path("ebm", tmp_path)
+    second = new_path("ebm", tmp_path)
     assert first != second and not first.exists()
     assert re.fullmatch(r"ebm-20\d{6}-[0-9a-f]{4}", first.name)
 
@@ -125,7 +141,10 @@ def test_metrics_come_back_nan_and_inf_included(run: Run) -> None:
     run.record(10, {"loss": torch.tensor(0.5), "norm": 3})
     run.record(20, {"loss": math.nan, "norm": -math.inf})
     text = (run.path / "metrics.jsonl").read_text()
-    assert text.splitlines() == ['{"step": 10, "loss": 0.5, "norm": 3.0}', '{"step": 20, "loss": "nan", "norm": "-inf"}']
+    assert text.splitlines() == [
+        '{"step": 10, "loss": 0.5, "norm": 3.0}',
+        '{"step": 20, "loss": "nan", "norm": "-inf"}',
+    ]
     first, second = run.metrics()
     assert first == {"step": 10, "loss": 0.5, "norm": 3.0} and isinstance(first["step"], int)
     assert math.isnan(second["loss"]) and second["norm"] == -math.inf
@@ -155,7 +174,8 @@ def test_a_spoilt_line_in_the_middle_is_named(run: Run) -> None:
 
 
 def test_resumed_metrics_are_those_of_an_unbroken_run(tmp_path: Path) -> None:
-    unbroken, broken = Run.create(tmp_path / "a", CONFIG), Run.create(tmp_path / "b", CONFIG)
+    unbroken = Run.create(tmp_path / "a", CONFIG)
+    broken = Run.create(tmp_path / "b", CONFIG)
     for step in range(1, 9):
         unbroken.record(step, {"loss": 1 / step})
         unbroken.checkpoint(step, weights(step))
@@ -167,7 +187,9 @@ def test_resumed_metrics_are_those_of_an_unbroken_run(tmp_path: Path) -> None:
     assert broken.latest()[0] == 4
     for step in range(5, 9):
         broken.record(step, {"loss": 1 / step})
-    assert (broken.path / "metrics.jsonl").read_bytes() == (unbroken.path / "metrics.jsonl").read_bytes()
+    assert (broken.path / "metrics.jsonl").read_bytes() == (
+        unbroken.path / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(run: Run, monkeypatch) -> None:
@@ -187,7 +209,9 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(run: Run, monkeypat
 
 def test_the_log_has_times(run: Run) -> None:
     run.log("diverged at step 7")
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d diverged at step 7\n", (run.path / "log.txt").read_text())
+    assert re.fullmatch(
+        r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d diverged at step 7\n", (run.path / "log.txt").read_text()
+    )
 
 
 # --- checkpoints ---
@@ -202,13 +226,19 @@ def test_the_newest_two_checkpoints_are_kept(run: Run) -> None:
         "step-100000000.safetensors",
     ]
     step, state, meta = Run.open(run.path).latest()
-    assert step == 100_000_000 and torch.equal(state["w"], weights(step)["w"]) and meta == {"seconds": 1.5}
+    assert (
+        step == 100_000_000
+        and torch.equal(state["w"], weights(step)["w"])
+        and meta == {"seconds": 1.5}
+    )
 
 
 def test_a_damaged_checkpoint_names_the_last_whole_one_which_can_be_used(run: Run) -> None:
     run.checkpoint(1, weights(1))
     spoil(run.checkpoint(2, weights(2)))
-    with pytest.raises(Damaged, match=r"step-00000002.*last whole checkpoint is step 1: --last-whole"):
+    with pytest.raises(
+        Damaged, match=r"step-00000002.*last whole checkpoint is step 1: --last-whole"
+    ):
         run.latest()
     assert run.latest(fallback=True)[0] == 1
     run.rewind(1)
@@ -236,7 +266,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(run: Run, monkeypatch) -> None:
 
 @needs_fork
 @pytest.mark.parametrize("crash", ["fsync", "replace"])
-def test_a_crash_before_the_file_takes_its_place_leaves_the_old_one(run: Run, monkeypatch, crash: str) -> None:
+def test_a_crash_before_the_file_takes_its_place_leaves_the_old_one(
+    run: Run, monkeypatch, crash: str
+) -> None:
     def write() -> None:
         setattr(os, crash, lambda *_: os._exit(7))
         Run.open(run.path).checkpoint(2, weights(2))
@@ -260,8 +292,12 @@ def test_a_kill_at_any_moment_leaves_a_whole_newest_checkpoint(run: Run) -> None
             os.write(done, f"{step}\n".encode())
 
     run.close()
-    chance, newest, kills = random.Random(0), 0, 0
-    while kills < 20 or (newest <= 20 and kills < 400):  # a busy machine writes little between two kills
+    chance = random.Random(0)
+    newest = 0
+    kills = 0
+    while kills < 20 or (
+        newest <= 20 and kills < 400
+    ):  # a busy machine writes little between two kills
         kills += 1
         end, done = os.pipe()
         child = fork(lambda first=newest + 1, done=done: write(first, done))
@@ -275,7 +311,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_newest_checkpoint(run: Run) -> None
             newest, state, meta = found
             assert meta["step"] == newest and torch.equal(state["w"], weights(newest, 20_000)["w"])
         assert newest >= max(said, default=0)
-        assert [row["step"] for row in Run.open(run.path).metrics()][-1:] in ([], [newest], [newest + 1])
+        assert [row["step"] for row in Run.open(run.path).metrics()][-1:] in (
+            [],
+            [newest],
+            [newest + 1],
+        )
         Run.open(run.path).rewind(newest)
     assert newest > 20
     assert [row["step"] for row in run.metrics()] == list(range(1, newest + 1))
@@ -299,7 +339,11 @@ def test_two_processes_never_write_one_run(run: Run) -> None:
     try:
         assert os.read(wait, 1) == b"."
         assert run.metrics()[0]["step"] == 1, "reading needs no lock"
-        for write in (lambda: run.record(2, {}), lambda: Run.create(run.path, CONFIG), lambda: run.mark("trained")):
+        for write in (
+            lambda: run.record(2, {}),
+            lambda: Run.create(run.path, CONFIG),
+            lambda: run.mark("trained"),
+        ):
             with pytest.raises(UserError, match=f"is being written by process {child}"):
                 write()
     finally:
@@ -333,7 +377,9 @@ def test_one_process_may_hold_a_run_twice(run: Run) -> None:
 def test_where_the_system_has_no_locks_a_file_is_the_lock(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(lock, "fcntl", None)
     first = lock.Lock(tmp_path / ".lock")
-    with pytest.raises(UserError, match=f"written by process {os.getpid()}: .*if it is gone, remove"):
+    with pytest.raises(
+        UserError, match=f"written by process {os.getpid()}: .*if it is gone, remove"
+    ):
         lock.Lock(tmp_path / ".lock")
     del first
     assert not (tmp_path / ".lock").exists()
@@ -355,7 +401,9 @@ def test_a_folder_that_may_not_be_written_is_no_folder_in_use(run: Run, monkeypa
 
 def test_results_of_other_tasks_stay_and_those_of_the_same_metrics_are_replaced(run: Run) -> None:
     run.update_results([{"metric": "fd", "value": 1.0}, {"metric": "bits_per_dim", "value": 2.0}])
-    run.update_results(iter([{"metric": "fd", "value": 3.0}, {"metric": "fd after 20 steps", "value": 4.0}]))
+    run.update_results(
+        iter([{"metric": "fd", "value": 3.0}, {"metric": "fd after 20 steps", "value": 4.0}])
+    )
     found = [(row["metric"], row["value"]) for row in run.results()]
     assert found == [("bits_per_dim", 2.0), ("fd", 3.0), ("fd after 20 steps", 4.0)]
 

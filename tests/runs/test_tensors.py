@@ -23,7 +23,9 @@ def some() -> dict[str, torch.Tensor]:
         "scalar": torch.tensor(3.5),
         "empty": torch.empty(0, 3),
         "transposed": torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).T,
-        "channels_last": torch.arange(120.0).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "channels_last": (
+            torch.arange(120.0).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)
+        ),
         "parameter": torch.nn.Parameter(torch.ones(3)),
         "shared.a": shared,
         "shared.b": shared,
@@ -32,7 +34,9 @@ def some() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    write(tmp_path / "x.safetensors", {"a": torch.arange(5.0), "b": torch.tensor([True, False])}, META)
+    write(
+        tmp_path / "x.safetensors", {"a": torch.arange(5.0), "b": torch.tensor([True, False])}, META
+    )
     return tmp_path / "x.safetensors"
 
 
@@ -96,7 +100,10 @@ def test_another_format_is_named(small: Path, monkeypatch) -> None:
         read(small)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 something else entirely", b"\2\0\0\0\0\0\0\0[]", b"\2\0\0\0\0\0\0\0{}"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\3\4 something else entirely", b"\2\0\0\0\0\0\0\0[]", b"\2\0\0\0\0\0\0\0{}"],
+)
 def test_something_else_is_no_file_of_ours(small: Path, content: bytes) -> None:
     small.write_bytes(content)
     with pytest.raises(Damaged):

@@ -16,14 +16,27 @@ FIELD = Energy(lambda x: x.square().sum(1) / 2)
 
 
 def test_langevin_is_worth_what_ar1_says():
-    """h = .2 on N(0, 1): integrated time 9, displacement sqrt(d (h^2 variance + 2 h)) of the biased law."""
+    """h = .2 on N(0, 1): integrated time 9, displacement sqrt(d (h^2 variance + 2 h)) of the biased
+    law.
+    """
     h, steps = 0.2, 2000
-    _, report = chains(Langevin(h), FIELD, torch.randn(20, 2, generator=seeded(1), dtype=torch.float64), steps, 100, seeded(0))
+    _, report = chains(
+        Langevin(h),
+        FIELD,
+        torch.randn(20, 2, generator=seeded(1), dtype=torch.float64),
+        steps,
+        100,
+        seeded(0),
+    )
     assert [20 * steps / size for size in report.ess] == pytest.approx([9, 9], rel=0.15)
     assert all(value < 1.02 for value in report.rhat)
     variance = 1 / (1 - h / 2)
     assert report.displacement == pytest.approx(math.sqrt(2 * (h**2 * variance + 2 * h)), rel=0.02)
-    assert report.accept is None and report.energy is None and report.traces["functions"].shape == (20, steps, 2)
+    assert (
+        report.accept is None
+        and report.energy is None
+        and report.traces["functions"].shape == (20, steps, 2)
+    )
     assert "ESS" in str(report) and "acceptance" not in str(report)
 
 
@@ -32,14 +45,29 @@ def test_an_adjusted_sampler_reports_its_acceptance_and_energy():
     x = torch.zeros(200, 2, dtype=torch.float64)
     end, report = chains(HMC(0.6, leapfrog_steps=3), FIELD, x, 200, 20, seeded(0), watch=film)
     assert end.shape == (200, 2) and film.x.shape == (200, 2, 2)
-    assert 0.9 < report.accept < 1 and report.energy == pytest.approx(1.0, abs=0.03)  # E = chi^2_2 / 2
-    assert all(word in str(report) for word in ("200 chains of 200 steps", "acceptance", "energy", "split R-hat", "displacement"))
+    assert 0.9 < report.accept < 1 and report.energy == pytest.approx(
+        1.0, abs=0.03
+    )  # E = chi^2_2 / 2
+    assert all(
+        word in str(report)
+        for word in (
+            "200 chains of 200 steps",
+            "acceptance",
+            "energy",
+            "split R-hat",
+            "displacement",
+        )
+    )
 
 
 def test_parallel_tempering_reports_the_exchange_that_is_rarest():
     x = torch.randn(200, 2, generator=seeded(1), dtype=torch.float64)
-    _, report = chains(ParallelTempering(HMC(0.7, 3), (1.0, 2.0, 6.0)), FIELD, x, 100, 20, seeded(0))
-    assert report.swap == pytest.approx(0.5, abs=0.03) and "exchange" in str(report)  # 2 / (1 + 6 / 2)
+    _, report = chains(
+        ParallelTempering(HMC(0.7, 3), (1.0, 2.0, 6.0)), FIELD, x, 100, 20, seeded(0)
+    )
+    assert report.swap == pytest.approx(0.5, abs=0.03) and "exchange" in str(
+        report
+    )  # 2 / (1 + 6 / 2)
     assert report.traces["swap"].shape == (200, 100, 2)
 
 

@@ -34,7 +34,11 @@ X = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
 
 def test_a_generator_has_no_likelihood():
     energy = Energy(lambda x: x.square().sum(1) / 2)
-    generators = [Langevin(0.1, noise_std=0.01), Langevin(0.1, clamp=(-1.0, 1.0)), Langevin(0.1, grad_clip=1.0)]
+    generators = [
+        Langevin(0.1, noise_std=0.01),
+        Langevin(0.1, clamp=(-1.0, 1.0)),
+        Langevin(0.1, grad_clip=1.0),
+    ]
     for sampler in generators:
         with pytest.raises(UserError, match="targets the density, but Langevin is a generator"):
             likelihood(sampler, energy, X, log_z=0.0)
@@ -45,11 +49,24 @@ def test_a_generator_has_no_likelihood():
 
 def test_a_sampler_of_another_law_than_the_fields_has_not_the_fields_likelihood():
     energy = Energy(lambda x: x.square().sum(1) / 2)
-    for sampler in (Langevin(0.1, temperature=2.0), Underdamped(0.1, temperature=2.0), ParallelTempering(MALA(0.1), (2.0, 4.0))):
-        with pytest.raises(UserError, match=f"this {type(sampler).__name__} draws the law at temperature 2, .* the field / 2"):
+    for sampler in (
+        Langevin(0.1, temperature=2.0),
+        Underdamped(0.1, temperature=2.0),
+        ParallelTempering(MALA(0.1), (2.0, 4.0)),
+    ):
+        with pytest.raises(
+            UserError,
+            match=f"this {type(sampler).__name__} draws the law at temperature 2, .* the field / 2",
+        ):
             likelihood(sampler, energy, X, log_z=0.0)
         with pytest.raises(UserError, match="temperature 2"):
-            ais(Geometric(NormalBase(torch.zeros(1), torch.ones(1)), energy), sampler, linear(2), 3, seeded(0))
+            ais(
+                Geometric(NormalBase(torch.zeros(1), torch.ones(1)), energy),
+                sampler,
+                linear(2),
+                3,
+                seeded(0),
+            )
     with pytest.raises(UserError, match="a masked sampler draws x given what is pinned"):
         likelihood(Masked(Langevin(0.1), torch.tensor([True])), energy, X, log_z=0.0)
 
@@ -57,33 +74,54 @@ def test_a_sampler_of_another_law_than_the_fields_has_not_the_fields_likelihood(
 def test_a_density_sampler_has_the_likelihood_of_its_law():
     exact = LAW.energy(X, 0.002)
     nats = likelihood(Heun(EDM(), 80), LAW, X)
-    torch.testing.assert_close(nats, exact, atol=0.03, rtol=0)  # the prior N(0, 80^2) leaves out the data's mean
+    torch.testing.assert_close(
+        nats, exact, atol=0.03, rtol=0
+    )  # the prior N(0, 80^2) leaves out the data's mean
     assert torch.equal(likelihood(PredictorCorrector(Heun(EDM(), 80)), LAW, X), nats)
-    ladder = AnnealedLangevin(VarianceExploding(0.002, 80.0), 200)  # its law is that of its levels, as the steps at each grow
+    ladder = AnnealedLangevin(
+        VarianceExploding(0.002, 80.0), 200
+    )  # its law is that of its levels, as the steps at each grow
     torch.testing.assert_close(likelihood(ladder, LAW, X), nats, atol=1e-3, rtol=0)
     adaptive = likelihood(AdaptiveFlow(EDM(), 1e-7), LAW, X)
     torch.testing.assert_close(adaptive, nats, atol=1e-3, rtol=0)
     energy = Energy(lambda x: (x - 0.5).square().sum(1) / (2 * 0.49))
     log_z = math.log(2 * math.pi * 0.49) / 2
     torch.testing.assert_close(likelihood(Langevin(0.1), energy, X, log_z), LAW.energy(X))
-    torch.testing.assert_close(energy_nats(energy.function, X, torch.tensor(log_z)), LAW.energy(X), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        energy_nats(energy.function, X, torch.tensor(log_z)), LAW.energy(X), rtol=1e-6, atol=1e-6
+    )
     with pytest.raises(UserError, match="needs log_z"):
         likelihood(Langevin(0.1), energy, X)
 
 
 def test_a_guided_flow_has_the_density_of_its_own_draws_and_samplers_with_noise_have_none():
-    """On Gaussians the flow is affine, x = a z + b: the nats are those of z plus log a, not those of the tilted law."""
-    marginal, conditional = gaussian([0.0], [1.0]), gaussian([1.0], [0.5])
-    guided, sampler = Guided(conditional, marginal, 1.0), Heun(EDM(), 200)
-    ends = run(sampler, guided, sampler.ladder[0] * torch.tensor([[0.0], [1.0]], dtype=torch.float64), sampler.steps, seeded(0))
+    """On Gaussians the flow is affine, x = a z + b: the nats are those of z plus log a, not those
+    of the tilted law.
+    """
+    marginal = gaussian([0.0], [1.0])
+    conditional = gaussian([1.0], [0.5])
+    guided = Guided(conditional, marginal, 1.0)
+    sampler = Heun(EDM(), 200)
+    ends = run(
+        sampler,
+        guided,
+        sampler.ladder[0] * torch.tensor([[0.0], [1.0]], dtype=torch.float64),
+        sampler.steps,
+        seeded(0),
+    )
     b, a = float(ends[0]), float(ends[1] - ends[0])
     z = torch.linspace(-2, 2, 9, dtype=torch.float64)
     found = likelihood(sampler, guided, b + a * z[:, None])
-    torch.testing.assert_close(found, z**2 / 2 + math.log(2 * math.pi) / 2 + math.log(a), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        found, z**2 / 2 + math.log(2 * math.pi) / 2 + math.log(a), atol=0.01, rtol=0
+    )
     assert abs(a**2 * 7 - 1) > 0.1  # p_c^2 / p has precision 2 * 4 - 1
     annealed = AnnealedLangevin(VarianceExploding(0.002, 80.0), 200)
     for noisy in (annealed, PredictorCorrector(Heun(EDM(), 80)), ReverseSDE(EDM(), 80)):
-        with pytest.raises(UserError, match=f"the levels of Guided are not one law .* what {type(noisy).__name__} draws"):
+        with pytest.raises(
+            UserError,
+            match=f"the levels of Guided are not one law .* what {type(noisy).__name__} draws",
+        ):
             likelihood(noisy, guided, X)
     unguided = likelihood(PredictorCorrector(sampler), Guided(conditional, marginal, 0.0), X)
     assert torch.equal(unguided, likelihood(sampler, conditional, X))
@@ -93,10 +131,16 @@ def test_a_guided_flow_has_the_density_of_its_own_draws_and_samplers_with_noise_
 
 def test_conditions_reach_the_model_and_float32_is_kept():
     means = torch.tensor([-1.0, 2.0])
-    model = lambda x, sigma, cond: x + sigma[:, None] ** 2 * (means[cond, None] - x) / (1 + sigma[:, None] ** 2)
+    model = lambda x, sigma, cond: (
+        x + sigma[:, None] ** 2 * (means[cond, None] - x) / (1 + sigma[:, None] ** 2)
+    )
     cond, x = torch.tensor([0, 1, 1, 0]), torch.randn(4, 1)
     found = ode_likelihood(model, x, EDM(0.002, 500.0).ladder(101), cond=cond)
-    assert found.latent.dtype == torch.float32 and found.nats.dtype == torch.float64 and not found.nats.requires_grad
+    assert (
+        found.latent.dtype == torch.float32
+        and found.nats.dtype == torch.float64
+        and not found.nats.requires_grad
+    )
     exact = (x[:, 0] - means[cond]) ** 2 / 2 + math.log(2 * math.pi) / 2
     torch.testing.assert_close(found.nats.float(), exact, atol=0.02, rtol=0)
 
@@ -110,7 +154,11 @@ def test_levels_that_do_not_fall_are_an_error(levels):
 def test_a_solve_that_does_not_arrive_says_why():
     with pytest.raises(ValueError, match="the model gave NaN at level 0.1"):
         ode_likelihood(Denoiser(lambda x, sigma: x * math.nan), X, [2.0, 0.1], tolerance=1e-3)
-    noise = Denoiser(lambda x, sigma: x + torch.randn(x.shape, generator=seeded(float(x.sum()).hex()), dtype=x.dtype))
+    noise = Denoiser(
+        lambda x, sigma: (
+            x + torch.randn(x.shape, generator=seeded(float(x.sum()).hex()), dtype=x.dtype)
+        )
+    )
     with pytest.raises(RuntimeError, match="have not arrived after 40 steps"):
         adapt(lambda u, y: y - noise.denoise(y, 1.0), X, -2.0, 2.0, 1e-6, limit=40)
 
@@ -121,10 +169,16 @@ def test_uniform_data_of_256_values_have_8_bits_in_any_range():
         bins = Quantised(256, low, high)
         x = bins.dequantise(codes, seeded(0))
         assert low <= x.min() and x.max() <= high
-        nats = torch.full((len(x),), math.log(high - low))  # the density of a uniform law on [low, high]
-        torch.testing.assert_close(bits_per_dim(nats, 1, bins.data_scale), torch.full_like(nats, 8.0), atol=1e-6, rtol=0)
+        nats = torch.full(
+            (len(x),), math.log(high - low)
+        )  # the density of a uniform law on [low, high]
+        torch.testing.assert_close(
+            bits_per_dim(nats, 1, bins.data_scale), torch.full_like(nats, 8.0), atol=1e-6, rtol=0
+        )
     assert Quantised().data_scale == 128 and Quantised(256, 0.0, 1.0).data_scale == 256
-    assert bits_per_dim(torch.tensor(math.log(256.0)), 1, 1.0) == pytest.approx(8)  # a probability's nats
+    assert bits_per_dim(torch.tensor(math.log(256.0)), 1, 1.0) == pytest.approx(
+        8
+    )  # a probability's nats
     assert bits_per_dim(torch.tensor(5 * math.log(2)), 5, 1.0) == 1
 
 
@@ -141,7 +195,8 @@ def test_bits_do_not_depend_on_the_scale_that_the_data_are_given():
 
 
 def test_dequantisation_fills_each_bin_evenly_and_whatever_the_batch():
-    bins, codes = Quantised(4, 0.0, 1.0), torch.tensor([[0], [1], [2], [3]]).repeat(5000, 1)
+    bins = Quantised(4, 0.0, 1.0)
+    codes = torch.tensor([[0], [1], [2], [3]]).repeat(5000, 1)
     x = bins.dequantise(codes, seeded(0), torch.float64)
     inside = x * 4 - codes
     assert ((inside >= 0) & (inside < 1)).all()

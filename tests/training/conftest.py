@@ -35,10 +35,22 @@ class Ring:
         g = seeded(0, "noise")
         uniform = lambda x, g: x.uniform_(-1, 1, generator=g)
         buffer = ReplayBuffer(256, (2,), uniform, g, 0.05)
-        objective = ContrastiveDivergence(self.chain, FromBuffer(buffer), 10, regularise=self.regularise)
-        settings = Training(self.images, learning_rate=self.learning_rate, beta1=0.0, grad_clip=0.1, ema=0.9, log_every=5,
-                            checkpoint_every=10, warmup=5)
-        return Learner(MLPEnergy(2, (32, 32)), objective, settings, g, Guard(self.guard, 2.0, self.chain.reach))
+        objective = ContrastiveDivergence(
+            self.chain, FromBuffer(buffer), 10, regularise=self.regularise
+        )
+        settings = Training(
+            self.images,
+            learning_rate=self.learning_rate,
+            beta1=0.0,
+            grad_clip=0.1,
+            ema=0.9,
+            log_every=5,
+            checkpoint_every=10,
+            warmup=5,
+        )
+        return Learner(
+            MLPEnergy(2, (32, 32)), objective, settings, g, Guard(self.guard, 2.0, self.chain.reach)
+        )
 
     def batches(self):
         data, order = ring(1000), shuffled(1000, 64, 0)

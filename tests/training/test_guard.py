@@ -1,4 +1,6 @@
-"""Divergence, forced in every way we know: the run recovers with finite weights and usable samples, or stops and says why."""
+"""Divergence, forced in every way we know: the run recovers with finite weights and usable samples,
+or stops and says why.
+"""
 
 import math
 from dataclasses import replace
@@ -11,7 +13,15 @@ from gradlogp.core.fields import Energy
 from gradlogp.core.kernel import run as run_chain
 from gradlogp.objectives import DenoisingScoreMatching, Single
 from gradlogp.samplers import Langevin
-from gradlogp.training import Diverged, Guard, GuardSettings, Learner, Training, reach_in_words, train
+from gradlogp.training import (
+    Diverged,
+    Guard,
+    GuardSettings,
+    Learner,
+    Training,
+    reach_in_words,
+    train,
+)
 from gradlogp.training.guard import Verdict
 from tests.training.conftest import Ring
 
@@ -21,14 +31,21 @@ def log(run):
 
 
 def ring_error(learner):
-    """Mean distance of samples to the circle of radius .7; it is .08 for the data and .23 for uniform noise."""
+    """Mean distance of samples to the circle of radius .7; it is .08 for the data and .23 for
+    uniform noise.
+    """
     x = torch.empty(500, 2).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-    x = run_chain(Ring().chain, Energy(learner.ema.module), x, 100, torch.Generator().manual_seed(1))
+    x = run_chain(
+        Ring().chain, Energy(learner.ema.module), x, 100, torch.Generator().manual_seed(1)
+    )
     return float((x.norm(dim=1) - 0.7).abs().mean())
 
 
 def finite(learner):
-    return all(bool(torch.isfinite(p).all()) for p in [*learner.model.parameters(), *learner.ema.parameters()])
+    return all(
+        bool(torch.isfinite(p).all())
+        for p in [*learner.model.parameters(), *learner.ema.parameters()]
+    )
 
 
 def test_a_healthy_run_is_left_alone(run):
@@ -41,20 +58,29 @@ def test_a_thousandfold_learning_rate_is_survived(run):
     wild = Ring(learning_rate=10.0, images=64 * 300)
     learner = wild.learner()
     train(learner, wild.batches(), run)
-    assert 1 <= learner.guard.rollbacks <= 5 and "energies exploded" in log(run) and "learning rate is now" in log(run)
+    assert (
+        1 <= learner.guard.rollbacks <= 5
+        and "energies exploded" in log(run)
+        and "learning rate is now" in log(run)
+    )
     assert finite(learner) and ring_error(learner) < 0.19
 
 
 def test_nan_in_a_batch_is_left_out(run):
     learner = Ring(images=64 * 300).learner()
     train(learner, Ring(poison=13).batches(), run)
-    assert "2 of 64 examples: left out" in log(run) and learner.guard.rollbacks == 0 and learner.guard.skipped == 1
+    assert (
+        "2 of 64 examples: left out" in log(run)
+        and learner.guard.rollbacks == 0
+        and learner.guard.skipped == 1
+    )
     assert finite(learner) and ring_error(learner) < 0.18
 
 
 def test_energies_that_explode_at_a_stroke_are_rolled_back(run):
     gentle = replace(Ring().guard, gentler=0.9)
-    learner, plain = Ring(images=64 * 400, guard=gentle).learner(), Ring().batches()
+    learner = Ring(images=64 * 400, guard=gentle).learner()
+    plain = Ring().batches()
     blown = []
 
     def batches(step):
@@ -87,7 +113,9 @@ def test_weights_that_are_nan_are_rolled_back(run):
 def test_a_run_that_cannot_be_saved_stops_and_says_why(run):
     hopeless = Ring(learning_rate=3e9)
     learner = hopeless.learner()
-    with pytest.raises(Diverged, match=r"diverged at step \d+.*rolled back 5 times.*Lower the learning rate"):
+    with pytest.raises(
+        Diverged, match=r"diverged at step \d+.*rolled back 5 times.*Lower the learning rate"
+    ):
         train(learner, hopeless.batches(), run)
     _, tensors, _ = run.latest()
     assert all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
@@ -103,8 +131,13 @@ def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
             return self.w * x
 
     settings = Training(64 * 300, learning_rate=0.05, log_every=5, checkpoint_every=10, warmup=1)
-    learner = Learner(Linear(), DenoisingScoreMatching(Single(0.5)), settings, torch.Generator().manual_seed(0),
-                      Guard(GuardSettings(patience=20)))
+    learner = Learner(
+        Linear(),
+        DenoisingScoreMatching(Single(0.5)),
+        settings,
+        torch.Generator().manual_seed(0),
+        Guard(GuardSettings(patience=20)),
+    )
     blown = []
 
     def batches(step):
@@ -119,10 +152,15 @@ def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
 
 
 def test_chains_that_cannot_move_are_named(run):
-    stuck = replace(Ring(), chain=Langevin(0.01, noise_std=0.0, grad_clip=0.06, clamp=(-1, 1)), images=64 * 30)
+    stuck = replace(
+        Ring(), chain=Langevin(0.01, noise_std=0.0, grad_clip=0.06, clamp=(-1, 1)), images=64 * 30
+    )
     train(stuck.learner(), stuck.batches(), run)
     assert "cannot reach the data" in log(run)
-    assert "step_size x grad_clip moves a pixel by 0.0003 of its range per step: chains cannot mix" in log(run)
+    assert (
+        "step_size x grad_clip moves a pixel by 0.0003 of its range per step: chains cannot mix"
+        in log(run)
+    )
 
 
 def test_reach_is_said_in_words():
@@ -132,7 +170,11 @@ def test_reach_is_said_in_words():
 
 def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
     guard = Guard(GuardSettings(patience=10))
-    info = {"energy_scale": torch.tensor(1.0), "displacement": torch.tensor(0.5), "gap": torch.tensor(0.1)}
+    info = {
+        "energy_scale": torch.tensor(1.0),
+        "displacement": torch.tensor(0.5),
+        "gap": torch.tensor(0.1),
+    }
     for step in range(30):
         assert guard.judge(step, Batch(torch.zeros(2, 2)), 1.0, 1.0, info) is Verdict.STEP
     assert guard.slow["gap"] == pytest.approx(0.1)
@@ -142,10 +184,16 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
 
 
 def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
-    """An evidence bound of -100 that becomes -99, and a Wasserstein loss that passes 0, are no explosion."""
-    guard, batch = Guard(GuardSettings(patience=5)), Batch(torch.zeros(2, 2))
+    """An evidence bound of -100 that becomes -99, and a Wasserstein loss that passes 0, are no
+    explosion.
+    """
+    guard = Guard(GuardSettings(patience=5))
+    batch = Batch(torch.zeros(2, 2))
     for step, loss in enumerate([-100.0] * 20 + [-50.0] * 20 + [3.0] * 20):
         assert guard.judge(step, batch, loss, 1.0, {}) is Verdict.STEP
     positive = Guard(GuardSettings(patience=5))
-    verdicts = [positive.judge(step, batch, loss, 1.0, {}) for step, loss in enumerate([1.0] * 20 + [500.0] * 2)]
+    verdicts = [
+        positive.judge(step, batch, loss, 1.0, {})
+        for step, loss in enumerate([1.0] * 20 + [500.0] * 2)
+    ]
     assert Verdict.ROLL_BACK in verdicts

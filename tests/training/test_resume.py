@@ -1,4 +1,6 @@
-"""A run that was killed and one that was not end at the same numbers: weights, buffer, random streams and log."""
+"""A run that was killed and one that was not end at the same numbers: weights, buffer, random
+streams and log.
+"""
 
 import os
 import signal
@@ -17,7 +19,11 @@ from tests.training.conftest import Ring
 
 def numbers(run: Run):
     step, tensors, _ = run.latest()
-    return step, tensors, [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics()]
+    return (
+        step,
+        tensors,
+        [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics()],
+    )
 
 
 def assert_same(a, b):
@@ -35,6 +41,7 @@ def stop_at(batches, at):
         if step == at:
             raise Killed
         return batches(step)
+
     return batch
 
 
@@ -70,6 +77,7 @@ def test_kill_9_and_the_same_command_again(tmp_path):
         small = Ring(images=64 * 400)
         train(small.learner(), small.batches(), Run.create(sys.argv[1], {}))
     """)
+
     def command(name):
         return [sys.executable, "-c", script, str(tmp_path / name)]
 

@@ -1,4 +1,6 @@
-"""From a latent vector to a picture in one pass: the half that variational autoencoders and adversarial networks share."""
+"""From a latent vector to a picture in one pass: the half that variational autoencoders and
+adversarial networks share.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,21 +15,33 @@ from gradlogp.models.nets.conv import channels_last
 
 
 class Decoder(nn.Module):
-    """z [B, latent] -> [B, *shape] in (-1, 1): a linear map to a quarter of each size, and two transposed convolutions.
+    """z [B, latent] -> [B, *shape] in (-1, 1): a linear map to a quarter of each size, and two
+    transposed convolutions.
 
-    Smooth, without normalisation layers, like the trunk that it is trained beside. Sizes are multiples of 4.
+    Smooth, without normalisation layers, like the trunk that it is trained beside. Sizes are
+    multiples of 4.
     """
 
-    def __init__(self, shape: Sequence[int], latent: int = 32, channels: tuple[int, int] = (64, 32)) -> None:
+    def __init__(
+        self, shape: Sequence[int], latent: int = 32, channels: tuple[int, int] = (64, 32)
+    ) -> None:
         super().__init__()
         if len(shape) != 3 or any(size % 4 for size in shape[1:]):
-            raise ValueError(f"a decoder draws pictures (channels, height, width) with sides of multiples of 4, got "
-                             f"{tuple(shape)}.")
+            raise ValueError(
+                "a decoder draws pictures (channels, height, width) with sides of multiples of 4,"
+                f" got {tuple(shape)}."
+            )
         coarse, (a, b) = [size // 4 for size in shape[1:]], channels
         self.latent = latent
         self.layers = nn.Sequential(
-            nn.Linear(latent, a * math.prod(coarse)), nn.SiLU(), nn.Unflatten(1, (a, *coarse)),
-            nn.ConvTranspose2d(a, b, 4, 2, 1), nn.SiLU(), nn.ConvTranspose2d(b, shape[0], 4, 2, 1), nn.Tanh())
+            nn.Linear(latent, a * math.prod(coarse)),
+            nn.SiLU(),
+            nn.Unflatten(1, (a, *coarse)),
+            nn.ConvTranspose2d(a, b, 4, 2, 1),
+            nn.SiLU(),
+            nn.ConvTranspose2d(b, shape[0], 4, 2, 1),
+            nn.Tanh(),
+        )
         channels_last(self, 2)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -36,7 +50,9 @@ class Decoder(nn.Module):
 
 @dataclass(frozen=True)
 class OnePass(NoisyField):
-    """A network (B, latent) -> (B, *shape) as a field with one noise level, at which nothing is left of the picture."""
+    """A network (B, latent) -> (B, *shape) as a field with one noise level, at which nothing is
+    left of the picture.
+    """
 
     network: nn.Module
 
@@ -50,7 +66,9 @@ class Decoded(NamedTuple):
 
 @final
 class Decode:
-    """A sampler of one step and one network evaluation: the state is a latent vector before it, a picture after it."""
+    """A sampler of one step and one network evaluation: the state is a latent vector before it, a
+    picture after it.
+    """
 
     kind = "generator"
     steps = 1

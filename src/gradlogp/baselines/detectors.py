@@ -1,23 +1,25 @@
-r"""Detectors without a generative network: what an anomaly score must beat before it has shown anything. High = anomalous.
+r"""Detectors without a generative network: what an anomaly score must beat before it has shown
+anything. High = anomalous.
 
-| detector | score | chosen on held-out normal examples |
-|---|---|---|
-| `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
-| `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
-| `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
-| `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
-| `ClusterMeans` | :math:`\|x - \mu_c\|^2 - \|\mu_c\|^2`, c the nearest of 200 clusters by k-means | nothing |
-| `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
+| detector | score | chosen on held-out normal examples | |---|---|---| | `NearestNeighbours` |
+distance to the k-th nearest training example | nothing: k = 5, or 1, fixed | |
+`PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not
+fixed | | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`,
+where it is not fixed | | `Isolation` | isolation forest: few random cuts isolate an anomaly |
+nothing: 100 trees of 256 | | `ClusterMeans` | :math:`\|x - \mu_c\|^2 - \|\mu_c\|^2`, c the nearest
+of 200 clusters by k-means | nothing | | `OneClassSVM` | the margin of a one-class SVM with an RBF
+kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
 
-PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is chosen, r maximises the likelihood
-that probabilistic PCA gives to held-out examples, and so does the ridge that of a Gaussian. All means and deviations are those of
-the training examples. `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log p(x|c)` with 0
-the mean of all, as the noise grows; no network is needed for that. It is an odds, not a distance: what lies beyond an outer
-cluster is normal to it.
+PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is
+chosen, r maximises the likelihood that probabilistic PCA gives to held-out examples, and so does
+the ridge that of a Gaussian. All means and deviations are those of the training examples.
+`ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log
+p(x|c)` with 0 the mean of all, as the noise grows; no network is needed for that. It is an odds,
+not a distance: what lies beyond an outer cluster is normal to it.
 
-References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Tipping & Bishop (1999),
-Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
-High-Dimensional Distribution.
+References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour);
+Tipping & Bishop (1999), Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et
+al. (2001), Estimating the Support of a High-Dimensional Distribution.
 """
 
 import abc
@@ -36,7 +38,9 @@ Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
 
 
 class Detector(abc.ABC):
-    """fit(normal [n, *shape], held_out [m, *shape], seed) -> the scores of anything of that shape; nothing abnormal is seen."""
+    """fit(normal [n, *shape], held_out [m, *shape], seed) -> the scores of anything of that shape;
+    nothing abnormal is seen.
+    """
 
     @abc.abstractmethod
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores: ...
@@ -44,13 +48,19 @@ class Detector(abc.ABC):
 
 def subsample(x: Tensor, most: int | None, seed: int) -> Tensor:
     """All of x, or `most` of it, chosen by the seed."""
-    return x if most is None or len(x) <= most else x[torch.randperm(len(x), generator=seeded(seed, "subsample"))[:most]]
+    return (
+        x
+        if most is None or len(x) <= most
+        else x[torch.randperm(len(x), generator=seeded(seed, "subsample"))[:most]]
+    )
 
 
 @final
 @dataclass(frozen=True)
 class NearestNeighbours(Detector):
-    """The distance to the k-th nearest training example, among `most` of them: no training, and hard to beat."""
+    """The distance to the k-th nearest training example, among `most` of them: no training, and
+    hard to beat.
+    """
 
     k: int = 5
     most: int | None = None
@@ -62,7 +72,8 @@ class NearestNeighbours(Detector):
 
 
 class Spectrum:
-    """Mean, and variances and directions of the principal components of x [n, *shape], largest first.
+    """Mean, and variances and directions of the principal components of x [n, *shape], largest
+    first.
 
     Products are taken in the precision of x, the eigenvalues in float64.
     """
@@ -70,21 +81,28 @@ class Spectrum:
     def __init__(self, x: Tensor) -> None:
         flat = x.flatten(1)
         self.mean = flat.mean(0)
-        values, vectors = torch.linalg.eigh(((flat - self.mean).T @ (flat - self.mean) / len(flat)).double())
-        self.variances, self.directions = values.flip(0).clamp(min=0), vectors.flip(1).to(x.dtype)
+        values, vectors = torch.linalg.eigh(
+            ((flat - self.mean).T @ (flat - self.mean) / len(flat)).double()
+        )
+        self.variances = values.flip(0).clamp(min=0)
+        self.directions = vectors.flip(1).to(x.dtype)
 
     def coordinates(self, x: Tensor) -> Tensor:
         return (x.flatten(1) - self.mean) @ self.directions
 
     def nats(self, squared: Tensor, variances: Tensor) -> float:
-        """-log-likelihood, mean over examples, of a Gaussian with these variances, given mean squared coordinates [D]."""
+        """-log-likelihood, mean over examples, of a Gaussian with these variances, given mean
+        squared coordinates [D].
+        """
         return float(((squared / variances) + (2 * math.pi * variances).log()).sum() / 2)
 
 
 @final
 @dataclass(frozen=True)
 class PrincipalComponents(Detector):
-    """The squared error of reconstruction from `rank` principal components; None chooses it by probabilistic PCA's likelihood."""
+    """The squared error of reconstruction from `rank` principal components; None chooses it by
+    probabilistic PCA's likelihood.
+    """
 
     rank: int | None = 32
     ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -92,34 +110,50 @@ class PrincipalComponents(Detector):
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         spectrum = Spectrum(normal)
         dim = len(spectrum.mean)
-        rank = self.choose(spectrum, held_out) if self.rank is None else min(self.rank, max(1, dim // 2))
+        rank = (
+            self.choose(spectrum, held_out)
+            if self.rank is None
+            else min(self.rank, max(1, dim // 2))
+        )
         return lambda x: spectrum.coordinates(x)[:, rank:].double().square().sum(1)
 
     def choose(self, spectrum: Spectrum, held_out: Tensor) -> int:
         squared = spectrum.coordinates(held_out).double().square().mean(0)
         fitting = [r for r in self.ranks if r < len(squared)] or [1]
-        return min(fitting, key=lambda r: spectrum.nats(squared, probabilistic(spectrum.variances, r)))
+        return min(
+            fitting, key=lambda r: spectrum.nats(squared, probabilistic(spectrum.variances, r))
+        )
 
 
 def probabilistic(variances: Tensor, rank: int) -> Tensor:
     """The variances with all beyond `rank` replaced by their mean: probabilistic PCA."""
-    rest = variances[rank:].mean().clamp(min=1e-9) if rank < len(variances) else variances.new_zeros(())
+    rest = (
+        variances[rank:].mean().clamp(min=1e-9)
+        if rank < len(variances)
+        else variances.new_zeros(())
+    )
     return torch.where(torch.arange(len(variances)) < rank, variances.clamp(min=1e-9), rest)
 
 
 @final
 @dataclass(frozen=True)
 class Mahalanobis(Detector):
-    """The squared Mahalanobis distance with a ridge, a share of the mean variance; None: that which finds held-out likeliest."""
+    """The squared Mahalanobis distance with a ridge, a share of the mean variance; None: that which
+    finds held-out likeliest.
+    """
 
     share: float | None = 0.1
     shares: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         spectrum = Spectrum(normal)
-        squared, mean = spectrum.coordinates(held_out).double().square().mean(0), spectrum.variances.mean().clamp(min=1e-12)
+        squared = spectrum.coordinates(held_out).double().square().mean(0)
+        mean = spectrum.variances.mean().clamp(min=1e-12)
         shares = self.shares if self.share is None else (self.share,)
-        ridged = min((spectrum.variances + share * mean for share in shares), key=lambda v: spectrum.nats(squared, v))
+        ridged = min(
+            (spectrum.variances + share * mean for share in shares),
+            key=lambda v: spectrum.nats(squared, v),
+        )
         return lambda x: (spectrum.coordinates(x).double().square() / ridged).sum(1)
 
 
@@ -133,23 +167,32 @@ class Isolation(Detector):
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
         from sklearn.ensemble import IsolationForest
 
-        forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed).fit(normal.flatten(1).numpy())
+        forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed).fit(
+            normal.flatten(1).numpy()
+        )
         return lambda x: torch.from_numpy(-forest.score_samples(x.flatten(1).numpy()))
 
 
 def clusters_of(x: Tensor, count: int, seed: int) -> dict[str, Tensor]:
     """k-means of x [n, *shape] on 32 principal components of its first 10,000 rows.
 
-    directions [D, 32]; means [count, 32] in these coordinates; pictures [count, D], the mean of all x that are nearest to each.
+    directions [D, 32]; means [count, 32] in these coordinates; pictures [count, D], the mean of all
+    x that are nearest to each.
     """
     from sklearn.cluster import KMeans
 
     flat, some = x.flatten(1), x[:10_000]
     directions = Spectrum(some.double()).directions[:, :32].to(x.dtype)
-    found = KMeans(count, n_init=1, max_iter=20, random_state=seed).fit((some.flatten(1) @ directions).numpy())
+    found = KMeans(count, n_init=1, max_iter=20, random_state=seed).fit(
+        (some.flatten(1) @ directions).numpy()
+    )
     means = torch.from_numpy(found.cluster_centers_).to(x.dtype)
     members = torch.nn.functional.one_hot(nearest_of(flat @ directions, means), count).to(x.dtype)
-    return {"directions": directions, "means": means, "pictures": members.T @ flat / members.sum(0).clamp(min=1)[:, None]}
+    return {
+        "directions": directions,
+        "means": means,
+        "pictures": members.T @ flat / members.sum(0).clamp(min=1)[:, None],
+    }
 
 
 def nearest_of(z: Tensor, means: Tensor) -> Tensor:
@@ -160,7 +203,9 @@ def nearest_of(z: Tensor, means: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True)
 class ClusterMeans(Detector):
-    """The squared distance to the mean of the nearest cluster, less that mean's own from the mean of all."""
+    """The squared distance to the mean of the nearest cluster, less that mean's own from the mean
+    of all.
+    """
 
     count: int = 200  # where there are ten examples for each
 
@@ -179,7 +224,9 @@ class ClusterMeans(Detector):
 @final
 @dataclass(frozen=True)
 class OneClassSVM(Detector):
-    """scikit-learn's one-class SVM with an RBF kernel, on a subsample: its time grows with the square of the examples."""
+    """scikit-learn's one-class SVM with an RBF kernel, on a subsample: its time grows with the
+    square of the examples.
+    """
 
     nu: float = 0.1
     most: int = 2000
@@ -189,5 +236,9 @@ class OneClassSVM(Detector):
 
         among = subsample(normal, self.most, seed).flatten(1)
         centre = among.mean(0)
-        machine: Any = Machine(kernel="rbf", nu=self.nu, gamma="scale").fit((among - centre).numpy())
-        return lambda x: torch.from_numpy(-machine.decision_function((x.flatten(1) - centre).numpy()))
+        machine: Any = Machine(kernel="rbf", nu=self.nu, gamma="scale").fit(
+            (among - centre).numpy()
+        )
+        return lambda x: torch.from_numpy(
+            -machine.decision_function((x.flatten(1) - centre).numpy())
+        )

@@ -1,17 +1,20 @@
-r"""Generative adversarial networks: a generator g(z), z ~ N(0, I), against a critic D = -E, an energy in all but name.
+r"""Generative adversarial networks: a generator g(z), z ~ N(0, I), against a critic D = -E, an
+energy in all but name.
 
 .. math:: \text{non-saturating:}\quad & \log(1 + e^{-D(x)}) + \log(1 + e^{D(g(z))}) &\text{and}\quad& \log(1 + e^{-D(g(z))}) \\
-          \text{Wasserstein:}\quad & D(g(z)) - D(x) + \lambda\,(\|\nabla D(\hat x)\| - 1)^2 &\text{and}\quad& -D(g(z))
+          \text{Wasserstein:}\quad & D(g(z)) - D(x) + \lambda\,(\|\nabla D(\hat x)\| - 1)^2
+          &\text{and}\quad& -D(g(z))
 
-are what the critic and what the generator make small, :math:`\hat x = u x + (1 - u) g(z)`, u ~ U(0, 1). The non-saturating critic
-may carry the penalty :math:`\tfrac\lambda2 \|\nabla D(x)\|^2` on data (R1).
+are what the critic and what the generator make small, :math:`\hat x = u x + (1 - u) g(z)`, u ~ U(0,
+1). The non-saturating critic may carry the penalty :math:`\tfrac\lambda2 \|\nabla D(x)\|^2` on data
+(R1).
 
-Both play in one loss. The critic sees pictures that are cut from the generator's graph, the generator a critic whose weights are
-frozen, and Adam scales each weight by itself, so one optimiser is two with the same rate. The generator moves at every `every`-th
-update of the critic.
+Both play in one loss. The critic sees pictures that are cut from the generator's graph, the
+generator a critic whose weights are frozen, and Adam scales each weight by itself, so one optimiser
+is two with the same rate. The generator moves at every `every`-th update of the critic.
 
-References: Goodfellow et al. (2014), arXiv 1406.2661, section 3 (non-saturating); Gulrajani et al. (2017), arXiv 1704.00028,
-eq. 3; Mescheder et al. (2018), arXiv 1801.04406, eq. 9 (R1).
+References: Goodfellow et al. (2014), arXiv 1406.2661, section 3 (non-saturating); Gulrajani et al.
+(2017), arXiv 1704.00028, eq. 3; Mescheder et al. (2018), arXiv 1801.04406, eq. 9 (R1).
 """
 
 from collections.abc import Sequence
@@ -35,7 +38,9 @@ Game = Literal["non_saturating", "wasserstein"]
 
 
 class GAN(nn.Module):
-    """z [B, latent] -> a picture [B, *shape], by `decoder`; `critic` is any energy (B, *shape) -> (B,), low where data are."""
+    """z [B, latent] -> a picture [B, *shape], by `decoder`; `critic` is any energy (B, *shape) ->
+    (B,), low where data are.
+    """
 
     def __init__(self, decoder: Decoder, critic: nn.Module) -> None:
         super().__init__()
@@ -45,8 +50,13 @@ class GAN(nn.Module):
         return self.decoder(z)
 
 
-def gan(shape: Sequence[int], latent: int = 32, trunk: Sequence[int] = (16, 32, 64, 64), width: int = 64,
-        channels: tuple[int, int] = (64, 32)) -> GAN:
+def gan(
+    shape: Sequence[int],
+    latent: int = 32,
+    trunk: Sequence[int] = (16, 32, 64, 64),
+    width: int = 64,
+    channels: tuple[int, int] = (64, 32),
+) -> GAN:
     """A generator against the trunk and head of an energy-based model."""
     return GAN(Decoder(shape, latent, channels), ConvEnergy(shape, trunk, width))
 
@@ -54,7 +64,9 @@ def gan(shape: Sequence[int], latent: int = 32, trunk: Sequence[int] = (16, 32, 
 @final
 @dataclass
 class Adversarial(Objective):
-    """The critic's and the generator's loss of a `GAN`, in one value; `penalty` is R1's or the gradient penalty's weight."""
+    """The critic's and the generator's loss of a `GAN`, in one value; `penalty` is R1's or the
+    gradient penalty's weight.
+    """
 
     game: Game = "non_saturating"
     penalty: float = 0.0
@@ -63,15 +75,21 @@ class Adversarial(Objective):
 
     def __post_init__(self) -> None:
         if self.game not in ("non_saturating", "wasserstein") or self.penalty < 0 or self.every < 1:
-            raise ValueError("expected game 'non_saturating' or 'wasserstein', penalty >= 0 and every >= 1, got "
-                             f"{self.game!r}, {self.penalty} and {self.every}.")
+            raise ValueError(
+                "expected game 'non_saturating' or 'wasserstein', penalty >= 0 and every >= 1, got "
+                f"{self.game!r}, {self.penalty} and {self.every}."
+            )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, _ = check_batch(batch)
         drawn = model(normal_(x.new_empty(len(x), model.decoder.latent), generator))
         real, fake = (-model.critic(torch.cat([x, drawn.detach()]))).chunk(2)
         value = self._critic(real, fake)
-        info = {"critic_data": mean(real), "critic_drawn": mean(fake), "energy_scale": mean(real**2 + fake**2).div(2).sqrt()}
+        info = {
+            "critic_data": mean(real),
+            "critic_drawn": mean(fake),
+            "energy_scale": mean(real**2 + fake**2).div(2).sqrt(),
+        }
         if self.penalty:
             penalty = self._penalty(model.critic, x, drawn.detach(), generator)
             value, info["penalty"] = value + self.penalty * penalty, mean(penalty)

@@ -1,15 +1,18 @@
-r"""The variational autoencoder: a code z ~ N(0, I), a decoder m(z), an encoder :math:`q(z|x) = N(\mu(x), \mathrm{diag}\,v(x))`.
+r"""The variational autoencoder: a code z ~ N(0, I), a decoder m(z), an encoder :math:`q(z|x) =
+N(\mu(x), \mathrm{diag}\,v(x))`.
 
 .. math:: -\log p(x) \le E_q\Big[\frac{\|x - m(z)\|^2}{2\sigma^2} + D\log\sigma + \tfrac D2\log 2\pi\Big]
           + \tfrac12\sum_i (\mu_i^2 + v_i - 1 - \log v_i)
 
-The likelihood is Gaussian with one standard deviation :math:`\sigma` for all entries, learned with the rest: it sets the balance
-between the two terms, so there is no weight to tune. What is drawn is m(z), without the pixel noise.
+The likelihood is Gaussian with one standard deviation :math:`\sigma` for all entries, learned with
+the rest: it sets the balance between the two terms, so there is no weight to tune. What is drawn is
+m(z), without the pixel noise.
 
 For linear maps this is probabilistic PCA, and the bound is tight at its maximum.
 
-References: Kingma & Welling (2014), Auto-Encoding Variational Bayes, arXiv 1312.6114, eq. 10; Rybkin et al. (2021), arXiv
-2006.13202 (the learned deviation); Tipping & Bishop (1999), Probabilistic Principal Component Analysis, eq. 8.
+References: Kingma & Welling (2014), Auto-Encoding Variational Bayes, arXiv 1312.6114, eq. 10;
+Rybkin et al. (2021), arXiv 2006.13202 (the learned deviation); Tipping & Bishop (1999),
+Probabilistic Principal Component Analysis, eq. 8.
 """
 
 import math
@@ -28,7 +31,9 @@ from gradlogp.objectives.denoising import normal
 
 
 class VAE(nn.Module):
-    """Any encoder (B, *shape) -> (B, 2 latent), means and log-variances, and decoder (B, latent) -> (B, *shape)."""
+    """Any encoder (B, *shape) -> (B, 2 latent), means and log-variances, and decoder (B, latent) ->
+    (B, *shape).
+    """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -44,15 +49,25 @@ class VAE(nn.Module):
         return self.decoder(z)
 
 
-def vae(shape: Sequence[int], latent: int = 32, trunk: Sequence[int] = (16, 32, 64, 64), width: int = 64,
-        channels: tuple[int, int] = (64, 32)) -> VAE:
+def vae(
+    shape: Sequence[int],
+    latent: int = 32,
+    trunk: Sequence[int] = (16, 32, 64, 64),
+    width: int = 64,
+    channels: tuple[int, int] = (64, 32),
+) -> VAE:
     """A variational autoencoder whose encoder is the trunk of `ConvEnergy`."""
-    return VAE(nn.Sequential(ConvTrunk(shape, trunk, width), nn.Linear(width, 2 * latent)), Decoder(shape, latent, channels))
+    return VAE(
+        nn.Sequential(ConvTrunk(shape, trunk, width), nn.Linear(width, 2 * latent)),
+        Decoder(shape, latent, channels),
+    )
 
 
 @final
 class EvidenceBound(Objective):
-    """The negative evidence lower bound of a `VAE` in nats, with one draw of the code for each example."""
+    """The negative evidence lower bound of a `VAE` in nats, with one draw of the code for each
+    example.
+    """
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, _ = check_batch(batch)
@@ -62,7 +77,14 @@ class EvidenceBound(Objective):
         likelihood = gaussian_nats(error, x[0].numel(), model.log_sigma)
         divergence = (mu.square() + log_var.exp() - 1 - log_var).sum(1) / 2
         value = likelihood + divergence
-        return Loss(value, {"bound": mean(value), "divergence": mean(divergence), "sigma": model.log_sigma.detach().exp()})
+        return Loss(
+            value,
+            {
+                "bound": mean(value),
+                "divergence": mean(divergence),
+                "sigma": model.log_sigma.detach().exp(),
+            },
+        )
 
 
 def gaussian_nats(error: Tensor, dim: int, log_sigma: Tensor) -> Tensor:

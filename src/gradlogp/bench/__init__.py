@@ -1,7 +1,8 @@
-"""Benches: what is promised of speed and accuracy, measured by one command each, `gradlogp bench NAME`.
+"""Benches: what is promised of speed and accuracy, measured by one command each, `gradlogp bench
+NAME`.
 
-A bench is a module here with `rows(...)` -> a list of dicts, `page(rows)` -> Markdown and, where it has a picture,
-`figure(rows, path)`; and one line in BENCHES.
+A bench is a module here with `rows(...)` -> a list of dicts, `page(rows)` -> Markdown and, where it
+has a picture, `figure(rows, path)`; and one line in BENCHES.
 """
 
 import importlib
@@ -23,9 +24,25 @@ class Bench:
 
 
 BENCHES: dict[str, Bench] = {
-    "ablation": Bench("What each setting of an energy's training is worth, at equal evaluations.", "ablation", "ablation.md"),
-    "accuracy": Bench("Each sampler's bias and error at equal evaluations of an exact field.", "accuracy", "sampler-table.md"),
-    "objectives": Bench("What each objective reaches in equal seconds.", "objectives", "objective-table.md"),
-    "cd-bias": Bench("How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"),
-    "overhead": Bench("What a sampler's step costs beside its field and beside a loop by hand.", "overhead", "overhead.md"),
+    "ablation": Bench(
+        "What each setting of an energy's training is worth, at equal evaluations.",
+        "ablation",
+        "ablation.md",
+    ),
+    "accuracy": Bench(
+        "Each sampler's bias and error at equal evaluations of an exact field.",
+        "accuracy",
+        "sampler-table.md",
+    ),
+    "objectives": Bench(
+        "What each objective reaches in equal seconds.", "objectives", "objective-table.md"
+    ),
+    "cd-bias": Bench(
+        "How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"
+    ),
+    "overhead": Bench(
+        "What a sampler's step costs beside its field and beside a loop by hand.",
+        "overhead",
+        "overhead.md",
+    ),
 }

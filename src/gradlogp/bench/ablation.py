@@ -1,11 +1,13 @@
-r"""What each setting of contrastive divergence with a replay buffer is worth: one at a time is changed in the recipe `ebm`.
+r"""What each setting of contrastive divergence with a replay buffer is worth: one at a time is
+changed in the recipe `ebm`.
 
-All runs spend the same network evaluations, :math:`B\,(K + 2)` an update with batches of B and chains of K steps: longer chains see
-fewer pictures. Fresh samples from noise are judged after many steps, and after the K of training, where a short-run model is at its
-best. A run that the guard gives up has no samples, and is counted.
+All runs spend the same network evaluations, :math:`B\,(K + 2)` an update with batches of B and
+chains of K steps: longer chains see fewer pictures. Fresh samples from noise are judged after many
+steps, and after the K of training, where a short-run model is at its best. A run that the guard
+gives up has no samples, and is counted.
 
-References: Du & Mordatch (2019), arXiv 1903.08689 (buffer, restarts, regulariser); Nijkamp et al. (2019), arXiv 1904.09770 (chains
-without a buffer: right at K steps, and nowhere else).
+References: Du & Mordatch (2019), arXiv 1903.08689 (buffer, restarts, regulariser); Nijkamp et al.
+(2019), arXiv 1904.09770 (chains without a buffer: right at K steps, and nowhere else).
 """
 
 import statistics
@@ -33,7 +35,9 @@ IMAGES, SAMPLES = 12_000, 360
 
 
 class Variant(NamedTuple):
-    """A row of the table: its name, the settings that are changed, and the experiment in which they are."""
+    """A row of the table: its name, the settings that are changed, and the experiment in which they
+    are.
+    """
 
     name: str
     changes: tuple[str, ...] = ()
@@ -59,25 +63,43 @@ VARIANTS = (
 
 
 def recipe_of(variant: Variant, seed: int, images: int = IMAGES) -> EnergyRecipe:
-    """The recipe with its changes; `images` are those of the unchanged one, whose evaluations all spend."""
+    """The recipe with its changes; `images` are those of the unchanged one, whose evaluations all
+    spend.
+    """
     whole: Any = EXPERIMENTS[variant.experiment]("digits", "quick", seed)
     changed = override(whole, variant.changes)
     fair = images * whole.evaluations_per_example // changed.evaluations_per_example
     return override(changed, [f"training.images={fair}"])
 
 
-def rows(seeds: int = 3, variants: Sequence[Variant] = VARIANTS, images: int = IMAGES) -> list[dict[str, Any]]:
-    """For every variant and seed what its samples are like and what the guard did; and the same of real pictures."""
+def rows(
+    seeds: int = 3, variants: Sequence[Variant] = VARIANTS, images: int = IMAGES
+) -> list[dict[str, Any]]:
+    """For every variant and seed what its samples are like and what the guard did; and the same of
+    real pictures.
+    """
     digits = shelf.load("digits")
     with one_thread(), TemporaryDirectory() as folder:
         referee = judge(digits, Path(folder) / "judge")
-        real = {"name": "real training pictures", **looks(digits.train.images(slice(0, SAMPLES)), digits, referee)}
-        return [real] + [_row(variant, seed, images, digits, referee, Path(folder) / f"{seed}-{i}")
-                         for seed in range(seeds) for i, variant in enumerate(variants)]
+        real = {
+            "name": "real training pictures",
+            **looks(digits.train.images(slice(0, SAMPLES)), digits, referee),
+        }
+        return [real] + [
+            _row(variant, seed, images, digits, referee, Path(folder) / f"{seed}-{i}")
+            for seed in range(seeds)
+            for i, variant in enumerate(variants)
+        ]
 
 
-def _row(variant: Variant, seed: int, images: int, digits: Dataset, referee: Judge, path: Path) -> dict[str, Any]:
-    return {"name": variant.name, "seed": seed, **outcome(recipe_of(variant, seed, images), digits, referee, path)}
+def _row(
+    variant: Variant, seed: int, images: int, digits: Dataset, referee: Judge, path: Path
+) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "seed": seed,
+        **outcome(recipe_of(variant, seed, images), digits, referee, path),
+    }
 
 
 def outcome(recipe: EnergyRecipe, data: Dataset, referee: Judge, path: Path) -> dict[str, Any]:
@@ -86,20 +108,31 @@ def outcome(recipe: EnergyRecipe, data: Dataset, referee: Judge, path: Path) -> 
     learner = build(recipe, facts, "cpu")
     with Run.create(path, describe(recipe, data, facts)) as run:
         diverged = _diverged(learner, recipe, data, run)
-        found = {**_spent(recipe), "diverged": diverged, "rollbacks": learner.guard.rollbacks - diverged,
-                 "skipped": learner.guard.skipped, "warned": len(learner.guard.warned)}
+        found = {
+            **_spent(recipe),
+            "diverged": diverged,
+            "rollbacks": learner.guard.rollbacks - diverged,
+            "skipped": learner.guard.skipped,
+            "warned": len(learner.guard.warned),
+        }
         if diverged:
             return found
         fitted = Fitted(run, recipe, facts, learner.ema.module.eval().requires_grad_(False))
-        frames = frames_of(fitted, None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent())
+        frames = frames_of(
+            fitted, None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent()
+        )
         short = looks(frames[k], data, referee)["fd"]
         return {**found, **looks(frames[recipe.generate_steps], data, referee), "fd_short": short}
 
 
 def _spent(recipe: EnergyRecipe) -> dict[str, float]:
     images = recipe.training.steps * recipe.training.batch
-    return {"chain_steps": recipe.chain_steps, "learning_rate": recipe.training.learning_rate, "updates": recipe.training.steps,
-            "evaluations": images * recipe.evaluations_per_example}
+    return {
+        "chain_steps": recipe.chain_steps,
+        "learning_rate": recipe.training.learning_rate,
+        "updates": recipe.training.steps,
+        "evaluations": images * recipe.evaluations_per_example,
+    }
 
 
 def _diverged(learner: Learner, recipe: EnergyRecipe, data: Dataset, run: Run) -> bool:
@@ -112,11 +145,17 @@ def _diverged(learner: Learner, recipe: EnergyRecipe, data: Dataset, run: Run) -
 
 
 def looks(x: Tensor, data: Dataset, referee: Judge) -> dict[str, float]:
-    """Frechet distance, coverage and the share of the rarest class, of pictures x [n, *shape] in [0, 1]."""
-    real, features = referee.features(data.test.images(slice(0, len(x)))), referee.features(x)
+    """Frechet distance, coverage and the share of the rarest class, of pictures x [n, *shape] in
+    [0, 1].
+    """
+    real = referee.features(data.test.images(slice(0, len(x))))
+    features = referee.features(x)
     shares = classes.class_shares(referee.labels(x), len(data.classes))
-    return {"fd": float(frechet.fd(real, features, referee.name)), "coverage": float(prdc.coverage(real, features)),
-            "rarest": float(shares.min())}
+    return {
+        "fd": float(frechet.fd(real, features, referee.name)),
+        "coverage": float(prdc.coverage(real, features)),
+        "rarest": float(shares.min()),
+    }
 
 
 PAGE = """# What stabilises an energy-based model, setting by setting
@@ -138,16 +177,37 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
     real, runs = rows[0], rows[1:]
     names = list(dict.fromkeys(row["name"] for row in runs))
-    heads = ["change", "updates", "FD after 300 steps", "FD after K steps", "coverage", "rarest class", "diverged", "roll-backs"]
+    heads = [
+        "change",
+        "updates",
+        "FD after 300 steps",
+        "FD after K steps",
+        "coverage",
+        "rarest class",
+        "diverged",
+        "roll-backs",
+    ]
     cells = [_line([row for row in runs if row["name"] == name]) for name in names]
     first, seeds = runs[0], len({row["seed"] for row in runs})
-    return PAGE.format(**real, seeds=seeds, evaluations=first["evaluations"], updates=first["updates"], rate=first["learning_rate"],
-                       samples=SAMPLES, table=table(heads, cells))
+    return PAGE.format(
+        **real,
+        seeds=seeds,
+        evaluations=first["evaluations"],
+        updates=first["updates"],
+        rate=first["learning_rate"],
+        samples=SAMPLES,
+        table=table(heads, cells),
+    )
 
 
 def _line(runs: Sequence[dict[str, Any]]) -> list[str]:
     lost, back = (sum(row[key] for row in runs) for key in ("diverged", "rollbacks"))
-    looks = [_mean(runs, "fd", ".2f"), _mean(runs, "fd_short", ".2f"), _mean(runs, "coverage", ".2f"), _mean(runs, "rarest", ".1%")]
+    looks = [
+        _mean(runs, "fd", ".2f"),
+        _mean(runs, "fd_short", ".2f"),
+        _mean(runs, "coverage", ".2f"),
+        _mean(runs, "rarest", ".1%"),
+    ]
     return [runs[0]["name"], f"{runs[0]['updates']:,}", *looks, f"{lost} of {len(runs)}", f"{back}"]
 
 

@@ -1,16 +1,19 @@
 r"""How wrong the gradient of CD-k is, exactly, on machines small enough to enumerate.
 
-The negative log-likelihood's gradient is :math:`g = (p_{data} - p)^\top \nabla F`, over all 2^D visible states. CD-k puts for p the
-law of chains k block-Gibbs steps from the data, :math:`p_{data} K^k`, so its expected gradient and relative bias are
+The negative log-likelihood's gradient is :math:`g = (p_{data} - p)^\top \nabla F`, over all 2^D
+visible states. CD-k puts for p the law of chains k block-Gibbs steps from the data, :math:`p_{data}
+K^k`, so its expected gradient and relative bias are
 
 .. math:: g_k = (p_{data} - p_{data} K^k)^\top \nabla F, \qquad \frac{\|g_k - g\|}{\|g\|}
           = \frac{\|(p_{data} K^k - p)^\top \nabla F\|}{\|(p_{data} - p)^\top \nabla F\|} .
 
-K is reversible and has no negative eigenvalues; its second largest, lambda_2, is the mixing rate: the bias falls as
-:math:`\lambda_2^k` in the end. Weights W, drawn from N(0, 1), are scaled until the machine mixes at the wanted rate.
+K is reversible and has no negative eigenvalues; its second largest, lambda_2, is the mixing rate:
+the bias falls as :math:`\lambda_2^k` in the end. Weights W, drawn from N(0, 1), are scaled until
+the machine mixes at the wanted rate.
 
-References: Hinton (2002), Training Products of Experts; Carreira-Perpinan & Hinton (2005), On Contrastive Divergence Learning;
-Bengio & Delalleau (2009), Justifying and Generalizing Contrastive Divergence (the bias of small machines).
+References: Hinton (2002), Training Products of Experts; Carreira-Perpinan & Hinton (2005), On
+Contrastive Divergence Learning; Bengio & Delalleau (2009), Justifying and Generalizing Contrastive
+Divergence (the bias of small machines).
 """
 
 import math
@@ -30,7 +33,9 @@ from gradlogp.models.rbm import BernoulliRBM, binary_states
 from gradlogp.objectives import ContrastiveDivergence, FromData
 from gradlogp.samplers import BlockGibbs
 
-VISIBLE, HIDDEN, DATA = 8, 6, 20
+VISIBLE = 8
+HIDDEN = 6
+DATA = 20
 RATES = (0.21, 0.71, 0.973, 0.9996)
 STEPS = (1, 2, 5, 10, 50)
 CURVE = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
@@ -49,12 +54,18 @@ def states(units: int) -> Tensor:
 
 
 def problem(seed: int, scale: float) -> Problem:
-    """Weights `scale` x N(0, 1) and biases N(0, 1/4), in float64; the data are 20 random states, each as likely."""
+    """Weights `scale` x N(0, 1) and biases N(0, 1/4), in float64; the data are 20 random states,
+    each as likely.
+    """
     g = seeded(seed, VISIBLE, HIDDEN)
     normal = partial(torch.randn, generator=g, dtype=torch.float64)
-    machine = BernoulliRBM.of(scale * normal(VISIBLE, HIDDEN), normal(VISIBLE) / 2, normal(HIDDEN) / 2)
+    machine = BernoulliRBM.of(
+        scale * normal(VISIBLE, HIDDEN), normal(VISIBLE) / 2, normal(HIDDEN) / 2
+    )
     drawn = torch.randint(2**VISIBLE, (DATA,), generator=g)
-    return Problem(machine, states(VISIBLE), torch.bincount(drawn, minlength=2**VISIBLE).double() / DATA)
+    return Problem(
+        machine, states(VISIBLE), torch.bincount(drawn, minlength=2**VISIBLE).double() / DATA
+    )
 
 
 def log_joint(machine: BernoulliRBM) -> Tensor:
@@ -76,7 +87,9 @@ def kernel(machine: BernoulliRBM) -> Tensor:
 
 
 def mixing_rate(machine: BernoulliRBM) -> float:
-    """The second largest eigenvalue of the kernel: the squared second singular value of p(v, h) / sqrt(p(v) p(h))."""
+    """The second largest eigenvalue of the kernel: the squared second singular value of p(v, h) /
+    sqrt(p(v) p(h)).
+    """
     joint = log_joint(machine)
     balanced = (joint - joint.logsumexp(1, keepdim=True) / 2 - joint.logsumexp(0) / 2).exp()
     return float(torch.linalg.eigvalsh(balanced.T @ balanced)[-2])
@@ -99,7 +112,9 @@ def statistics_of(machine: BernoulliRBM, v: Tensor) -> Tensor:
 
 
 def gradient(p: Problem, k: int) -> Tensor:
-    """The expected gradient of CD-k, over all parameters: minus the data's statistics, plus the chains'."""
+    """The expected gradient of CD-k, over all parameters: minus the data's statistics, plus the
+    chains'.
+    """
     chains = p.data @ torch.linalg.matrix_power(kernel(p.machine), k)
     return (chains - p.data) @ statistics_of(p.machine, p.states)
 
@@ -111,7 +126,9 @@ def exact_gradient(p: Problem) -> Tensor:
 
 def biases(p: Problem, steps: Sequence[int]) -> list[float]:
     """The relative bias of CD-k for every k in `steps`."""
-    kernel_, model, chains = kernel(p.machine), law(p.machine), p.data
+    kernel_ = kernel(p.machine)
+    model = law(p.machine)
+    chains = p.data
     dF, found = statistics_of(p.machine, p.states), {}
     whole = float(((model - p.data) @ dF).norm())
     for k in range(1, max(steps) + 1):
@@ -120,8 +137,12 @@ def biases(p: Problem, steps: Sequence[int]) -> list[float]:
     return [found[k] for k in steps]
 
 
-def simulated(p: Problem, k: int, generator: torch.Generator, groups: int = 100, batch: int = 500) -> dict[str, Any]:
-    """The gradient that `ContrastiveDivergence` gives with `BlockGibbs` from the data, against the exact one of CD-k and of all."""
+def simulated(
+    p: Problem, k: int, generator: torch.Generator, groups: int = 100, batch: int = 500
+) -> dict[str, Any]:
+    """The gradient that `ContrastiveDivergence` gives with `BlockGibbs` from the data, against the
+    exact one of CD-k and of all.
+    """
     objective = ContrastiveDivergence(BlockGibbs(), FromData(), steps=k, regularise=0.0)
     parameters = [p.machine.weight, p.machine.visible_bias, p.machine.hidden_bias]
     seen = []
@@ -131,24 +152,50 @@ def simulated(p: Problem, k: int, generator: torch.Generator, groups: int = 100,
         seen.append(torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)]))
     stack = torch.stack(seen)
     error = stack.std(0) / math.sqrt(groups)
-    from_cd, from_exact = (float(((stack.mean(0) - g) / error).abs().max()) for g in (gradient(p, k), exact_gradient(p)))
-    return {"kind": "simulated", "k": k, "chains": groups * batch, "parameters": stack.shape[1], "z_cd": from_cd,
-            "z_exact": from_exact}
+    from_cd, from_exact = (
+        float(((stack.mean(0) - g) / error).abs().max())
+        for g in (gradient(p, k), exact_gradient(p))
+    )
+    return {
+        "kind": "simulated",
+        "k": k,
+        "chains": groups * batch,
+        "parameters": stack.shape[1],
+        "z_cd": from_cd,
+        "z_exact": from_exact,
+    }
 
 
 def rows(seeds: int = 20) -> list[dict[str, Any]]:
-    """For each mixing rate and k the relative bias, median and quartiles of machines; then simulated gradients of one."""
+    """For each mixing rate and k the relative bias, median and quartiles of machines; then
+    simulated gradients of one.
+    """
     exact = [row for rate in RATES for row in _exact(rate, seeds)]
-    first, g = problem(0, scale_for(0, RATES[1])), seeded(0, "simulated")
+    first = problem(0, scale_for(0, RATES[1]))
+    g = seeded(0, "simulated")
     return exact + [simulated(first, k, g) for k in STEPS[:4]]
 
 
 def _exact(rate: float, seeds: int) -> list[dict[str, Any]]:
     scales = [scale_for(seed, rate) for seed in range(seeds)]
     found = [biases(problem(seed, scale), CURVE) for seed, scale in enumerate(scales)]
-    quartiles = {k: statistics.quantiles(b, n=4) for k, b in zip(CURVE, zip(*found, strict=True), strict=True)}
-    return [{"kind": "exact", "rate": rate, "scale": statistics.median(scales), "machines": seeds, "k": k,
-             "low": low, "bias": median, "high": high} for k, (low, median, high) in quartiles.items()]
+    quartiles = {
+        k: statistics.quantiles(b, n=4)
+        for k, b in zip(CURVE, zip(*found, strict=True), strict=True)
+    }
+    return [
+        {
+            "kind": "exact",
+            "rate": rate,
+            "scale": statistics.median(scales),
+            "machines": seeds,
+            "k": k,
+            "low": low,
+            "bias": median,
+            "high": high,
+        }
+        for k, (low, median, high) in quartiles.items()
+    ]
 
 
 PAGE = """# The bias of CD-k
@@ -183,14 +230,27 @@ the expected gradient of CD-k, far above it from the likelihood's until k is lar
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
-    exact, simulation = ([row for row in rows if row["kind"] == kind] for kind in ("exact", "simulated"))
-    cells = [[f"{rate:g}", f"{some[0]['scale']:.2g}", *(_cell(row) for row in some if row["k"] in STEPS)]
-             for rate in RATES if (some := [row for row in exact if row["rate"] == rate])]
+    exact, simulation = (
+        [row for row in rows if row["kind"] == kind] for kind in ("exact", "simulated")
+    )
+    cells = [
+        [f"{rate:g}", f"{some[0]['scale']:.2g}", *(_cell(row) for row in some if row["k"] in STEPS)]
+        for rate in RATES
+        if (some := [row for row in exact if row["rate"] == rate])
+    ]
     checks = [[row["k"], f"{row['z_cd']:.1f}", f"{row['z_exact']:.1f}"] for row in simulation]
-    return PAGE.format(visible=VISIBLE, hidden=HIDDEN, data=DATA, machines=exact[0]["machines"], rate=RATES[1],
-                       slowest=RATES[-1], chains=simulation[0]["chains"], parameters=simulation[0]["parameters"],
-                       exact=table(["mixing rate", "scale", *(f"CD-{k}" for k in STEPS)], cells),
-                       simulated=table(["k", "from CD-k's", "from the likelihood's"], checks))
+    return PAGE.format(
+        visible=VISIBLE,
+        hidden=HIDDEN,
+        data=DATA,
+        machines=exact[0]["machines"],
+        rate=RATES[1],
+        slowest=RATES[-1],
+        chains=simulation[0]["chains"],
+        parameters=simulation[0]["parameters"],
+        exact=table(["mixing rate", "scale", *(f"CD-{k}" for k in STEPS)], cells),
+        simulated=table(["k", "from CD-k's", "from the likelihood's"], checks),
+    )
 
 
 def _cell(row: dict[str, Any]) -> str:
@@ -202,19 +262,44 @@ def _short(x: float) -> str:
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """The bias against k on logarithmic axes: a line for each mixing rate, with a colour and a marker of its own."""
+    """The bias against k on logarithmic axes: a line for each mixing rate, with a colour and a
+    marker of its own.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = FigureCanvasAgg(drawing).figure.add_subplot()
-    for rate, colour, marker in zip(RATES, ("#0072B2", "#009E73", "#E69F00", "#D55E00"), "osD^", strict=True):
+    for rate, colour, marker in zip(
+        RATES, ("#0072B2", "#009E73", "#E69F00", "#D55E00"), "osD^", strict=True
+    ):
         some = [row for row in rows if row["kind"] == "exact" and row["rate"] == rate]
         k = [row["k"] for row in some]
-        axes.fill_between(k, [row["low"] for row in some], [row["high"] for row in some], color=colour, alpha=0.12, linewidth=0)
-        axes.plot(k, [row["bias"] for row in some], color=colour, marker=marker, markersize=5, label=f"mixing rate {rate:g}")
-    axes.set(xscale="log", yscale="log", ylim=(1e-4, 1.5), xlabel="k, steps of block Gibbs from the data",
-             ylabel="relative bias of the gradient", xticks=STEPS, xticklabels=[str(k) for k in STEPS])
+        axes.fill_between(
+            k,
+            [row["low"] for row in some],
+            [row["high"] for row in some],
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
+        axes.plot(
+            k,
+            [row["bias"] for row in some],
+            color=colour,
+            marker=marker,
+            markersize=5,
+            label=f"mixing rate {rate:g}",
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        ylim=(1e-4, 1.5),
+        xlabel="k, steps of block Gibbs from the data",
+        ylabel="relative bias of the gradient",
+        xticks=STEPS,
+        xticklabels=[str(k) for k in STEPS],
+    )
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower left")

@@ -1,6 +1,7 @@
 r"""The objective table: what each objective reaches in the same seconds, against the exact score.
 
-Each trains two models on two-dimensional data. The *Gaussian family* has a free mean and precision, and so a parameter error,
+Each trains two models on two-dimensional data. The *Gaussian family* has a free mean and precision,
+and so a parameter error,
 
 .. math:: \sqrt{ \|\hat P - P\|_F^2 / \|P\|_F^2 + \|\hat\mu - \mu\|^2 / \mathrm{tr}\,\Sigma } .
 
@@ -8,8 +9,9 @@ A *network* has none, so what is compared is the field, on the Gaussian and on a
 
 .. math:: E \| s_\theta(x) - s(x) \|^2 / E \| s(x) \|^2 , \qquad x \sim p_\sigma ,
 
-where :math:`p_\sigma` is the law that the objective learns: the data's own (sigma = 0), or for objectives of noised data that at
-`LEVEL`. Where an objective learns all levels at once, the family is the Gaussian's at every level, with the same parameters.
+where :math:`p_\sigma` is the law that the objective learns: the data's own (sigma = 0), or for
+objectives of noised data that at `LEVEL`. Where an objective learns all levels at once, the family
+is the Gaussian's at every level, with the same parameters.
 
 A new objective is one line in `ENTRIES`.
 """
@@ -64,21 +66,31 @@ from gradlogp.objectives import (
 )
 from gradlogp.samplers import MALA, Gibbs, Langevin
 
-DIM, BATCH, POOL, JUDGED, LEVEL = 2, 256, 100_000, 10_000, 0.2
+DIM = 2
+BATCH = 256
+POOL = 100_000
+JUDGED = 10_000
+LEVEL = 0.2
 RATES = {"family": 5e-2, "network": 3e-3, "spins": 2e-2}
 LAWS: dict[str, GaussianMixture] = {
     "gaussian": gaussian([1.0, -1.0], [0.5, 2.0]),
-    "mixture": GaussianMixture(torch.tensor([[-2.0, -1.0], [2.0, -1.0], [0.0, 2.0]]), torch.full((3, 2), 0.6),
-                               torch.tensor([0.5, 0.3, 0.2])),
+    "mixture": GaussianMixture(
+        torch.tensor([[-2.0, -1.0], [2.0, -1.0], [0.0, 2.0]]),
+        torch.full((3, 2), 0.6),
+        torch.tensor([0.5, 0.3, 0.2]),
+    ),
 }
 
 
 class GaussianEnergy(nn.Module):
-    r""":math:`E(x) = \tfrac12 (x - \mu)^T P (x - \mu) + c` with :math:`P = F F^T`, all free. x: [B, DIM]."""
+    r""":math:`E(x) = \tfrac12 (x - \mu)^T P (x - \mu) + c` with :math:`P = F F^T`, all free. x: [B,
+    DIM].
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.mean, self.factor = nn.Parameter(torch.zeros(DIM)), nn.Parameter(torch.eye(DIM))
+        self.mean = nn.Parameter(torch.zeros(DIM))
+        self.factor = nn.Parameter(torch.eye(DIM))
         self.constant = nn.Parameter(torch.zeros(()))
 
     @property
@@ -93,7 +105,9 @@ class GaussianEnergy(nn.Module):
 
 
 class NoisyGaussian(GaussianEnergy):
-    r"""The same with noise of any level added: :math:`P_\sigma = P (I + \sigma^2 P)^{-1}`. sigma: [B]."""
+    r"""The same with noise of any level added: :math:`P_\sigma = P (I + \sigma^2 P)^{-1}`. sigma:
+    [B].
+    """
 
     def _shrunk(self, x: Tensor, sigma: Tensor) -> Tensor:
         """(I + sigma^2 P)^-1 (x - mean), [B, DIM]."""
@@ -101,7 +115,9 @@ class NoisyGaussian(GaussianEnergy):
         return torch.linalg.solve(matrices, (x - self.mean)[..., None])[..., 0]
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:  # type: ignore[override]
-        return ((x - self.mean) * (self._shrunk(x, sigma) @ self.precision)).sum(1) / 2 + self.constant
+        return ((x - self.mean) * (self._shrunk(x, sigma) @ self.precision)).sum(
+            1
+        ) / 2 + self.constant
 
     def field(self, cond: Tensor | None = None) -> Any:
         return Denoiser(lambda x, sigma: self.mean + self._shrunk(x, sigma))
@@ -110,7 +126,9 @@ class NoisyGaussian(GaussianEnergy):
 @final
 @dataclass(frozen=True)
 class Problem:
-    """A law, and `pool` [POOL, DIM] drawn from it, which is all that an objective sees (the explicit one sees the law)."""
+    """A law, and `pool` [POOL, DIM] drawn from it, which is all that an objective sees (the
+    explicit one sees the law).
+    """
 
     law: GaussianMixture
     pool: Tensor
@@ -129,7 +147,9 @@ Kind = Literal["energy", "denoiser", "noisy energy"]
 @final
 @dataclass(frozen=True)
 class Entry:
-    """`make` an objective for a problem; `kind` is what it learns, `level` the noise at which it is judged."""
+    """`make` an objective for a problem; `kind` is what it learns, `level` the noise at which it is
+    judged.
+    """
 
     make: Callable[[Problem], Objective]
     kind: Kind = "energy"
@@ -161,18 +181,38 @@ ENTRIES: dict[str, Entry] = {
     "CD-10 from data": Entry(lambda p: ContrastiveDivergence(CHAIN, FromData(), 10, 0.0)),
     "CD-50 from noise": Entry(lambda p: ContrastiveDivergence(CHAIN, FromNoise(_spread), 50, 0.0)),
     "persistent CD-5": Entry(lambda p: persistent_contrastive_divergence(CHAIN, p.starts(), 5)),
-    "persistent CD-10, 5 % restarts": Entry(lambda p: ContrastiveDivergence(CHAIN, _buffer(), 10, 0.0)),
-    "improved CD-10 from data": Entry(lambda p: improved_contrastive_divergence(Langevin(0.02), FromData(), 10, 0.0)),
-    "recovery likelihood": Entry(lambda p: RecoveryLikelihood(LADDER, MALA(0.3), 10), "noisy energy", LEVEL),
-    "denoising, ladder, sigma^2 (NCSN)": Entry(lambda p: DenoisingScoreMatching(Ladder(VE, 10)), "denoiser", LEVEL),
-    "denoising, log-normal, EDM": Entry(lambda p: DenoisingScoreMatching(LogNormal(-0.5), "edm", p.scale), "denoiser", LEVEL),
-    "denoising, log-normal, min-SNR": Entry(lambda p: DenoisingScoreMatching(LogNormal(-0.5), "min_snr"), "denoiser", LEVEL),
-    "denoising, log-normal, uncertainty": Entry(lambda p: DenoisingScoreMatching(LogNormal(-0.5), uncertainty=Uncertainty()),
-                                                "denoiser", LEVEL),
-    "denoising, VE, likelihood weight": Entry(lambda p: DenoisingScoreMatching(FromProcess(VE, importance=True), "likelihood"),
-                                              "denoiser", LEVEL),
+    "persistent CD-10, 5 % restarts": Entry(
+        lambda p: ContrastiveDivergence(CHAIN, _buffer(), 10, 0.0)
+    ),
+    "improved CD-10 from data": Entry(
+        lambda p: improved_contrastive_divergence(Langevin(0.02), FromData(), 10, 0.0)
+    ),
+    "recovery likelihood": Entry(
+        lambda p: RecoveryLikelihood(LADDER, MALA(0.3), 10), "noisy energy", LEVEL
+    ),
+    "denoising, ladder, sigma^2 (NCSN)": Entry(
+        lambda p: DenoisingScoreMatching(Ladder(VE, 10)), "denoiser", LEVEL
+    ),
+    "denoising, log-normal, EDM": Entry(
+        lambda p: DenoisingScoreMatching(LogNormal(-0.5), "edm", p.scale), "denoiser", LEVEL
+    ),
+    "denoising, log-normal, min-SNR": Entry(
+        lambda p: DenoisingScoreMatching(LogNormal(-0.5), "min_snr"), "denoiser", LEVEL
+    ),
+    "denoising, log-normal, uncertainty": Entry(
+        lambda p: DenoisingScoreMatching(LogNormal(-0.5), uncertainty=Uncertainty()),
+        "denoiser",
+        LEVEL,
+    ),
+    "denoising, VE, likelihood weight": Entry(
+        lambda p: DenoisingScoreMatching(FromProcess(VE, importance=True), "likelihood"),
+        "denoiser",
+        LEVEL,
+    ),
     "DDPM, simple": Entry(lambda p: ddpm_simple(VP.ladder(200)), "denoiser", LEVEL),
-    "DDPM, variational bound": Entry(lambda p: VariationalBound(Chain(tuple(VP.ladder(200)), p.scale**2)), "denoiser", LEVEL),
+    "DDPM, variational bound": Entry(
+        lambda p: VariationalBound(Chain(tuple(VP.ladder(200)), p.scale**2)), "denoiser", LEVEL
+    ),
     "flow matching": Entry(lambda p: FlowMatching(), "denoiser", LEVEL),
 }
 
@@ -192,9 +232,20 @@ def network(kind: Kind, p: Problem) -> nn.Module:
     return (mlp_score if kind == "denoiser" else mlp_noisy_energy)(DIM, p.scale, width=64, blocks=2)
 
 
-def learn(objective: Objective, model: nn.Module, pool: Tensor, rate: float, seed: int, used: Callable[[int], float]) -> int:
-    """Adam, its rate falling straight to 0 as the share `used` of the budget goes to 1; the number of updates."""
-    optimizer, g, updates = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=rate), seeded("learn", seed), 0
+def learn(
+    objective: Objective,
+    model: nn.Module,
+    pool: Tensor,
+    rate: float,
+    seed: int,
+    used: Callable[[int], float],
+) -> int:
+    """Adam, its rate falling straight to 0 as the share `used` of the budget goes to 1; the number
+    of updates.
+    """
+    optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=rate)
+    g = seeded("learn", seed)
+    updates = 0
     while (share := used(updates)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - share)
@@ -233,7 +284,9 @@ def score_error(field: Field, law: GaussianMixture, level: float) -> float:
 
 
 def parameter_error(model: GaussianEnergy, law: GaussianMixture, entry: Entry) -> float:
-    """The first equation above; a family without levels that was fed noised data is held against the noised law."""
+    """The first equation above; a family without levels that was fed noised data is held against
+    the noised law.
+    """
     variance = law.stds[0] ** 2 + (entry.level**2 if entry.kind == "energy" else 0.0)
     precision = torch.diag(1 / variance)
     with torch.no_grad():
@@ -241,23 +294,36 @@ def parameter_error(model: GaussianEnergy, law: GaussianMixture, entry: Entry) -
         return float((wrong + (model.mean - law.means[0]).square().sum() / variance.sum()).sqrt())
 
 
-def row(name: str, law: str, learner: str, seed: int, used: Callable[[int], float]) -> dict[str, Any]:
+def row(
+    name: str, law: str, learner: str, seed: int, used: Callable[[int], float]
+) -> dict[str, Any]:
     """One fit of the entry `name`; `learner` is 'family' or 'network'."""
     entry, p = ENTRIES[name], problem(law, seed)
     torch.manual_seed(seed)  # of the network's first weights
     model = family(entry.kind) if learner == "family" else network(entry.kind, p)
     updates = learn(entry.make(p), model, p.pool, RATES[learner], seed, used)
     wrong = parameter_error(model, p.law, entry) if isinstance(model, GaussianEnergy) else None
-    return {"objective": name, "law": law, "learner": learner, "level": entry.level, "seed": seed, "updates": updates,
-            "parameter_error": wrong, "score_error": score_error(field_of(model, entry), p.law, entry.level)}
+    return {
+        "objective": name,
+        "law": law,
+        "learner": learner,
+        "level": entry.level,
+        "seed": seed,
+        "updates": updates,
+        "parameter_error": wrong,
+        "score_error": score_error(field_of(model, entry), p.law, entry.level),
+    }
 
 
 class Spins(nn.Module):
-    """Every pair of spins has a free coupling, every spin a free field: E(x) = -s^T C s / 2 - b^T s with s = 2x - 1."""
+    """Every pair of spins has a free coupling, every spin a free field: E(x) = -s^T C s / 2 - b^T s
+    with s = 2x - 1.
+    """
 
     def __init__(self, sites: int) -> None:
         super().__init__()
-        self.coupling, self.bias = nn.Parameter(torch.zeros(sites, sites)), nn.Parameter(torch.zeros(sites))
+        self.coupling = nn.Parameter(torch.zeros(sites, sites))
+        self.bias = nn.Parameter(torch.zeros(sites))
 
     @property
     def couplings(self) -> Tensor:
@@ -275,31 +341,62 @@ DISCRETE: dict[str, Callable[[Tensor], Objective]] = {
     "pseudo-likelihood": lambda pool: PseudoLikelihood(),
     "ratio matching": lambda pool: RatioMatching(),
     "CD-1 from data, Gibbs": lambda pool: ContrastiveDivergence(Gibbs(), FromData(), 1, 0.0),
-    "persistent CD-1, Gibbs": lambda pool: persistent_contrastive_divergence(Gibbs(), pool[:BATCH].flip(0)),
+    "persistent CD-1, Gibbs": lambda pool: persistent_contrastive_divergence(
+        Gibbs(), pool[:BATCH].flip(0)
+    ),
 }
 
 
 def discrete_row(name: str, seed: int, used: Callable[[int], float]) -> dict[str, Any]:
     """One fit of all couplings of an Ising model, and their relative error."""
-    pool, sites = ISING.sample(POOL, seeded("ising", seed)).float().flatten(1), math.prod(ISING.shape)
+    pool = ISING.sample(POOL, seeded("ising", seed)).float().flatten(1)
+    sites = math.prod(ISING.shape)
     model = Spins(sites)
     updates = learn(DISCRETE[name](pool), model, pool, RATES["spins"], seed, used)
-    exact = (ISING.score(torch.eye(sites)) - ISING.score(torch.zeros(1, sites))) / 4  # of logits 2 (C s + b), a spin turned over
+    exact = (
+        ISING.score(torch.eye(sites)) - ISING.score(torch.zeros(1, sites))
+    ) / 4  # of logits 2 (C s + b), a spin turned over
     wrong = float((model.couplings.detach() - exact).norm() / exact.norm())
-    return {"objective": name, "law": "ising", "learner": "spins", "level": 0.0, "seed": seed, "updates": updates,
-            "parameter_error": wrong, "score_error": None}
+    return {
+        "objective": name,
+        "law": "ising",
+        "learner": "spins",
+        "level": 0.0,
+        "seed": seed,
+        "updates": updates,
+        "parameter_error": wrong,
+        "score_error": None,
+    }
 
 
-TASKS = {"family": ("gaussian", "family"), "gaussian": ("gaussian", "network"), "mixture": ("mixture", "network")}
+TASKS = {
+    "family": ("gaussian", "family"),
+    "gaussian": ("gaussian", "network"),
+    "mixture": ("mixture", "network"),
+}
 
 
-def rows(seconds: float = 10.0, seeds: int = 3, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """Every objective (or those of `names`) on each task, for each seed, with `seconds` of CPU time on one thread for each fit."""
+def rows(
+    seconds: float = 10.0, seeds: int = 3, names: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Every objective (or those of `names`) on each task, for each seed, with `seconds` of CPU time
+    on one thread for each fit.
+    """
     wanted = [*ENTRIES, *DISCRETE] if names is None else list(names)
     with one_thread():
-        fits = [row(name, law, learner, seed, cpu_seconds(seconds))
-                for name in wanted if name in ENTRIES for law, learner in TASKS.values() for seed in range(seeds)]
-        fits += [discrete_row(name, seed, cpu_seconds(seconds)) for name in wanted if name in DISCRETE for seed in range(seeds)]
+        fits = [
+            row(name, law, learner, seed, cpu_seconds(seconds))
+            for name in wanted
+            if name in ENTRIES
+            for law, learner in TASKS.values()
+            for seed in range(seeds)
+        ]
+        fits += [
+            discrete_row(name, seed, cpu_seconds(seconds))
+            for name in wanted
+            if name in DISCRETE
+            for seed in range(seeds)
+        ]
     return [fit | {"seconds": seconds} for fit in fits]
 
 
@@ -314,14 +411,19 @@ Column = Callable[[dict[str, Any]], float | None]
 
 
 def ranking(fits: list[dict[str, Any]], columns: dict[str, Column], by: str) -> str:
-    """One line for each objective, the best by the column `by` first; a cell is the median over seeds, and their range."""
+    """One line for each objective, the best by the column `by` first; a cell is the median over
+    seeds, and their range.
+    """
     cells: dict[str, dict[str, list[float]]] = {}
     for fit in fits:
         for title, value in columns.items():
             if (number := value(fit)) is not None:
                 cells.setdefault(fit["objective"], {}).setdefault(title, []).append(number)
     ranked = sorted(cells, key=lambda name: statistics.median(cells[name][by]))
-    return table(["objective", *columns], [[name, *(spread(cells[name][title]) for title in columns)] for name in ranked])
+    return table(
+        ["objective", *columns],
+        [[name, *(spread(cells[name][title]) for title in columns)] for name in ranked],
+    )
 
 
 def of(task: str, key: str) -> Column:
@@ -378,8 +480,21 @@ def page(fits: list[dict[str, Any]]) -> str:
     clean = [fit for fit in fits if fit["level"] == 0 and fit["law"] != "ising"]
     noised = [fit for fit in fits if fit["level"] > 0]
     ising = [fit for fit in fits if fit["law"] == "ising"]
-    spins: dict[str, Column] = {"parameter error": lambda fit: fit["parameter_error"], "updates": lambda fit: fit["updates"]}
-    by, seeds = "network, mixture: score error", len({fit["seed"] for fit in fits})
-    return PAGE.format(seconds=fits[0]["seconds"], pool=POOL, batch=BATCH, judged=JUDGED, seeds=seeds, level=LEVEL, **RATES,
-                       clean=ranking(clean, COLUMNS, by), noised=ranking(noised, COLUMNS, by),
-                       discrete=ranking(ising, spins, "parameter error"))
+    spins: dict[str, Column] = {
+        "parameter error": lambda fit: fit["parameter_error"],
+        "updates": lambda fit: fit["updates"],
+    }
+    by = "network, mixture: score error"
+    seeds = len({fit["seed"] for fit in fits})
+    return PAGE.format(
+        seconds=fits[0]["seconds"],
+        pool=POOL,
+        batch=BATCH,
+        judged=JUDGED,
+        seeds=seeds,
+        level=LEVEL,
+        **RATES,
+        clean=ranking(clean, COLUMNS, by),
+        noised=ranking(noised, COLUMNS, by),
+        discrete=ranking(ising, spins, "parameter error"),
+    )

@@ -1,12 +1,15 @@
-r"""Overhead: what a sampler's step costs beside its field, and beside a loop written by hand for it alone.
+r"""Overhead: what a sampler's step costs beside its field, and beside a loop written by hand for it
+alone.
 
 Two questions, both asked with one thread, in one process, ours and the loop in turn, in CPU time:
 
-* *own work*: each sampler steps over a null network, which returns a stored tensor of shape (64, 1, 28, 28); what is left is ours;
-* *ratio*: Langevin over a real energy, ours : by hand, the median of the pairs' ratios.
+* *own work*: each sampler steps over a null network, which returns a stored tensor of shape (64, 1,
+28, 28); what is left is ours; * *ratio*: Langevin over a real energy, ours : by hand, the median of
+the pairs' ratios.
 
-The loops by hand are the same mathematics from the same seed: where they stand beside a figure, both end at the same x, and that is
-asserted. *Plain* is what one writes first, with a new tensor for each result; *in place* is the best that can be written.
+The loops by hand are the same mathematics from the same seed: where they stand beside a figure,
+both end at the same x, and that is asserted. *Plain* is what one writes first, with a new tensor
+for each result; *in place* is the best that can be written.
 """
 
 import math
@@ -46,7 +49,11 @@ from gradlogp.samplers import (
 
 SHAPE = (64, 1, 28, 28)
 REACH = {"deterministic": 30.0, "stochastic": 250.0}  # us a step of one evaluation
-REACH_RATIO = {"MLP energy, batch 32": 1.05, "MLP energy, batch 1024": 1.0, "conv energy, batch 64": 1.0}
+REACH_RATIO = {
+    "MLP energy, batch 32": 1.05,
+    "MLP energy, batch 1024": 1.0,
+    "conv energy, batch 64": 1.0,
+}
 Loop = Callable[[Tensor, int, Generator], Tensor]  # (x, steps, generator) -> where they end
 
 
@@ -69,6 +76,7 @@ def null_field(stored: Tensor) -> Law:
 
 # --- loops by hand: the same mathematics, nothing else ---
 
+
 def langevin_by_hand(score: Callable[[Tensor], Tensor], h: float, tau: float) -> Loop:
     def loop(x: Tensor, steps: int, generator: Generator) -> Tensor:
         x, noise = x.clone(), torch.empty_like(x)
@@ -77,6 +85,7 @@ def langevin_by_hand(score: Callable[[Tensor], Tensor], h: float, tau: float) ->
             if tau > 0:
                 x.add_(noise.normal_(generator=generator), alpha=tau)
         return x
+
     return loop
 
 
@@ -91,6 +100,7 @@ def walk_by_hand(denoise: Callable[[Tensor, float], Tensor], sampler: Any) -> Lo
             if tau > 0:
                 x.add_(noise.normal_(generator=generator), alpha=tau)
         return x
+
     return loop
 
 
@@ -106,7 +116,11 @@ def energy_by_hand(energy: Callable[[Tensor], Tensor], h: float, in_place: bool)
         return x
 
     def best(x: Tensor, steps: int, generator: Generator) -> Tensor:
-        x, noise, minus = x.clone().requires_grad_(True), torch.empty_like(x), torch.full((len(x),), -1.0)
+        x, noise, minus = (
+            x.clone().requires_grad_(True),
+            torch.empty_like(x),
+            torch.full((len(x),), -1.0),
+        )
         for _ in range(steps):
             (score,) = torch.autograd.grad(energy(x), x, minus)
             with torch.no_grad():
@@ -118,10 +132,13 @@ def energy_by_hand(energy: Callable[[Tensor], Tensor], h: float, in_place: bool)
 
 # --- what is measured ---
 
+
 @final
 @dataclass(frozen=True)
 class Case:
-    """A sampler over a null network; `by_hand` makes the loop beside it, of a null network and the sampler."""
+    """A sampler over a null network; `by_hand` makes the loop beside it, of a null network and the
+    sampler.
+    """
 
     sampler: Any
     stochastic: bool
@@ -144,7 +161,9 @@ def cases(stored: Tensor) -> dict[str, Case]:
         "Heun": Case(Heun(VE, STEPS), False),
         "Probability flow, RK4": Case(ProbabilityFlow(VE, STEPS), False),
         "Langevin": Case(Langevin(0.01), True, langevin),
-        "Preconditioned Langevin": Case(PreconditionedLangevin(0.01, preconditioner=torch.ones(SHAPE[1:])), True),
+        "Preconditioned Langevin": Case(
+            PreconditionedLangevin(0.01, preconditioner=torch.ones(SHAPE[1:])), True
+        ),
         "Underdamped": Case(Underdamped(0.01), True),
         "MALA": Case(MALA(0.01), True),
         "HMC, 10 leaps": Case(HMC(0.01, 10), True),
@@ -164,8 +183,12 @@ def cpu_seconds(loop: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def interleaved(loops: Sequence[Callable[[], Any]], seconds: float, least: int = 5) -> list[list[float]]:
-    """CPU seconds of each loop, in turn for round after round until `seconds` have gone; one round first, not counted."""
+def interleaved(
+    loops: Sequence[Callable[[], Any]], seconds: float, least: int = 5
+) -> list[list[float]]:
+    """CPU seconds of each loop, in turn for round after round until `seconds` have gone; one round
+    first, not counted.
+    """
     for loop in loops:
         loop()
     found: list[list[float]] = [[] for _ in loops]
@@ -198,10 +221,18 @@ def null_rows(seconds: float, names: Sequence[str] | None = None) -> Iterator[di
             hand = case.by_hand(sampler)
             loops.append(lambda: hand(x, steps, seeded(0)))  # noqa: B023
         times = interleaved(loops, seconds)
-        row = {"kind": "null", "name": name, "stochastic": case.stochastic, "rounds": len(times[0]),
-               "us": 1e6 * min(times[0]) / steps}
+        row = {
+            "kind": "null",
+            "name": name,
+            "stochastic": case.stochastic,
+            "rounds": len(times[0]),
+            "us": 1e6 * min(times[0]) / steps,
+        }
         if case.by_hand is not None:
-            row |= {"by_hand_us": 1e6 * min(times[1]) / steps, "dx": distance(*(loop() for loop in loops))}
+            row |= {
+                "by_hand_us": 1e6 * min(times[1]) / steps,
+                "dx": distance(*(loop() for loop in loops)),
+            }
             row["ratio"], row["spread"] = ratio(*times)
         yield row
 
@@ -210,8 +241,10 @@ def distance(a: Tensor, b: Tensor) -> float:
     """max |a - b|; RuntimeError where the two are not the same up to rounding."""
     largest = float((a - b).abs().max())
     if not largest <= 1e-4 * float(b.abs().max()):
-        raise RuntimeError(f"ours and the loop by hand should end at the same x, but differ by {largest:.2g}; "
-                           "one of the two is not the mathematics that it says.")
+        raise RuntimeError(
+            f"ours and the loop by hand should end at the same x, but differ by {largest:.2g}; "
+            "one of the two is not the mathematics that it says."
+        )
     return largest
 
 
@@ -219,19 +252,31 @@ def energies() -> dict[str, tuple[torch.nn.Module, tuple[int, ...], int]]:
     """name -> (energy, shape of x, steps a round)."""
     torch.manual_seed(0)
     mlp = MLPEnergy(2, (128, 128))
-    return {"MLP energy, batch 32": (mlp, (32, 2), 100), "MLP energy, batch 1024": (mlp, (1024, 2), 20),
-            "conv energy, batch 64": (ConvEnergy((1, 28, 28)), SHAPE, 5)}
+    return {
+        "MLP energy, batch 32": (mlp, (32, 2), 100),
+        "MLP energy, batch 1024": (mlp, (1024, 2), 20),
+        "conv energy, batch 64": (ConvEnergy((1, 28, 28)), SHAPE, 5),
+    }
 
 
-def energy_rows(seconds: float, compile: bool, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Langevin on real energies: us a step, ours, compiled and by hand, and the ratios to the plain loop by hand."""
+def energy_rows(
+    seconds: float, compile: bool, names: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Langevin on real energies: us a step, ours, compiled and by hand, and the ratios to the plain
+    loop by hand.
+    """
     h = 0.01
     for name, (energy, shape, steps) in energies().items():
         if names is not None and name not in names:
             continue
-        fields: dict[str, Field] = {"ours": Energy(energy)} | ({"compiled": compiled(Energy(energy))} if compile else {})
+        fields: dict[str, Field] = {"ours": Energy(energy)} | (
+            {"compiled": compiled(Energy(energy))} if compile else {}
+        )
         x = torch.randn(shape, generator=seeded("start"))
-        loops = {label: lambda field=field: run(Langevin(h), field, x, steps, seeded(0)) for label, field in fields.items()}  # noqa: B023
+        loops = {
+            label: lambda field=field: run(Langevin(h), field, x, steps, seeded(0))  # noqa: B023
+            for label, field in fields.items()
+        }
         for label, in_place in (("plain", False), ("in place", True)):
             hand = energy_by_hand(energy, h, in_place)
             loops[label] = lambda hand=hand: hand(x, steps, seeded(0))  # noqa: B023
@@ -239,13 +284,23 @@ def energy_rows(seconds: float, compile: bool, names: Sequence[str] | None = Non
         plain = loops["plain"]()
         for label in loops:
             middle, spread = ratio(times[label], times["plain"])
-            yield {"kind": "energy", "name": name, "loop": label, "us": 1e6 * min(times[label]) / steps,
-                   "ratio": middle, "spread": spread, "rounds": len(times[label]), "dx": distance(loops[label](), plain),
-                   "ratio_in_place": ratio(times[label], times["in place"])[0]}
+            yield {
+                "kind": "energy",
+                "name": name,
+                "loop": label,
+                "us": 1e6 * min(times[label]) / steps,
+                "ratio": middle,
+                "spread": spread,
+                "rounds": len(times[label]),
+                "dx": distance(loops[label](), plain),
+                "ratio_in_place": ratio(times[label], times["in place"])[0],
+            }
 
 
 def rows(seconds: float = 5.0, compile: bool = True) -> list[dict[str, Any]]:
-    """All figures; `seconds` for each null case, and four times as many for each energy. compile needs a C++ compiler."""
+    """All figures; `seconds` for each null case, and four times as many for each energy. compile
+    needs a C++ compiler.
+    """
     with one_thread():
         return [*null_rows(seconds), *energy_rows(4 * seconds, compile)]
 
@@ -254,14 +309,35 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     null, energy = ([r for r in rows if r["kind"] == kind] for kind in ("null", "energy"))
     sections = [STORY, "## Own work a step", OWN]
     for title, stochastic in (("deterministic", False), ("stochastic", True)):
-        lines = [[r["name"], f"{r['us']:.0f}", f"{r['by_hand_us']:.0f}" if "ratio" in r else "",
-                  f"{r['ratio']:.2f} +- {r['spread']:.2f}" if "ratio" in r else "", f"{r['dx']:.0e}" if "ratio" in r else ""]
-                 for r in null if r["stochastic"] == stochastic]
+        lines = [
+            [
+                r["name"],
+                f"{r['us']:.0f}",
+                f"{r['by_hand_us']:.0f}" if "ratio" in r else "",
+                f"{r['ratio']:.2f} +- {r['spread']:.2f}" if "ratio" in r else "",
+                f"{r['dx']:.0e}" if "ratio" in r else "",
+            ]
+            for r in null
+            if r["stochastic"] == stochastic
+        ]
         sections.append(table((title, "us a step", "by hand", "ratio", "max dx"), lines))
-    lines = [[r["name"], r["loop"], f"{r['us']:.0f}", f"{r['ratio']:.3f} +- {r['spread']:.3f}", f"{r['ratio_in_place']:.3f}",
-              f"{r['dx']:.0e}"] for r in energy]
-    sections += ["## Langevin on an energy", RATIO,
-                 table(("energy", "loop", "us a step", "ratio to plain", "to in place", "max dx"), lines), COMPILE]
+    lines = [
+        [
+            r["name"],
+            r["loop"],
+            f"{r['us']:.0f}",
+            f"{r['ratio']:.3f} +- {r['spread']:.3f}",
+            f"{r['ratio_in_place']:.3f}",
+            f"{r['dx']:.0e}",
+        ]
+        for r in energy
+    ]
+    sections += [
+        "## Langevin on an energy",
+        RATIO,
+        table(("energy", "loop", "us a step", "ratio to plain", "to in place", "max dx"), lines),
+        COMPILE,
+    ]
     return "\n\n".join(sections) + "\n"
 
 

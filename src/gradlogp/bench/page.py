@@ -1,4 +1,6 @@
-"""What the generated pages share: tables in Markdown, and the line that says how to make them again."""
+"""What the generated pages share: tables in Markdown, and the line that says how to make them
+again.
+"""
 
 import platform
 from collections.abc import Iterator, Sequence
@@ -17,8 +19,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def made_by(command: str, date: str) -> str:
     """The command, and what it ran on."""
-    return (f"Made by `{command}` on {date}: gradlogp {gradlogp.__version__}, torch {torch.__version__}, Python "
-            f"{platform.python_version()}, one thread of {processor()}. Do not edit: run the command.")
+    return (
+        f"Made by `{command}` on {date}: gradlogp {gradlogp.__version__}, torch"
+        f" {torch.__version__}, Python {platform.python_version()}, one thread of {processor()}. Do"
+        " not edit: run the command."
+    )
 
 
 def processor() -> str:

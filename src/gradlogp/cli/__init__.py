@@ -2,8 +2,8 @@
 
     gradlogp VERB words --flags  ->  arguments (pydantic, tyro)  ->  one function  ->  text, or JSON with --json
 
-Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 130 stopped by Ctrl-C. Only a programming
-error shows a traceback.
+Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 130 stopped by
+Ctrl-C. Only a programming error shows a traceback.
 """
 
 import ctypes
@@ -20,7 +20,15 @@ from gradlogp.core.errors import UserError
 
 __all__ = ["main"]
 
-SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE}
+SYSTEM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in SYSTEM:
             raise
-        return _complain(f"{error.filename or 'the system'}: {error.strerror}; make room or choose another folder.", 1)
+        return _complain(
+            f"{error.filename or 'the system'}: {error.strerror}; make room or choose another"
+            " folder.",
+            1,
+        )
     except SystemExit as done:  # tyro, after --help
         return int(done.code or 0)
 
@@ -65,10 +77,14 @@ def _complain(error: object, code: int) -> int:
 def keep_memory() -> None:
     """Let glibc keep the memory that training frees at each step and wants again at the next.
 
-    Giving it back and faulting it in anew is a third of a training step. Other systems have no such call; processes that this one
-    begins read the same from their environment.
+    Giving it back and faulting it in anew is a third of a training step. Other systems have no such
+    call; processes that this one begins read the same from their environment.
     """
-    settings = {"MMAP_THRESHOLD": (-3, 1 << 30), "TRIM_THRESHOLD": (-1, 2**31 - 1), "TOP_PAD": (-2, 64 << 20)}
+    settings = {
+        "MMAP_THRESHOLD": (-3, 1 << 30),
+        "TRIM_THRESHOLD": (-1, 2**31 - 1),
+        "TOP_PAD": (-2, 64 << 20),
+    }
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         for name, (parameter, value) in settings.items():

@@ -1,4 +1,5 @@
-"""What each verb takes. The docstrings are the help, so the units stand there. Nothing heavy is imported: help is instant.
+"""What each verb takes. The docstrings are the help, so the units stand there. Nothing heavy is
+imported: help is instant.
 
 A verb is one class here, one function in `learn` or `use`, and one line in VERBS.
 """
@@ -10,10 +11,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tyro.conf import Positional, UseAppendAction, arg
 
 Preset = Literal["quick", "full", "gpu"]
-Kind = Literal["all", "samplers", "objectives", "models", "processes", "targets", "tasks", "metrics", "experiments", "comparisons",
-               "data", "presets", "benches"]
+Kind = Literal[
+    "all",
+    "samplers",
+    "objectives",
+    "models",
+    "processes",
+    "targets",
+    "tasks",
+    "metrics",
+    "experiments",
+    "comparisons",
+    "data",
+    "presets",
+    "benches",
+]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Changes = Annotated[tuple[tuple[str, ...], ...], UseAppendAction, arg(name="set", metavar="SECTION.KEY=VALUE")]
+Changes = Annotated[
+    tuple[tuple[str, ...], ...], UseAppendAction, arg(name="set", metavar="SECTION.KEY=VALUE")
+]
 
 
 class Refused(Exception):
@@ -32,18 +48,23 @@ class Arguments(BaseModel):
         except ValidationError as error:
             wrong = error.errors()[0]
             flag = str(wrong["loc"][0]).replace("cls", "class").replace("_", "-")
-            raise Refused(f"--{flag}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}, got {wrong['input']!r}.") from None
+            raise Refused(
+                f"--{flag}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}, got {wrong['input']!r}."
+            ) from None
 
 
 class Changing(Arguments):
     """Verbs that train."""
 
     changes: Changes = ()
-    """Change any setting that --dry-run shows, as in --set training.images=20000 training.batch=32."""
+    """Change any setting that --dry-run shows, as in --set training.images=20000 training.batch=32.
+    """
     dry_run: bool = False
     """Print the resolved settings, the steps and the images, and do nothing."""
     data: Path | None = None
-    """Folder with the data set's published files; by default GRADLOGP_DATA, else they are downloaded once."""
+    """Folder with the data set's published files; by default GRADLOGP_DATA, else they are
+    downloaded once.
+    """
     last_whole: bool = False
     """Where the newest checkpoint is damaged, go on from the last whole one."""
 
@@ -53,7 +74,9 @@ class Changing(Arguments):
 
 
 class List(Arguments):
-    """Print what there is: samplers, objectives, models, processes, targets, tasks, metrics, experiments, data and more."""
+    """Print what there is: samplers, objectives, models, processes, targets, tasks, metrics,
+    experiments, data and more.
+    """
 
     kind: Positional[Kind] = "all"
     """Only this table."""
@@ -65,7 +88,8 @@ class Train(Changing):
     experiment: Positional[str]
     """What to train; `gradlogp list experiments` names them."""
     dataset: str = "digits"
-    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, fitted to 32x32."""
+    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, fitted to 32x32.
+    """
     preset: Preset = "quick"
     """quick: two CPU cores, minutes. full: an hour of CPU, or a GPU. gpu: one large GPU."""
     seed: Seed = 0
@@ -77,13 +101,16 @@ class Train(Changing):
 
 
 class Compare(Changing):
-    """Train and evaluate a method and its rivals under one protocol; the same command again goes on where it stopped."""
+    """Train and evaluate a method and its rivals under one protocol; the same command again goes on
+    where it stopped.
+    """
 
     comparison: Positional[str]
     """What to compare; `gradlogp list comparisons` names them."""
     dataset: str | None = None
-    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, a subfolder for each class. By default what the
-    comparison is made for."""
+    """`gradlogp list data` names them; folder:PATH@32 takes pictures of your own, a subfolder for
+    each class. By default what the comparison is made for.
+    """
     preset: Preset = "quick"
     """quick: two CPU cores, minutes. full: an hour of CPU, or a GPU. gpu: one large GPU."""
     seed: Seed = 0
@@ -91,7 +118,9 @@ class Compare(Changing):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """How many seeds: seed, seed + 1, ..."""
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Methods trained at the same time, a process each; by default one for each core, and one where there is a GPU."""
+    """Methods trained at the same time, a process each; by default one for each core, and one where
+    there is a GPU.
+    """
     out: Path | None = None
     """The folder for all its runs; by default runs/compare-<comparison>-<date>-<id>."""
 
@@ -106,14 +135,16 @@ class Sample(Arguments):
     cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
     """Of this class only (conditional models; by default each in turn)."""
     steps: Annotated[int | None, Field(ge=0)] = None
-    """Sampler steps from noise to a picture (energies only; by default as the run's settings say)."""
+    """Sampler steps from noise to a picture (energies only; by default as the run's settings say).
+    """
     seed: Seed = 0
     """Decides the samples."""
     batch: Annotated[int, Field(ge=1)] = 100
     """How many at a time: memory and speed, not what is drawn."""
     out: Path | None = None
-    """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and, for conditional models,
-    `labels`; by default samples/samples-seed<seed>.png in the run folder."""
+    """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and,
+    for conditional models, `labels`; by default samples/samples-seed<seed>.png in the run folder.
+    """
 
 
 class Denoise(Arguments):
@@ -126,23 +157,30 @@ class Denoise(Arguments):
     sigma: Annotated[float, Field(gt=0, le=2)]
     """The standard deviation of the picture's noise, on [0, 1]: 25 of 255 is 0.1."""
     add_noise: bool = False
-    """Take the picture as clean: add noise of sigma first, and measure the PSNR (dB) before and after."""
+    """Take the picture as clean: add noise of sigma first, and measure the PSNR (dB) before and
+    after.
+    """
     seed: Seed = 0
     """Decides the noise that is added, and the chains."""
     data: Path | None = None
-    """Folder with the data set that the run was trained on: an energy chooses its weight on validation pictures."""
+    """Folder with the data set that the run was trained on: an energy chooses its weight on
+    validation pictures.
+    """
     out: Path | None = None
     """The restored picture, a PNG; by default samples/denoised-<name>.png in the run folder."""
 
 
 class Likelihood(Arguments):
-    """Measure how probable a score run finds its test pictures, in bits per dimension, beside closed forms.
+    """Measure how probable a score run finds its test pictures, in bits per dimension, beside
+    closed forms.
 
     The rows join those of evaluate in results.json.
     """
 
     run: Positional[Path]
-    """The run folder. Energies trained by short chains are refused: they are generators, which have no known density."""
+    """The run folder. Energies trained by short chains are refused: they are generators, which have
+    no known density.
+    """
     n: Annotated[int, Field(ge=1)] = 100
     """How many test pictures."""
     data: Path | None = None
@@ -158,7 +196,9 @@ class Likelihood(Arguments):
 
 
 class Evaluate(Arguments):
-    """Measure a trained run: fresh samples judged by a classifier, denoising, chains; fills results.json."""
+    """Measure a trained run: fresh samples judged by a classifier, denoising, chains; fills
+    results.json.
+    """
 
     run: Positional[Path]
     """The run folder."""
@@ -172,7 +212,9 @@ class Report(Arguments):
     folder: Positional[Path]
     """The folder."""
     results: Path | None = None
-    """Also write the page of results into this folder, as in docs/results: <comparison>.md, and its pictures in images/."""
+    """Also write the page of results into this folder, as in docs/results: <comparison>.md, and its
+    pictures in images/.
+    """
 
 
 class Data(Arguments):
@@ -185,14 +227,20 @@ class Data(Arguments):
 
 
 class Bench(Arguments):
-    """Measure what is promised of accuracy and speed, and print the page; --write lays it down in the docs."""
+    """Measure what is promised of accuracy and speed, and print the page; --write lays it down in
+    the docs.
+    """
 
     name: Positional[Literal["ablation", "accuracy", "objectives", "cd-bias", "overhead"]]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, overhead); by default those of the committed page."""
+    """Seconds for each fit or figure (objectives, overhead); by default those of the committed
+    page.
+    """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias, objectives); by default those of the committed page."""
+    """Repetitions of each fit, or machines (ablation, cd-bias, objectives); by default those of the
+    committed page.
+    """
     write: Path | None = None
     """The folder of the docs, to write the page and its pictures into."""
     date: str | None = None
@@ -200,7 +248,9 @@ class Bench(Arguments):
 
 
 class Demo(Arguments):
-    """The main job in a few minutes: four models learn to draw digits, side by side, and a report shows how well."""
+    """The main job in a few minutes: four models learn to draw digits, side by side, and a report
+    shows how well.
+    """
 
     out: Path = Path("runs/demo")
     """The folder for all its runs."""
@@ -208,7 +258,9 @@ class Demo(Arguments):
     """Decides all randomness."""
 
 
-VERBS: dict[str, tuple[type[Arguments], str]] = {  # verb -> what it takes, the function that does it
+VERBS: dict[
+    str, tuple[type[Arguments], str]
+] = {  # verb -> what it takes, the function that does it
     "list": (List, "use.tables"),
     "train": (Train, "learn.train"),
     "compare": (Compare, "learn.compare"),

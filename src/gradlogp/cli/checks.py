@@ -18,7 +18,9 @@ from gradlogp.runs import Run, new_path
 def known(name: str, names: Iterable[str], what: str) -> None:
     if name not in (names := list(names)):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise UserError(f"there is no {what} {name!r}; did you mean {near!r}? There are {', '.join(names)}.")
+        raise UserError(
+            f"there is no {what} {name!r}; did you mean {near!r}? There are {', '.join(names)}."
+        )
 
 
 def dataset_exists(name: str) -> None:
@@ -29,13 +31,20 @@ def device_exists(name: str | None) -> None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0].rstrip('.')}; `cpu` is always there.") from error
+        raise UserError(
+            f"--device {name}: {str(error).splitlines()[0].rstrip('.')}; `cpu` is always there."
+        ) from error
 
 
 def writable(path: Path, *suffixes: str) -> None:
-    """Raises UserError unless a folder or, with `suffixes`, a file with one of them can be written at `path`."""
+    """Raises UserError unless a folder or, with `suffixes`, a file with one of them can be written
+    at `path`.
+    """
     if suffixes and path.suffix.lower() not in suffixes:
-        raise UserError(f"--out {path}: expected a name that ends in {' or '.join(suffixes)}, got {path.suffix or 'no ending'}.")
+        raise UserError(
+            f"--out {path}: expected a name that ends in {' or '.join(suffixes)}, got"
+            f" {path.suffix or 'no ending'}."
+        )
     if path.exists() and path.is_dir() == bool(suffixes):
         kinds = ("file", "folder") if suffixes else ("folder", "file")
         raise UserError(f"--out {path}: expected a {kinds[0]}, but that is a {kinds[1]}.")
@@ -52,18 +61,27 @@ def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
 
 
 def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
-    """The data set that `run` was trained on. Raises UserError if it is another: its test part may hold what the run saw."""
+    """The data set that `run` was trained on. Raises UserError if it is another: its test part may
+    hold what the run saw.
+    """
     there, shape = run.config["data"], run.config["facts"]["shape"]
     kind = there["name"].partition(":")[0]
     dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
-    if sorted(dataset.checksums.values()) != sorted(there["checksums"].values()) or list(dataset.shape) != shape:
-        raise UserError(f"{run.path} was trained on other pictures of {there['name']} than those found here; "
-                        "name the folder that has them with --data.")
+    if (
+        sorted(dataset.checksums.values()) != sorted(there["checksums"].values())
+        or list(dataset.shape) != shape
+    ):
+        raise UserError(
+            f"{run.path} was trained on other pictures of {there['name']} than those found here; "
+            "name the folder that has them with --data."
+        )
     return dataset
 
 
 def place(out: Path | None, name: str, begun: Callable[[Path], bool]) -> Path:
-    """`out`, else the newest run that the same command began without --out and did not finish, else a new folder."""
+    """`out`, else the newest run that the same command began without --out and did not finish, else
+    a new folder.
+    """
     if out is not None:
         return out
     found = [path for path in Path("runs").glob(f"{name}-[0-9]*-*") if begun(path)]

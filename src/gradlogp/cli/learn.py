@@ -1,4 +1,6 @@
-"""The verbs that train: train, compare, demo. Everything is checked first, in all recipes, then the experiments do the work."""
+"""The verbs that train: train, compare, demo. Everything is checked first, in all recipes, then the
+experiments do the work.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,12 +10,31 @@ from typing import Any
 from gradlogp import reports
 from gradlogp.cli import show
 from gradlogp.cli.arguments import Compare, Demo, Train
-from gradlogp.cli.checks import dataset_exists, device_exists, known, place, read, stopping, writable
+from gradlogp.cli.checks import (
+    dataset_exists,
+    device_exists,
+    known,
+    place,
+    read,
+    stopping,
+    writable,
+)
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
-from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Contender, Generative, Trial, applicable, fit, leaves, override, to_dict
-from gradlogp.experiments import compare as run_comparison
+from gradlogp.experiments import (
+    COMPARISONS,
+    EXPERIMENTS,
+    Contender,
+    Generative,
+    Trial,
+    applicable,
+    compare as run_comparison,
+    fit,
+    leaves,
+    override,
+    to_dict,
+)
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_json
 from gradlogp.runs.files import plain, unplain
@@ -28,22 +49,32 @@ def train(args: Train, terminal: Terminal) -> None:
     recipe = changed(args.experiment, args, args.overrides)
     if isinstance(recipe, Trial):
         where = next((name for name, c in COMPARISONS.items() if args.experiment in c.methods), "")
-        raise UserError(f"{args.experiment} is measured beside its rivals, not trained alone; run `gradlogp compare {where}`.")
+        raise UserError(
+            f"{args.experiment} is measured beside its rivals, not trained alone; run `gradlogp"
+            f" compare {where}`."
+        )
     if args.out:
         writable(args.out)
     if args.dry_run:
         return resolved({args.experiment: recipe}, terminal)
     data = read(args.dataset, args.data, terminal)
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
-    terminal.say(f"{args.experiment} learns {data.name} ({len(data.train):,} pictures) in {recipe.training.steps:,} steps: {out}")
+    terminal.say(
+        f"{args.experiment} learns {data.name} ({len(data.train):,} pictures) in"
+        f" {recipe.training.steps:,} steps: {out}"
+    )
     with stopping(out):
         run = fit(recipe, data, out, terminal, args.device, args.last_whole)
     report, status = reports.write(out), run.status()
-    terminal.say(f"trained in {status['seconds']:,.0f} s: {status['parameters']:,} parameters, {status['images']:,} pictures, "
-                 f"{status['evaluations']:,} network evaluations")
+    terminal.say(
+        f"trained in {status['seconds']:,.0f} s: {status['parameters']:,} parameters,"
+        f" {status['images']:,} pictures, {status['evaluations']:,} network evaluations"
+    )
     terminal.say(f"report: {report}")
     folder = ("--data", args.data) if args.data else ()
-    terminal.say(f"next:   {command('sample', out, '--n', 100)}\n        {command('evaluate', out, *folder)}")
+    terminal.say(
+        f"next:   {command('sample', out, '--n', 100)}\n        {command('evaluate', out, *folder)}"
+    )
     terminal.result({"run": out, "report": report, **status})
 
 
@@ -51,7 +82,9 @@ def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
     """Whether `path` is an unfinished run of this recipe on these data."""
     try:
         run, settings = Run.open(path), unplain(plain(to_dict(recipe)))
-        same = run.config.get("recipe") == settings and run.config.get("data", {}).get("checksums") == dict(data.checksums)
+        same = run.config.get("recipe") == settings and run.config.get("data", {}).get(
+            "checksums"
+        ) == dict(data.checksums)
         return same and run.status()["state"] == "training"
     except UserError:
         return False
@@ -67,21 +100,42 @@ def compare(args: Compare, terminal: Terminal) -> None:
         writable(args.out)
     if args.dry_run:
         return resolved(recipes, terminal)
-    data, seeds = read(str(args.dataset), args.data, terminal), range(args.seed, args.seed + args.seeds)
-    note = {"comparison": args.comparison, "dataset": data.name, "preset": args.preset, "seeds": list(seeds),
-            "changes": args.overrides}
+    data = read(str(args.dataset), args.data, terminal)
+    seeds = range(args.seed, args.seed + args.seeds)
+    note = {
+        "comparison": args.comparison,
+        "dataset": data.name,
+        "preset": args.preset,
+        "seeds": list(seeds),
+        "changes": args.overrides,
+    }
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.says} {', '.join(recipes)} learn {data.name}: {out}")
     with stopping(out):
-        rows = run_comparison(args.comparison, data, args.preset, out, seeds, args.overrides, terminal, args.last_whole,
-                              workers(args), args.data)
+        rows = run_comparison(
+            args.comparison,
+            data,
+            args.preset,
+            out,
+            seeds,
+            args.overrides,
+            terminal,
+            args.last_whole,
+            workers(args),
+            args.data,
+        )
     report, page = reports.write(out), read_page(out)
-    for table in show.comparison(page, rows) if page.draws else show.ranking(page, comparison.headline):
+    for table in (
+        show.comparison(page, rows) if page.draws else show.ranking(page, comparison.headline)
+    ):
         terminal.show(table)
     first = next((row for row in rows if row["metric"] == comparison.headline[0]), None)
     terminal.say(f"{first['metric']}: {first['protocol']}" if first else "")
     terminal.say(f"report: {report}\ntables: {report.with_name('results')}.csv, .md, .tex")
-    training = {m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")} for m in page.methods}
+    training = {
+        m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")}
+        for m in page.methods
+    }
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
 
 
@@ -97,7 +151,9 @@ def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> C
     for key in (change.partition("=")[0] for change in changes):
         if key in SAID:
             raise UserError(f"{key} is said by the command itself, not by --set.")
-    return override(EXPERIMENTS[experiment](args.dataset or "digits", args.preset, args.seed), changes)
+    return override(
+        EXPERIMENTS[experiment](args.dataset or "digits", args.preset, args.seed), changes
+    )
 
 
 def _of(method: str, args: Compare) -> Contender:
@@ -105,7 +161,9 @@ def _of(method: str, args: Compare) -> Contender:
         budget = COMPARISONS[args.comparison].changes(args.dataset or "digits", args.preset)
         return changed(method, args, applicable([*budget, *args.overrides], method))
     except UserError as error:
-        raise UserError(f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)") from error
+        raise UserError(
+            f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)"
+        ) from error
 
 
 def _compares(path: Path, note: Mapping[str, Any]) -> bool:
@@ -132,7 +190,12 @@ better than the real training pictures, and one that does worse than a Gaussian 
 def demo(args: Demo, terminal: Terminal) -> None:
     writable(args.out)
     terminal.say(DEMO)
-    compare(Compare(comparison="demo", dataset="digits", out=args.out, seed=args.seed, as_json=args.as_json), terminal)
+    compare(
+        Compare(
+            comparison="demo", dataset="digits", out=args.out, seed=args.seed, as_json=args.as_json
+        ),
+        terminal,
+    )
     terminal.say(READING)
     terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
 
@@ -144,9 +207,20 @@ def resolved(recipes: Mapping[str, Contender], terminal: Terminal) -> None:
         settings, sums = leaves(recipe), {}
         if isinstance(recipe, Generative):
             images = recipe.training.steps * recipe.training.batch
-            sums = {"steps": recipe.training.steps, "images": images, "evaluations": images * recipe.evaluations_per_example}
-        terminal.say("\n".join([f"# {method}", *(f"{key} = {value!r}" for key, value in settings.items()),
-                                *(f"# {key}: {value:,}" for key, value in sums.items())]))
+            sums = {
+                "steps": recipe.training.steps,
+                "images": images,
+                "evaluations": images * recipe.evaluations_per_example,
+            }
+        terminal.say(
+            "\n".join(
+                [
+                    f"# {method}",
+                    *(f"{key} = {value!r}" for key, value in settings.items()),
+                    *(f"# {key}: {value:,}" for key, value in sums.items()),
+                ]
+            )
+        )
         result[method] = {"settings": to_dict(settings), **sums}
     terminal.result(result)
 

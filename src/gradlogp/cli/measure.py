@@ -21,9 +21,18 @@ def bench(args: Bench, terminal: Terminal) -> None:
     for name in given.keys() - inspect.signature(module.rows).parameters.keys():
         raise UserError(f"--{name}: the bench {args.name} {COUNTS[name]}; leave it out.")
     if args.write is not None and not args.write.is_dir():
-        raise UserError(f"--write: there is no folder {args.write}; name the folder that holds the docs.")
+        raise UserError(
+            f"--write: there is no folder {args.write}; name the folder that holds the docs."
+        )
     rows = module.rows(**given)
-    command = " ".join(["gradlogp bench", args.name, *(f"--{name} {value:g}" for name, value in given.items()), "--write docs"])
+    command = " ".join(
+        [
+            "gradlogp bench",
+            args.name,
+            *(f"--{name} {value:g}" for name, value in given.items()),
+            "--write docs",
+        ]
+    )
     text = f"{module.page(rows).rstrip()}\n\n{made_by(command, args.date or datetime.date.today().isoformat())}\n"
     terminal.say(text)
     if args.write is not None:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName
 
-from gradlogp import __doc__ as story
-from gradlogp import __version__
+from gradlogp import __doc__ as story, __version__
 from gradlogp.cli.arguments import VERBS, Arguments, Refused
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
-    """The verb and its arguments. Raises Refused; SystemExit(0) after printing a help or the version."""
+    """The verb and its arguments. Raises Refused; SystemExit(0) after printing a help or the
+    version.
+    """
     verb, *words = argv or [""]
     if verb in ("-h", "--help", "--version"):
         print(f"gradlogp {__version__}" if verb == "--version" else help_text())
@@ -27,8 +28,12 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return verb, tyro.cli(VERBS[verb][0], prog=f"gradlogp {verb}", args=words,
-                                  config=(DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName))
+            return verb, tyro.cli(
+                VERBS[verb][0],
+                prog=f"gradlogp {verb}",
+                args=words,
+                config=(DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName),
+            )
     except SystemExit as end:
         if not end.code:
             raise
@@ -36,7 +41,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
 
 
 def unboxed(box: str) -> str:
-    """The sentence in tyro's error box (title, rule, sentence, rule, hints), and the nearest flag if a hint names one."""
+    """The sentence in tyro's error box (title, rule, sentence, rule, hints), and the nearest flag
+    if a hint names one.
+    """
     text = " ".join(re.sub(r"[│╭╮╰╯]", " ", re.sub(r"\x1b\[[\d;]*m", "", box)).split())
     _, sentence, *hints = [*re.split(r" ?[─-]{8,} ?", text), ""]
     sentence = sentence.removeprefix("Error parsing ").replace(" (required)", "").rstrip(".")
@@ -45,6 +52,11 @@ def unboxed(box: str) -> str:
 
 
 def help_text() -> str:
-    verbs = "\n".join(f"  {name:<12}{(takes.__doc__ or '').strip().splitlines()[0]}" for name, (takes, _) in VERBS.items())
-    return (f"usage: gradlogp VERB ...\n\n{(story or '').splitlines()[0]}\n\n{verbs}\n\n"
-            "`gradlogp VERB --help` says what each takes. To begin: gradlogp demo")
+    verbs = "\n".join(
+        f"  {name:<12}{(takes.__doc__ or '').strip().splitlines()[0]}"
+        for name, (takes, _) in VERBS.items()
+    )
+    return (
+        f"usage: gradlogp VERB ...\n\n{(story or '').splitlines()[0]}\n\n{verbs}\n\n"
+        "`gradlogp VERB --help` says what each takes. To begin: gradlogp demo"
+    )

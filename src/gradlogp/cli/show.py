@@ -34,14 +34,27 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "presets": PRESETS,
     "benches": BENCHES,
 }
-QUALITY = ("fd", "precision", "recall", "coverage", "agreement")  # what a comparison's table shows of the samples
+QUALITY = (
+    "fd",
+    "precision",
+    "recall",
+    "coverage",
+    "agreement",
+)  # what a comparison's table shows of the samples
 
 
 def members(kind: str) -> dict[str, str]:
-    """The members of one table, each with a line about it: its `says`, or the first line of its docstring."""
+    """The members of one table, each with a line about it: its `says`, or the first line of its
+    docstring.
+    """
+
     def says(member: Any) -> str:
-        text = member if isinstance(member, str) else getattr(member, "says", None) or inspect.getdoc(member) or ""
-        return text.partition("\n")[0]
+        text = (
+            member
+            if isinstance(member, str)
+            else getattr(member, "says", None) or inspect.getdoc(member) or ""
+        )
+        return " ".join(text.partition("\n\n")[0].split())
 
     return {name: says(member) for name, member in TABLES[kind].items()}
 
@@ -61,54 +74,97 @@ def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
-    """Samples, each method between real pictures above and a trivial model below; what they cost; PSNR by noise."""
-    numbers, methods = page.numbers, {m.name: m for m in page.ordered}
+    """Samples, each method between real pictures above and a trivial model below; what they cost;
+    PSNR by noise.
+    """
+    numbers = page.numbers
+    methods = {m.name: m for m in page.ordered}
     shown = [metric for metric in QUALITY if metric in numbers.metrics]
     samples = titled("fresh samples", "method", *(numbers.head(metric, metric) for metric in shown))
     for name in [*numbers.floors, *methods, *numbers.ceilings]:
         samples.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown))
-    costs = titled("cost", "method", "evaluations a sample", "ms a sample", "training s", "training evaluations", "parameters")
+    costs = titled(
+        "cost",
+        "method",
+        "evaluations a sample",
+        "ms a sample",
+        "training s",
+        "training evaluations",
+        "parameters",
+    )
     for name, m in methods.items():
-        spent = [m.cost("evaluations"), 1000 * (m.cost("seconds") or 0), *map(m.fact, ("seconds", "evaluations", "parameters"))]
+        spent = [
+            m.cost("evaluations"),
+            1000 * (m.cost("seconds") or 0),
+            *map(m.fact, ("seconds", "evaluations", "parameters")),
+        ]
         costs.add_row(name, *map(number, spent))
     levels = [metric for metric in numbers.metrics if metric.startswith("denoise_psnr_")]
-    restored = titled("denoising: PSNR in dB (high)", "method", *(f"noise {level.rpartition('_')[2]}" for level in levels))
+    restored = titled(
+        "denoising: PSNR in dB (high)",
+        "method",
+        *(f"noise {level.rpartition('_')[2]}" for level in levels),
+    )
     noisy = {r["metric"]: r["noisy"] for r in rows if "noisy" in r}
     restored.add_row("noisy pictures", *(number(noisy.get(level)) for level in levels))
-    linear = [c for c in numbers.ceilings if levels and numbers.cell(c, levels[0])]  # Wiener's filter
+    linear = [
+        c for c in numbers.ceilings if levels and numbers.cell(c, levels[0])
+    ]  # Wiener's filter
     for name in [*methods, *linear]:
         restored.add_row(name, *(_cell(numbers.cell(name, level)) for level in levels))
     return [samples, costs, *([restored] if levels else [])]
 
 
 def ranking(page: Page, headline: Iterable[str], width: int = 4) -> list[Table]:
-    """Methods sorted by the first metric, the best first, `width` metrics to a table, and at last what each cost."""
-    numbers, methods = page.numbers, {m.name: m for m in page.methods}
+    """Methods sorted by the first metric, the best first, `width` metrics to a table, and at last
+    what each cost.
+    """
+    numbers = page.numbers
+    methods = {m.name: m for m in page.methods}
     shown = [metric for metric in headline if metric in numbers.metrics]
-    names = list(dict.fromkeys([*(numbers.ranked(shown[0]) if shown else []), *methods, *numbers.references]))
+    names = list(
+        dict.fromkeys([*(numbers.ranked(shown[0]) if shown else []), *methods, *numbers.references])
+    )
     tables = []
     for first in range(0, len(shown), width):
-        some = shown[first:first + width]
+        some = shown[first : first + width]
         table = titled("on the test part", "method", *(numbers.head(k, k) for k in some))
         for name in names:
             table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in some))
         tables.append(table)
     costs = titled("cost", "method", "parameters", "training s", "training evaluations")
     for name, m in methods.items():
-        costs.add_row(name, *(number(m.fact(key)) for key in ("parameters", "seconds", "evaluations")))
+        costs.add_row(
+            name, *(number(m.fact(key)) for key in ("parameters", "seconds", "evaluations"))
+        )
     return [*tables, costs]
 
 
 def titled(title: str, first: str, *heads: str) -> Table:
-    return Table(Column(first, no_wrap=True), *heads, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        Column(first, no_wrap=True),
+        *heads,
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
 
 
 def _cell(cell: Cell | None) -> str:
-    return "" if cell is None else number(cell.value) + (f" +- {number(cell.spread, 2)}" if cell.spread else "")
+    return (
+        ""
+        if cell is None
+        else number(cell.value) + (f" +- {number(cell.spread, 2)}" if cell.spread else "")
+    )
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """Few digits, and no power of ten."""
     if value is None:
         return ""
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return (
+        f"{value:,.0f}"
+        if isinstance(value, int) or abs(value) >= 10**digits
+        else f"{value:.{digits}g}"
+    )

@@ -1,7 +1,8 @@
 """Where the words go: progress and talk for a person, one JSON value for a machine.
 
-At a terminal long work shows a bar with its rate and the time left; elsewhere (a file, a pipe) a plain line every ten seconds. With
---json all of that goes to stderr, and stdout holds the result alone.
+At a terminal long work shows a bar with its rate and the time left; elsewhere (a file, a pipe) a
+plain line every ten seconds. With --json all of that goes to stderr, and stdout holds the result
+alone.
 """
 
 import json
@@ -12,7 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +34,9 @@ WIDTH = 120  # of tables that go to a file or a pipe
 
 class Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if (task.speed or 0) >= 10 else f"{task.speed or 0:.2g}/s")
+        return Text(
+            f"{task.speed:,.0f}/s" if (task.speed or 0) >= 10 else f"{task.speed or 0:.2g}/s"
+        )
 
 
 class Terminal:
@@ -42,7 +53,12 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.bars is not None:
             self.bars.stop()
 
@@ -75,7 +91,13 @@ class Terminal:
         """The bars of all lanes, on the screen while there is one."""
         if self.bars is None:
             count = TextColumn("{task.completed:,.0f} of {task.total:,.0f}")
-            columns = (TextColumn("{task.description}"), BarColumn(), count, Rate(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                count,
+                Rate(),
+                TimeRemainingColumn(),
+            )
             self.bars = Progress(*columns, console=self.console, transient=True)
             self.bars.start()
         return self.bars
@@ -100,7 +122,10 @@ class Lane:
 
     def begin(self, label: str, total: int, done: int = 0) -> None:
         self.end()
-        self.label, self.total, self.first, self.done = self.name + label, total, done, done
+        self.label = self.name + label
+        self.total = total
+        self.first = done
+        self.done = done
         self.began = self.told = time.monotonic()
         if self.terminal.console.is_terminal:
             self.task = self.terminal.progress().add_task(self.label, total=total, completed=done)
@@ -133,7 +158,9 @@ class Download:
     """What `data` calls with (file, bytes so far, bytes in all), told to a listener."""
 
     def __init__(self, listener: Listener) -> None:
-        self.listener, self.file, self.done = listener, "", 0
+        self.listener = listener
+        self.file = ""
+        self.done = 0
 
     def __call__(self, file: str, done: int, total: int | None) -> None:
         if file != self.file or done < self.done:

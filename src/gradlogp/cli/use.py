@@ -17,8 +17,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, save_grid, save_picture
 from gradlogp.experiments import Fitted, judge, judge_beside, load
 from gradlogp.experiments.energy import EnergyRecipe
-from gradlogp.experiments.likelihood import likelihood as measure_likelihood
-from gradlogp.experiments.likelihood import scored
+from gradlogp.experiments.likelihood import likelihood as measure_likelihood, scored
 from gradlogp.metrics.image import psnr
 from gradlogp.runs.files import replacing
 
@@ -34,14 +33,21 @@ def tables(args: List, terminal: Terminal) -> None:
 
 
 def sample(args: Sample, terminal: Terminal) -> None:
-    fitted, out = load(args.run), args.out or args.run / "samples" / f"samples-seed{args.seed}.png"
+    fitted = load(args.run)
+    out = args.out or args.run / "samples" / f"samples-seed{args.seed}.png"
     writable(out, ".png", ".npz")
     began = time.perf_counter()
     x, labels = fitted.draw(args.n, args.seed, args.cls, args.steps, args.batch, terminal)
-    seconds, steps = time.perf_counter() - began, fitted.how().steps if args.steps is None else args.steps
+    seconds = time.perf_counter() - began
+    steps = fitted.how().steps if args.steps is None else args.steps
     _write(out, x, labels)
-    terminal.say(f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s: {out}")
-    terminal.result({"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds})
+    terminal.say(
+        f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
+        f" {out}"
+    )
+    terminal.result(
+        {"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds}
+    )
 
 
 def _write(out: Path, x: Tensor, labels: Tensor | None) -> None:
@@ -49,7 +55,10 @@ def _write(out: Path, x: Tensor, labels: Tensor | None) -> None:
     if out.suffix.lower() == ".png":
         return save_grid(out, x, columns=COLUMNS)
     out.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {"samples": x.float().numpy(), **({} if labels is None else {"labels": labels.numpy()})}
+    arrays: dict[str, Any] = {
+        "samples": x.float().numpy(),
+        **({} if labels is None else {"labels": labels.numpy()}),
+    }
     with replacing(out) as file:
         np.savez_compressed(file, **arrays)
 
@@ -63,16 +72,28 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     terminal.say(f"{args.image}: {fitting}")
     noisy = given[None]
     if args.add_noise:
-        noisy = noisy + args.sigma * torch.randn(noisy.shape, generator=torch.Generator().manual_seed(args.seed))
+        noisy = noisy + args.sigma * torch.randn(
+            noisy.shape, generator=torch.Generator().manual_seed(args.seed)
+        )
         save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
-    restorer = fitted.recipe.restorer(fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed)
+    restorer = fitted.recipe.restorer(
+        fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed
+    )
     restored = restorer.restore(noisy)
     save_picture(out, restored[0])
     terminal.say(f"restored: {out}\n{restorer.says}")
-    result: dict[str, Any] = {"out": out, "fitted": fitting, "sigma": args.sigma, "how": restorer.says}
+    result: dict[str, Any] = {
+        "out": out,
+        "fitted": fitting,
+        "sigma": args.sigma,
+        "how": restorer.says,
+    }
     if args.add_noise:
-        before, after = float(psnr(given[None], noisy.clamp(0, 1))), float(psnr(given[None], restored))
-        terminal.say(f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored")
+        before = float(psnr(given[None], noisy.clamp(0, 1)))
+        after = float(psnr(given[None], restored))
+        terminal.say(
+            f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored"
+        )
         result |= {"psnr_noisy": before, "psnr_restored": after}
     terminal.result(result)
 
@@ -89,10 +110,14 @@ def likelihood(args: Likelihood, terminal: Terminal) -> None:
     probes = args.probes if args.divergence == "hutchinson" else None
     scored(fitted)  # refused before any data are read
     dataset = data_of(fitted.run, args.data, terminal)
-    rows = measure_likelihood(fitted, dataset, args.n, probes, args.levels, seed=args.seed, listener=terminal)
+    rows = measure_likelihood(
+        fitted, dataset, args.n, probes, args.levels, seed=args.seed, listener=terminal
+    )
     path = reports.write(args.run)
     terminal.show(show.measures(rows))
-    terminal.say("\n".join([*(f"{row['metric']}: {row['protocol']}" for row in rows), f"report: {path}"]))
+    terminal.say(
+        "\n".join([*(f"{row['metric']}: {row['protocol']}" for row in rows), f"report: {path}"])
+    )
     terminal.result({"run": args.run, "report": path, "rows": rows})
 
 
@@ -100,7 +125,9 @@ def trained(path: Path, verb: str) -> Fitted:
     """The run at `path`; UserError where its training has not come to its end."""
     fitted = load(path)
     if fitted.run.status()["state"] == "training":
-        raise UserError(f"{path} is not trained to its end; the command that began it goes on, then {verb}.")
+        raise UserError(
+            f"{path} is not trained to its end; the command that began it goes on, then {verb}."
+        )
     return fitted
 
 
@@ -137,10 +164,20 @@ def fetch(args: Data, terminal: Terminal) -> None:
     terminal.end()
     counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
     shape = "x".join(map(str, dataset.shape))
-    terminal.say(f"{args.name} {'is downloaded' if progress.file else 'is there'}: examples of {shape}, "
-                 f"{', '.join(f'{n:,} {name}' for name, n in counts.items())}")
+    terminal.say(
+        f"{args.name} {'is downloaded' if progress.file else 'is there'}: examples of {shape}, "
+        f"{', '.join(f'{n:,} {name}' for name, n in counts.items())}"
+    )
     terminal.say(f"classes: {', '.join(dataset.classes) or 'none'}")
     for file, checksum in dataset.checksums.items():
         terminal.say(f"sha256 {checksum}  {file}")
-    terminal.result({"name": args.name, "shape": dataset.shape, "counts": counts, "classes": dataset.classes,
-                     "checksums": dataset.checksums, "downloaded": bool(progress.file)})
+    terminal.result(
+        {
+            "name": args.name,
+            "shape": dataset.shape,
+            "counts": counts,
+            "classes": dataset.classes,
+            "checksums": dataset.checksums,
+            "downloaded": bool(progress.file),
+        }
+    )

@@ -1,20 +1,23 @@
-r"""What fields make of fields, beyond sums, differences and temperatures (`core.fields`); noise decides what stays exact.
+r"""What fields make of fields, beyond sums, differences and temperatures (`core.fields`); noise
+decides what stays exact.
 
 .. math:: \text{mixture:}\ E = -\log \sum_k w_k e^{-E_k}, \quad s = \sum_k \pi_k(x)\, s_k, \quad \pi_k \propto w_k e^{-E_k}
           \qquad \text{likelihood:}\ E = -\log p(y \mid x) .
 
-Adding noise is linear in the density. So the noised mixture *is* the mixture of the noised (`NoisyMixture`, exact), but the noised
-product is *not* the product of the noised:
+Adding noise is linear in the density. So the noised mixture *is* the mixture of the noised
+(`NoisyMixture`, exact), but the noised product is *not* the product of the noised:
 
 .. math:: (p\,q) * \mathcal N(0, \sigma^2) \ne (p * \mathcal N(0, \sigma^2))\,(q * \mathcal N(0, \sigma^2)) .
 
-`Composed` adds scores at every level all the same, as composable diffusion does: right as sigma falls to 0, and too narrow or
-too wide above. A reverse sampler then draws neither law; Langevin at each level, Metropolis-tested where there are energies,
-follows the composed fields down to the exact product. (Classifier-free guidance is such a sum too; a noisy classifier's is exact.)
+`Composed` adds scores at every level all the same, as composable diffusion does: right as sigma
+falls to 0, and too narrow or too wide above. A reverse sampler then draws neither law; Langevin at
+each level, Metropolis-tested where there are energies, follows the composed fields down to the
+exact product. (Classifier-free guidance is such a sum too; a noisy classifier's is exact.)
 
-References: Hinton (2002), Training products of experts by minimizing contrastive divergence, eq. 1; Liu et al. (2022),
-Compositional visual generation with composable diffusion models, arXiv 2206.01714 (conjunction, negation); Du et al. (2023),
-Reduce, reuse, recycle, arXiv 2302.11552 (why to follow it with MCMC).
+References: Hinton (2002), Training products of experts by minimizing contrastive divergence, eq. 1;
+Liu et al. (2022), Compositional visual generation with composable diffusion models, arXiv
+2206.01714 (conjunction, negation); Du et al. (2023), Reduce, reuse, recycle, arXiv 2302.11552 (why
+to follow it with MCMC).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +32,17 @@ from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, 
 
 def check_weights(weights: tuple[float, ...], fields: Sequence[object]) -> None:
     if not fields or len(weights) != len(fields):
-        raise ValueError(f"expected one weight for each of {len(fields)} fields, at least one, got {len(weights)}.")
+        raise ValueError(
+            f"expected one weight for each of {len(fields)} fields, at least one, got"
+            f" {len(weights)}."
+        )
 
 
 @final
 @dataclass(frozen=True)
 class Mixture(Field):
-    """A mixture of laws: each x is some component's. Needs energies; `weights` are shares where these are normalised.
+    """A mixture of laws: each x is some component's. Needs energies; `weights` are shares where
+    these are normalised.
 
     Energies that are not carry a factor: component k then has the share weights[k] Z_k.
     """
@@ -46,9 +53,15 @@ class Mixture(Field):
     def __post_init__(self) -> None:
         check_weights(self.weights, self.fields)
         if min(self.weights) <= 0:
-            raise ValueError(f"a mixture has positive weights, got {self.weights}; to push away from a field subtract it.")
+            raise ValueError(
+                f"a mixture has positive weights, got {self.weights}; to push away from a field"
+                " subtract it."
+            )
         if scores := [type(f).__name__ for f in self.fields if not f.has_energy]:
-            raise ValueError(f"a mixture weighs its components by their energies, but {', '.join(scores)} has a score only.")
+            raise ValueError(
+                f"a mixture weighs its components by their energies, but {', '.join(scores)} has a"
+                " score only."
+            )
 
     @property
     def has_energy(self) -> bool:
@@ -63,7 +76,9 @@ class Mixture(Field):
     def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         energies, scores = zip(*(f.energy_and_score(x) for f in self.fields), strict=True)
         log_parts = self._log_parts(energies)
-        return -log_parts.logsumexp(0), sum(column(p, x) * s for p, s in zip(log_parts.softmax(0), scores, strict=True))
+        return -log_parts.logsumexp(0), sum(
+            column(p, x) * s for p, s in zip(log_parts.softmax(0), scores, strict=True)
+        )
 
     def _log_parts(self, energies: Sequence[Tensor]) -> Tensor:
         """log w_k - E_k, [K, B]."""
@@ -72,20 +87,28 @@ class Mixture(Field):
 
 
 def class_likelihood(logits: Callable[[Tensor], Tensor], label: Tensor) -> Energy:
-    """The field of -log p(label | x), for a classifier x -> logits [B, classes] and labels [B]: added to a prior, Bayes' rule."""
+    """The field of -log p(label | x), for a classifier x -> logits [B, classes] and labels [B]:
+    added to a prior, Bayes' rule.
+    """
+
     def energy(x: Tensor, label: Tensor) -> Tensor:
         z = logits(x)
         if z.ndim != 2 or label.ndim != 1:
-            raise ValueError(f"expected logits [{len(x)}, classes] and labels [{len(x)}], got {list(z.shape)} and "
-                             f"{list(label.shape)}; a binary classifier gives two columns.")
+            raise ValueError(
+                f"expected logits [{len(x)}, classes] and labels [{len(x)}], got {list(z.shape)}"
+                f" and {list(label.shape)}; a binary classifier gives two columns."
+            )
         return -z.log_softmax(1).gather(1, label[:, None])[:, 0]
+
     return Energy(energy, label)
 
 
 @final
 @dataclass(frozen=True)
 class NoisyMixture(NoisyField):
-    """The mixture at every noise level, exactly: noise is added to each component. Needs energies, normalised, at every level."""
+    """The mixture at every noise level, exactly: noise is added to each component. Needs energies,
+    normalised, at every level.
+    """
 
     fields: tuple[NoisyField, ...]
     weights: tuple[float, ...]
@@ -100,10 +123,12 @@ class NoisyMixture(NoisyField):
 @final
 @dataclass(frozen=True)
 class Composed(NoisyField):
-    """Weighted scores added at every level, which is *not* the noised product: an approximation, right as sigma falls to 0.
+    """Weighted scores added at every level, which is *not* the noised product: an approximation,
+    right as sigma falls to 0.
 
-    A negative weight pushes away (a negative prompt). `conjunction` makes the weights of composable diffusion. With energies at
-    every level the sum has one too, so that MCMC at each level can be exact for it.
+    A negative weight pushes away (a negative prompt). `conjunction` makes the weights of composable
+    diffusion. With energies at every level the sum has one too, so that MCMC at each level can be
+    exact for it.
     """
 
     fields: tuple[NoisyField, ...]
@@ -117,15 +142,22 @@ class Composed(NoisyField):
         return False
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        pulls = (w * (f.denoise(x, sigma) - x) for w, f in zip(self.weights, self.fields, strict=True))
+        pulls = (
+            w * (f.denoise(x, sigma) - x) for w, f in zip(self.weights, self.fields, strict=True)
+        )
         return sum(pulls, start=x)
 
     def at(self, sigma: Level) -> Sum:
-        return Sum(tuple(Scaled(f.at(sigma), w) for w, f in zip(self.weights, self.fields, strict=True)))
+        return Sum(
+            tuple(Scaled(f.at(sigma), w) for w, f in zip(self.weights, self.fields, strict=True))
+        )
 
 
-def conjunction(marginal: NoisyField, conditionals: Sequence[NoisyField], weights: Sequence[float] | None = None) -> Composed:
-    r"""All conditions at once, :math:`s(x) + \sum_i w_i\,(s(x \mid c_i) - s(x))`, for conditions independent given x.
+def conjunction(
+    marginal: NoisyField, conditionals: Sequence[NoisyField], weights: Sequence[float] | None = None
+) -> Composed:
+    r"""All conditions at once, :math:`s(x) + \sum_i w_i\,(s(x \mid c_i) - s(x))`, for conditions
+    independent given x.
 
     weights: 1 each by default; a negative one excludes its condition.
     """

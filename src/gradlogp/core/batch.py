@@ -1,4 +1,6 @@
-"""What a learner is fed: examples `x` of shape [B, *shape] and, where there is one, a condition `cond` of shape [B]."""
+"""What a learner is fed: examples `x` of shape [B, *shape] and, where there is one, a condition
+`cond` of shape [B].
+"""
 
 from typing import NamedTuple
 

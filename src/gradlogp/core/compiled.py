@@ -2,9 +2,10 @@ r"""Compiled fields: energy and score in one compiled function, opt-in.
 
 .. math:: x \mapsto (E(x),\ -\nabla E(x))
 
-It pays where the network is small and its calls are many (perceptrons: measured in docs/overhead.md), and costs a compilation of
-half a minute on the first call with each dtype and rank of x. Weights may change: they are arguments of the compiled function.
-Where gradients are to flow through the score, which compiled functions do not allow twice, the field is used as it is.
+It pays where the network is small and its calls are many (perceptrons: measured in
+docs/overhead.md), and costs a compilation of half a minute on the first call with each dtype and
+rank of x. Weights may change: they are arguments of the compiled function. Where gradients are to
+flow through the score, which compiled functions do not allow twice, the field is used as it is.
 """
 
 from collections.abc import Callable
@@ -40,12 +41,20 @@ class Compiled(Field):
 
 
 def compiled(field: Field) -> Field:
-    """The same field, compiled on its first call without gradients; on the CPU that needs a C++ compiler."""
+    """The same field, compiled on its first call without gradients; on the CPU that needs a C++
+    compiler.
+    """
+
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
         def total(y: Tensor) -> tuple[Tensor, Tensor]:
             energy = field.energy(y)
             return energy.sum(), energy
+
         gradient, energy = torch.func.grad(total, has_aux=True)(x)
         return energy, -gradient
 
-    return Compiled(field, torch.compile(both)) if field.has_energy else Score(torch.compile(field.score))
+    return (
+        Compiled(field, torch.compile(both))
+        if field.has_energy
+        else Score(torch.compile(field.score))
+    )

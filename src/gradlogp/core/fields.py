@@ -1,8 +1,10 @@
-r"""Fields on data space. An energy E gives the score :math:`s(x) = -\nabla_x E(x)`; a score network gives it directly.
+r"""Fields on data space. An energy E gives the score :math:`s(x) = -\nabla_x E(x)`; a score network
+gives it directly.
 
-Samplers ask a field for nothing but its score, so the two are interchangeable wherever the mathematics allows.
-Energies add, and so do their scores: a product of experts is `Sum`, a likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties
-a restoration to what was seen is `Tether`, and :math:`E / T` is `Scaled` by 1 / T.
+Samplers ask a field for nothing but its score, so the two are interchangeable wherever the
+mathematics allows. Energies add, and so do their scores: a product of experts is `Sum`, a
+likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties a restoration to what was seen is `Tether`, and
+:math:`E / T` is `Scaled` by 1 / T.
 
 Shapes: x is [B, *shape], energy(x) is [B], score(x) is [B, *shape].
 """
@@ -17,13 +19,16 @@ from torch import Tensor
 
 
 class Field(abc.ABC):
-    """Anything with a score, and perhaps an energy. Fields add, subtract, weigh and temper: `a + b - c`, `2 * a`, `a / 0.5`."""
+    """Anything with a score, and perhaps an energy. Fields add, subtract, weigh and temper: `a + b
+    - c`, `2 * a`, `a / 0.5`.
+    """
 
     @abc.abstractmethod
     def score(self, x: Tensor) -> Tensor:
         """The gradient of the log-density at x, [B, *shape].
 
-        Under torch.no_grad it carries no graph; where gradients are enabled it can be differentiated, in x and in the weights.
+        Under torch.no_grad it carries no graph; where gradients are enabled it can be
+        differentiated, in x and in the weights.
         """
 
     @property
@@ -32,8 +37,10 @@ class Field(abc.ABC):
 
     def energy(self, x: Tensor) -> Tensor:
         """-log p up to a constant, [B]; ValueError where the field is a score and nothing more."""
-        raise ValueError(f"this needs an energy, but {type(self).__name__} has a score only; use a sampler that follows scores "
-                         "(Langevin, a reverse sampler), or a model that has an energy.")
+        raise ValueError(
+            f"this needs an energy, but {type(self).__name__} has a score only; use a sampler that"
+            " follows scores (Langevin, a reverse sampler), or a model that has an energy."
+        )
 
     def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both at the price of one, where one pass gives them."""
@@ -53,7 +60,10 @@ class Field(abc.ABC):
 
     def __truediv__(self, temperature: float) -> "Field":
         if temperature <= 0:
-            raise ValueError(f"a temperature is positive, got {temperature}; to push away from a field subtract it.")
+            raise ValueError(
+                f"a temperature is positive, got {temperature}; to push away from a field"
+                " subtract it."
+            )
         return Scaled(self, 1 / temperature)
 
 
@@ -62,40 +72,54 @@ def check_energy(energy: Tensor, x: Tensor) -> Tensor:
     if energy.shape == (len(x), 1):
         energy = energy[:, 0]
     if energy.shape != x.shape[:1]:
-        raise ValueError(f"an energy gives one number per example, shape [{len(x)}], but this one gave "
-                         f"{list(energy.shape)} for x of shape {list(x.shape)}; sum over everything but the batch.")
+        raise ValueError(
+            f"an energy gives one number per example, shape [{len(x)}], but this one gave"
+            f" {list(energy.shape)} for x of shape {list(x.shape)}; sum over everything but the"
+            " batch."
+        )
     return energy
 
 
 def check_score(score: Tensor, x: Tensor) -> Tensor:
     """`score` as it is; raises ValueError where it would broadcast against x."""
     if score.shape != x.shape:
-        raise ValueError(f"a score has the shape of x, {list(x.shape)}, but this one gave {list(score.shape)}; "
-                         "an energy belongs in Energy(...).")
+        raise ValueError(
+            f"a score has the shape of x, {list(x.shape)}, but this one gave {list(score.shape)}; "
+            "an energy belongs in Energy(...)."
+        )
     return score
 
 
 def check_denoised(denoised: Tensor, x: Tensor) -> Tensor:
     """`denoised` as it is; raises ValueError where it would broadcast against x."""
     if denoised.shape != x.shape:
-        raise ValueError(f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave {list(denoised.shape)}.")
+        raise ValueError(
+            f"the denoised x has the shape of x, {list(x.shape)}, but this denoiser gave"
+            f" {list(denoised.shape)}."
+        )
     return denoised
 
 
 def check_cond(cond: Tensor | None, x: Tensor) -> tuple[Tensor, ...]:
-    """The condition as further arguments, none or one; ValueError where it has not one entry per example."""
+    """The condition as further arguments, none or one; ValueError where it has not one entry per
+    example.
+    """
     if cond is None:
         return ()
     if cond.shape[:1] != x.shape[:1]:
-        raise ValueError(f"expected one condition per example, cond of shape [{len(x)}, ...], got {list(cond.shape)}; "
-                         "for one shared condition pass cond.expand(len(x)).")
+        raise ValueError(
+            f"expected one condition per example, cond of shape [{len(x)}, ...], got"
+            f" {list(cond.shape)}; for one shared condition pass cond.expand(len(x))."
+        )
     return (cond,)
 
 
 @final
 @dataclass(frozen=True)
 class Energy(Field):
-    """The field of any callable (B, *shape) -> (B,), low = likely; with `cond`, of (x, cond) -> (B,)."""
+    """The field of any callable (B, *shape) -> (B,), low = likely; with `cond`, of (x, cond) ->
+    (B,).
+    """
 
     function: Callable[..., Tensor]
     cond: Tensor | None = None
@@ -115,14 +139,18 @@ class Energy(Field):
         with torch.enable_grad():
             x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
             energy = self.energy(x)
-            (score,) = torch.autograd.grad(energy, x, energy.new_full(energy.shape, -1), create_graph=graph)
+            (score,) = torch.autograd.grad(
+                energy, x, energy.new_full(energy.shape, -1), create_graph=graph
+            )
         return (energy, score) if graph else (energy.detach(), score)
 
 
 @final
 @dataclass(frozen=True)
 class Law(Field):
-    """A field whose energy (B, *shape) -> (B,) and score (B, *shape) -> (B, *shape) are both written down."""
+    """A field whose energy (B, *shape) -> (B,) and score (B, *shape) -> (B, *shape) are both
+    written down.
+    """
 
     energy_function: Callable[[Tensor], Tensor]
     score_function: Callable[[Tensor], Tensor]
@@ -141,7 +169,9 @@ class Law(Field):
 @final
 @dataclass(frozen=True)
 class Score(Field):
-    """The field of any callable (B, *shape) -> (B, *shape) that is a score already; with `cond`, of (x, cond)."""
+    """The field of any callable (B, *shape) -> (B, *shape) that is a score already; with `cond`, of
+    (x, cond).
+    """
 
     function: Callable[..., Tensor]
     cond: Tensor | None = None
@@ -182,7 +212,9 @@ class Scaled(Field):
     weight: float | Tensor
 
     def _times(self, score: Tensor) -> Tensor:
-        return (column(self.weight, score) if isinstance(self.weight, Tensor) else self.weight) * score
+        return (
+            column(self.weight, score) if isinstance(self.weight, Tensor) else self.weight
+        ) * score
 
     @property
     def has_energy(self) -> bool:
@@ -202,15 +234,19 @@ class Scaled(Field):
 @final
 @dataclass(frozen=True)
 class Tether(Field):
-    r"""The Gaussian likelihood :math:`\|x - y\|^2 / 2\sigma^2` of an observation y, [B, *shape] or [*shape], with noise `sigma`."""
+    r"""The Gaussian likelihood :math:`\|x - y\|^2 / 2\sigma^2` of an observation y, [B, *shape] or
+    [*shape], with noise `sigma`.
+    """
 
     y: Tensor
     sigma: float
 
     def __post_init__(self) -> None:
         if self.sigma <= 0:
-            raise ValueError(f"an observation's noise has sigma > 0, got {self.sigma}; for an exact one "
-                             "pin x by Masked(sampler, mask).")
+            raise ValueError(
+                f"an observation's noise has sigma > 0, got {self.sigma}; for an exact one "
+                "pin x by Masked(sampler, mask)."
+            )
 
     @property
     def has_energy(self) -> bool:
@@ -224,18 +260,23 @@ class Tether(Field):
 
     def _gap(self, x: Tensor) -> Tensor:
         if self.y.shape not in (x.shape, x.shape[1:]):
-            raise ValueError(f"expected an observation of the shape of x, {list(x.shape)}, or of one example, got "
-                             f"{list(self.y.shape)}; for several samples of each use y.repeat_interleave(samples, 0).")
+            raise ValueError(
+                f"expected an observation of the shape of x, {list(x.shape)}, or of one example,"
+                f" got {list(self.y.shape)}; for several samples of each use"
+                " y.repeat_interleave(samples, 0)."
+            )
         return self.y - x
 
 
 @final
 @dataclass(frozen=True)
 class Pinned(Field):
-    """The field with its score set to 0 where `mask` (bool, True = free, broadcastable to x) is False.
+    """The field with its score set to 0 where `mask` (bool, True = free, broadcastable to x) is
+    False.
 
-    Together with `core.random.Masked` noise, x stays as it is there, and what a sampler draws of the rest follows the exact
-    conditional law given what is pinned: inpainting by masked Langevin. The energy is the whole one, as a Metropolis test needs.
+    Together with `core.random.Masked` noise, x stays as it is there, and what a sampler draws of
+    the rest follows the exact conditional law given what is pinned: inpainting by masked Langevin.
+    The energy is the whole one, as a Metropolis test needs.
     """
 
     field: Field
@@ -243,7 +284,10 @@ class Pinned(Field):
 
     def __post_init__(self) -> None:
         if self.mask.dtype != torch.bool:
-            raise ValueError(f"a mask says True (free) or False (pinned), but this one holds {self.mask.dtype}; pass mask.bool().")
+            raise ValueError(
+                f"a mask says True (free) or False (pinned), but this one holds {self.mask.dtype};"
+                " pass mask.bool()."
+            )
 
     @property
     def has_energy(self) -> bool:
@@ -262,8 +306,10 @@ class Pinned(Field):
     def _free(self, score: Tensor) -> Tensor:
         sizes = zip(reversed(self.mask.shape), reversed(score.shape), strict=False)
         if self.mask.ndim > score.ndim or any(m not in (1, s) for m, s in sizes):
-            raise ValueError(f"a mask must broadcast to x, {list(score.shape)}, but this one has {list(self.mask.shape)}; "
-                             "leave the batch out, or give it one row per example.")
+            raise ValueError(
+                f"a mask must broadcast to x, {list(score.shape)}, but this one has"
+                f" {list(self.mask.shape)}; leave the batch out, or give it one row per example."
+            )
         return torch.where(self.mask, score, 0)
 
 
@@ -273,8 +319,10 @@ Level = Tensor | float  # one noise level for all, or one per example, [B]
 def column(v: Tensor, x: Tensor) -> Tensor:
     """One number per example, [B], shaped to multiply x [B, *shape]."""
     if v.shape != x.shape[:1]:
-        raise ValueError(f"expected one number per example, shape [{len(x)}], got {list(v.shape)}; "
-                         "for one shared number pass v.expand(len(x)).")
+        raise ValueError(
+            f"expected one number per example, shape [{len(x)}], got {list(v.shape)}; "
+            "for one shared number pass v.expand(len(x))."
+        )
     return v.reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -284,11 +332,12 @@ def spread(sigma: Level, x: Tensor) -> Tensor | float:
 
 
 class NoisyField(abc.ABC):
-    r"""A family of fields, one for each noise level: the score of the data with :math:`\mathcal N(0, \sigma^2)` added.
+    r"""A family of fields, one for each noise level: the score of the data with :math:`\mathcal
+    N(0, \sigma^2)` added.
 
-    Its one primitive is the posterior mean :math:`D(x, \sigma) = E[x_0 \mid x_0 + \sigma\varepsilon = x]`, from which the score
-    follows by Tweedie, :math:`s = (D - x)/\sigma^2`. A process with :math:`\alpha_t \ne 1` asks at :math:`x_t/\alpha_t`, level
-    :math:`\sigma_t/\alpha_t`.
+    Its one primitive is the posterior mean :math:`D(x, \sigma) = E[x_0 \mid x_0 + \sigma\varepsilon
+    = x]`, from which the score follows by Tweedie, :math:`s = (D - x)/\sigma^2`. A process with
+    :math:`\alpha_t \ne 1` asks at :math:`x_t/\alpha_t`, level :math:`\sigma_t/\alpha_t`.
     """
 
     @abc.abstractmethod
@@ -296,13 +345,19 @@ class NoisyField(abc.ABC):
         """The posterior mean of x0 given x [B, *shape], [B, *shape]."""
 
     def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
-        """The posterior mean and variance of each entry of x0 given x; ValueError where only the mean is known."""
-        raise ValueError(f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only; "
-                         "give it `moments`.")
+        """The posterior mean and variance of each entry of x0 given x; ValueError where only the
+        mean is known.
+        """
+        raise ValueError(
+            f"this needs the posterior variance of x0, but {type(self).__name__} has the mean only;"
+            " give it `moments`."
+        )
 
     @property
     def consistent(self) -> bool:
-        """Whether the levels are those of one law with noise added, as far as the model goes; guidance and products break that."""
+        """Whether the levels are those of one law with noise added, as far as the model goes;
+        guidance and products break that.
+        """
         return True
 
     def at(self, sigma: Level) -> Field:
@@ -313,7 +368,9 @@ class NoisyField(abc.ABC):
 @final
 @dataclass(frozen=True)
 class Denoiser(NoisyField):
-    """The field of any callable (x [B, *shape], sigma [B]) -> E[x0 | x] [B, *shape]; with `cond`, of (x, sigma, cond)."""
+    """The field of any callable (x [B, *shape], sigma [B]) -> E[x0 | x] [B, *shape]; with `cond`,
+    of (x, sigma, cond).
+    """
 
     function: Callable[..., Tensor]
     cond: Tensor | None = None
@@ -326,7 +383,8 @@ class Denoiser(NoisyField):
 @final
 @dataclass(frozen=True)
 class NoisyEnergy(NoisyField):
-    """The fields of any callable (x [B, *shape], sigma [B]) -> energy [B], of noised data; with `cond`, of (x, sigma, cond).
+    """The fields of any callable (x [B, *shape], sigma [B]) -> energy [B], of noised data; with
+    `cond`, of (x, sigma, cond).
 
     At each sigma it has an energy, so what is drawn there can be Metropolis-tested, and composed.
     """
@@ -342,6 +400,7 @@ class NoisyEnergy(NoisyField):
         def energy(x: Tensor) -> Tensor:
             level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
             return self.function(x, level, *check_cond(self.cond, x))
+
         return Energy(energy)
 
 
@@ -352,12 +411,16 @@ def as_field(thing: Any, cond: Tensor | None = None) -> Field:
     if isinstance(thing, Field):
         return thing
     if isinstance(thing, NoisyField):
-        raise ValueError(f"expected a field, but a {type(thing).__name__} is one for each noise level; choose one with at(sigma), "
-                         "or take a sampler that walks down the levels.")
+        raise ValueError(
+            f"expected a field, but a {type(thing).__name__} is one for each noise level; choose"
+            " one with at(sigma), or take a sampler that walks down the levels."
+        )
     if callable(thing):
         return Energy(thing, cond)
-    raise ValueError(f"expected a Field or a callable energy (B, *) -> (B,), got {type(thing).__name__}; "
-                     "wrap a score function in Score(...).")
+    raise ValueError(
+        f"expected a Field or a callable energy (B, *) -> (B,), got {type(thing).__name__}; "
+        "wrap a score function in Score(...)."
+    )
 
 
 def as_noisy(thing: Any, cond: Tensor | None = None) -> NoisyField:
@@ -368,5 +431,8 @@ def as_noisy(thing: Any, cond: Tensor | None = None) -> NoisyField:
         return thing
     if callable(thing) and not isinstance(thing, Field):
         return Denoiser(thing, cond)
-    raise ValueError(f"expected a NoisyField or a callable denoiser (x, sigma) -> x0, got {type(thing).__name__}; "
-                     "a field without noise levels is learned by explicit, implicit or sliced score matching.")
+    raise ValueError(
+        "expected a NoisyField or a callable denoiser (x, sigma) -> x0, got"
+        f" {type(thing).__name__}; a field without noise levels is learned by explicit, implicit or"
+        " sliced score matching."
+    )

@@ -1,8 +1,8 @@
 """A sampler is one step; the loop is written once.
 
-`init(field, x) -> state` and `step(field, state, generator) -> (state, info)`: the state feeds the next step, the info feeds
-the reader. Samplers are frozen settings and take the field with every call, because the field of an energy-based model
-changes under the sampler while it is learned.
+`init(field, x) -> state` and `step(field, state, generator) -> (state, info)`: the state feeds the
+next step, the info feeds the reader. Samplers are frozen settings and take the field with every
+call, because the field of an energy-based model changes under the sampler while it is learned.
 """
 
 import math
@@ -31,38 +31,66 @@ class Sampler(Protocol[FieldT, State]):
 
 
 def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them out") -> Tensor:
-    """x as it is; ValueError where it is not [B, *shape], floating and finite. Looking costs one host sync."""
+    """x as it is; ValueError where it is not [B, *shape], floating and finite. Looking costs one
+    host sync.
+    """
     if x.ndim < 2 or not x.is_floating_point():
-        raise ValueError(f"expected a state of shape [B, *shape] in floating point, got {list(x.shape)} in {x.dtype}; "
-                         "one number per example is x[:, None], and discrete states go as x.float().")
-    if math.isfinite(float(x.sum())):  # the cheap look; a finite state too large to sum gets the dear one
+        raise ValueError(
+            f"expected a state of shape [B, *shape] in floating point, got {list(x.shape)} in"
+            f" {x.dtype}; one number per example is x[:, None], and discrete states go as"
+            " x.float()."
+        )
+    if math.isfinite(
+        float(x.sum())
+    ):  # the cheap look; a finite state too large to sum gets the dear one
         return x
     if bad := int(x.isfinite().flatten(1).all(1).logical_not().sum()):
-        raise ValueError(f"expected finite states, but {bad} of {len(x)} examples are NaN or infinite {when}; {remedy}.")
+        raise ValueError(
+            f"expected finite states, but {bad} of {len(x)} examples are NaN or infinite {when};"
+            f" {remedy}."
+        )
     return x
 
 
 def check_field(sampler: Any, field: Any) -> None:
-    """ValueError for a model or a function, and for a field of one law where `sampler` walks down a `ladder` of levels."""
+    """ValueError for a model or a function, and for a field of one law where `sampler` walks down a
+    `ladder` of levels.
+    """
     wanted, name = ("denoise", "NoisyField") if hasattr(sampler, "ladder") else ("score", "Field")
     if (callable(field) or isinstance(field, Field)) and not hasattr(field, wanted):
-        raise ValueError(f"{type(sampler).__name__} follows a {name}, got {type(field).__name__}; a model's is model.field(cond), "
-                         f"and {'as_noisy(denoiser)' if name == 'NoisyField' else 'Energy(function)'} makes one of a function.")
+        raise ValueError(
+            f"{type(sampler).__name__} follows a {name}, got {type(field).__name__}; a model's is"
+            " model.field(cond), and"
+            f" {'as_noisy(denoiser)' if name == 'NoisyField' else 'Energy(function)'} makes one of"
+            " a function."
+        )
 
 
-def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, generator: Randomness,
-        watch: Callable[[int, State, Any], None] | None = None, check: bool = True) -> Tensor:
-    """Take `steps` steps from x [B, *shape] and return where they end, [B, *shape]; x itself is left alone.
+def run(
+    sampler: Sampler[FieldT, State],
+    field: FieldT,
+    x: Tensor,
+    steps: int,
+    generator: Randomness,
+    watch: Callable[[int, State, Any], None] | None = None,
+    check: bool = True,
+) -> Tensor:
+    """Take `steps` steps from x [B, *shape] and return where they end, [B, *shape]; x itself is
+    left alone.
 
-    `check` refuses a start or an end that is not finite, at one host sync each; training leaves that to its guard.
+    `check` refuses a start or an end that is not finite, at one host sync each; training leaves
+    that to its guard.
 
-    `watch(step, state, info)` is called after each step, with steps counted from 1. The state may be updated in place by
-    the next step: a watcher that keeps `state.x` keeps a clone.
+    `watch(step, state, info)` is called after each step, with steps counted from 1. The state may
+    be updated in place by the next step: a watcher that keeps `state.x` keeps a clone.
     """
     if steps < 0:
         raise ValueError(f"`steps` counts sampler steps, so it is 0 or more, got {steps}.")
     if steps > (most := getattr(sampler, "steps", steps)):
-        raise ValueError(f"this {type(sampler).__name__} ends after {most} steps, got {steps}; give it more levels.")
+        raise ValueError(
+            f"this {type(sampler).__name__} ends after {most} steps, got {steps}; give it more"
+            " levels."
+        )
     check_field(sampler, field)
     if check:
         check_state(x)
@@ -73,5 +101,9 @@ def run(sampler: Sampler[FieldT, State], field: FieldT, x: Tensor, steps: int, g
             if watch is not None:
                 watch(i, state, info)
     if check:
-        check_state(state.x, f"after {steps} steps", "take a smaller step_size, clip the score, or look at the model")
+        check_state(
+            state.x,
+            f"after {steps} steps",
+            "take a smaller step_size, clip the score, or look at the model",
+        )
     return state.x

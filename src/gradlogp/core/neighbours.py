@@ -1,11 +1,14 @@
-"""Nearest neighbours by brute force, in blocks: |x - y|^2 = |x|^2 - 2 x.y + |y|^2, one matrix product."""
+"""Nearest neighbours by brute force, in blocks: |x - y|^2 = |x|^2 - 2 x.y + |y|^2, one matrix
+product.
+"""
 
 import torch
 from torch import Tensor
 
 
 def nearest(x: Tensor, among: Tensor, k: int, block: int = 1000) -> Tensor:
-    """The distances from each x [B, *shape] to its k nearest `among` [n, *shape], nearest first, [B, min(k, n)].
+    """The distances from each x [B, *shape] to its k nearest `among` [n, *shape], nearest first,
+    [B, min(k, n)].
 
     Differences far below the size of x itself drown in rounding: centre the data first.
     """

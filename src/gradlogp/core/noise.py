@@ -1,20 +1,25 @@
-r"""Noise processes :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon`, t in [0, 1] with 0 = data. Each solves the linear SDE
+r"""Noise processes :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon`, t in [0, 1] with 0 = data.
+Each solves the linear SDE
 
 .. math:: dx = f_t\, x\, dt + g_t\, dw, \qquad f_t = \frac{d \ln\alpha_t}{dt}, \qquad
           g_t^2 = \frac{d\sigma_t^2}{dt} - 2 f_t \sigma_t^2 .
 
-In scaled coordinates :math:`x_t/\alpha_t = x_0 + \ell_t\,\varepsilon` every process is variance exploding, with the one number
-:math:`\ell_t = \sigma_t/\alpha_t` (`level`) in the place of sigma: log-SNR is :math:`-2\ln\ell_t`. So a model of the noised data at
-every level serves every process, and a sampler needs nothing of a process but its `ladder`, a grid of levels. The discrete ladders
-of NCSN and DDPM are such grids.
+In scaled coordinates :math:`x_t/\alpha_t = x_0 + \ell_t\,\varepsilon` every process is variance
+exploding, with the one number :math:`\ell_t = \sigma_t/\alpha_t` (`level`) in the place of sigma:
+log-SNR is :math:`-2\ln\ell_t`. So a model of the noised data at every level serves every process,
+and a sampler needs nothing of a process but its `ladder`, a grid of levels. The discrete ladders of
+NCSN and DDPM are such grids.
 
-t is a float or a tensor of any shape; results are float64 of that shape, so that products over a thousand steps stay exact.
+t is a float or a tensor of any shape; results are float64 of that shape, so that products over a
+thousand steps stay exact.
 
-What NCSNv2 chooses by hand, `ncsnv2` measures: the coarsest level, the number of levels and the step size.
+What NCSNv2 chooses by hand, `ncsnv2` measures: the coarsest level, the number of levels and the
+step size.
 
-References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 29 to 33 and app. B; Karras et
-al. (2022), arXiv 2206.00364, eq. 4 and app. B (scaling); Kingma et al. (2021), arXiv 2107.00630, eq. 1 to 4; Song & Ermon (2020),
-Improved Techniques for Training Score-Based Generative Models, arXiv 2006.09011 (NCSNv2).
+References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq.
+29 to 33 and app. B; Karras et al. (2022), arXiv 2206.00364, eq. 4 and app. B (scaling); Kingma et
+al. (2021), arXiv 2107.00630, eq. 1 to 4; Song & Ermon (2020), Improved Techniques for Training
+Score-Based Generative Models, arXiv 2006.09011 (NCSNv2).
 """
 
 import abc
@@ -30,15 +35,21 @@ from torch import Tensor
 from gradlogp.core.fields import column
 
 Time = Tensor | float
-SLACK = 1e-6  # how far rounding may carry a t past its ends: float32 levels, asked for their time, come back that inexact
+# how far rounding may carry a t past its ends: float32 levels, asked for their time, come back that
+# inexact
+SLACK = 1e-6
 
 
 def as_time(t: Time) -> Tensor:
-    """t in float64; ValueError where it leaves [0, 1] (looked at on the CPU only, where looking costs no host sync)."""
+    """t in float64; ValueError where it leaves [0, 1] (looked at on the CPU only, where looking
+    costs no host sync).
+    """
     t = torch.as_tensor(t, dtype=torch.float64)
     if t.device.type == "cpu" and not ((t >= -SLACK) & (t <= 1 + SLACK)).all():
-        raise ValueError(f"t runs from 0 (data) to 1 (noise), got values from {t.min():.4g} to {t.max():.4g}; "
-                         "divide step numbers by the number of steps, and keep levels within the process's own.")
+        raise ValueError(
+            f"t runs from 0 (data) to 1 (noise), got values from {t.min():.4g} to {t.max():.4g}; "
+            "divide step numbers by the number of steps, and keep levels within the process's own."
+        )
     return t.clamp(0, 1)
 
 
@@ -48,9 +59,14 @@ def as_level(level: Time) -> Tensor:
 
 
 class NoiseProcess(abc.ABC):
-    """The signal scale alpha, the noise standard deviation sigma, and the SDE's drift f and diffusion g."""
+    """The signal scale alpha, the noise standard deviation sigma, and the SDE's drift f and
+    diffusion g.
+    """
 
-    ends = (0.0, 1.0)  # the times between which `level` is positive and finite: where a ladder stands
+    ends = (
+        0.0,
+        1.0,
+    )  # the times between which `level` is positive and finite: where a ladder stands
 
     @abc.abstractmethod
     def alpha(self, t: Time) -> Tensor: ...
@@ -76,10 +92,14 @@ class NoiseProcess(abc.ABC):
 
     @abc.abstractmethod
     def alpha_at(self, level: Time) -> Tensor:
-        """alpha where sigma / alpha is `level`, at any level, those before t = 0 and beyond t = 1 included."""
+        """alpha where sigma / alpha is `level`, at any level, those before t = 0 and beyond t = 1
+        included.
+        """
 
     def rates(self, t: Time) -> tuple[Tensor, Tensor]:
-        """The derivatives of alpha and sigma in t: the probability flow's velocity is alpha' x0 + sigma' eps."""
+        """The derivatives of alpha and sigma in t: the probability flow's velocity is alpha' x0 +
+        sigma' eps.
+        """
         f, sigma = self.drift(t), self.sigma(t)
         return f * self.alpha(t), self.diffusion(t) ** 2 / (2 * sigma) + f * sigma
 
@@ -96,14 +116,21 @@ class NoiseProcess(abc.ABC):
     def noised(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_t for x0 and eps [B, *shape] at the times t [B]."""
         if eps.shape != x0.shape:
-            raise ValueError(f"eps has the shape of x0, {list(x0.shape)}, but this one has {list(eps.shape)}.")
-        return column(self.alpha(t).to(x0.dtype), x0) * x0 + column(self.sigma(t).to(x0.dtype), x0) * eps
+            raise ValueError(
+                f"eps has the shape of x0, {list(x0.shape)}, but this one has {list(eps.shape)}."
+            )
+        return (
+            column(self.alpha(t).to(x0.dtype), x0) * x0
+            + column(self.sigma(t).to(x0.dtype), x0) * eps
+        )
 
 
 def _check_levels(sigma_min: float, sigma_max: float) -> None:
     if not 0 < sigma_min < sigma_max:
-        raise ValueError(f"noise levels need 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}; swap them or make "
-                         "sigma_min positive.")
+        raise ValueError(
+            f"noise levels need 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}; swap"
+            " them or make sigma_min positive."
+        )
 
 
 @final
@@ -113,7 +140,8 @@ class VarianceExploding(NoiseProcess):
 
     :math:`\alpha_t = 1,\ \sigma_t = \sigma_\min (\sigma_\max/\sigma_\min)^t`.
 
-    References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 30.
+    References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456,
+    eq. 30.
     """
 
     sigma_min: float = 0.01
@@ -152,7 +180,8 @@ class EDM(NoiseProcess):
 
     alpha = 1, and :math:`\sigma_t^{1/\rho}` runs straight from sigma_min's to sigma_max's.
 
-    References: Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, eq. 5 (there i = 0 is the noisiest).
+    References: Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, eq. 5 (there i
+    = 0 is the noisiest).
     """
 
     sigma_min: float = 0.002
@@ -162,12 +191,15 @@ class EDM(NoiseProcess):
     def __post_init__(self) -> None:
         _check_levels(self.sigma_min, self.sigma_max)
         if self.rho <= 0:
-            raise ValueError(f"rho is a power, so it is positive, got {self.rho}; 7 is the published choice.")
+            raise ValueError(
+                f"rho is a power, so it is positive, got {self.rho}; 7 is the published choice."
+            )
 
     @property
     def _roots(self) -> tuple[float, float]:
         """The ends of sigma^(1/rho), and their distance."""
-        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        low = self.sigma_min ** (1 / self.rho)
+        high = self.sigma_max ** (1 / self.rho)
         return low, high - low
 
     def alpha(self, t: Time) -> Tensor:
@@ -203,8 +235,10 @@ class _Beta(NoiseProcess, abc.ABC):
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
-            raise ValueError(f"rates need 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}; these are rates in "
-                             "continuous time, N times the betas of a DDPM of N steps.")
+            raise ValueError(
+                f"rates need 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max};"
+                " these are rates in continuous time, N times the betas of a DDPM of N steps."
+            )
 
     def beta(self, t: Time) -> Tensor:
         return self.beta_min + (self.beta_max - self.beta_min) * as_time(t)
@@ -220,7 +254,9 @@ class _Beta(NoiseProcess, abc.ABC):
         return -self.beta(t) / 2
 
     def _when(self, integral: Tensor) -> Tensor:
-        """The inverse of `integral`: the positive root of a quadratic, in the form that does not cancel."""
+        """The inverse of `integral`: the positive root of a quadratic, in the form that does not
+        cancel.
+        """
         slope = self.beta_max - self.beta_min
         return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
 
@@ -232,7 +268,8 @@ class VariancePreserving(_Beta):
 
     :math:`\alpha_t = e^{-B_t/2},\ \sigma_t^2 = 1 - \alpha_t^2,\ B_t = \int_0^t \beta`.
 
-    References: Song et al. (2021), arXiv 2011.13456, eq. 32 and 33; Ho et al. (2020), arXiv 2006.11239.
+    References: Song et al. (2021), arXiv 2011.13456, eq. 32 and 33; Ho et al. (2020), arXiv
+    2006.11239.
     """
 
     def alpha_at(self, level: Time) -> Tensor:
@@ -275,11 +312,14 @@ class SubVariancePreserving(_Beta):
 @final
 @dataclass(frozen=True)
 class Cosine(NoiseProcess):
-    r"""The cosine schedule, the variance kept: for small pictures, which linear betas destroy too soon.
+    r"""The cosine schedule, the variance kept: for small pictures, which linear betas destroy too
+    soon.
 
-    :math:`\alpha_t = \cos u_t/\cos u_0,\ \sigma_t^2 = 1 - \alpha_t^2,\ u_t = \frac\pi2\frac{t+s}{1+s}`.
+    :math:`\alpha_t = \cos u_t/\cos u_0,\ \sigma_t^2 = 1 - \alpha_t^2,\ u_t =
+    \frac\pi2\frac{t+s}{1+s}`.
 
-    alpha is 0 at t = 1, so ladders begin at .999. Reference: Nichol & Dhariwal (2021), Improved DDPM, arXiv 2102.09672, eq. 17.
+    alpha is 0 at t = 1, so ladders begin at .999. Reference: Nichol & Dhariwal (2021), Improved
+    DDPM, arXiv 2102.09672, eq. 17.
     """
 
     offset: float = 0.008
@@ -287,7 +327,10 @@ class Cosine(NoiseProcess):
 
     def __post_init__(self) -> None:
         if self.offset < 0:
-            raise ValueError(f"offset is a time before 0, so it is 0 or more, got {self.offset}; .008 is the published choice.")
+            raise ValueError(
+                f"offset is a time before 0, so it is 0 or more, got {self.offset}; .008 is the"
+                " published choice."
+            )
 
     @property
     def _speed(self) -> float:
@@ -308,7 +351,9 @@ class Cosine(NoiseProcess):
     def sigma(self, t: Time) -> Tensor:
         """1 - alpha^2 = sin(u - u0) sin(u + u0) / cos^2 u0, which does not cancel at t = 0."""
         t = as_time(t)
-        return ((self._speed * t).sin() * (self._speed * (t + 2 * self.offset)).sin()).sqrt() / self._first[0]
+        return (
+            (self._speed * t).sin() * (self._speed * (t + 2 * self.offset)).sin()
+        ).sqrt() / self._first[0]
 
     def beta(self, t: Time) -> Tensor:
         return 2 * self._speed / (self._speed * (1 - as_time(t))).tan()
@@ -320,7 +365,9 @@ class Cosine(NoiseProcess):
         return self.beta(t).sqrt()
 
     def time(self, level: Time) -> Tensor:
-        """cos u0 tan u = sqrt(level^2 + sin^2 u0), and u - u0 from the difference of the tangents, which does not cancel."""
+        """cos u0 tan u = sqrt(level^2 + sin^2 u0), and u - u0 from the difference of the tangents,
+        which does not cancel.
+        """
         cos, sin = self._first
         level = as_level(level).clamp(1e-150, 1e150)  # squares stay finite and positive
         root = (level**2 + sin**2).sqrt()
@@ -334,8 +381,8 @@ class Rectified(NoiseProcess):
 
     :math:`\alpha_t = 1 - t,\ \sigma_t = t`.
 
-    alpha is 0 at t = 1, so ladders begin at .999. References: Liu et al. (2022), arXiv 2209.03003; Lipman et al. (2022), arXiv
-    2210.02747, eq. 20 to 22 (there t = 1 is data).
+    alpha is 0 at t = 1, so ladders begin at .999. References: Liu et al. (2022), arXiv 2209.03003;
+    Lipman et al. (2022), arXiv 2210.02747, eq. 20 to 22 (there t = 1 is data).
     """
 
     ends = (1e-3, 0.999)
@@ -371,38 +418,54 @@ PROCESSES: dict[str, type[NoiseProcess]] = {
 
 
 def ddpm_ladder(betas: Sequence[float]) -> list[float]:
-    r"""The levels :math:`\sqrt{(1 - \bar\alpha_i)/\bar\alpha_i}` of a DDPM with these betas, from the noisiest down."""
+    r"""The levels :math:`\sqrt{(1 - \bar\alpha_i)/\bar\alpha_i}` of a DDPM with these betas, from
+    the noisiest down.
+    """
     alpha_bar = (1 - torch.tensor(list(betas), dtype=torch.float64)).cumprod(0)
     return ((1 - alpha_bar) / alpha_bar).sqrt().flip(0).tolist()
 
 
 def max_distance(x: Tensor, limit: int = 10_000, block: int = 1000) -> float:
-    """The largest distance between two rows of x [n, *shape], exactly; of `limit` rows, evenly spaced, where there are more.
+    """The largest distance between two rows of x [n, *shape], exactly; of `limit` rows, evenly
+    spaced, where there are more.
 
     Technique 1's sigma_1: Song & Ermon (2020), section 3.1.
     """
     rows = torch.linspace(0, len(x) - 1, min(limit, len(x)), dtype=torch.float64).round().long()
     parts = x.flatten(1)[rows.to(x.device)].split(block)
-    return max((float(torch.cdist(a, b).max()) for a, b in itertools.combinations_with_replacement(parts, 2)), default=0.0)
+    return max(
+        (
+            float(torch.cdist(a, b).max())
+            for a, b in itertools.combinations_with_replacement(parts, 2)
+        ),
+        default=0.0,
+    )
 
 
 def shell_overlap(gamma: float, dim: int) -> float:
-    r"""How much of a level's mass lies where the next coarser level, gamma times as high, has its own,
+    r"""How much of a level's mass lies where the next coarser level, gamma times as high, has its
+    own,
 
-    within three deviations of its radius: :math:`\Phi(\sqrt{2D}(\gamma-1)+3\gamma) - \Phi(\sqrt{2D}(\gamma-1)-3\gamma)`.
+    within three deviations of its radius: :math:`\Phi(\sqrt{2D}(\gamma-1)+3\gamma) -
+    \Phi(\sqrt{2D}(\gamma-1)-3\gamma)`.
     """
     away = math.sqrt(2 * dim) * (gamma - 1)
-    return (math.erf((away + 3 * gamma) / math.sqrt(2)) - math.erf((away - 3 * gamma) / math.sqrt(2))) / 2
+    return (
+        math.erf((away + 3 * gamma) / math.sqrt(2)) - math.erf((away - 3 * gamma) / math.sqrt(2))
+    ) / 2
 
 
 def geometric_ratio(dim: int, overlap: float = 0.5) -> float:
     """The ratio of neighbouring levels in `dim` dimensions whose `shell_overlap` is `overlap`.
 
-    Technique 2: Song & Ermon (2020), section 3.2. The paper asks for .5; its ladders of 232, 500 and 1086 levels have .566 to .567.
+    Technique 2: Song & Ermon (2020), section 3.2. The paper asks for .5; its ladders of 232, 500
+    and 1086 levels have .566 to .567.
     """
     if dim < 5 or not 0 < overlap < shell_overlap(1, dim):
-        raise ValueError(f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim} and {overlap}; "
-                         "in fewer choose the levels by hand.")
+        raise ValueError(
+            f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim}"
+            f" and {overlap}; in fewer choose the levels by hand."
+        )
     low, high = 1.0, 2.0
     while shell_overlap(high, dim) > overlap:
         high *= 2
@@ -413,7 +476,8 @@ def geometric_ratio(dim: int, overlap: float = 0.5) -> float:
 
 
 def variance_ratio(rho: float, gamma: float, steps: int) -> float:
-    r"""Variance over :math:`\sigma_i^2` after `steps` steps :math:`\rho\sigma_i^2` at level i, begun at :math:`\gamma^2\sigma_i^2`.
+    r"""Variance over :math:`\sigma_i^2` after `steps` steps :math:`\rho\sigma_i^2` at level i,
+    begun at :math:`\gamma^2\sigma_i^2`.
 
     For point-mass data; never below 1. Song & Ermon (2020), proposition 3.
     """
@@ -423,19 +487,24 @@ def variance_ratio(rho: float, gamma: float, steps: int) -> float:
 
 
 def technique_4(gamma: float, steps: int) -> float:
-    """The step ratio rho in (0, 1] whose `variance_ratio` is nearest to 1, to 6 digits: Song & Ermon (2020), section 3.4."""
+    """The step ratio rho in (0, 1] whose `variance_ratio` is nearest to 1, to 6 digits: Song &
+    Ermon (2020), section 3.4.
+    """
     low, high = -14.0, 0.0  # ln rho
     for _ in range(6):
         grid = torch.linspace(low, high, 201, dtype=torch.float64)
         best = min(grid.tolist(), key=lambda log: variance_ratio(math.exp(log), gamma, steps))
-        low, high = max(best - float(grid[1] - grid[0]), low), min(best + float(grid[1] - grid[0]), high)
+        low = max(best - float(grid[1] - grid[0]), low)
+        high = min(best + float(grid[1] - grid[0]), high)
     return math.exp(best)
 
 
 @final
 @dataclass(frozen=True)
 class AnnealingPlan:
-    """What annealed Langevin dynamics needs to know: its levels, the steps at each, and their size over sigma^2."""
+    """What annealed Langevin dynamics needs to know: its levels, the steps at each, and their size
+    over sigma^2.
+    """
 
     process: VarianceExploding
     levels: int
@@ -448,18 +517,27 @@ class AnnealingPlan:
         return self.step_ratio * self.process.sigma_min**2
 
 
-def ncsnv2(x: Tensor, sigma_min: float = 0.01, steps_per_level: int = 5, overlap: float = 0.5,
-           limit: int = 10_000) -> AnnealingPlan:
-    """Techniques 1, 2 and 4 of NCSNv2 for the data x [n, *shape]: everything about the ladder, measured.
+def ncsnv2(
+    x: Tensor,
+    sigma_min: float = 0.01,
+    steps_per_level: int = 5,
+    overlap: float = 0.5,
+    limit: int = 10_000,
+) -> AnnealingPlan:
+    """Techniques 1, 2 and 4 of NCSNv2 for the data x [n, *shape]: everything about the ladder,
+    measured.
 
-    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose neighbours overlap by `overlap`; the step
-    size is technique 4's. Choose it in place of settings made for other data.
+    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose
+    neighbours overlap by `overlap`; the step size is technique 4's. Choose it in place of settings
+    made for other data.
     """
     process = VarianceExploding(sigma_min, max_distance(x, limit))
     return plan(process, x[0].numel(), steps_per_level, overlap)
 
 
-def plan(process: VarianceExploding, dim: int, steps_per_level: int = 5, overlap: float = 0.5) -> AnnealingPlan:
+def plan(
+    process: VarianceExploding, dim: int, steps_per_level: int = 5, overlap: float = 0.5
+) -> AnnealingPlan:
     """Techniques 2 and 4 for the levels of `process` in `dim` dimensions."""
     span = math.log(process.sigma_max / process.sigma_min)
     levels = 1 + math.ceil(span / math.log(geometric_ratio(dim, overlap)))

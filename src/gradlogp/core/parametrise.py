@@ -1,7 +1,9 @@
-r"""One network, many names for what it predicts. With :math:`x_t = \alpha x_0 + \sigma\varepsilon` each is a sum of data and noise,
+r"""One network, many names for what it predicts. With :math:`x_t = \alpha x_0 + \sigma\varepsilon`
+each is a sum of data and noise,
 
 .. math:: p\, x_0 + q\,\varepsilon, \qquad \text{so that} \qquad
-          x_0 = \frac{\sigma y - q\, x_t}{p\sigma - q\alpha}, \quad \varepsilon = \frac{p\, x_t - \alpha y}{p\sigma - q\alpha}
+          x_0 = \frac{\sigma y - q\, x_t}{p\sigma - q\alpha}, \quad \varepsilon = \frac{p\, x_t -
+          \alpha y}{p\sigma - q\alpha}
 
 for a prediction y, and `convert` goes from any to any:
 
@@ -17,12 +19,14 @@ kind            p, q                                       predicted by
 ``edm``         :math:`\ell/\sigma_d n,\ -\sigma_d/n`      EDM's F: :math:`D = c_{skip} x + c_{out} F`
 =============== ========================================== ===========================================
 
-with :math:`\ell = \sigma/\alpha,\ n = \sqrt{\ell^2 + \sigma_d^2}`, and :math:`c_{skip} = \sigma_d^2/n^2,\ c_{out} = \ell\sigma_d/n,
-c_{in} = 1/n` at :math:`x = x_t/\alpha`. Levels are floats or [B]; the data's standard deviation sigma_d is measured, never assumed.
+with :math:`\ell = \sigma/\alpha,\ n = \sqrt{\ell^2 + \sigma_d^2}`, and :math:`c_{skip} =
+\sigma_d^2/n^2,\ c_{out} = \ell\sigma_d/n, c_{in} = 1/n` at :math:`x = x_t/\alpha`. Levels are
+floats or [B]; the data's standard deviation sigma_d is measured, never assumed.
 
-References: Efron (2011), Tweedie's Formula; Ho et al. (2020), arXiv 2006.11239, eq. 11 (eps); Song & Ermon (2020), arXiv
-2006.09011, technique 3; Salimans & Ho (2022), arXiv 2202.00512, app. D (v); Lipman et al. (2022), arXiv 2210.02747, eq. 23
-(velocity; there t = 1 is data); Karras et al. (2022), arXiv 2206.00364, table 1 (EDM).
+References: Efron (2011), Tweedie's Formula; Ho et al. (2020), arXiv 2006.11239, eq. 11 (eps); Song
+& Ermon (2020), arXiv 2006.09011, technique 3; Salimans & Ho (2022), arXiv 2202.00512, app. D (v);
+Lipman et al. (2022), arXiv 2210.02747, eq. 23 (velocity; there t = 1 is data); Karras et al.
+(2022), arXiv 2206.00364, table 1 (EDM).
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +44,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Place(NamedTuple):
-    """Where x_t stands: alpha, sigma, for ``velocity`` their rates in t, and for ``edm`` the data's standard deviation."""
+    """Where x_t stands: alpha, sigma, for ``velocity`` their rates in t, and for ``edm`` the data's
+    standard deviation.
+    """
 
     alpha: Level
     sigma: Level
@@ -49,12 +55,19 @@ class Place(NamedTuple):
 
 
 def parts(kind: Kind, place: Place) -> tuple[Level, Level]:
-    """The p and q of the table; ValueError for a kind that is not there, and for ``edm`` without `sigma_data`."""
+    """The p and q of the table; ValueError for a kind that is not there, and for ``edm`` without
+    `sigma_data`.
+    """
     alpha, sigma, rates, sigma_data = place
     table: dict[str, Callable[[], tuple[Level, Level]]] = {
-        "x0": lambda: (1.0, 0.0), "eps": lambda: (0.0, 1.0), "sigma_score": lambda: (0.0, -1.0),
-        "score": lambda: (0.0, -1 / sigma), "v": lambda: (-sigma, alpha), "velocity": lambda: rates,
-        "edm": lambda: _edm(sigma / alpha, sigma_data)}
+        "x0": lambda: (1.0, 0.0),
+        "eps": lambda: (0.0, 1.0),
+        "sigma_score": lambda: (0.0, -1.0),
+        "score": lambda: (0.0, -1 / sigma),
+        "v": lambda: (-sigma, alpha),
+        "velocity": lambda: rates,
+        "edm": lambda: _edm(sigma / alpha, sigma_data),
+    }
     if kind not in table:
         raise ValueError(f"a network predicts one of {', '.join(KINDS)}, got {kind!r}.")
     return table[kind]()
@@ -62,19 +75,27 @@ def parts(kind: Kind, place: Place) -> tuple[Level, Level]:
 
 def _edm(level: Level, sigma_data: float | None) -> tuple[Level, Level]:
     if sigma_data is None or sigma_data <= 0:
-        raise ValueError(f"'edm' needs the data's standard deviation, above 0, got {sigma_data}; "
-                         "pass sigma_data=measure_sigma_data(x).")
+        raise ValueError(
+            f"'edm' needs the data's standard deviation, above 0, got {sigma_data}; "
+            "pass sigma_data=measure_sigma_data(x)."
+        )
     n = (level**2 + sigma_data**2) ** 0.5
     return level / (sigma_data * n), -sigma_data / n
 
 
 def convert(value: Tensor, xt: Tensor, source: Kind, target: Kind, place: Place) -> Tensor:
-    """`value` [B, *shape], a prediction of kind `source` at xt [B, *shape], as a prediction of kind `target`."""
+    """`value` [B, *shape], a prediction of kind `source` at xt [B, *shape], as a prediction of kind
+    `target`.
+    """
     if value.shape != xt.shape:
-        raise ValueError(f"a prediction has the shape of x_t, {list(xt.shape)}, but this one has {list(value.shape)}.")
+        raise ValueError(
+            f"a prediction has the shape of x_t, {list(xt.shape)}, but this one has"
+            f" {list(value.shape)}."
+        )
     (p, q), (p_new, q_new) = parts(source, place), parts(target, place)
     whole = p * place.sigma - q * place.alpha
-    of_value, of_xt = (p_new * place.sigma - q_new * place.alpha) / whole, (q_new * p - p_new * q) / whole
+    of_value = (p_new * place.sigma - q_new * place.alpha) / whole
+    of_xt = (q_new * p - p_new * q) / whole
     return _shaped(of_value, xt) * value + _shaped(of_xt, xt) * xt
 
 
@@ -83,7 +104,9 @@ def _shaped(v: Level, x: Tensor) -> Level:
 
 
 def measure_sigma_data(x: Tensor) -> float:
-    """The standard deviation over all entries of x [n, *shape]: MNIST has .308 in [0, 1], and .616 in [-1, 1]."""
+    """The standard deviation over all entries of x [n, *shape]: MNIST has .308 in [0, 1], and .616
+    in [-1, 1].
+    """
     return float(x.double().std(correction=0))
 
 
@@ -99,7 +122,9 @@ CLOCKS: dict[str, Clock] = {
 
 
 def step_clock(levels: Sequence[float]) -> Clock:
-    """The clock of a network that is fed step numbers, 0 next to the data: the nearest of the DDPM's `levels`, in ratio."""
+    """The clock of a network that is fed step numbers, 0 next to the data: the nearest of the
+    DDPM's `levels`, in ratio.
+    """
     rising = torch.tensor(sorted(levels), dtype=torch.float64).log()
     between = (rising[1:] + rising[:-1]) / 2
     return lambda t, level: torch.bucketize(level.log(), between.to(level.device))
@@ -108,11 +133,12 @@ def step_clock(levels: Sequence[float]) -> Clock:
 @final
 @dataclass(frozen=True)
 class Predicts(NoisyField):
-    """Any network (x, time [B]) -> [B, *shape], or with `cond` (x, time, cond), as the field of what it was trained for.
+    """Any network (x, time [B]) -> [B, *shape], or with `cond` (x, time, cond), as the field of
+    what it was trained for.
 
-    It predicts `kind`, in the coordinates of `process`: x arrives as alpha x at the level sigma / alpha (for ``edm`` as c_in x).
-    `clock` is what it was fed as time: a name in CLOCKS, where sigma is the level, or a function (t, level) -> time such as
-    step_clock's.
+    It predicts `kind`, in the coordinates of `process`: x arrives as alpha x at the level sigma /
+    alpha (for ``edm`` as c_in x). `clock` is what it was fed as time: a name in CLOCKS, where sigma
+    is the level, or a function (t, level) -> time such as step_clock's.
     """
 
     net: Callable[..., Tensor]
@@ -125,16 +151,21 @@ class Predicts(NoisyField):
     def __post_init__(self) -> None:
         parts(self.kind, Place(1.0, 1.0, sigma_data=self.sigma_data))
         if isinstance(self.clock, str) and self.clock not in CLOCKS:
-            raise ValueError(f"a clock is a function (t, level) -> time, or one of {', '.join(map(repr, CLOCKS))}, "
-                             f"got {self.clock!r}.")
+            raise ValueError(
+                "a clock is a function (t, level) -> time, or one of"
+                f" {', '.join(map(repr, CLOCKS))}, got {self.clock!r}."
+            )
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         level = as_level(sigma).to(x.device).expand(len(x))
-        alpha, t = self.process.alpha_at(level), self.process.time(level)
+        alpha = self.process.alpha_at(level)
+        t = self.process.time(level)
         rates = self.process.rates(t) if self.kind == "velocity" else (-1.0, 1.0)
         xt = _shaped(alpha, x) * x
         value = self._ask(_shaped(self._c_in(level), x) * x if self.kind == "edm" else xt, t, level)
-        return convert(value, xt, self.kind, "x0", Place(alpha, alpha * level, rates, self.sigma_data))
+        return convert(
+            value, xt, self.kind, "x0", Place(alpha, alpha * level, rates, self.sigma_data)
+        )
 
     def _c_in(self, level: Tensor) -> Tensor:
         return (level**2 + (self.sigma_data or 0.0) ** 2).rsqrt()

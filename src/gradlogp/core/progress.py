@@ -1,4 +1,6 @@
-"""Long work tells a listener how far it is; whoever shows it (a terminal, a page, nobody) is the caller's choice."""
+"""Long work tells a listener how far it is; whoever shows it (a terminal, a page, nobody) is the
+caller's choice.
+"""
 
 from typing import Protocol
 

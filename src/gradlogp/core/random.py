@@ -1,8 +1,10 @@
-"""Randomness is an argument: one stream for a batch in training, one stream for each block of samples in sampling.
+"""Randomness is an argument: one stream for a batch in training, one stream for each block of
+samples in sampling.
 
-A torch.Generator hands out numbers in the order in which they are asked for, so image 17 of a batch of 64 is not image 17
-of a batch of 100. `Streams` gives every block of consecutive samples a stream of its own, seeded by (seed, block): sample i
-sees the same noise whatever the batch that it is drawn in.
+A torch.Generator hands out numbers in the order in which they are asked for, so image 17 of a batch
+of 64 is not image 17 of a batch of 100. `Streams` gives every block of consecutive samples a stream
+of its own, seeded by (seed, block): sample i sees the same noise whatever the batch that it is
+drawn in.
 """
 
 import hashlib
@@ -39,15 +41,23 @@ class Streams:
         stop = self.start + self.count
         rows = []
         for block in range(self.start // BLOCK, -(-stop // BLOCK)):
-            first, last = max(self.start, block * BLOCK), min(stop, (block + 1) * BLOCK)
-            rows.append((block, slice(first - self.start, last - self.start),
-                         slice(first - block * BLOCK, last - block * BLOCK)))
+            first = max(self.start, block * BLOCK)
+            last = min(stop, (block + 1) * BLOCK)
+            rows.append(
+                (
+                    block,
+                    slice(first - self.start, last - self.start),
+                    slice(first - block * BLOCK, last - block * BLOCK),
+                )
+            )
         return rows
 
     def fill(self, out: Tensor, law: str) -> Tensor:
         if len(out) != self.count:
-            raise ValueError(f"these streams serve {self.count} samples, but `out` has {len(out)} rows; "
-                             "make the streams with count=len(out).")
+            raise ValueError(
+                f"these streams serve {self.count} samples, but `out` has {len(out)} rows; "
+                "make the streams with count=len(out)."
+            )
         for block, rows, inside in self._rows():
             generator = self.generators.get(block) or seeded(self.seed, block, device=self.device)
             self.generators[block] = generator
@@ -58,10 +68,12 @@ class Streams:
 
 @dataclass
 class Masked:
-    """The randomness of `generator` with its normal draws set to 0 where `mask` is False: noise that leaves x alone there.
+    """The randomness of `generator` with its normal draws set to 0 where `mask` is False: noise
+    that leaves x alone there.
 
-    mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept tests) are passed through. With a
-    `Pinned` field any sampler, Metropolis or not, discrete ones too, then samples the exact conditional law of what is free.
+    mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept
+    tests) are passed through. With a `Pinned` field any sampler, Metropolis or not, discrete ones
+    too, then samples the exact conditional law of what is free.
     """
 
     generator: "Randomness"
@@ -74,7 +86,9 @@ class Masked:
 
 @dataclass
 class Repeated:
-    """The randomness of `generator` for `copies` replicas of its samples, one replica after the other along the batch."""
+    """The randomness of `generator` for `copies` replicas of its samples, one replica after the
+    other along the batch.
+    """
 
     generator: "Randomness"
     copies: int
@@ -90,7 +104,11 @@ Randomness: TypeAlias = Generator | Streams | Masked | Repeated
 
 def fill(out: Tensor, generator: Randomness, law: str) -> Tensor:
     """Fill `out` in place with draws from the law of that name of torch.Tensor."""
-    return getattr(out, law)(generator=generator) if isinstance(generator, Generator) else generator.fill(out, law)
+    return (
+        getattr(out, law)(generator=generator)
+        if isinstance(generator, Generator)
+        else generator.fill(out, law)
+    )
 
 
 def normal_(out: Tensor, generator: Randomness) -> Tensor:

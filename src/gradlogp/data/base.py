@@ -1,8 +1,9 @@
 """What every reader returns: examples in three splits, and how the splits are cut.
 
-Images are kept as bytes, which become floats only when asked for, x = byte / levels in [0, 1], shape (n, channels, height, width).
-Rows of tables and draws from laws, shape (n, d), are floats in their own units, with levels = 1.
-The cuts depend on nothing but the data: a run's seed never moves an image from one split to another.
+Images are kept as bytes, which become floats only when asked for, x = byte / levels in [0, 1],
+shape (n, channels, height, width). Rows of tables and draws from laws, shape (n, d), are floats in
+their own units, with levels = 1. The cuts depend on nothing but the data: a run's seed never moves
+an image from one split to another.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,9 @@ Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, b
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: `x` uint8 (n, c, h, w) or float (n, d), `labels` int64 (n,) or None; the byte `levels` is white."""
+    """One part of a data set: `x` uint8 (n, c, h, w) or float (n, d), `labels` int64 (n,) or None;
+    the byte `levels` is white.
+    """
 
     x: Tensor
     labels: Tensor | None = None
@@ -27,7 +30,9 @@ class Split:
         return len(self.x)
 
     def __getitem__(self, index: Tensor | slice) -> "Split":
-        return Split(self.x[index], None if self.labels is None else self.labels[index], self.levels)
+        return Split(
+            self.x[index], None if self.labels is None else self.labels[index], self.levels
+        )
 
     def images(self, index: Tensor | slice | None = None) -> Tensor:
         """The images, or those at `index`, as float32 in [0, 1]."""
@@ -36,7 +41,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits; `checksums` (file name -> sha256) is what a run records of where they came from."""
+    """Three disjoint splits; `checksums` (file name -> sha256) is what a run records of where they
+    came from.
+    """
 
     name: str
     train: Split
@@ -52,16 +59,19 @@ class Dataset:
 
 
 def cut(train: Split, n: int) -> tuple[Split, Split]:
-    """(train, validation): a fixed shuffle, the last `n` of which validate. For sets published with a test set."""
+    """(train, validation): a fixed shuffle, the last `n` of which validate. For sets published with
+    a test set.
+    """
     order = _shuffled(len(train))
     return train[order[:-n]], train[order[-n:]]
 
 
 def deal(whole: Split) -> tuple[Split, Split, Split]:
-    """(train, validation, test), 7 : 1 : 2 and stratified, of a set published without splits (3 images at least).
+    """(train, validation, test), 7 : 1 : 2 and stratified, of a set published without splits (3
+    images at least).
 
-    The shuffled images are stacked class by class and dealt like cards to ten players, so no class can be off its
-    share by more than a card or two; two players hold test, one holds validation.
+    The shuffled images are stacked class by class and dealt like cards to ten players, so no class
+    can be off its share by more than a card or two; two players hold test, one holds validation.
     """
     order = _shuffled(len(whole))
     if whole.labels is not None:
@@ -71,10 +81,14 @@ def deal(whole: Split) -> tuple[Split, Split, Split]:
 
     def hand(mine: Tensor) -> Split:
         cards = order[mine]
-        return whole[cards[_shuffled(len(cards))]]  # mixed again: the first few are a fair sample of the classes
+        return whole[
+            cards[_shuffled(len(cards))]
+        ]  # mixed again: the first few are a fair sample of the classes
 
     return hand(~(tests | validates)), hand(validates), hand(tests)
 
 
 def _shuffled(n: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(0).permutation(n))  # numpy has frozen this stream for good
+    return torch.from_numpy(
+        np.random.RandomState(0).permutation(n)
+    )  # numpy has frozen this stream for good

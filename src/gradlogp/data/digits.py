@@ -1,4 +1,5 @@
-"""The embedded default: 1,797 real handwritten digits, 8x8 with 17 grey levels, that come with scikit-learn.
+"""The embedded default: 1,797 real handwritten digits, 8x8 with 17 grey levels, that come with
+scikit-learn.
 
 Source: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI; its test half.
 """
@@ -23,4 +24,6 @@ def digits(root: str | Path | None = None, progress: Progress | None = None) -> 
     x = torch.from_numpy(bunch.images).byte()[:, None]  # 0..16
     train, validation, test = deal(Split(x, torch.from_numpy(bunch.target).long(), levels=16))
     with resources.as_file(resources.files("sklearn.datasets.data") / "digits.csv.gz") as path:
-        return Dataset("digits", train, validation, test, tuple("0123456789"), {path.name: sha256(path)})
+        return Dataset(
+            "digits", train, validation, test, tuple("0123456789"), {path.name: sha256(path)}
+        )

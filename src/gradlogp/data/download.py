@@ -1,8 +1,9 @@
 """Fetch one published file: mirrors in turn, each going on where the last one stopped.
 
-Bytes gather in `<file>.part`, which survives a cut, a full disk and a kill, and becomes `<file>` only when its sha256
-is right. Writing never truncates first nor skips, so that processes which fetch one file at once write the same bytes
-to the same places; whichever is first puts the whole file into place, and the others find it there.
+Bytes gather in `<file>.part`, which survives a cut, a full disk and a kill, and becomes `<file>`
+only when its sha256 is right. Writing never truncates first nor skips, so that processes which
+fetch one file at once write the same bytes to the same places; whichever is first puts the whole
+file into place, and the others find it there.
 """
 
 import hashlib
@@ -26,7 +27,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(path: Path, urls: Iterable[str], checksum: str, progress: Progress | None = None) -> None:
+def download(
+    path: Path, urls: Iterable[str], checksum: str, progress: Progress | None = None
+) -> None:
     """Bring the file whose sha256 is `checksum` from the first of `urls` that has it to `path`.
 
     Raises UserError, one line: what each mirror answered, or why the disk refused, and what to do.
@@ -39,37 +42,56 @@ def download(path: Path, urls: Iterable[str], checksum: str, progress: Progress 
             try:
                 _fetch(url, part, progress)
             except NETWORK_ERRORS as error:
-                answers.append(f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}")
+                answers.append(
+                    f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}"
+                )
             else:
                 if (found := sha256(part)) == checksum:
                     os.replace(part, path)
                     return
                 part.unlink(missing_ok=True)
-                answers.append(f"{url}: wrong checksum, expected sha256 {checksum[:12]}.., got {found[:12]}..")
+                answers.append(
+                    f"{url}: wrong checksum, expected sha256 {checksum[:12]}.., got {found[:12]}.."
+                )
     except OSError as error:
         if not path.is_file():
-            raise UserError(f"cannot write {part}: {error.strerror or error}; make room or name another folder, "
-                            "then run the same again: it goes on where it stopped.") from error
+            raise UserError(
+                f"cannot write {part}: {error.strerror or error}; make room or name another folder,"
+                " then run the same again: it goes on where it stopped."
+            ) from error
     if not path.is_file():
-        raise UserError(f"could not download {path.name} ({'; '.join(answers)}); run the same again to go on, or bring "
-                        f"the file by hand to {path.parent}, or try the data set `digits`, which needs no network.")
+        raise UserError(
+            f"could not download {path.name} ({'; '.join(answers)}); run the same again to go on,"
+            f" or bring the file by hand to {path.parent}, or try the data set `digits`, which"
+            " needs no network."
+        )
 
 
 def _fetch(url: str, part: Path, progress: Progress | None) -> None:
-    """Complete `part` from `url`. A server that cannot go on from byte `done` sends everything, which is taken too."""
+    """Complete `part` from `url`. A server that cannot go on from byte `done` sends everything,
+    which is taken too.
+    """
     done = part.stat().st_size if part.exists() else 0
     try:
-        reply = urlopen(Request(url, headers={"Range": f"bytes={done}-"} if done else {}), timeout=30)
+        reply = urlopen(
+            Request(url, headers={"Range": f"bytes={done}-"} if done else {}), timeout=30
+        )
     except HTTPError as error:
         error.close()
         if error.code == 416:
-            return  # nothing lies beyond `done`: the checksum will tell whether that is because we have it all
+            # nothing lies beyond `done`: the checksum will tell whether that is because we have it
+            # all
+            return
         raise HTTPException(f"HTTP {error.code} {error.reason}") from error
     with reply:
         part.touch()
         with part.open("r+b") as file:
             done = file.seek(done if reply.status == 206 else 0)
-            total = done + int(reply.headers["Content-Length"]) if "Content-Length" in reply.headers else None
+            total = (
+                done + int(reply.headers["Content-Length"])
+                if "Content-Length" in reply.headers
+                else None
+            )
             while block := reply.read(BLOCK):
                 file.write(block)
                 file.flush()

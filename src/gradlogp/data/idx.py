@@ -2,8 +2,9 @@
 
     idx = 0 0 8 d | n_1 .. n_d, four big-endian bytes each | n_1 * .. * n_d bytes
 
-Files are looked for in DIR/<name>/ and in DIR itself, where DIR is the argument or GRADLOGP_DATA; what is missing there
-is asked for, never fetched unasked. With neither, they come from the user's cache, downloaded once.
+Files are looked for in DIR/<name>/ and in DIR itself, where DIR is the argument or GRADLOGP_DATA;
+what is missing there is asked for, never fetched unasked. With neither, they come from the user's
+cache, downloaded once.
 """
 
 import gzip
@@ -25,9 +26,11 @@ from gradlogp.data.download import download, sha256
 
 @dataclass(frozen=True)
 class Idx:
-    """One publication: four files (name -> sha256) of 28x28 grey images and labels, and the places that have them.
+    """One publication: four files (name -> sha256) of 28x28 grey images and labels, and the places
+    that have them.
 
-    The last 5,000 of train after a fixed shuffle validate (a tenth of a smaller set); test is as published.
+    The last 5,000 of train after a fixed shuffle validate (a tenth of a smaller set); test is as
+    published.
     """
 
     name: str
@@ -38,68 +41,101 @@ class Idx:
 
     def __call__(self, root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
         folder = data_folder(root)
-        paths = self._find(folder) if folder else self._find(self.download(progress=progress).parent)
+        paths = (
+            self._find(folder) if folder else self._find(self.download(progress=progress).parent)
+        )
         checksums = {path.name: sha256(path) for path in paths.values()}
         for other in PUBLISHED:
             if other is not self and set(checksums.values()) & set(other.files.values()):
-                raise UserError(f"{paths[TRAIN_IMAGES].parent} holds {other.name}, not {self.name}: "
-                                f"name the data set {other.name}, or put {self.name} into a folder of that name.")
+                raise UserError(
+                    f"{paths[TRAIN_IMAGES].parent} holds {other.name}, not {self.name}: name the"
+                    f" data set {other.name}, or put {self.name} into a folder of that name."
+                )
         whole = self._split(paths[TRAIN_IMAGES], paths[TRAIN_LABELS])
         train, validation = cut(whole, min(5000, math.ceil(len(whole) / 10)))
         test = self._split(paths[TEST_IMAGES], paths[TEST_LABELS])
         return Dataset(self.name, train, validation, test, self.classes, checksums)
 
     def download(self, root: str | Path | None = None, progress: Progress | None = None) -> Path:
-        """Lay the published files down in DIR/<name>/, or else in the cache, and return that folder; a file that is
-        there already is checked, not replaced."""
+        """Lay the published files down in DIR/<name>/, or else in the cache, and return that
+        folder; a file that is there already is checked, not replaced.
+        """
         folder = (data_folder(root) or cache_folder()) / self.name
         for name, checksum in self.files.items():
             path = folder / name
             if not path.exists():
                 download(path, [mirror + name for mirror in self.mirrors], checksum, progress)
             elif sha256(path) != checksum:
-                raise UserError(f"{path} is not the published file (its sha256 is not {checksum[:12]}..): "
-                                f"delete it and run `gradlogp data {self.name}` to download it anew.")
+                raise UserError(
+                    f"{path} is not the published file (its sha256 is not {checksum[:12]}..): "
+                    f"delete it and run `gradlogp data {self.name}` to download it anew."
+                )
         return folder
 
     def _find(self, root: Path) -> dict[str, Path]:
         """Published name -> path, all four from one folder, each with or without its .gz."""
         folders = [root / self.name, root]
-        found = [{name: path for name in self.files for path in (folder / name, folder / name[:-3]) if path.is_file()}
-                 for folder in folders]
+        found = [
+            {
+                name: path
+                for name in self.files
+                for path in (folder / name, folder / name[:-3])
+                if path.is_file()
+            }
+            for folder in folders
+        ]
         best = max(found, key=len)
         if missing := [name for name in self.files if name not in best]:
-            raise UserError(f"{self.name}: {', '.join(missing)} not found in {folders[0]} or {folders[1]}; run "
-                            f"`gradlogp data {self.name} --data {root}` to download, or put the published files there.")
+            raise UserError(
+                f"{self.name}: {', '.join(missing)} not found in {folders[0]} or {folders[1]}; run"
+                f" `gradlogp data {self.name} --data {root}` to download, or put the published"
+                " files there."
+            )
         return best
 
     def _split(self, images: Path, labels: Path) -> Split:
         x, y = read_idx(images, dims=3), read_idx(labels, dims=1)
         if x.shape[1:] != (28, 28) or not len(x):
-            raise UserError(f"{images}: expected images of 28x28, got {len(x)} of {x.shape[1]}x{x.shape[2]}.")
+            raise UserError(
+                f"{images}: expected images of 28x28, got {len(x)} of {x.shape[1]}x{x.shape[2]}."
+            )
         if len(x) != len(y):
-            raise UserError(f"{images} has {len(x)} images, but {labels} has {len(y)} labels: are they of one set?")
+            raise UserError(
+                f"{images} has {len(x)} images, but {labels} has {len(y)} labels: are they of one"
+                " set?"
+            )
         if (top := int(y.max())) >= len(self.classes):
-            raise UserError(f"{labels}: expected labels 0..{len(self.classes) - 1}, got {top}: is this {self.name}?")
+            raise UserError(
+                f"{labels}: expected labels 0..{len(self.classes) - 1}, got {top}: is this"
+                f" {self.name}?"
+            )
         return Split(x[:, None], y.long())
 
 
 def read_idx(path: Path, dims: int) -> Tensor:
-    """The uint8 tensor of `dims` dimensions in an idx file. Raises UserError naming the file if it is anything else."""
+    """The uint8 tensor of `dims` dimensions in an idx file. Raises UserError naming the file if it
+    is anything else.
+    """
     try:
         raw = path.read_bytes()
         # by content, not by name: browsers unpack a .gz and keep its name
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot read or unpack it ({error}); it may be cut short: fetch it anew.") from error
+        raise UserError(
+            f"{path}: cannot read or unpack it ({error}); it may be cut short: fetch it anew."
+        ) from error
     start = 4 + 4 * dims
     if raw[:4] != bytes([0, 0, 8, dims]) or len(raw) < start:
-        raise UserError(f"{path}: expected an idx file of {'images' if dims == 3 else 'labels'}, magic number "
-                        f"{0x0800 + dims}, got {int.from_bytes(raw[:4])} in {len(raw):,} bytes; fetch it anew.")
+        raise UserError(
+            f"{path}: expected an idx file of {'images' if dims == 3 else 'labels'}, magic number "
+            f"{0x0800 + dims}, got {int.from_bytes(raw[:4])} in {len(raw):,} bytes; fetch it anew."
+        )
     shape = np.frombuffer(raw, ">u4", count=dims, offset=4).tolist()
     if math.prod(shape) != len(raw) - start:
-        raise UserError(f"{path}: its header promises {'x'.join(map(str, shape))} bytes, but {len(raw) - start:,} "
-                        "follow: it is cut short or damaged; fetch it anew.")
+        raise UserError(
+            f"{path}: its header promises {'x'.join(map(str, shape))} bytes, but"
+            f" {len(raw) - start:,} follow: it is cut short or damaged; fetch it anew."
+        )
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8)[start:].reshape(shape)
 
 
@@ -113,31 +149,54 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradlogp"
 
 
-TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
+TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 
 # LeCun, Cortes and Burges (1998), The MNIST database of handwritten digits
-MNIST = Idx("mnist", classes=tuple("0123456789"), mirrors=(
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-), files={
-    TRAIN_IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    TRAIN_LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}, says="70,000 handwritten digits, grey, 28x28")
+MNIST = Idx(
+    "mnist",
+    classes=tuple("0123456789"),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    files={
+        TRAIN_IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        TRAIN_LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    says="70,000 handwritten digits, grey, 28x28",
+)
 
 # Xiao, Rasul and Vollgraf (2017), Fashion-MNIST, arXiv 1708.07747
-FASHION_MNIST = Idx("fashion_mnist", classes=(
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-), mirrors=(
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-), files={
-    TRAIN_IMAGES: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    TRAIN_LABELS: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    TEST_IMAGES: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    TEST_LABELS: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-}, says="70,000 pictures of clothes, ten classes, grey, 28x28")
+FASHION_MNIST = Idx(
+    "fashion_mnist",
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    mirrors=(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    ),
+    files={
+        TRAIN_IMAGES: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        TRAIN_LABELS: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        TEST_IMAGES: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        TEST_LABELS: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+    says="70,000 pictures of clothes, ten classes, grey, 28x28",
+)
 
 PUBLISHED = (MNIST, FASHION_MNIST)

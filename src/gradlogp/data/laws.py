@@ -1,6 +1,8 @@
-"""Draws from two laws on the line whose scores are known: what score matching is measured on before it is let loose on pictures.
+"""Draws from two laws on the line whose scores are known: what score matching is measured on before
+it is let loose on pictures.
 
-Column 0 is N(.5, .8^2), column 1 the mixture .3 N(-2, .5^2) + .7 N(1, 1). The draws are always the same.
+Column 0 is N(.5, .8^2), column 1 the mixture .3 N(-2, .5^2) + .7 N(1, 1). The draws are always the
+same.
 """
 
 from pathlib import Path
@@ -14,16 +16,29 @@ from gradlogp.data.base import Dataset, Progress, Split
 
 LAWS = {
     "gaussian": gaussian([0.5], [0.8]),
-    "mixture": GaussianMixture(*(torch.tensor(v, dtype=torch.float64) for v in ([[-2.0], [1.0]], [[0.5], [1.0]], [0.3, 0.7]))),
+    "mixture": GaussianMixture(
+        *(
+            torch.tensor(v, dtype=torch.float64)
+            for v in ([[-2.0], [1.0]], [[0.5], [1.0]], [0.3, 0.7])
+        )
+    ),
 }
 COUNTS = {"train": 200_000, "validation": 10_000, "test": 20_000}
 
 
 def laws(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """Draws of a Gaussian (column 0) and of a mixture (column 1) on the line, whose scores are known."""
+    """Draws of a Gaussian (column 0) and of a mixture (column 1) on the line, whose scores are
+    known.
+    """
 
     def split(name: str) -> Split:
-        return Split(torch.cat([law.sample(COUNTS[name], seeded("laws", name, key)) for key, law in LAWS.items()], 1), levels=1)
+        return Split(
+            torch.cat(
+                [law.sample(COUNTS[name], seeded("laws", name, key)) for key, law in LAWS.items()],
+                1,
+            ),
+            levels=1,
+        )
 
     return Dataset("laws", split("train"), split("validation"), split("test"))
 

@@ -1,6 +1,8 @@
-"""Pictures in and out: a person's own picture brought to a model's shape, and samples written as PNG.
+"""Pictures in and out: a person's own picture brought to a model's shape, and samples written as
+PNG.
 
-    read -> black behind what is transparent -> grey or RGB -> resize in proportion -> pad with the border's colour
+read -> black behind what is transparent -> grey or RGB -> resize in proportion -> pad with the
+border's colour
 """
 
 import math
@@ -25,19 +27,26 @@ def read_picture(path: str | Path) -> Image.Image:
             file.load()
             return ImageOps.exif_transpose(file)
     except Exception as error:  # damaged files make decoders raise errors of every kind
-        reason = getattr(error, "strerror", None) or f"not a whole image file that Pillow can read ({error})"
+        reason = (
+            getattr(error, "strerror", None)
+            or f"not a whole image file that Pillow can read ({error})"
+        )
         raise UserError(f"cannot read the picture {path}: {reason}.") from error
 
 
 def fit(picture: Image.Image, shape: tuple[int, int, int]) -> tuple[Tensor, str]:
-    """A picture of any size and mode as a float32 tensor of `shape` (c, h, w) in [0, 1], and a line that says how.
+    """A picture of any size and mode as a float32 tensor of `shape` (c, h, w) in [0, 1], and a line
+    that says how.
 
-    The whole picture is kept in proportion, resized with antialiasing (Lanczos) until it just fits, and centred; the
-    rest is filled with its border's median value. Only 1 (grey) and 3 (RGB) channels can be asked for.
+    The whole picture is kept in proportion, resized with antialiasing (Lanczos) until it just fits,
+    and centred; the rest is filled with its border's median value. Only 1 (grey) and 3 (RGB)
+    channels can be asked for.
     """
     channels, height, width = shape
     if channels not in MODES:
-        raise UserError(f"a picture has 1 (grey) or 3 (RGB) channels, but this model takes {channels}.")
+        raise UserError(
+            f"a picture has 1 (grey) or 3 (RGB) channels, but this model takes {channels}."
+        )
     steps = []
     plain = _opaque(picture)
     if plain.mode != MODES[channels]:
@@ -53,7 +62,10 @@ def fit(picture: Image.Image, shape: tuple[int, int, int]) -> tuple[Tensor, str]
     if size != (width, height):
         x = _padded(x, height, width)
         steps.append(f"padded to {width}x{height}")
-    how = f"{picture.width}x{picture.height} {_word(picture.mode)} -> {', '.join(steps) or 'as it is'}"
+    how = (
+        f"{picture.width}x{picture.height} {_word(picture.mode)} ->"
+        f" {', '.join(steps) or 'as it is'}"
+    )
     return torch.from_numpy(x.transpose(2, 0, 1).copy()).float() / 255, how
 
 
@@ -62,25 +74,36 @@ def save_picture(path: str | Path, x: Tensor) -> None:
     save_grid(path, x[None], columns=1, scale=1)
 
 
-def save_grid(path: str | Path, x: Tensor, columns: int | None = None, scale: int | None = None) -> None:
-    """Write `x` (n, c, h, w) in [0, 1] as one PNG, row by row, grey lines between; whole or not at all.
+def save_grid(
+    path: str | Path, x: Tensor, columns: int | None = None, scale: int | None = None
+) -> None:
+    """Write `x` (n, c, h, w) in [0, 1] as one PNG, row by row, grey lines between; whole or not at
+    all.
 
-    columns: images in a row, by default about as many as there are rows. scale: pixels for a pixel, by default what
-    brings small images to about 64. Values outside [0, 1] are clipped and NaN is black.
+    columns: images in a row, by default about as many as there are rows. scale: pixels for a pixel,
+    by default what brings small images to about 64. Values outside [0, 1] are clipped and NaN is
+    black.
     """
     path = Path(path)
     if path.suffix.lower() != ".png" or x.ndim != 4 or x.shape[1] not in MODES or not len(x):
-        raise UserError(f"cannot write {path}: expected a name that ends in .png and images (n, 1 or 3, height, "
-                        f"width), got {list(x.shape)}.")
+        raise UserError(
+            f"cannot write {path}: expected a name that ends in .png and images (n, 1 or 3, height,"
+            f" width), got {list(x.shape)}."
+        )
     n, channels, height, width = x.shape
-    columns, scale = columns or math.ceil(n ** 0.5), scale or max(1, 64 // max(height, width))
+    columns = columns or math.ceil(n**0.5)
+    scale = scale or max(1, 64 // max(height, width))
     tiles = (x.detach().cpu().float().nan_to_num(0).clamp(0, 1) * 255).round().byte()
     tiles = tiles.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    step_down, step_right, rows = height * scale + 2, width * scale + 2, math.ceil(n / columns)
-    sheet = torch.full((channels, rows * step_down - 2, min(columns, n) * step_right - 2), 96, dtype=torch.uint8)
+    step_down = height * scale + 2
+    step_right = width * scale + 2
+    rows = math.ceil(n / columns)
+    sheet = torch.full(
+        (channels, rows * step_down - 2, min(columns, n) * step_right - 2), 96, dtype=torch.uint8
+    )
     for i, tile in enumerate(tiles):
         top, left = i // columns * step_down, i % columns * step_right
-        sheet[:, top:top + tile.shape[1], left:left + tile.shape[2]] = tile
+        sheet[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile
     _write_png(path, Image.fromarray(sheet.permute(1, 2, 0).squeeze(2).contiguous().numpy()))
 
 
@@ -101,7 +124,10 @@ def _opaque(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits: Pillow would clip, not scale
         return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
     if picture.mode == "F":
-        raise UserError("a picture of 32-bit floats does not say which value is white: save it with 8 or 16 bits.")
+        raise UserError(
+            "a picture of 32-bit floats does not say which value is white: save it with 8 or 16"
+            " bits."
+        )
     if picture.mode == "P" or "A" in picture.getbands() or "transparency" in picture.info:
         clear = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear)
@@ -112,8 +138,9 @@ def _padded(x: np.ndarray, height: int, width: int) -> np.ndarray:
     border = np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]])
     canvas = np.empty((height, width, x.shape[2]), np.uint8)
     canvas[:] = np.median(border, axis=0).round()
-    top, left = (height - x.shape[0]) // 2, (width - x.shape[1]) // 2
-    canvas[top:top + x.shape[0], left:left + x.shape[1]] = x
+    top = (height - x.shape[0]) // 2
+    left = (width - x.shape[1]) // 2
+    canvas[top : top + x.shape[0], left : left + x.shape[1]] = x
     return canvas
 
 

@@ -1,4 +1,5 @@
-"""What an experiment is: a recipe, which holds every setting of a run and builds its pieces from the facts of the data.
+"""What an experiment is: a recipe, which holds every setting of a run and builds its pieces from
+the facts of the data.
 
 Pictures are [0, 1] in files and [-1, 1] in models.
 """
@@ -29,7 +30,9 @@ def to_picture(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe must know of its data: the shape of an example, how many of each class, the standard deviation in [-1, 1]."""
+    """What a recipe must know of its data: the shape of an example, how many of each class, the
+    standard deviation in [-1, 1].
+    """
 
     shape: tuple[int, ...]
     per_class: tuple[int, ...]
@@ -49,10 +52,12 @@ def measure(data: Dataset) -> Facts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """samples: fresh ones, judged against as many test images. sigmas: noise for denoising, on pictures in [0, 1].
+    """samples: fresh ones, judged against as many test images. sigmas: noise for denoising, on
+    pictures in [0, 1].
 
-    snapshots: averaged weights kept at even shares of the training, of which the ones with the lowest Frechet distance of
-    `trial` samples to the validation pictures are taken; 1 takes the last.
+    snapshots: averaged weights kept at even shares of the training, of which the ones with the
+    lowest Frechet distance of `trial` samples to the validation pictures are taken; 1 takes the
+    last.
     """
 
     samples: int = 2000
@@ -70,7 +75,9 @@ class Evaluation:
 
 
 class Recipe(abc.ABC):
-    """The settings of anything that is trained. Subclasses are frozen dataclasses with at least these fields."""
+    """The settings of anything that is trained. Subclasses are frozen dataclasses with at least
+    these fields.
+    """
 
     experiment: str
     dataset: str
@@ -85,7 +92,9 @@ class Recipe(abc.ABC):
         """The model, with weights drawn from torch's global generator, which the caller has seeded."""
 
     @abc.abstractmethod
-    def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective: ...
+    def objective(
+        self, facts: Facts, generator: Generator, device: torch.device | str
+    ) -> Objective: ...
 
     @property
     @abc.abstractmethod
@@ -100,9 +109,11 @@ class Recipe(abc.ABC):
 
 @dataclass(frozen=True)
 class Restorer:
-    """restore: noisy pictures in [0, 1] -> restored ones; says: how it does it; evaluations: of the network, for each picture.
+    """restore: noisy pictures in [0, 1] -> restored ones; says: how it does it; evaluations: of the
+    network, for each picture.
 
-    along: noisy pictures and numbers of steps -> what they are after each, [len(steps), n, *shape], where there are steps.
+    along: noisy pictures and numbers of steps -> what they are after each, [len(steps), n, *shape],
+    where there are steps.
     """
 
     restore: Callable[[Tensor], Tensor]
@@ -117,12 +128,16 @@ class Generative(Recipe):
     evaluation: Evaluation
 
     @abc.abstractmethod
-    def generator(self, model: Any, facts: Facts, device: torch.device | str = "cpu") -> tasks.Generator[Any]:
+    def generator(
+        self, model: Any, facts: Facts, device: torch.device | str = "cpu"
+    ) -> tasks.Generator[Any]:
         """How to draw from the model."""
 
     @abc.abstractmethod
     def restorer(self, model: Any, validation: Tensor, sigma: float, seed: int) -> Restorer:
-        """How to restore pictures with noise `sigma` on [0, 1]; `validation` are clean ones to choose settings on."""
+        """How to restore pictures with noise `sigma` on [0, 1]; `validation` are clean ones to
+        choose settings on.
+        """
 
 
 def asked(facts: Facts, n: int, cls: int | None = None) -> Tensor:
@@ -133,4 +148,3 @@ def asked(facts: Facts, n: int, cls: int | None = None) -> Tensor:
 def fill_uniform(x: Tensor, generator: Randomness) -> Tensor:
     """U(-1, 1): pictures of pure noise."""
     return uniform_(x, generator).mul_(2).sub_(1)
-

@@ -1,4 +1,6 @@
-"""Where what was found is put down: rows of results.json, figures with captions, arrays for tests across contenders."""
+"""Where what was found is put down: rows of results.json, figures with captions, arrays for tests
+across contenders.
+"""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +26,9 @@ def row(measure: Measure, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Cost:
-    """What learning cost: seconds (filled in by `Desk.learning`), parameters, training examples, network evaluations."""
+    """What learning cost: seconds (filled in by `Desk.learning`), parameters, training examples,
+    network evaluations.
+    """
 
     parameters: int = 0
     images: int = 0
@@ -34,7 +38,9 @@ class Cost:
 
 @dataclass
 class Desk:
-    """Where an experiment puts what it found: rows, figures with captions, and arrays for paired tests."""
+    """Where an experiment puts what it found: rows, figures with captions, and arrays for paired
+    tests.
+    """
 
     run: Run
     seed: int
@@ -52,7 +58,10 @@ class Desk:
 
     def note(self, *measures: Measure, name: str = "", **more: Any) -> None:
         """Rows for results.json; `name` goes after the metric's own, as in "auroc digit 3"."""
-        self.rows += [row(m, **{"seed": self.seed, **more}) | {"metric": f"{m.metric} {name}".strip()} for m in measures]
+        self.rows += [
+            row(m, **{"seed": self.seed, **more}) | {"metric": f"{m.metric} {name}".strip()}
+            for m in measures
+        ]
 
     def figure(self, name: str, caption: str) -> Path:
         """Where to save the picture samples/figure-NAME.png; its caption is kept for the report."""

@@ -1,4 +1,5 @@
-"""Figures of the experiments in one style: Okabe and Ito's colours, which the colour-blind can tell apart, and little ink.
+"""Figures of the experiments in one style: Okabe and Ito's colours, which the colour-blind can tell
+apart, and little ink.
 
 matplotlib's figure objects are used directly, so no global state changes and no window opens.
 """
@@ -17,19 +18,36 @@ INK = "#14181d"
 
 def colour(index: int) -> dict[str, Any]:
     """Line settings of series 0, 1, ...: colours first, then other dashes."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+    }
 
 
 @contextmanager
-def sheet(path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2) -> Iterator[list[Any]]:
+def sheet(
+    path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2
+) -> Iterator[list[Any]]:
     """Axes, row by row, of a PNG that is written whole when the block ends."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style: Any = {"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#586271",
-             "axes.titlesize": 9.5, "axes.titlelocation": "left", "axes.labelcolor": INK, "legend.frameon": False,
-             "lines.linewidth": 1.5, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e4e8ed", "grid.linewidth": 0.6}
+    style: Any = {
+        "font.size": 8.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#586271",
+        "axes.titlesize": 9.5,
+        "axes.titlelocation": "left",
+        "axes.labelcolor": INK,
+        "legend.frameon": False,
+        "lines.linewidth": 1.5,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#e4e8ed",
+        "grid.linewidth": 0.6,
+    }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         canvas = FigureCanvasAgg(figure)
@@ -39,8 +57,15 @@ def sheet(path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, heigh
             canvas.print_png(file)
 
 
-def lines(axis: Any, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, title: str = "",
-          log: str = "", markers: bool = False) -> None:
+def lines(
+    axis: Any,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x: str,
+    y: str,
+    title: str = "",
+    log: str = "",
+    markers: bool = False,
+) -> None:
     """Lines label -> (xs, ys); `log` holds the axes on a log scale, as in "xy"."""
     for i, (label, (xs, ys)) in enumerate(series.items()):
         axis.plot(xs, ys, label=label, marker="o" if markers else "", markersize=3.5, **colour(i))
@@ -53,7 +78,9 @@ def lines(axis: Any, series: Mapping[str, tuple[Sequence[float], Sequence[float]
         axis.legend(fontsize=7.5)
 
 
-def histograms(axis: Any, series: Mapping[str, Any], x: str, title: str = "", bins: int = 60) -> None:
+def histograms(
+    axis: Any, series: Mapping[str, Any], x: str, title: str = "", bins: int = 60
+) -> None:
     """Outlines of the densities of the values of each label, over one range."""
     import numpy as np
 
@@ -62,8 +89,23 @@ def histograms(axis: Any, series: Mapping[str, Any], x: str, title: str = "", bi
     low, high = np.quantile(pooled, [0.001, 0.999])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     for i, (label, v) in enumerate(values.items()):
-        axis.hist(np.clip(v, edges[0], edges[-1]), edges, density=True, histtype="stepfilled", alpha=0.12, color=colour(i)["color"])
-        axis.hist(np.clip(v, edges[0], edges[-1]), edges, density=True, histtype="step", label=label, linewidth=1.4, **colour(i))
+        axis.hist(
+            np.clip(v, edges[0], edges[-1]),
+            edges,
+            density=True,
+            histtype="stepfilled",
+            alpha=0.12,
+            color=colour(i)["color"],
+        )
+        axis.hist(
+            np.clip(v, edges[0], edges[-1]),
+            edges,
+            density=True,
+            histtype="step",
+            label=label,
+            linewidth=1.4,
+            **colour(i),
+        )
     axis.set(xlabel=x, ylabel="density", title=title)
     axis.legend(fontsize=7.5)
 
@@ -73,30 +115,62 @@ def clouds(axis: Any, series: Mapping[str, Any], x: str, y: str, title: str = ""
     import numpy as np
 
     for i, (label, points) in enumerate(series.items()):
-        axis.scatter(*points.T, s=7, alpha=0.5, linewidths=0.6, marker="o+x^"[i % 4], label=label, color=COLOURS[i])
+        axis.scatter(
+            *points.T,
+            s=7,
+            alpha=0.5,
+            linewidths=0.6,
+            marker="o+x^"[i % 4],
+            label=label,
+            color=COLOURS[i],
+        )
     ranges = np.array([np.quantile(points, [0.005, 0.995], axis=0) for points in series.values()])
     low, high = ranges[:, 0].min(0), ranges[:, 1].max(0)
     pad = 0.05 * (high - low)
     axis.set_axisbelow(True)
-    axis.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]), xlabel=x, ylabel=y, title=title)
+    axis.set(
+        xlim=(low[0] - pad[0], high[0] + pad[0]),
+        ylim=(low[1] - pad[1], high[1] + pad[1]),
+        xlabel=x,
+        ylabel=y,
+        title=title,
+    )
     axis.legend(fontsize=7.5)
 
 
-def bars(axis: Any, groups: Sequence[str], series: Mapping[str, Sequence[float]], y: str, title: str = "",
-         errors: Mapping[str, Sequence[float]] | None = None) -> None:
+def bars(
+    axis: Any,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    y: str,
+    title: str = "",
+    errors: Mapping[str, Sequence[float]] | None = None,
+) -> None:
     """Bars of each label side by side in each group."""
     width = 0.82 / max(1, len(series))
     for i, (label, values) in enumerate(series.items()):
         at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
         spread = (errors or {}).get(label)
         hatch = "/////" if i >= len(COLOURS) else None
-        axis.bar(at, values, width, label=label, color=colour(i)["color"], yerr=spread, error_kw={"linewidth": 0.8}, hatch=hatch,
-                 edgecolor="white", linewidth=0.3)
+        axis.bar(
+            at,
+            values,
+            width,
+            label=label,
+            color=colour(i)["color"],
+            yerr=spread,
+            error_kw={"linewidth": 0.8},
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.3,
+        )
     axis.set(ylabel=y, title=title)
     axis.set_xticks(range(len(groups)), groups)
     axis.grid(axis="x", visible=False)
     if len(series) > 1:
-        axis.legend(fontsize=7.5, ncols=min(6, len(series)), loc="upper center", bbox_to_anchor=(0.5, -0.09))
+        axis.legend(
+            fontsize=7.5, ncols=min(6, len(series)), loc="upper center", bbox_to_anchor=(0.5, -0.09)
+        )
 
 
 def roc(axis: Any, series: Mapping[str, tuple[Any, Any]], title: str = "") -> None:

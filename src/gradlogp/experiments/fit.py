@@ -1,4 +1,6 @@
-"""Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that draws."""
+"""Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that
+draws.
+"""
 
 import platform
 import subprocess
@@ -27,7 +29,9 @@ from gradlogp.runs import Run
 from gradlogp.tasks import generate, milestones
 from gradlogp.training import Guard, Learner, reach_in_words, shuffled, train
 
-RECIPES: dict[str, type[Any]] = {r.__name__: r for r in (EnergyRecipe, ScoreRecipe, VAERecipe, GANRecipe)}
+RECIPES: dict[str, type[Any]] = {
+    r.__name__: r for r in (EnergyRecipe, ScoreRecipe, VAERecipe, GANRecipe)
+}
 PROGRESS_PICTURES = 8
 
 
@@ -43,19 +47,40 @@ def describe(recipe: Recipe, data: Dataset, facts: Facts) -> dict[str, Any]:
 
 def surroundings(device: str) -> dict[str, Any]:
     """What may differ when a run goes on elsewhere."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or platform.machine()
-    return {"device": device, "commit": commit(), "processor": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "python": platform.python_version(), "date": date.today().isoformat()}
+    name = (
+        torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": device,
+        "commit": commit(),
+        "processor": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": date.today().isoformat(),
+    }
 
 
 def commit() -> str | None:
     """The commit of the source, with + where it has been changed since; None outside a checkout."""
+
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", *words],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
         return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # else the checkout is somebody else's, with us installed in it
+        git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # else the checkout is somebody else's, with us installed in it
         return git("describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
@@ -77,19 +102,32 @@ def batches(split: Split, recipe: Recipe, device: str) -> Callable[[int], Batch]
 
     def batch(step: int) -> Batch:
         i = order(step)
-        cond = split.labels[i].to(device) if recipe.conditional and split.labels is not None else None
+        cond = (
+            split.labels[i].to(device) if recipe.conditional and split.labels is not None else None
+        )
         return Batch(to_model(split.images(i)).to(device), cond)
 
     return batch
 
 
-def fit(recipe: Recipe, data: Dataset, path: Path, listener: Listener | None = None, device: str | None = None,
-        fallback: bool = False) -> Run:
-    """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is returned as it is."""
-    listener, device = listener or Silent(), device or default_device()
+def fit(
+    recipe: Recipe,
+    data: Dataset,
+    path: Path,
+    listener: Listener | None = None,
+    device: str | None = None,
+    fallback: bool = False,
+) -> Run:
+    """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is
+    returned as it is.
+    """
+    listener = listener or Silent()
+    device = device or default_device()
     if recipe.conditional and data.train.labels is None:
-        raise UserError(f"{recipe.experiment} needs classes, but {data.name} has no labels; put the pictures of each class "
-                        "into a folder of its own, or take an unconditional experiment.")
+        raise UserError(
+            f"{recipe.experiment} needs classes, but {data.name} has no labels; put the pictures of"
+            " each class into a folder of its own, or take an unconditional experiment."
+        )
     facts = measure(data)
     run = Run.create(path, describe(recipe, data, facts), surroundings(device))
     with run:
@@ -98,16 +136,27 @@ def fit(recipe: Recipe, data: Dataset, path: Path, listener: Listener | None = N
         learner = build(recipe, facts, device)
         if recipe.reach < 0.01 * learner.guard.data_range:
             listener.say("guard: " + reach_in_words(recipe.reach, learner.guard.data_range) + ".")
-        look, at = _look(recipe, learner, facts, run, device) if isinstance(recipe, Generative) else (None, frozenset[int]())
+        look, at = (
+            _look(recipe, learner, facts, run, device)
+            if isinstance(recipe, Generative)
+            else (None, frozenset[int]())
+        )
         train(learner, batches(data.train, recipe, device), run, listener, look, at, fallback)
         images = recipe.training.steps * min(recipe.training.batch, len(data.train))
-        run.mark("trained", seconds=learner.seconds, images=images, evaluations=images * recipe.evaluations_per_example,
-                 parameters=sum(p.numel() for p in learner.model.parameters()))
+        run.mark(
+            "trained",
+            seconds=learner.seconds,
+            images=images,
+            evaluations=images * recipe.evaluations_per_example,
+            parameters=sum(p.numel() for p in learner.model.parameters()),
+        )
     return run
 
 
 def snapshots(recipe: Generative) -> list[int]:
-    """The steps after which averaged weights are kept to choose among; none where the last are taken."""
+    """The steps after which averaged weights are kept to choose among; none where the last are
+    taken.
+    """
     n = recipe.evaluation.snapshots
     return [] if n == 1 else [max(1, recipe.training.steps * (i + 1) // n) for i in range(n)]
 
@@ -116,10 +165,12 @@ def snapshot(step: int) -> str:
     return f"ema-{step:08d}"
 
 
-def _look(recipe: Generative, learner: Learner, facts: Facts, run: Run,
-          device: str) -> tuple[Callable[[int], None], frozenset[int]]:
+def _look(
+    recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str
+) -> tuple[Callable[[int], None], frozenset[int]]:
     """What is kept on the way, and after which steps: pictures of the progress, and snapshots."""
-    picture, kept = _progress_picture(recipe, learner, facts, run, device), frozenset(snapshots(recipe))
+    picture = _progress_picture(recipe, learner, facts, run, device)
+    kept = frozenset(snapshots(recipe))
     pictured = frozenset(milestones(recipe.training.steps, PROGRESS_PICTURES)) - {0}
 
     def look(step: int) -> None:
@@ -131,7 +182,9 @@ def _look(recipe: Generative, learner: Learner, facts: Facts, run: Run,
     return look, pictured | kept
 
 
-def _progress_picture(recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str) -> Callable[[int], None]:
+def _progress_picture(
+    recipe: Generative, learner: Learner, facts: Facts, run: Run, device: str
+) -> Callable[[int], None]:
     """A column of eight samples drawn with the averaged weights, from the same noise at every step."""
 
     def picture(step: int) -> None:
@@ -152,19 +205,32 @@ class Fitted:
     model: nn.Module
     device: str = "cpu"
 
-    def draw(self, n: int, seed: int = 0, cls: int | None = None, steps: int | None = None, batch: int = 100,
-             listener: Listener | None = None) -> tuple[Tensor, Tensor | None]:
-        """`n` samples in [0, 1], [n, *shape], and the classes that were asked for, if the model is conditional."""
+    def draw(
+        self,
+        n: int,
+        seed: int = 0,
+        cls: int | None = None,
+        steps: int | None = None,
+        batch: int = 100,
+        listener: Listener | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """`n` samples in [0, 1], [n, *shape], and the classes that were asked for, if the model is
+        conditional.
+        """
         if cls is not None and not self.recipe.conditional:
-            raise UserError(f"{self.recipe.experiment} is not conditional, so no class can be asked of it; "
-                            "train ncsn_class or ebm_class.")
+            raise UserError(
+                f"{self.recipe.experiment} is not conditional, so no class can be asked of it; "
+                "train ncsn_class or ebm_class."
+            )
         if cls is not None and not 0 <= cls < self.facts.classes:
             raise UserError(f"the classes are 0 to {self.facts.classes - 1}, got {cls}.")
         cond = asked(self.facts, n, cls) if self.recipe.conditional else None
         how = self.how()
         if steps is not None and not isinstance(self.recipe, EnergyRecipe):
-            raise UserError(f"{self.recipe.experiment} takes as many steps as its noise levels ask for, {how.steps}; "
-                            "leave out --steps.")
+            raise UserError(
+                f"{self.recipe.experiment} takes as many steps as its noise levels ask for,"
+                f" {how.steps}; leave out --steps."
+            )
         return generate(how, n, seed, cond, batch, steps, listener), cond
 
     def how(self) -> tasks.Generator[Any]:
@@ -185,6 +251,8 @@ def load(path: Path, device: str | None = None) -> Fitted:
 def recipe_of(run: Run) -> Generative:
     settings = run.config.get("recipe", {})
     if settings.get("kind") not in RECIPES:
-        raise UserError(f"{run.path} holds no recipe that this version knows ({settings.get('kind')!r}); "
-                        f"expected one of {', '.join(RECIPES)}.")
+        raise UserError(
+            f"{run.path} holds no recipe that this version knows ({settings.get('kind')!r}); "
+            f"expected one of {', '.join(RECIPES)}."
+        )
     return from_dict(RECIPES[settings["kind"]], settings, "")

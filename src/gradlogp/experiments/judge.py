@@ -1,7 +1,9 @@
-"""The judge: a classifier that no model saw, whose labels and features are what samples are measured by.
+"""The judge: a classifier that no model saw, whose labels and features are what samples are
+measured by.
 
-It is trained first, on the training part alone, and stands beside the runs that it judges. Its accuracy on the test part and the
-hash of its weights are part of every protocol: two numbers compare only where the hash is the same.
+It is trained first, on the training part alone, and stands beside the runs that it judges. Its
+accuracy on the test part and the hash of its weights are part of every protocol: two numbers
+compare only where the hash is the same.
 """
 
 import hashlib
@@ -43,7 +45,9 @@ class JudgeRecipe(Recipe):
     def model(self, facts: Facts) -> nn.Module:
         return ConvClassifier(facts.shape, facts.classes, self.channels, self.width)
 
-    def objective(self, facts: Facts, generator: Generator, device: torch.device | str) -> Objective:
+    def objective(
+        self, facts: Facts, generator: Generator, device: torch.device | str
+    ) -> Objective:
         return CrossEntropy()
 
 
@@ -67,7 +71,9 @@ class Judge:
             return torch.cat([self.model(to_model(part)) for part in x.split(500)])
 
     def features(self, x: Tensor) -> Tensor:
-        """Pictures [n, *shape] in [0, 1] -> features [n, d], of unit root mean square on real pictures."""
+        """Pictures [n, *shape] in [0, 1] -> features [n, d], of unit root mean square on real
+        pictures.
+        """
         return tasks.features(self.model, to_model(x)) / self.scale
 
 
@@ -79,16 +85,31 @@ def judge_beside(run: Path, data: Dataset) -> Path:
 def judge(data: Dataset, path: Path, listener: Listener | None = None) -> Judge:
     """The judge of `data`, trained into the run folder `path` or read from it."""
     if data.train.labels is None or data.test.labels is None:
-        raise UserError(f"samples are judged by a classifier, but {data.name} has no labels; put the pictures of each class into "
-                        "a folder of its own.")
+        raise UserError(
+            f"samples are judged by a classifier, but {data.name} has no labels; put the pictures"
+            " of each class into a folder of its own."
+        )
     images = 150_000 if len(data.train) > 10_000 else 60 * len(data.train)
-    run = fit(JudgeRecipe(data.name, Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)), data, path, listener)
+    run = fit(
+        JudgeRecipe(
+            data.name, Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)
+        ),
+        data,
+        path,
+        listener,
+    )
     facts = measure(data)
     model = ConvClassifier(facts.shape, facts.classes)
     tensors = run.load("ema")[0]
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
     scale = float(tasks.features(model, to_model(data.validation.images())).square().mean().sqrt())
-    accuracy = float((tasks.labels(model, to_model(data.test.images())) == data.test.labels).float().mean())
-    digest = hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()[:8]
-    return Judge(model, scale, accuracy, f"judge {digest}, a classifier of test accuracy {accuracy:.3f}")
+    accuracy = float(
+        (tasks.labels(model, to_model(data.test.images())) == data.test.labels).float().mean()
+    )
+    digest = hashlib.sha256(
+        b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+    ).hexdigest()[:8]
+    return Judge(
+        model, scale, accuracy, f"judge {digest}, a classifier of test accuracy {accuracy:.3f}"
+    )

@@ -1,17 +1,21 @@
-r"""Bits per dimension of a run's test pictures, by the probability-flow ODE of its score, beside what closed forms reach.
+r"""Bits per dimension of a run's test pictures, by the probability-flow ODE of its score, beside
+what closed forms reach.
 
-A picture is whole numbers, :math:`k \in \{0, \dots, K\}`, which the model met as :math:`2k/K - 1`. So number k stands for the bin
-of width 2 / K around that point, and with u uniform in the bin
+A picture is whole numbers, :math:`k \in \{0, \dots, K\}`, which the model met as :math:`2k/K - 1`.
+So number k stands for the bin of width 2 / K around that point, and with u uniform in the bin
 
 .. math:: -\log_2 P(k) = -\log_2 \int_{\mathrm{bin}} p \;\le\; E_u\Big[\frac{-\log p(u)}{\ln 2}\Big] + D \log_2 \frac{K}{2} .
 
-p is the law that the flow carries from its prior to the finest level, so it is normalised whatever the network says, and the bound
-holds at any finest level. By default that is :math:`\frac{2}{K\sqrt{12}}`, noise with the variance of a bin: the best for a pixel
-that never changes. Finer, a model that met pictures on the grid sees the gaps of the grid.
+p is the law that the flow carries from its prior to the finest level, so it is normalised whatever
+the network says, and the bound holds at any finest level. By default that is
+:math:`\frac{2}{K\sqrt{12}}`, noise with the variance of a bin: the best for a pixel that never
+changes. Finer, a model that met pictures on the grid sees the gaps of the grid.
 
-The two floors are laws of the training pictures: a histogram for each pixel alone, and one Gaussian of all of them.
+The two floors are laws of the training pictures: a histogram for each pixel alone, and one Gaussian
+of all of them.
 
-References: Song et al. (2021), arXiv 2011.13456, section 4.3 and app. D.2; Theis et al. (2016), arXiv 1511.01844, section 3.1.
+References: Song et al. (2021), arXiv 2011.13456, section 4.3 and app. D.2; Theis et al. (2016),
+arXiv 1511.01844, section 3.1.
 """
 
 import math
@@ -38,32 +42,66 @@ from gradlogp.tasks.likelihood import Quantised, bits_per_dim, measured_prior, o
 BATCH = 50
 
 
-def likelihood(fitted: Fitted, data: Dataset, n: int = 100, probes: int | None = 1, levels: int = 40, finest: float | None = None,
-               seed: int = 0, listener: Listener | None = None) -> Rows:
-    """Bits per dimension of the first `n` test pictures, and of the two floors on the same; the rows join results.json.
+def likelihood(
+    fitted: Fitted,
+    data: Dataset,
+    n: int = 100,
+    probes: int | None = 1,
+    levels: int = 40,
+    finest: float | None = None,
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Rows:
+    """Bits per dimension of the first `n` test pictures, and of the two floors on the same; the
+    rows join results.json.
 
-    probes: Hutchinson's, drawn once for each picture; None is the exact divergence, a backward pass for every pixel. levels: nodes
-    of RK4, four evaluations each. finest: by default the noise with the variance of a bin. Raises UserError for energies, which are
-    generators here, and for data that are not whole numbers.
+    probes: Hutchinson's, drawn once for each picture; None is the exact divergence, a backward pass
+    for every pixel. levels: nodes of RK4, four evaluations each. finest: by default the noise with
+    the variance of a bin. Raises UserError for energies, which are generators here, and for data
+    that are not whole numbers.
     """
-    listener, recipe, began = listener or Silent(), scored(fitted), time.perf_counter()
+    listener = listener or Silent()
+    recipe = scored(fitted)
+    began = time.perf_counter()
     test = data.test[slice(0, n)]
     bins = grid(test)
     x = bins.dequantise(test.x, seeded(seed, "dequantise"))
     directions = None if probes is None else draw_probes(x, probes, seeded(seed, "probes"))
-    coarsest, finest = recipe.sampler.ladder[0], finest or 1 / (bins.data_scale * math.sqrt(12))
-    ladder, prior = EDM(finest, coarsest).ladder(levels), measured_prior(to_model(data.train.images()), coarsest)
+    coarsest = recipe.sampler.ladder[0]
+    finest = finest or 1 / (bins.data_scale * math.sqrt(12))
+    ladder = EDM(finest, coarsest).ladder(levels)
+    prior = measured_prior(to_model(data.train.images()), coarsest)
     nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener)
-    how = "exact divergence" if probes is None else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
-    says = (f"bound by the probability-flow ODE, RK4 over {levels} levels from {coarsest:g} to {finest:.3g}, {how}, a Gaussian "
-            f"prior measured for each pixel{', given its class, unguided' if recipe.conditional else ''}; {words(bins)}")
-    floors = [_measure("bits_per_dim_histogram", histogram_bits(data.train, test),
-                       "a histogram for each pixel alone, from the training pictures with one more count for each number"),
-              _measure("bits_per_dim_gaussian", gaussian_bits(data.train, x, bins),
-                       f"a Gaussian of the training pictures with its whole covariance; {words(bins)}")]
+    how = (
+        "exact divergence"
+        if probes is None
+        else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
+    )
+    says = (
+        f"bound by the probability-flow ODE, RK4 over {levels} levels from {coarsest:g} to"
+        f" {finest:.3g}, {how}, a Gaussian prior measured for each"
+        f" pixel{', given its class, unguided' if recipe.conditional else ''}; {words(bins)}"
+    )
+    floors = [
+        _measure(
+            "bits_per_dim_histogram",
+            histogram_bits(data.train, test),
+            "a histogram for each pixel alone, from the training pictures with one more count for"
+            " each number",
+        ),
+        _measure(
+            "bits_per_dim_gaussian",
+            gaussian_bits(data.train, x, bins),
+            f"a Gaussian of the training pictures with its whole covariance; {words(bins)}",
+        ),
+    ]
     bits = bits_per_dim(nats, x[0].numel(), bins.data_scale)
     ours = _measure("bits_per_dim", bits, says, min(floor.value for floor in floors))
-    cost = {"seed": seed, "seconds": (time.perf_counter() - began) / len(x), "evaluations": evaluations}
+    cost = {
+        "seed": seed,
+        "seconds": (time.perf_counter() - began) / len(x),
+        "evaluations": evaluations,
+    }
     rows = [row(ours, **cost), *(row(floor, seed=seed) for floor in floors)]
     with fitted.run as run:
         run.update_results(rows)
@@ -73,33 +111,55 @@ def likelihood(fitted: Fitted, data: Dataset, n: int = 100, probes: int | None =
 def scored(fitted: Fitted) -> ScoreRecipe:
     """The recipe of a score network; UserError for energies."""
     if not isinstance(fitted.recipe, ScoreRecipe):
-        raise UserError(f"{fitted.run.path} holds an energy trained by short chains: a generator, which has no known density; take "
-                        "a run of ncsn, or train an energy by score matching and find its log Z with gradlogp.tasks.ais.")
+        raise UserError(
+            f"{fitted.run.path} holds an energy trained by short chains: a generator, which has no"
+            " known density; take a run of ncsn, or train an energy by score matching and find its"
+            " log Z with gradlogp.tasks.ais."
+        )
     return fitted.recipe
 
 
 def grid(split: Split) -> Quantised:
     """The bins around the points 2 k / levels - 1."""
     if split.x.dtype != torch.uint8:
-        raise UserError(f"bits per dimension are of pictures in whole numbers, got {split.x.dtype}; take a data set of pictures.")
+        raise UserError(
+            f"bits per dimension are of pictures in whole numbers, got {split.x.dtype}; take a data"
+            " set of pictures."
+        )
     half = 1 / split.levels
     return Quantised(split.levels + 1, -1 - half, 1 + half)
 
 
 def words(bins: Quantised) -> str:
-    return (f"uniform dequantisation: {bins.values} numbers, bins of {1 / bins.data_scale:.4g} around the points from -1 to 1, "
-            f"data scale {bins.data_scale:g}; spread: standard error over pictures")
+    return (
+        f"uniform dequantisation: {bins.values} numbers, bins of {1 / bins.data_scale:.4g} around"
+        f" the points from -1 to 1, data scale {bins.data_scale:g}; spread: standard error over"
+        " pictures"
+    )
 
 
-def _nats(fitted: Fitted, test: Split, x: Tensor, directions: Tensor | None, ladder: list[float], prior: Any,
-          listener: Listener) -> tuple[Tensor, int]:
-    """-log p(x), [n], batch by batch, and the evaluations for each picture, where a backward pass counts as one."""
-    nats, labels, evaluations = [], test.labels if fitted.recipe.conditional else None, 0
+def _nats(
+    fitted: Fitted,
+    test: Split,
+    x: Tensor,
+    directions: Tensor | None,
+    ladder: list[float],
+    prior: Any,
+    listener: Listener,
+) -> tuple[Tensor, int]:
+    """-log p(x), [n], batch by batch, and the evaluations for each picture, where a backward pass
+    counts as one.
+    """
+    nats = []
+    labels = test.labels if fitted.recipe.conditional else None
+    evaluations = 0
     listener.begin("likelihood", len(x))
     for rows in torch.arange(len(x)).split(BATCH):
         cond = None if labels is None else labels[rows].to(fitted.device)
         probes = None if directions is None else directions[:, rows].to(fitted.device)
-        found = ode_likelihood(fitted.model, x[rows].to(fitted.device), ladder, prior, probes, cond=cond)
+        found = ode_likelihood(
+            fitted.model, x[rows].to(fitted.device), ladder, prior, probes, cond=cond
+        )
         evaluations = found.evaluations * (1 + (x[0].numel() if probes is None else len(probes)))
         nats.append(found.nats.cpu())
         listener.advance(len(rows))
@@ -108,24 +168,46 @@ def _nats(fitted: Fitted, test: Split, x: Tensor, directions: Tensor | None, lad
 
 
 def histogram_bits(train: Split, test: Split) -> Tensor:
-    """Bits per dimension, [n], under the histogram of each pixel in the training pictures with one more count for each number."""
+    """Bits per dimension, [n], under the histogram of each pixel in the training pictures with one
+    more count for each number.
+    """
     codes, values = test.x.flatten(1).long(), train.levels + 1
     cell = values * torch.arange(codes.shape[1])  # where the counts of each pixel begin
     pixels = train.x.flatten(1)
-    parts = [torch.bincount((some.long() + cell).flatten(), minlength=values * len(cell)) for some in pixels.split(4096)]
+    parts = [
+        torch.bincount((some.long() + cell).flatten(), minlength=values * len(cell))
+        for some in pixels.split(4096)
+    ]
     counts = torch.stack(parts).sum(0).reshape(-1, values).double() + 1  # [D, values]
     return -(counts / counts.sum(1, keepdim=True)).log2().T.gather(0, codes).mean(1)
 
 
 def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
-    """Bits per dimension, [n], of dequantised x under the Gaussian of the dequantised training pictures."""
+    """Bits per dimension, [n], of dequantised x under the Gaussian of the dequantised training
+    pictures.
+    """
     flat = to_model(train.images()).flatten(1).double()
     width, dim = 1 / bins.data_scale, flat.shape[1]
-    factor = torch.linalg.cholesky(flat.T.cov(correction=0).reshape(dim, dim) + width**2 / 12 * torch.eye(dim, dtype=torch.float64))
-    white = torch.linalg.solve_triangular(factor, (x.flatten(1).double() - flat.mean(0)).T, upper=False)
-    nats = white.square().sum(0) / 2 + factor.diagonal().log().sum() + dim / 2 * math.log(2 * math.pi)
+    factor = torch.linalg.cholesky(
+        flat.T.cov(correction=0).reshape(dim, dim)
+        + width**2 / 12 * torch.eye(dim, dtype=torch.float64)
+    )
+    white = torch.linalg.solve_triangular(
+        factor, (x.flatten(1).double() - flat.mean(0)).T, upper=False
+    )
+    nats = (
+        white.square().sum(0) / 2 + factor.diagonal().log().sum() + dim / 2 * math.log(2 * math.pi)
+    )
     return bits_per_dim(nats, dim, bins.data_scale)
 
 
 def _measure(metric: str, bits: Tensor, protocol: str, ceiling: float | None = None) -> Measure:
-    return Measure(metric, float(bits.mean()), standard_error(bits), len(bits), "lower", protocol, ceiling=ceiling)
+    return Measure(
+        metric,
+        float(bits.mean()),
+        standard_error(bits),
+        len(bits),
+        "lower",
+        protocol,
+        ceiling=ceiling,
+    )

@@ -1,17 +1,19 @@
 r"""Posterior chains of an energy beside a Gaussian, preconditioned by the Gaussian's own posterior.
 
-An energy trained by short chains has neither a temperature nor a shape at large scales. The Gaussian of the pixels,
-:math:`\mathcal N(\mu, C)`, has both, and its share g of the prior's energy leaves the energy the rest. Given
-:math:`y = x_0 + \sigma\varepsilon` the chains walk on
+An energy trained by short chains has neither a temperature nor a shape at large scales. The
+Gaussian of the pixels, :math:`\mathcal N(\mu, C)`, has both, and its share g of the prior's energy
+leaves the energy the rest. Given :math:`y = x_0 + \sigma\varepsilon` the chains walk on
 
 .. math:: U(x) = w E(x) + \tfrac g2 (x - \mu)^T C^{-1} (x - \mu) + \|x - y\|^2 / 2\sigma^2 ,
 
-of which all but the first term is Gaussian, with the covariance :math:`P = (g C^{-1} + I/\sigma^2)^{-1}` about Wiener's estimate
-:math:`r = \mu + P (y - \mu) / \sigma^2`. Preconditioned by P, stiff and slack directions take steps alike:
+of which all but the first term is Gaussian, with the covariance :math:`P = (g C^{-1} +
+I/\sigma^2)^{-1}` about Wiener's estimate :math:`r = \mu + P (y - \mu) / \sigma^2`. Preconditioned
+by P, stiff and slack directions take steps alike:
 
 .. math:: x \leftarrow x - h\,(x - r) - h\,w\,P\,\nabla E(x) + \sqrt{2 h T}\, P^{1/2} \xi .
 
-Reference: Roberts & Stramer (2002), Langevin Diffusions and Metropolis-Hastings Algorithms (the preconditioned step).
+Reference: Roberts & Stramer (2002), Langevin Diffusions and Metropolis-Hastings Algorithms (the
+preconditioned step).
 """
 
 import math
@@ -36,7 +38,9 @@ class Moved(NamedTuple):
 @final
 @dataclass(frozen=True)
 class GaussianPosterior:
-    """What the Gaussian knows of x0 given y: its mean r(y) for each row, the covariance P [D, D], and a root of it."""
+    """What the Gaussian knows of x0 given y: its mean r(y) for each row, the covariance P [D, D],
+    and a root of it.
+    """
 
     about: Tensor
     gain: Tensor  # P / sigma^2
@@ -45,11 +49,15 @@ class GaussianPosterior:
 
     @classmethod
     def of(cls, prior: PixelGaussian, sigma: float, share: float = 1.0) -> "GaussianPosterior":
-        """The posterior at noise sigma under the prior's energy times `share`, in the prior's units."""
+        """The posterior at noise sigma under the prior's energy times `share`, in the prior's
+        units.
+        """
         spread = prior.values * sigma**2 / (prior.values + share * sigma**2)
         root = prior.vectors * spread.sqrt()
         covariance = root @ root.T
-        return cls(prior.mean.float(), (covariance / sigma**2).float(), covariance.float(), root.float())
+        return cls(
+            prior.mean.float(), (covariance / sigma**2).float(), covariance.float(), root.float()
+        )
 
     def mean(self, y: Tensor) -> Tensor:
         """Wiener's estimate for y [B, *shape]."""
@@ -59,9 +67,11 @@ class GaussianPosterior:
 @final
 @dataclass(frozen=True)
 class PosteriorLangevin:
-    """The step above for the rows of `centre` = r(y); the field is the energy alone, scaled. `clamp` keeps x in an interval.
+    """The step above for the rows of `centre` = r(y); the field is the energy alone, scaled.
+    `clamp` keeps x in an interval.
 
-    P is a full covariance and the Gaussian's pull is exact, where `samplers.PreconditionedLangevin` has a diagonal and one field.
+    P is a full covariance and the Gaussian's pull is exact, where `samplers.PreconditionedLangevin`
+    has a diagonal and one field.
     """
 
     centre: Tensor
@@ -76,10 +86,13 @@ class PosteriorLangevin:
         return Chain(x.clone(), torch.empty_like(x))
 
     def step(self, field: Field, chain: Chain, generator: Randomness) -> tuple[Chain, Moved]:
-        score, noise = field.score(chain.x), normal_(chain.noise, generator)
+        score = field.score(chain.x)
+        noise = normal_(chain.noise, generator)
         drift = score.flatten(1) @ self.gaussian.covariance
         tau = math.sqrt(2 * self.step_size * self.temperature)
-        x = chain.x.lerp_(self.centre, self.step_size).add_(drift.view_as(score), alpha=self.step_size)
+        x = chain.x.lerp_(self.centre, self.step_size).add_(
+            drift.view_as(score), alpha=self.step_size
+        )
         x.add_((noise.flatten(1) @ self.gaussian.root.T).view_as(noise), alpha=tau)
         if self.clamp is not None:
             x.clamp_(*self.clamp)

@@ -1,4 +1,5 @@
-"""Settings are nested frozen dataclasses; here they become JSON, come back, and take overrides such as `training.batch=32`.
+"""Settings are nested frozen dataclasses; here they become JSON, come back, and take overrides such
+as `training.batch=32`.
 
 Where a field may hold one of several dataclasses, the JSON names which in `kind`.
 """
@@ -41,13 +42,18 @@ def from_dict(cls: type[T], data: Any, path: str = "") -> T:
 
 def coerce(hint: Any, value: Any, path: str) -> Any:
     """`value` as what the type hint asks for."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, path + ".")
     if origin in (typing.Union, types.UnionType):
         return _one_of(arguments, value, path)
     fits = len(arguments) == 2 and arguments[-1] is ...
-    if origin is tuple and isinstance(value, list | tuple) and (fits or len(value) == len(arguments)):
+    if (
+        origin is tuple
+        and isinstance(value, list | tuple)
+        and (fits or len(value) == len(arguments))
+    ):
         item = arguments[0]
         return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(value))
     if origin is Literal and value in arguments:
@@ -82,7 +88,11 @@ def _words(hint: Any) -> str:
         return " or ".join(repr(a) for a in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
         return "a list such as " + ("16,32" if int in typing.get_args(hint) else "0.1,0.5")
-    return "nothing (None)" if hint is type(None) else getattr(hint, "__name__", str(hint)).replace("|", "or")
+    return (
+        "nothing (None)"
+        if hint is type(None)
+        else getattr(hint, "__name__", str(hint)).replace("|", "or")
+    )
 
 
 def leaves(settings: Any, path: str = "") -> dict[str, Any]:
@@ -98,7 +108,9 @@ def leaves(settings: Any, path: str = "") -> dict[str, Any]:
 
 
 def override(settings: T, changes: Sequence[str]) -> T:
-    """`settings` with every "section.key=value" of `changes` applied; UserError names the nearest key to a wrong one."""
+    """`settings` with every "section.key=value" of `changes` applied; UserError names the nearest
+    key to a wrong one.
+    """
     values: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
@@ -114,19 +126,33 @@ def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
     """All values at once, by their dotted names: settings that must agree can change together."""
     hints, new = typing.get_type_hints(type(settings)), {}
     for name in dict.fromkeys(key.partition(".")[0] for key in values):
-        below = {key.partition(".")[2]: value for key, value in values.items() if key.partition(".")[0] == name}
+        below = {
+            key.partition(".")[2]: value
+            for key, value in values.items()
+            if key.partition(".")[0] == name
+        }
         old, full = getattr(settings, name), path + name
-        new[name] = coerce(hints[name], below[""], full) if "" in below else _replaced(old, below, full + ".")
+        new[name] = (
+            coerce(hints[name], below[""], full)
+            if "" in below
+            else _replaced(old, below, full + ".")
+        )
     try:
         return dataclasses.replace(settings, **new)  # type: ignore[type-var]
     except ValueError as error:  # a sampler, say, that refuses its step size
-        said = ", ".join(f"{path}{name}={value!r}" for name, value in new.items() if not dataclasses.is_dataclass(value))
+        said = ", ".join(
+            f"{path}{name}={value!r}"
+            for name, value in new.items()
+            if not dataclasses.is_dataclass(value)
+        )
         raise UserError(f"{said}: {error}") from error
 
 
 def _parse(text: str) -> Any:
     try:
-        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
+        return ast.literal_eval(
+            {"true": "True", "false": "False", "none": "None"}.get(text.lower(), text)
+        )
     except (ValueError, SyntaxError):
         return text
 
@@ -134,4 +160,8 @@ def _parse(text: str) -> Any:
 def unknown(key: str, known: Sequence[str]) -> str:
     """The message for a key that does not exist."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"there is no setting {key!r}; did you mean {near[0]!r}?" if near else f"there is no setting {key!r}."
+    return (
+        f"there is no setting {key!r}; did you mean {near[0]!r}?"
+        if near
+        else f"there is no setting {key!r}."
+    )

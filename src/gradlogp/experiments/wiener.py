@@ -1,6 +1,7 @@
 r"""Noisy pictures, and the best linear filter for them.
 
-The Gaussian :math:`\mathcal N(\mu, C)` of the training pictures draws samples, and its posterior mean is Wiener's filter,
+The Gaussian :math:`\mathcal N(\mu, C)` of the training pictures draws samples, and its posterior
+mean is Wiener's filter,
 
 .. math:: \hat x = \mu + C (C + \sigma^2 I)^{-1} (y - \mu).
 
@@ -24,7 +25,9 @@ def noised(clean: Tensor, sigma: float, seed: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class PixelGaussian:
-    """mean [D], and the eigenvalues [D] and eigenvectors [D, D] of the covariance, in float64; pictures in [0, 1]."""
+    """mean [D], and the eigenvalues [D] and eigenvectors [D, D] of the covariance, in float64;
+    pictures in [0, 1].
+    """
 
     mean: Tensor
     values: Tensor
@@ -38,7 +41,9 @@ class PixelGaussian:
 
     def sample(self, n: int, seed: int) -> Tensor:
         """[n, D]"""
-        eps = torch.randn(n, len(self.mean), generator=seeded(seed, "gaussian"), dtype=torch.float64)
+        eps = torch.randn(
+            n, len(self.mean), generator=seeded(seed, "gaussian"), dtype=torch.float64
+        )
         return (self.mean + (eps * self.values.sqrt()) @ self.vectors.T).float()
 
     def restore(self, noisy: Tensor, sigma: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Parts of a comparison side by side: a process each, with its share of the cores.
 
-Two small networks train faster on one core each than one after the other on two. What a part does depends neither on its neighbours
-nor on how many there are; its progress comes back through a queue, into a lane of its own.
+Two small networks train faster on one core each than one after the other on two. What a part does
+depends neither on its neighbours nor on how many there are; its progress comes back through a
+queue, into a lane of its own.
 """
 
 import multiprocessing
@@ -66,10 +67,14 @@ def _follow(news: Any, futures: Sequence[Future[None]], listener: Listener) -> N
 
 
 class Relay:
-    """A listener in a worker. It ends the process when the one that began it has gone, so that a kill frees the run folders."""
+    """A listener in a worker. It ends the process when the one that began it has gone, so that a
+    kill frees the run folders.
+    """
 
     def __init__(self, name: str, news: Any, parent: int) -> None:
-        self.name, self.news, self.parent = name, news, parent
+        self.name = name
+        self.news = news
+        self.parent = parent
         self.count, self.told = 0, 0.0
 
     def tell(self, verb: str, *words: Any) -> None:

@@ -4,9 +4,10 @@
 
     IS = exp mean_i KL(p(y | x_i) || mean_j p(y | x_j))   between 1 and the number of classes
 
-The inception score of the domain's own classifier sees neither copies nor a class that has collapsed to one picture. H over K
-equally likely classes is ln K - (K - 1) / 2N for N samples (Miller 1955); it says that modes are missing, never that images are
-good. The classifier must not be the one that guided the sampler, nor the sampler itself.
+The inception score of the domain's own classifier sees neither copies nor a class that has
+collapsed to one picture. H over K equally likely classes is ln K - (K - 1) / 2N for N samples
+(Miller 1955); it says that modes are missing, never that images are good. The classifier must not
+be the one that guided the sampler, nor the sampler itself.
 """
 
 import math
@@ -22,8 +23,10 @@ def class_shares(predicted: Tensor, classes: int) -> Tensor:
     """Share of every class, [classes], from labels [n]."""
     labels = _labels(predicted, "predicted")
     if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"`predicted` needs labels 0 to {classes - 1}, but holds {int(labels.min())} to "
-                         f"{int(labels.max())}; pass the number of classes of the classifier.")
+        raise ValueError(
+            f"`predicted` needs labels 0 to {classes - 1}, but holds {int(labels.min())} to "
+            f"{int(labels.max())}; pass the number of classes of the classifier."
+        )
     return labels.bincount(minlength=classes).double() / len(labels)
 
 
@@ -33,19 +36,37 @@ def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
     surprise = -shares[shares > 0].log()
     value = (shares[shares > 0] * surprise).sum()
     spread = ((shares[shares > 0] * (surprise - value) ** 2).sum() / n).sqrt()
-    return Measure("class_entropy", float(value), float(spread), n, "higher",
-                   f"nats, shares of {classes} classes among {n} predicted labels, spread: standard error by the delta "
-                   "method", math.log(classes) - (classes - 1) / (2 * n))
+    return Measure(
+        "class_entropy",
+        float(value),
+        float(spread),
+        n,
+        "higher",
+        f"nats, shares of {classes} classes among {n} predicted labels, spread: standard error by"
+        " the delta method",
+        math.log(classes) - (classes - 1) / (2 * n),
+    )
 
 
 def inception_score(logits: Tensor) -> Measure:
-    """exp of the mutual information between sample and class, from an independent classifier's logits [n, classes]; spread:
-    jackknife. Salimans et al. (2016), arXiv 1606.03498, section 4."""
-    log_p, groups = features(logits, "logits").log_softmax(1), min(GROUPS, len(logits))
-    left_out = torch.stack([_inception(log_p[torch.arange(len(log_p)) % groups != g]) for g in range(groups)])
-    return Measure("inception_score", float(_inception(log_p)), jackknife(left_out), len(logits), "higher",
-                   f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, spread: jackknife standard error "
-                   f"over {groups} groups", ceiling=1.0)
+    """exp of the mutual information between sample and class, from an independent classifier's
+    logits [n, classes]; spread: jackknife. Salimans et al. (2016), arXiv 1606.03498, section 4.
+    """
+    log_p = features(logits, "logits").log_softmax(1)
+    groups = min(GROUPS, len(logits))
+    left_out = torch.stack(
+        [_inception(log_p[torch.arange(len(log_p)) % groups != g]) for g in range(groups)]
+    )
+    return Measure(
+        "inception_score",
+        float(_inception(log_p)),
+        jackknife(left_out),
+        len(logits),
+        "higher",
+        f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, spread: jackknife"
+        f" standard error over {groups} groups",
+        ceiling=1.0,
+    )
 
 
 def _inception(log_p: Tensor) -> Tensor:
@@ -54,23 +75,36 @@ def _inception(log_p: Tensor) -> Tensor:
 
 
 def agreement(predicted: Tensor, asked: Tensor, on_real: float | None = None) -> Measure:
-    """Share of samples whose predicted label [n] is the asked one [n]; `on_real`, the classifier's accuracy on real
-    test data, is its floor."""
-    predicted, asked = _labels(predicted, "predicted"), _labels(asked, "asked")
+    """Share of samples whose predicted label [n] is the asked one [n]; `on_real`, the classifier's
+    accuracy on real test data, is its floor.
+    """
+    predicted = _labels(predicted, "predicted")
+    asked = _labels(asked, "asked")
     if predicted.shape != asked.shape:
-        raise ValueError(f"`predicted` and `asked` need one label per sample, but have {len(predicted)} and "
-                         f"{len(asked)}; pass both for the same samples.")
+        raise ValueError(
+            f"`predicted` and `asked` need one label per sample, but have {len(predicted)} and "
+            f"{len(asked)}; pass both for the same samples."
+        )
     n = len(asked)
     value = float((predicted == asked).double().mean())
-    return Measure("agreement", value, math.sqrt(value * (1 - value) / n), n, "higher",
-                   f"label asked against label predicted by an independent classifier, {n} samples, spread: binomial "
-                   "standard error", on_real)
+    return Measure(
+        "agreement",
+        value,
+        math.sqrt(value * (1 - value) / n),
+        n,
+        "higher",
+        f"label asked against label predicted by an independent classifier, {n} samples, spread:"
+        " binomial standard error",
+        on_real,
+    )
 
 
 def _labels(x: Tensor, name: str) -> Tensor:
     if x.ndim != 1 or x.is_floating_point():
-        raise ValueError(f"`{name}` needs integer labels of shape [n], but has {list(x.shape)} of {x.dtype}; "
-                         "pass logits.argmax(1).")
+        raise ValueError(
+            f"`{name}` needs integer labels of shape [n], but has {list(x.shape)} of {x.dtype}; "
+            "pass logits.argmax(1)."
+        )
     if len(x) == 0:
         raise UserError(f"`{name}` needs at least one label, but has none; draw some samples.")
     return x.long()

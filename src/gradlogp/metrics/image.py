@@ -3,8 +3,9 @@ r"""How near a restored image is to the clean one.
     PSNR = 10 log10 (1 / mse)   in dB, images in [0, 1]
     SSIM = mean over pixels of (2 m_x m_y + c_1)(2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1)(s_x^2 + s_y^2 + c_2))
 
-with c_1 = .01^2, c_2 = .03^2 and moments under a Gaussian window of 11 pixels, sigma 1.5, kept inside the image.
-Smaller images get the largest odd window that fits, with sigma in proportion: 7 pixels and sigma .95 for 8 x 8 digits.
+with c_1 = .01^2, c_2 = .03^2 and moments under a Gaussian window of 11 pixels, sigma 1.5, kept
+inside the image. Smaller images get the largest odd window that fits, with sigma in proportion: 7
+pixels and sigma .95 for 8 x 8 digits.
 
 Reference: Wang et al. (2004), Image quality assessment, IEEE TIP 13(4), eq. 13.
 """
@@ -23,13 +24,21 @@ CHUNK = 1000  # images
 def psnr(clean: Tensor, restored: Tensor) -> Measure:
     """PSNR in dB of the mean squared error over all images (n, ...); inf for identical ones.
 
-    Not the mean of the PSNRs of single images, which is larger (Jensen) and dominated by the easy ones.
+    Not the mean of the PSNRs of single images, which is larger (Jensen) and dominated by the easy
+    ones.
     """
     mse = _mse(*_images(clean, restored))
     error, mean = standard_error(mse), float(mse.mean())
     spread = 10 / math.log(10) * error / mean if error is not None and mean > 0 else None
-    return Measure("psnr", float(_decibel(mse.mean())), spread, len(mse), "higher",
-                   "dB, data range 1, from the mean squared error of all images, spread: standard error over images")
+    return Measure(
+        "psnr",
+        float(_decibel(mse.mean())),
+        spread,
+        len(mse),
+        "higher",
+        "dB, data range 1, from the mean squared error of all images, spread: standard error over"
+        " images",
+    )
 
 
 def psnr_each(clean: Tensor, restored: Tensor) -> Tensor:
@@ -41,17 +50,28 @@ def ssim(clean: Tensor, restored: Tensor) -> Measure:
     """Mean SSIM of images (n, c, h, w), channels averaged; 1 for identical ones."""
     each = ssim_each(clean, restored)
     window, sigma = _window(*clean.shape[2:])
-    return Measure("ssim", float(each.mean()), standard_error(each), len(each), "higher", "data range 1, Gaussian "
-                   f"window of {window} pixels, sigma {sigma:.3g}, spread: standard error over images")
+    return Measure(
+        "ssim",
+        float(each.mean()),
+        standard_error(each),
+        len(each),
+        "higher",
+        "data range 1, Gaussian "
+        f"window of {window} pixels, sigma {sigma:.3g}, spread: standard error over images",
+    )
 
 
 def ssim_each(clean: Tensor, restored: Tensor) -> Tensor:
     """SSIM of every image alone, [n]."""
     clean, restored = _images(clean, restored)
     if clean.ndim != 4:
-        raise ValueError(f"`clean` needs images of shape [n, c, h, w], but has {list(clean.shape)}; "
-                         "for voxels or audio use psnr.")
-    return torch.cat([_ssim(x, y) for x, y in zip(clean.split(CHUNK), restored.split(CHUNK), strict=True)])
+        raise ValueError(
+            f"`clean` needs images of shape [n, c, h, w], but has {list(clean.shape)}; "
+            "for voxels or audio use psnr."
+        )
+    return torch.cat(
+        [_ssim(x, y) for x, y in zip(clean.split(CHUNK), restored.split(CHUNK), strict=True)]
+    )
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -72,7 +92,11 @@ def _window(height: int, width: int) -> tuple[int, float]:
 
 def _filter(size: int, window: int, sigma: float) -> Tensor:
     """A 1-D Gaussian filter without padding as a matrix [size - window + 1, size]."""
-    offset = torch.arange(size, dtype=torch.float64) - torch.arange(size - window + 1)[:, None] - window // 2
+    offset = (
+        torch.arange(size, dtype=torch.float64)
+        - torch.arange(size - window + 1)[:, None]
+        - window // 2
+    )
     weight = torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= window // 2)
     return weight / weight.sum(1, keepdim=True)
 
@@ -87,6 +111,8 @@ def _decibel(mse: Tensor) -> Tensor:
 
 def _images(clean: Tensor, restored: Tensor) -> tuple[Tensor, Tensor]:
     if clean.shape != restored.shape or clean.ndim < 2:
-        raise ValueError(f"`clean` and `restored` need one shape [n, ...], but have {list(clean.shape)} and "
-                         f"{list(restored.shape)}; pair every restored image with its clean one.")
+        raise ValueError(
+            f"`clean` and `restored` need one shape [n, ...], but have {list(clean.shape)} and "
+            f"{list(restored.shape)}; pair every restored image with its clean one."
+        )
     return finite(clean, "clean"), finite(restored, "restored")

@@ -2,7 +2,8 @@
 
     KID = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_ij k(x_i, y_j),    k(x, y) = (x . y / d + 1)^3
 
-Zero in expectation for two samples of one law, so half of such values are negative: they are not clipped.
+Zero in expectation for two samples of one law, so half of such values are negative: they are not
+clipped.
 
 Reference: Binkowski et al. (2018), arXiv 1801.01401, section 4.
 """
@@ -14,16 +15,25 @@ from gradlogp.metrics.base import GROUPS, Measure, feature_pair, jackknife
 
 
 def kid(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
-    """KID of features [n, d] and [m, d]; spread: jackknife over both samples (too wide, by up to 1.4, near zero)."""
+    """KID of features [n, d] and [m, d]; spread: jackknife over both samples (too wide, by up to
+    1.4, near zero).
+    """
     real, fake = feature_pair(real, fake, at_least=3)
     (n, d), m = real.shape, len(fake)
     groups = min(GROUPS, n, m)
     tables = [_pairs(x, y, groups) for x, y in ((real, real), (fake, fake), (real, fake))]
     whole = [sums.sum() / counts.sum() for sums, counts in tables]
     left_out = [_without_each(sums) / _without_each(counts) for sums, counts in tables]
-    return Measure("kid", float(_combine(whole)), jackknife(_combine(left_out)), m, "lower",
-                   f"unbiased MMD^2, kernel (x.y/{d} + 1)^3, {d} features of network {network}, {n} real and "
-                   f"{m} generated, spread: jackknife standard error over {groups} groups", 0.0)
+    return Measure(
+        "kid",
+        float(_combine(whole)),
+        jackknife(_combine(left_out)),
+        m,
+        "lower",
+        f"unbiased MMD^2, kernel (x.y/{d} + 1)^3, {d} features of network {network}, {n} real and "
+        f"{m} generated, spread: jackknife standard error over {groups} groups",
+        0.0,
+    )
 
 
 def _kernel(dot: Tensor, d: int) -> Tensor:
@@ -31,11 +41,16 @@ def _kernel(dot: Tensor, d: int) -> Tensor:
 
 
 def _pairs(x: Tensor, y: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Sum of the kernel and number of pairs between every two groups, [groups, groups]; no point meets itself."""
-    d, group = x.shape[1], torch.arange(len(y), device=y.device) % groups
+    """Sum of the kernel and number of pairs between every two groups, [groups, groups]; no point
+    meets itself.
+    """
+    d = x.shape[1]
+    group = torch.arange(len(y), device=y.device) % groups
     rows = torch.stack([_kernel(x[g::groups] @ y.T, d).sum(0) for g in range(groups)])
     sums = rows.new_zeros(groups, groups).index_add(1, group, rows)
-    sizes = [torch.tensor([float(len(z[g::groups])) for g in range(groups)]).to(sums) for z in (x, y)]
+    sizes = [
+        torch.tensor([float(len(z[g::groups])) for g in range(groups)]).to(sums) for z in (x, y)
+    ]
     counts = sizes[0].outer(sizes[1])
     if x is y:
         self_meeting = sums.new_zeros(groups).index_add(0, group, _kernel(x.square().sum(1), d))

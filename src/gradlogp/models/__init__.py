@@ -2,8 +2,20 @@
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
 from gradlogp.models.classifier import ConvClassifier
-from gradlogp.models.energy import ConvEnergy, EnergyModel, MLPEnergy, QuadraticEnergy, ResidualEnergy
-from gradlogp.models.noisy import NoisyEnergyModel, PreconditionedEnergy, conv_noisy_energy, mlp_noisy_energy, unet_noisy_energy
+from gradlogp.models.energy import (
+    ConvEnergy,
+    EnergyModel,
+    MLPEnergy,
+    QuadraticEnergy,
+    ResidualEnergy,
+)
+from gradlogp.models.noisy import (
+    NoisyEnergyModel,
+    PreconditionedEnergy,
+    conv_noisy_energy,
+    mlp_noisy_energy,
+    unet_noisy_energy,
+)
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
@@ -35,7 +47,30 @@ MODELS = {
     "conv_classifier": ConvClassifier,
 }
 
-__all__ = ["MODELS", "RBM", "AutoencoderEnergy", "BernoulliRBM", "ConvClassifier", "ConvEnergy", "EnergyModel", "GaussianRBM",
-           "MLPEnergy", "NoisyEnergyModel", "Preconditioned", "PreconditionedEnergy", "QuadraticEnergy", "ResidualEnergy",
-           "ScoreModel", "SigmaScaled", "VectorScore", "autoencoder_energy", "conv_noisy_energy", "mlp_noisy_energy", "mlp_score",
-           "refinenet_score", "unet_noisy_energy", "unet_score", "wavenet_score"]
+__all__ = [
+    "MODELS",
+    "RBM",
+    "AutoencoderEnergy",
+    "BernoulliRBM",
+    "ConvClassifier",
+    "ConvEnergy",
+    "EnergyModel",
+    "GaussianRBM",
+    "MLPEnergy",
+    "NoisyEnergyModel",
+    "Preconditioned",
+    "PreconditionedEnergy",
+    "QuadraticEnergy",
+    "ResidualEnergy",
+    "ScoreModel",
+    "SigmaScaled",
+    "VectorScore",
+    "autoencoder_energy",
+    "conv_noisy_energy",
+    "mlp_noisy_energy",
+    "mlp_score",
+    "refinenet_score",
+    "unet_noisy_energy",
+    "unet_score",
+    "wavenet_score",
+]

@@ -1,6 +1,8 @@
-"""A small convolutional classifier: the judge of samples, and the feature network of Frechet distances.
+"""A small convolutional classifier: the judge of samples, and the feature network of Frechet
+distances.
 
-Reference: LeCun et al. (1998), Gradient-Based Learning Applied to Document Recognition (convolutions, pooling, a linear head).
+Reference: LeCun et al. (1998), Gradient-Based Learning Applied to Document Recognition
+(convolutions, pooling, a linear head).
 """
 
 import itertools
@@ -14,15 +16,26 @@ from gradlogp.models.nets.conv import channels_last
 
 
 class ConvClassifier(nn.Module):
-    """A small convolutional classifier of pictures: for judging samples, and for the features of distances.
+    """A small convolutional classifier of pictures: for judging samples, and for the features of
+    distances.
 
-    x [B, channels, height, width] -> class logits [B, classes]; `features(x)` is the layer before, [B, width].
+    x [B, channels, height, width] -> class logits [B, classes]; `features(x)` is the layer before,
+    [B, width].
     """
 
-    def __init__(self, shape: Sequence[int], classes: int, channels: Sequence[int] = (24, 48, 64), width: int = 64) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        channels: Sequence[int] = (24, 48, 64),
+        width: int = 64,
+    ) -> None:
         super().__init__()
         stride = 2 if min(shape[1:]) > 16 else 1
-        layers: list[nn.Module] = [nn.Conv2d(shape[0], channels[0], 5, stride=stride, padding=2), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape[0], channels[0], 5, stride=stride, padding=2),
+            nn.ReLU(),
+        ]
         for a, b in itertools.pairwise(channels):
             layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         convs = nn.Sequential(*layers, nn.Flatten())

@@ -1,22 +1,26 @@
-r"""Noise-conditional energies: one energy :math:`E(x, \sigma)` for the data with N(0, sigma^2) added, at every sigma.
+r"""Noise-conditional energies: one energy :math:`E(x, \sigma)` for the data with N(0, sigma^2)
+added, at every sigma.
 
-The preconditioning of score models, integrated over x. With :math:`\tilde x = c_{in} x` and a potential :math:`\phi`,
+The preconditioning of score models, integrated over x. With :math:`\tilde x = c_{in} x` and a
+potential :math:`\phi`,
 
 .. math:: E(x, \sigma) = \frac{\|x\|^2}{2(\sigma^2 + \sigma_d^2)} - \frac{\sigma_d}{\sigma}\, \phi(\tilde x, \tfrac14\ln\sigma)
           \quad\Rightarrow\quad
           D(x, \sigma) = x - \sigma^2 \nabla_x E = c_{skip} x + c_{out} \nabla\phi(\tilde x),
 
-so that the gradient of the potential is what the network of a score model predicts, in units of one. The potential is a number
-from a network (`Potential`), or made of a vector network F (`Reconstruction`),
+so that the gradient of the potential is what the network of a score model predicts, in units of
+one. The potential is a number from a network (`Potential`), or made of a vector network F
+(`Reconstruction`),
 
 .. math:: \phi(\tilde x) = \tfrac12 \|\tilde x\|^2 - \tfrac12 \|\tilde x - F(\tilde x)\|^2 ,
 
-which takes over all that is known of good score networks. Being a gradient, the score is conservative; being an energy, it can be
-Metropolis-adjusted, composed, and compared between examples (at one sigma: the constant may depend on sigma).
+which takes over all that is known of good score networks. Being a gradient, the score is
+conservative; being an energy, it can be Metropolis-adjusted, composed, and compared between
+examples (at one sigma: the constant may depend on sigma).
 
-References: Salimans & Ho (2021), Should EBMs Model the Energy or the Score?, ICLR EBM workshop (half a squared error as energy);
-Du et al. (2023), Reduce, Reuse, Recycle, arXiv 2302.11552 (energies at each level); Karras et al. (2022), arXiv 2206.00364, table 1
-(c_skip, c_out, c_in).
+References: Salimans & Ho (2021), Should EBMs Model the Energy or the Score?, ICLR EBM workshop
+(half a squared error as energy); Du et al. (2023), Reduce, Reuse, Recycle, arXiv 2302.11552
+(energies at each level); Karras et al. (2022), arXiv 2206.00364, table 1 (c_skip, c_out, c_in).
 """
 
 import abc
@@ -72,12 +76,16 @@ class Reconstruction(nn.Module):
 
 
 class Potential(nn.Module):
-    """One number from any trunk (B, *shape) -> (B, width), whose features are modulated by level and class; zero at the start."""
+    """One number from any trunk (B, *shape) -> (B, width), whose features are modulated by level
+    and class; zero at the start.
+    """
 
     def __init__(self, trunk: nn.Module, width: int, classes: int = 0) -> None:
         super().__init__()
         self.trunk, self.embedding = trunk, Embedding(width, classes)
-        self.film, self.mix, self.head = nn.Linear(width, 2 * width), nn.Linear(width, width), nn.Linear(width, 1)
+        self.film = nn.Linear(width, 2 * width)
+        self.mix = nn.Linear(width, width)
+        self.head = nn.Linear(width, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -86,19 +94,45 @@ class Potential(nn.Module):
         return self.head(F.silu(self.mix(F.silu(modulate(self.trunk(x), film)))))[:, 0]
 
 
-def mlp_noisy_energy(shape: int | Sequence[int], sigma_data: float, width: int = 128, blocks: int = 3,
-                     classes: int = 0) -> PreconditionedEnergy:
-    """An energy at every noise level for vectors (or what flattens to them), from a residual perceptron."""
+def mlp_noisy_energy(
+    shape: int | Sequence[int],
+    sigma_data: float,
+    width: int = 128,
+    blocks: int = 3,
+    classes: int = 0,
+) -> PreconditionedEnergy:
+    """An energy at every noise level for vectors (or what flattens to them), from a residual
+    perceptron.
+    """
     return PreconditionedEnergy(LevelMLP(shape, width, blocks, classes, scalar=True), sigma_data)
 
 
-def conv_noisy_energy(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (16, 32, 64, 64), width: int = 64,
-                      classes: int = 0) -> PreconditionedEnergy:
-    """An energy at every noise level by a small convolutional trunk: the cheapest for images, waves and volumes."""
-    return PreconditionedEnergy(Potential(ConvTrunk(shape, channels, width), width, classes), sigma_data)
+def conv_noisy_energy(
+    shape: Sequence[int],
+    sigma_data: float,
+    channels: Sequence[int] = (16, 32, 64, 64),
+    width: int = 64,
+    classes: int = 0,
+) -> PreconditionedEnergy:
+    """An energy at every noise level by a small convolutional trunk: the cheapest for images, waves
+    and volumes.
+    """
+    return PreconditionedEnergy(
+        Potential(ConvTrunk(shape, channels, width), width, classes), sigma_data
+    )
 
 
-def unet_noisy_energy(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (24, 48), blocks: int = 2,
-                      patch: int = 2, classes: int = 0) -> PreconditionedEnergy:
-    """An energy at every noise level by the squared error of a UNet: the strongest, at thrice its score's price."""
-    return PreconditionedEnergy(Reconstruction(UNet(shape, channels, blocks, patch, classes)), sigma_data)
+def unet_noisy_energy(
+    shape: Sequence[int],
+    sigma_data: float,
+    channels: Sequence[int] = (24, 48),
+    blocks: int = 2,
+    patch: int = 2,
+    classes: int = 0,
+) -> PreconditionedEnergy:
+    """An energy at every noise level by the squared error of a UNet: the strongest, at thrice its
+    score's price.
+    """
+    return PreconditionedEnergy(
+        Reconstruction(UNet(shape, channels, blocks, patch, classes)), sigma_data
+    )

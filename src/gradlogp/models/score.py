@@ -4,15 +4,18 @@ The network F predicts what is hard at each level and the rest is wired in,
 
 .. math:: D(x, \sigma) = c_{skip} x + c_{out} F(c_{in} x, \tfrac14 \ln\sigma), \qquad s(x, \sigma) = (D(x, \sigma) - x) / \sigma^2,
 
-with :math:`c_{skip} = \sigma_d^2/(\sigma^2+\sigma_d^2)`, :math:`c_{out} = \sigma\sigma_d/\sqrt{\sigma^2+\sigma_d^2}`,
-:math:`c_{in} = 1/\sqrt{\sigma^2+\sigma_d^2}`, so that F sees and predicts unit variance at every level. The data's standard
-deviation sigma_d is measured, never assumed.
+with :math:`c_{skip} = \sigma_d^2/(\sigma^2+\sigma_d^2)`, :math:`c_{out} =
+\sigma\sigma_d/\sqrt{\sigma^2+\sigma_d^2}`, :math:`c_{in} = 1/\sqrt{\sigma^2+\sigma_d^2}`, so that F
+sees and predicts unit variance at every level. The data's standard deviation sigma_d is measured,
+never assumed.
 
-NCSNv2 instead leaves the level out of the network and divides by it, :math:`s(x, \sigma) = F(x)/\sigma`: the size of a score at
-level sigma is about 1 / sigma, and x itself shows how noisy it is (technique 3). `VectorScore` knows one law and no levels.
+NCSNv2 instead leaves the level out of the network and divides by it, :math:`s(x, \sigma) =
+F(x)/\sigma`: the size of a score at level sigma is about 1 / sigma, and x itself shows how noisy it
+is (technique 3). `VectorScore` knows one law and no levels.
 
-References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); Song & Ermon (2020), Improved Techniques, arXiv
-2006.09011, technique 3; Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, table 1 (the preconditioning).
+References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); Song & Ermon (2020),
+Improved Techniques, arXiv 2006.09011, technique 3; Karras et al. (2022), Elucidating the Design
+Space, arXiv 2206.00364, table 1 (the preconditioning).
 """
 
 import abc
@@ -51,13 +54,16 @@ class Preconditioned(ScoreModel):
         self.register_buffer("sigma_data", torch.tensor(float(sigma_data)))
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
-        s, total = column(sigma, x), column(sigma**2 + self.sigma_data**2, x)
+        s = column(sigma, x)
+        total = column(sigma**2 + self.sigma_data**2, x)
         out = self.net(x / total.sqrt(), sigma.log() / 4, cond)
         return self.sigma_data**2 / total * x + s * self.sigma_data / total.sqrt() * out
 
 
 class SigmaScaled(ScoreModel):
-    """The score F(x) / sigma of any network (x, level [B], cond) -> [B, *shape]: D = x + sigma F(x)."""
+    """The score F(x) / sigma of any network (x, level [B], cond) -> [B, *shape]: D = x + sigma
+    F(x).
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -68,9 +74,11 @@ class SigmaScaled(ScoreModel):
 
 
 class VectorScore(nn.Module):
-    """A perceptron for the score of one law, x -> s(x): for explicit, implicit and sliced score matching on vectors.
+    """A perceptron for the score of one law, x -> s(x): for explicit, implicit and sliced score
+    matching on vectors.
 
-    x [B, *shape] with prod(shape) = `dim`; cond [B] with `classes`. Nothing makes it the gradient of an energy.
+    x [B, *shape] with prod(shape) = `dim`; cond [B] with `classes`. Nothing makes it the gradient
+    of an energy.
     """
 
     def __init__(self, dim: int, hidden: Sequence[int] = (128, 128), classes: int = 0) -> None:
@@ -81,30 +89,60 @@ class VectorScore(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         check_classes(cond, self.classes)
-        told = x.new_zeros(len(x), self.classes) if cond is None else F.one_hot(cond, self.classes).to(x.dtype)
+        told = (
+            x.new_zeros(len(x), self.classes)
+            if cond is None
+            else F.one_hot(cond, self.classes).to(x.dtype)
+        )
         return self.head(self.layers(torch.cat([x.flatten(1), told], 1))).reshape(x.shape)
 
     def field(self, cond: Tensor | None = None) -> Score:
         return Score(self, cond)
 
 
-def mlp_score(shape: int | Sequence[int], sigma_data: float, width: int = 128, blocks: int = 3, classes: int = 0) -> Preconditioned:
-    """A preconditioned residual perceptron: scores at every noise level, for vectors or what flattens to them."""
+def mlp_score(
+    shape: int | Sequence[int],
+    sigma_data: float,
+    width: int = 128,
+    blocks: int = 3,
+    classes: int = 0,
+) -> Preconditioned:
+    """A preconditioned residual perceptron: scores at every noise level, for vectors or what
+    flattens to them.
+    """
     return Preconditioned(LevelMLP(shape, width, blocks, classes), sigma_data)
 
 
-def refinenet_score(shape: Sequence[int], channels: tuple[int, int] = (32, 64), classes: int = 0) -> SigmaScaled:
+def refinenet_score(
+    shape: Sequence[int], channels: tuple[int, int] = (32, 64), classes: int = 0
+) -> SigmaScaled:
     """The network of NCSNv2, its output divided by sigma: to follow that paper; a UNet is quicker."""
     return SigmaScaled(RefineNet(shape, channels, classes))
 
 
-def unet_score(shape: Sequence[int], sigma_data: float, channels: Sequence[int] = (24, 48), blocks: int = 2,
-               patch: int = 2, classes: int = 0) -> Preconditioned:
-    """A preconditioned UNet for data of `shape` (channels, *sizes) with standard deviation `sigma_data`."""
+def unet_score(
+    shape: Sequence[int],
+    sigma_data: float,
+    channels: Sequence[int] = (24, 48),
+    blocks: int = 2,
+    patch: int = 2,
+    classes: int = 0,
+) -> Preconditioned:
+    """A preconditioned UNet for data of `shape` (channels, *sizes) with standard deviation
+    `sigma_data`.
+    """
     return Preconditioned(UNet(shape, channels, blocks, patch, classes), sigma_data)
 
 
-def wavenet_score(shape: Sequence[int], sigma_data: float, channels: int = 32, layers: int = 16, cycle: int = 8,
-                  classes: int = 0) -> Preconditioned:
-    """A preconditioned WaveNet for waveforms (channels, length), at full resolution: the network of DiffWave."""
+def wavenet_score(
+    shape: Sequence[int],
+    sigma_data: float,
+    channels: int = 32,
+    layers: int = 16,
+    cycle: int = 8,
+    classes: int = 0,
+) -> Preconditioned:
+    """A preconditioned WaveNet for waveforms (channels, length), at full resolution: the network of
+    DiffWave.
+    """
     return Preconditioned(WaveNet(shape, channels, layers, cycle, classes), sigma_data)

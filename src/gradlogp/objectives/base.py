@@ -10,20 +10,26 @@ from gradlogp.core.batch import Batch
 
 
 class Loss(NamedTuple):
-    """value [B], one per example: the caller averages. info: 0-d tensors for the log, detached, on the device."""
+    """value [B], one per example: the caller averages. info: 0-d tensors for the log, detached, on
+    the device.
+    """
 
     value: Tensor
     info: dict[str, Tensor]
 
 
 class Objective(abc.ABC):
-    """An objective may carry memory (a replay buffer): `state` and `load` save it and bring it back exactly."""
+    """An objective may carry memory (a replay buffer): `state` and `load` save it and bring it back
+    exactly.
+    """
 
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss: ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Numbers of its own that are learned beside the model's (how uncertain each noise level is, say)."""
+        """Numbers of its own that are learned beside the model's (how uncertain each noise level
+        is, say).
+        """
         return iter(())
 
     def state(self) -> dict[str, Tensor]:
@@ -31,8 +37,10 @@ class Objective(abc.ABC):
 
     def load(self, state: dict[str, Tensor]) -> None:
         if state:
-            raise ValueError(f"{type(self).__name__} has no memory, but was given {sorted(state)}; "
-                             "the checkpoint belongs to another objective.")
+            raise ValueError(
+                f"{type(self).__name__} has no memory, but was given {sorted(state)}; "
+                "the checkpoint belongs to another objective."
+            )
 
 
 def mean(x: Tensor) -> Tensor:
@@ -41,11 +49,17 @@ def mean(x: Tensor) -> Tensor:
 
 def check_batch(batch: Batch) -> Batch:
     if batch.x.ndim < 2 or len(batch.x) == 0:
-        raise ValueError(f"a batch has shape [B, *shape] with B > 0, got {list(batch.x.shape)}; "
-                         "for scalars use shape [B, 1].")
+        raise ValueError(
+            f"a batch has shape [B, *shape] with B > 0, got {list(batch.x.shape)}; "
+            "for scalars use shape [B, 1]."
+        )
     if not batch.x.is_floating_point():
-        raise ValueError(f"x is in floating point, got {batch.x.dtype}; pass x.float(), whole numbers too.")
+        raise ValueError(
+            f"x is in floating point, got {batch.x.dtype}; pass x.float(), whole numbers too."
+        )
     if batch.cond is not None and batch.cond.shape != batch.x.shape[:1]:
-        raise ValueError(f"`cond` needs one entry per example, shape [{len(batch.x)}], got {list(batch.cond.shape)}.")
+        raise ValueError(
+            f"`cond` needs one entry per example, shape [{len(batch.x)}], got"
+            f" {list(batch.cond.shape)}."
+        )
     return batch
-

@@ -1,4 +1,5 @@
-r"""Losses that teach an energy E(x, y) to be lowest at the right class y; model(x) are the logits, -E(x, y) for every y.
+r"""Losses that teach an energy E(x, y) to be lowest at the right class y; model(x) are the logits,
+-E(x, y) for every y.
 
 .. math:: \text{cross-entropy:}\quad & -\log p_\theta(y \mid x) = E(x, y) + \log\textstyle\sum_{y'} e^{-E(x, y')} \\
           \text{perceptron:}\quad    & E(x, y) - \min_{y'} E(x, y') \\
@@ -6,9 +7,9 @@ r"""Losses that teach an energy E(x, y) to be lowest at the right class y; model
           \text{square-square:}\quad & E(x, y)^2 + \max(0,\ m - E(x, \bar y))^2 \\
           \text{energy:}\quad        & E(x, y)
 
-where :math:`\bar y` is the wrong class of lowest energy and m the `margin`. Only losses that push wrong energies up can teach: the
-energy loss is at its lowest where E is low everywhere, and an architecture that can do that, does (it collapses), and the
-perceptron is content with a tie.
+where :math:`\bar y` is the wrong class of lowest energy and m the `margin`. Only losses that push
+wrong energies up can teach: the energy loss is at its lowest where E is low everywhere, and an
+architecture that can do that, does (it collapses), and the perceptron is content with a tie.
 
 Reference: LeCun et al. (2006), A Tutorial on Energy-Based Learning, section 2.2 and table 1.
 """
@@ -33,7 +34,8 @@ def classes_of(batch: Batch, what: str) -> tuple[Tensor, Tensor]:
 
 @final
 class CrossEntropy(Objective):
-    """Cross-entropy of the class: minus the log of the Gibbs conditional p(y | x); model(x) are logits.
+    """Cross-entropy of the class: minus the log of the Gibbs conditional p(y | x); model(x) are
+    logits.
 
     The first choice for a classifier, since it alone gives probabilities.
     """
@@ -48,7 +50,8 @@ class CrossEntropy(Objective):
 @final
 @dataclass
 class MarginLoss(Objective):
-    """Perceptron, hinge, square-square and bare energy losses of classes; model(x) are logits -E(x, y).
+    """Perceptron, hinge, square-square and bare energy losses of classes; model(x) are logits -E(x,
+    y).
 
     Choose the hinge where only the decision counts; the others are there to be compared.
     """
@@ -58,8 +61,10 @@ class MarginLoss(Objective):
 
     def __post_init__(self) -> None:
         if self.kind not in ("perceptron", "hinge", "square_square", "energy") or self.margin <= 0:
-            raise ValueError("expected kind 'perceptron', 'hinge', 'square_square' or 'energy' and margin > 0, got "
-                             f"{self.kind!r} and {self.margin}.")
+            raise ValueError(
+                "expected kind 'perceptron', 'hinge', 'square_square' or 'energy' and margin > 0,"
+                f" got {self.kind!r} and {self.margin}."
+            )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, y = classes_of(batch, "a margin loss")
@@ -67,6 +72,12 @@ class MarginLoss(Objective):
         energies, right = -logits, y[:, None]
         own = energies.gather(1, right)[:, 0]
         rival = energies.scatter(1, right, torch.inf).amin(1)
-        value = {"perceptron": lambda: own - energies.amin(1), "hinge": lambda: F.relu(self.margin + own - rival),
-                 "square_square": lambda: own**2 + F.relu(self.margin - rival) ** 2, "energy": lambda: own}[self.kind]()
-        return Loss(value, {"accuracy": mean((logits.argmax(1) == y).float()), "gap": mean(rival - own)})
+        value = {
+            "perceptron": lambda: own - energies.amin(1),
+            "hinge": lambda: F.relu(self.margin + own - rival),
+            "square_square": lambda: own**2 + F.relu(self.margin - rival) ** 2,
+            "energy": lambda: own,
+        }[self.kind]()
+        return Loss(
+            value, {"accuracy": mean((logits.argmax(1) == y).float()), "gap": mean(rival - own)}
+        )

@@ -1,26 +1,32 @@
-r"""Contrastive divergence. The gradient of the negative log-likelihood of :math:`p_\theta \propto e^{-E_\theta}` is
+r"""Contrastive divergence. The gradient of the negative log-likelihood of :math:`p_\theta \propto
+e^{-E_\theta}` is
 
 .. math:: \nabla_\theta \mathcal L = \mathbb E_{data}[\nabla_\theta E] - \mathbb E_{p_\theta}[\nabla_\theta E],
 
-and the second expectation is taken over chains x^- of K sampler steps from a start (see `starts`). One loss value per example:
+and the second expectation is taken over chains x^- of K sampler steps from a start (see `starts`).
+One loss value per example:
 
 .. math:: E(x^+) - E(x^-) + \lambda\,(E(x^+)^2 + E(x^-)^2).
 
-The loss says nothing of progress: when the model is right its expectation is 0 (plus the regulariser, which pins the scale of E
-that the fixed step size was chosen for). What to watch is the gap E(x^-) - E(x^+), which hovers around 0, and the displacement of
-the chains.
+The loss says nothing of progress: when the model is right its expectation is 0 (plus the
+regulariser, which pins the scale of E that the fixed step size was chosen for). What to watch is
+the gap E(x^-) - E(x^+), which hovers around 0, and the displacement of the chains.
 
-The law :math:`q_\theta` of the chains depends on the weights too. What the gradient above leaves out is the descent of
-:math:`KL(q_\theta \| p_\theta)` along them; *improved* contrastive divergence adds it, through the last sampler step alone:
+The law :math:`q_\theta` of the chains depends on the weights too. What the gradient above leaves
+out is the descent of :math:`KL(q_\theta \| p_\theta)` along them; *improved* contrastive divergence
+adds it, through the last sampler step alone:
 
 .. math:: E_{\bar\theta}(x_K(\theta)) - \hat H(x_K(\theta)), \qquad x_K = x_{K-1} + h\, s_\theta(x_{K-1}) + \tau z,
 
-with :math:`E_{\bar\theta}` of frozen weights and the entropy H by nearest neighbours among the chains (see `entropy`).
+with :math:`E_{\bar\theta}` of frozen weights and the entropy H by nearest neighbours among the
+chains (see `entropy`).
 
-References: Hinton (2002), Training Products of Experts by Minimizing Contrastive Divergence; Tieleman (2008), Training RBMs
-using Approximations to the Likelihood Gradient (persistent chains); Du & Mordatch (2019), arXiv 1903.08689, eq. 2 and section
-3.3 (the regulariser); Nijkamp et al. (2020), On the Anatomy of MCMC-based Maximum Likelihood Learning, arXiv 1903.12370 (what
-to watch); Du et al. (2021), Improved Contrastive Divergence Training of Energy Based Models, arXiv 2012.01316 (the improved one).
+References: Hinton (2002), Training Products of Experts by Minimizing Contrastive Divergence;
+Tieleman (2008), Training RBMs using Approximations to the Likelihood Gradient (persistent chains);
+Du & Mordatch (2019), arXiv 1903.08689, eq. 2 and section 3.3 (the regulariser); Nijkamp et al.
+(2020), On the Anatomy of MCMC-based Maximum Likelihood Learning, arXiv 1903.12370 (what to watch);
+Du et al. (2021), Improved Contrastive Divergence Training of Energy Based Models, arXiv 2012.01316
+(the improved one).
 """
 
 from collections.abc import Iterator
@@ -43,7 +49,9 @@ from gradlogp.objectives.starts import FromBuffer, Start, Starts
 @contextmanager
 def frozen(model: Any) -> Iterator[None]:
     """Weights ask for no gradients inside: the chains move x, and x alone."""
-    asked = [p for p in model.parameters() if p.requires_grad] if isinstance(model, nn.Module) else []
+    asked = (
+        [p for p in model.parameters() if p.requires_grad] if isinstance(model, nn.Module) else []
+    )
     for p in asked:
         p.requires_grad_(False)
     try:
@@ -56,13 +64,16 @@ def frozen(model: Any) -> Iterator[None]:
 @final
 @dataclass
 class ContrastiveDivergence(Objective):
-    """Contrastive divergence: lower the energy of data, raise that of chains of `steps` sampler steps.
+    """Contrastive divergence: lower the energy of data, raise that of chains of `steps` sampler
+    steps.
 
-    `starts` says where chains begin; `data_noise` (std) is added to the data, and `clamp` keeps the noisy data in range. The
-    energies are those of the class where both the batch and the chains have classes, else the marginal ones. `kl` > 0 adds the
-    term of improved contrastive divergence with that weight, `entropy` being the share of the entropy in it: 1 is the exact
-    divergence, while the published code weighs the log-distance by .3, which is entropy = .3 / dimensions. It needs a last step
-    that can be differentiated, such as Langevin's, and holds for chains of any start.
+    `starts` says where chains begin; `data_noise` (std) is added to the data, and `clamp` keeps the
+    noisy data in range. The energies are those of the class where both the batch and the chains
+    have classes, else the marginal ones. `kl` > 0 adds the term of improved contrastive divergence
+    with that weight, `entropy` being the share of the entropy in it: 1 is the exact divergence,
+    while the published code weighs the log-distance by .3, which is entropy = .3 / dimensions. It
+    needs a last step that can be differentiated, such as Langevin's, and holds for chains of any
+    start.
     """
 
     sampler: Sampler[Any, Any]
@@ -76,21 +87,35 @@ class ContrastiveDivergence(Objective):
 
     def __post_init__(self) -> None:
         if self.steps < 1 or min(self.regularise, self.data_noise, self.kl, self.entropy) < 0:
-            raise ValueError(f"contrastive divergence needs steps >= 1 and weights of 0 or more, got steps={self.steps}, "
-                             f"regularise={self.regularise}, data_noise={self.data_noise}, kl={self.kl}, entropy={self.entropy}.")
+            raise ValueError(
+                "contrastive divergence needs steps >= 1 and weights of 0 or more, got"
+                f" steps={self.steps}, regularise={self.regularise}, data_noise={self.data_noise},"
+                f" kl={self.kl}, entropy={self.entropy}."
+            )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
-        positive, start = self._noisy(check_batch(batch), generator), self._start(batch, generator)
+        positive = self._noisy(check_batch(batch), generator)
+        start = self._start(batch, generator)
         field = as_field(model, start.cond)
         moved = self._chains(model, field, start.x, generator)
         negative = moved.detach()
         self.starts.keep(start, negative)
-        both = None if start.cond is None or batch.cond is None else torch.cat([batch.cond, start.cond])
-        plus, minus = as_field(model, both).energy(torch.cat([positive, negative])).chunk(2)  # [B] each, in one pass
+        both = (
+            None
+            if start.cond is None or batch.cond is None
+            else torch.cat([batch.cond, start.cond])
+        )
+        plus, minus = (
+            as_field(model, both).energy(torch.cat([positive, negative])).chunk(2)
+        )  # [B] each, in one pass
         value = plus - minus + self.regularise * (plus**2 + minus**2)
-        info = {"energy_data": mean(plus), "energy_chains": mean(minus), "gap": mean(minus - plus),
-                "energy_scale": mean(plus**2 + minus**2).div(2).sqrt(),
-                "displacement": mean((negative - start.x).abs().to(minus.dtype))}
+        info = {
+            "energy_data": mean(plus),
+            "energy_chains": mean(minus),
+            "gap": mean(minus - plus),
+            "energy_scale": mean(plus**2 + minus**2).div(2).sqrt(),
+            "displacement": mean((negative - start.x).abs().to(minus.dtype)),
+        }
         if self.kl > 0:
             divergence, entropy = self._divergence(model, field, moved)
             value, info["entropy"] = value + self.kl * divergence, mean(entropy)
@@ -105,14 +130,19 @@ class ContrastiveDivergence(Objective):
     def _noisy(self, batch: Batch, generator: Generator) -> Tensor:
         x = batch.x
         if self.data_noise > 0:
-            x = x + self.data_noise * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            x = x + self.data_noise * torch.randn(
+                x.shape, generator=generator, device=x.device, dtype=x.dtype
+            )
         return x if self.clamp is None else x.clamp(*self.clamp)
 
     def _start(self, batch: Batch, generator: Generator) -> Start:
         start = self.starts.draw(batch, generator)
         if (start.x.shape, start.x.dtype) != (batch.x.shape, batch.x.dtype):
-            raise ValueError(f"expected one chain per example, shape {list(batch.x.shape)} in {batch.x.dtype}, got "
-                             f"{list(start.x.shape)} in {start.x.dtype}; mend what {type(self.starts).__name__} draws.")
+            raise ValueError(
+                f"expected one chain per example, shape {list(batch.x.shape)} in {batch.x.dtype},"
+                f" got {list(start.x.shape)} in {start.x.dtype}; mend what"
+                f" {type(self.starts).__name__} draws."
+            )
         return start if batch.cond is not None else start._replace(cond=None)
 
     def _chains(self, model: Any, field: Field, x: Tensor, generator: Generator) -> Tensor:
@@ -129,30 +159,45 @@ class ContrastiveDivergence(Objective):
 
 
 def last_step(sampler: Sampler[Any, Any], field: Field, x: Tensor, generator: Generator) -> Tensor:
-    """One sampler step that remembers how it hung on the weights: samplers move x in place, so the graph holds copies."""
+    """One sampler step that remembers how it hung on the weights: samplers move x in place, so the
+    graph holds copies.
+    """
     copied = Law(lambda x: field.energy(x.clone()), lambda x: field.score(x.clone()))
     state, _ = sampler.step(copied, sampler.init(copied, x), generator)
     moved: Tensor = state.x
     if not moved.requires_grad:
-        raise ValueError(f"the last step of {type(sampler).__name__} carries no gradient in the weights; "
-                         "improved contrastive divergence needs one that does, such as Langevin's, or kl=0.")
+        raise ValueError(
+            f"the last step of {type(sampler).__name__} carries no gradient in the weights; "
+            "improved contrastive divergence needs one that does, such as Langevin's, or kl=0."
+        )
     return moved
 
 
-def persistent_contrastive_divergence(sampler: Sampler[Any, Any], chains: Tensor, steps: int = 1,
-                                      regularise: float = 0.0) -> ContrastiveDivergence:
-    """Persistent contrastive divergence: chains that go on from one update to the next, and never start anew.
+def persistent_contrastive_divergence(
+    sampler: Sampler[Any, Any], chains: Tensor, steps: int = 1, regularise: float = 0.0
+) -> ContrastiveDivergence:
+    """Persistent contrastive divergence: chains that go on from one update to the next, and never
+    start anew.
 
-    chains [n, *shape] are where they begin; n is the batch size, or more. Choose it where chains mix slowly and the learning
-    rate is small; with restarts it is `FromBuffer(ReplayBuffer(..., fresh=.05))`. Reference: Tieleman (2008).
+    chains [n, *shape] are where they begin; n is the batch size, or more. Choose it where chains
+    mix slowly and the learning rate is small; with restarts it is `FromBuffer(ReplayBuffer(...,
+    fresh=.05))`. Reference: Tieleman (2008).
     """
     return ContrastiveDivergence(sampler, FromBuffer(ReplayBuffer.of(chains)), steps, regularise)
 
 
-def improved_contrastive_divergence(sampler: Sampler[Any, Any], starts: Starts, steps: int = 40, regularise: float = 1.0,
-                                    kl: float = 1.0, entropy: float = 1.0) -> ContrastiveDivergence:
-    """Improved contrastive divergence: adds how the chains' law depends on the weights, by their last step.
+def improved_contrastive_divergence(
+    sampler: Sampler[Any, Any],
+    starts: Starts,
+    steps: int = 40,
+    regularise: float = 1.0,
+    kl: float = 1.0,
+    entropy: float = 1.0,
+) -> ContrastiveDivergence:
+    """Improved contrastive divergence: adds how the chains' law depends on the weights, by their
+    last step.
 
-    Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv 2012.01316.
+    Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv
+    2012.01316.
     """
     return ContrastiveDivergence(sampler, starts, steps, regularise, kl=kl, entropy=entropy)

@@ -1,34 +1,39 @@
-r"""Denoising score matching over noise levels. With :math:`x = x_0 + \sigma\varepsilon`, one loss value per example:
+r"""Denoising score matching over noise levels. With :math:`x = x_0 + \sigma\varepsilon`, one loss
+value per example:
 
 .. math:: \tfrac12\, \lambda(\sigma)\, \| s_\theta(x, \sigma) + \varepsilon / \sigma \|^2
           = \frac{\lambda(\sigma)}{2\sigma^4}\, \| D_\theta(x, \sigma) - x_0 \|^2 .
 
-Its minimiser is the score of the noised data. The loss is a law of levels and a weight; a process with
-:math:`\alpha_t \ne 1` is a law of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was a weight on the noise, the velocity
-or the signal is a weight on the score:
+Its minimiser is the score of the noised data. The loss is a law of levels and a weight; a process
+with :math:`\alpha_t \ne 1` is a law of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was
+a weight on the noise, the velocity or the signal is a weight on the score:
 
-| weight | :math:`\lambda(\sigma)` | makes |
-|---|---|---|
-| `none` | 1 | Vincent's loss; the error of a denoising autoencoder over :math:`\sigma^4` |
-| `sigma2` | :math:`\sigma^2` | NCSN; the simple loss of DDPM, :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` |
-| `edm` | :math:`\sigma^2 (\sigma^2 + \sigma_d^2) / \sigma_d^2` | EDM: every level costs the same at first |
-| `min_snr` | :math:`\sigma^4 \min(\sigma^{-2}, \gamma)` | min-SNR: the error of x0, by the SNR, clipped at gamma |
-| `likelihood` | :math:`d\sigma^2/du`, u the quantile of the law | the integral over the noise variance: maximum likelihood |
+| weight | :math:`\lambda(\sigma)` | makes | |---|---|---| | `none` | 1 | Vincent's loss; the error
+of a denoising autoencoder over :math:`\sigma^4` | | `sigma2` | :math:`\sigma^2` | NCSN; the simple
+loss of DDPM, :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` | | `edm` | :math:`\sigma^2
+(\sigma^2 + \sigma_d^2) / \sigma_d^2` | EDM: every level costs the same at first | | `min_snr` |
+:math:`\sigma^4 \min(\sigma^{-2}, \gamma)` | min-SNR: the error of x0, by the SNR, clipped at gamma
+| | `likelihood` | :math:`d\sigma^2/du`, u the quantile of the law | the integral over the noise
+variance: maximum likelihood |
 
-With `likelihood` the loss averages to :math:`\tfrac12 \int \|s_\theta + \varepsilon/\sigma\|^2\, d\sigma^2`, whatever the law:
-for t uniform it is the weight :math:`g_t^2`, and up to a constant it bounds :math:`-\log p_\theta`. The law only sets the
-variance, which is lowest where :math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in
-proportion to :math:`g_t^2/\sigma_t^2`.
+With `likelihood` the loss averages to :math:`\tfrac12 \int \|s_\theta + \varepsilon/\sigma\|^2\,
+d\sigma^2`, whatever the law: for t uniform it is the weight :math:`g_t^2`, and up to a constant it
+bounds :math:`-\log p_\theta`. The law only sets the variance, which is lowest where
+:math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in proportion
+to :math:`g_t^2/\sigma_t^2`.
 
-`uncertainty` learns how hard each level is: the loss becomes :math:`\ell\, e^{-u(\sigma)} + D\, u(\sigma)`, D the dimension,
-whose best u is the log of the level's loss per dimension, so every level pulls equally. The law is stratified over the batch,
-which takes variance away and costs nothing.
+`uncertainty` learns how hard each level is: the loss becomes :math:`\ell\, e^{-u(\sigma)} + D\,
+u(\sigma)`, D the dimension, whose best u is the log of the level's loss per dimension, so every
+level pulls equally. The law is stratified over the batch, which takes variance away and costs
+nothing.
 
-References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11; Song & Ermon (2019), arXiv
-1907.05600, eq. 5 and 6; Karras et al. (2022), arXiv 2206.00364, table 1; Song et al. (2021), Maximum Likelihood Training of
-Score-Based Diffusion Models, arXiv 2101.09258, eq. 7 and section 5.1 (importance sampling); Hang et al. (2023), Efficient
-Diffusion Training via Min-SNR Weighting, arXiv 2303.09556, eq. 8; Kendall et al. (2018), arXiv 1705.07115, and Karras et al.
-(2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 2107.00630, app. I.1 (stratified levels).
+References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11;
+Song & Ermon (2019), arXiv 1907.05600, eq. 5 and 6; Karras et al. (2022), arXiv 2206.00364, table 1;
+Song et al. (2021), Maximum Likelihood Training of Score-Based Diffusion Models, arXiv 2101.09258,
+eq. 7 and section 5.1 (importance sampling); Hang et al. (2023), Efficient Diffusion Training via
+Min-SNR Weighting, arXiv 2303.09556, eq. 8; Kendall et al. (2018), arXiv 1705.07115, and Karras et
+al. (2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 2107.00630, app. I.1
+(stratified levels).
 """
 
 import abc
@@ -42,7 +47,14 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_denoised, column
-from gradlogp.core.noise import EDM, Cosine, Rectified, SubVariancePreserving, VarianceExploding, VariancePreserving
+from gradlogp.core.noise import (
+    EDM,
+    Cosine,
+    Rectified,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
@@ -63,26 +75,39 @@ class LevelLaw(abc.ABC):
         """u in (0, 1), [B] -> sigma [B]."""
 
     def growth(self, sigma: Tensor) -> Tensor:
-        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the law into an integral over the variance."""
-        raise ValueError(f"likelihood weights need a law with a density, but {type(self).__name__} has none; "
-                         "use FromProcess or LogNormal.")
+        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the law into an integral
+        over the variance.
+        """
+        raise ValueError(
+            f"likelihood weights need a law with a density, but {type(self).__name__} has none; "
+            "use FromProcess or LogNormal."
+        )
 
     def sample(self, n: int, generator: Generator, like: Tensor | None = None) -> Tensor:
-        """n levels, one in each of n strata of equal probability, in random order; of the kind and on the device of `like`."""
-        return self.quantile(strata(n, generator, torch.empty(0) if like is None else like).clamp(1e-6, 1 - 1e-6))
+        """n levels, one in each of n strata of equal probability, in random order; of the kind and
+        on the device of `like`.
+        """
+        return self.quantile(
+            strata(n, generator, torch.empty(0) if like is None else like).clamp(1e-6, 1 - 1e-6)
+        )
 
 
 @final
 @dataclass(frozen=True)
 class LogNormal(LevelLaw):
-    r""":math:`\ln\sigma \sim \mathcal N(m, w^2)`; for a rectified flow this is t with a normal logit."""
+    r""":math:`\ln\sigma \sim \mathcal N(m, w^2)`; for a rectified flow this is t with a normal
+    logit.
+    """
 
     mean: float = 0.0
     width: float = 1.2
 
     def __post_init__(self) -> None:
         if self.width < 0:
-            raise ValueError(f"width is the standard deviation of ln sigma, so it is 0 or more, got {self.width}.")
+            raise ValueError(
+                "width is the standard deviation of ln sigma, so it is 0 or more, got"
+                f" {self.width}."
+            )
 
     def quantile(self, u: Tensor) -> Tensor:
         return (self.mean + self.width * torch.special.ndtri(u)).exp()
@@ -95,7 +120,9 @@ class LogNormal(LevelLaw):
 @final
 @dataclass(frozen=True)
 class FromProcess(LevelLaw):
-    r"""The levels of `process` at uniform t; with `importance`, at t by :math:`g_t^2/\sigma_t^2`, which makes ln sigma uniform."""
+    r"""The levels of `process` at uniform t; with `importance`, at t by :math:`g_t^2/\sigma_t^2`,
+    which makes ln sigma uniform.
+    """
 
     process: Process
     importance: bool = False
@@ -113,7 +140,9 @@ class FromProcess(LevelLaw):
             return 2 * sigma**2 * math.log(high / low)
         first, last = self.process.ends
         t = self.process.time(sigma).clamp(first, last)
-        return ((last - first) * (self.process.diffusion(t) / self.process.alpha(t)) ** 2).to(sigma.dtype)
+        return ((last - first) * (self.process.diffusion(t) / self.process.alpha(t)) ** 2).to(
+            sigma.dtype
+        )
 
     @property
     def _bounds(self) -> list[float]:
@@ -123,7 +152,9 @@ class FromProcess(LevelLaw):
 @final
 @dataclass(frozen=True)
 class Ladder(LevelLaw):
-    """Every one of `levels` levels of `process`, at equal distances in t, equally often: NCSN with geometric levels."""
+    """Every one of `levels` levels of `process`, at equal distances in t, equally often: NCSN with
+    geometric levels.
+    """
 
     process: Process
     levels: int = 10
@@ -135,7 +166,9 @@ class Ladder(LevelLaw):
 @final
 @dataclass(frozen=True)
 class Levels(LevelLaw):
-    """Every one of the levels given equally often, such as those of a DDPM: `Levels(tuple(ddpm_ladder(betas)))`."""
+    """Every one of the levels given equally often, such as those of a DDPM:
+    `Levels(tuple(ddpm_ladder(betas)))`.
+    """
 
     levels: tuple[float, ...]
 
@@ -167,11 +200,14 @@ class Single(LevelLaw):
 
 
 class Uncertainty(nn.Module):
-    """u(sigma), straight between knots at equal distances in ln sigma: few numbers, in which the loss is convex."""
+    """u(sigma), straight between knots at equal distances in ln sigma: few numbers, in which the
+    loss is convex.
+    """
 
     def __init__(self, knots: int = 33, low: float = 1e-3, high: float = 1e3) -> None:
         super().__init__()
-        self.low, self.step = math.log(low), math.log(high / low) / (knots - 1)
+        self.low = math.log(low)
+        self.step = math.log(high / low) / (knots - 1)
         self.values = nn.Parameter(torch.zeros(knots))
 
     def forward(self, sigma: Tensor) -> Tensor:
@@ -181,14 +217,18 @@ class Uncertainty(nn.Module):
 
 
 def with_levels(model: Any, cond: Tensor | None, law: LevelLaw) -> NoisyField:
-    """`as_noisy`; and where there is one level only, a field without levels as well, by D = x + sigma^2 s(x)."""
+    """`as_noisy`; and where there is one level only, a field without levels as well, by D = x +
+    sigma^2 s(x).
+    """
     if not isinstance(model, Field | NoisyField) and hasattr(model, "field"):
         model, cond = model.field(cond), None
     if not isinstance(model, Field):
         return as_noisy(model, cond)
     if not isinstance(law, Single):
-        raise ValueError(f"{type(model).__name__} is a field without noise levels, so it can learn one only, but got "
-                         f"{type(law).__name__}; use Single(sigma), or a model that takes sigma.")
+        raise ValueError(
+            f"{type(model).__name__} is a field without noise levels, so it can learn one only, but"
+            f" got {type(law).__name__}; use Single(sigma), or a model that takes sigma."
+        )
     return Denoiser(lambda x, sigma: x + column(sigma, x) ** 2 * model.score(x))
 
 
@@ -196,7 +236,9 @@ def drop(cond: Tensor | None, share: float, generator: Generator) -> Tensor | No
     """`cond` with a `share` of its entries replaced by -1, the class that stands for none."""
     if cond is None or share <= 0:
         return cond
-    return torch.where(torch.rand(len(cond), generator=generator, device=cond.device) < share, -1, cond)
+    return torch.where(
+        torch.rand(len(cond), generator=generator, device=cond.device) < share, -1, cond
+    )
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:
@@ -214,11 +256,13 @@ def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> 
 class DenoisingScoreMatching(Objective):
     """Denoising score matching over the noise levels of `law`: learns the score of noised data.
 
-    The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score network or an energy that takes
-    sigma. With the law `Single`, an energy or score without levels learns too. `weight` is a row of the table above; 'edm'
-    needs `sigma_data`, 'min_snr' its `gamma`.
+    The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score
+    network or an energy that takes sigma. With the law `Single`, an energy or score without levels
+    learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its
+    `gamma`.
 
-    A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans (2022), arXiv 2207.12598.
+    A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans
+    (2022), arXiv 2207.12598.
     """
 
     law: LevelLaw
@@ -232,8 +276,10 @@ class DenoisingScoreMatching(Objective):
         if self.weight not in WEIGHTS:
             raise ValueError(f"expected a weight out of {', '.join(WEIGHTS)}, got {self.weight!r}.")
         if min(self.sigma_data, self.gamma) <= 0 or not 0 <= self.drop_cond <= 1:
-            raise ValueError(f"expected sigma_data > 0, gamma > 0 and drop_cond in [0, 1], got {self.sigma_data}, {self.gamma} "
-                             f"and {self.drop_cond}.")
+            raise ValueError(
+                "expected sigma_data > 0, gamma > 0 and drop_cond in [0, 1], got"
+                f" {self.sigma_data}, {self.gamma} and {self.drop_cond}."
+            )
         self.weigh(torch.ones(1))  # a law that the weight cannot take is refused here
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
@@ -241,7 +287,8 @@ class DenoisingScoreMatching(Objective):
         cond = drop(cond, self.drop_cond, generator)
         sigma = self.law.sample(len(x0), generator, x0)
         error = squared_error(with_levels(model, cond, self.law), x0, sigma, normal(x0, generator))
-        value, dim = self.weigh(sigma) / (2 * sigma**4) * error, math.prod(x0.shape[1:])
+        value = self.weigh(sigma) / (2 * sigma**4) * error
+        dim = math.prod(x0.shape[1:])
         info = {"loss_per_dim": mean(value) / dim}
         if self.uncertainty is not None:
             u = self.uncertainty(sigma)

@@ -1,25 +1,31 @@
-r"""The losses of diffusion as a hierarchy of latent variables: simple, variational bound, hybrid, one value per example.
+r"""The losses of diffusion as a hierarchy of latent variables: simple, variational bound, hybrid,
+one value per example.
 
-A chain has levels :math:`\ell_1 < \dots < \ell_T` (`ddpm_ladder(betas)`, or the `ladder` of any process) and, in scaled
-coordinates, :math:`x_k = x_0 + \ell_k\varepsilon`. KL divergences do not see the scale, so the bound is that of the process
-itself. With :math:`s = \ell_{k-1},\ l = \ell_k,\ b = 1 - s^2/l^2` the forward posterior and the reverse step that is learned are
+A chain has levels :math:`\ell_1 < \dots < \ell_T` (`ddpm_ladder(betas)`, or the `ladder` of any
+process) and, in scaled coordinates, :math:`x_k = x_0 + \ell_k\varepsilon`. KL divergences do not
+see the scale, so the bound is that of the process itself. With :math:`s = \ell_{k-1},\ l = \ell_k,\
+b = 1 - s^2/l^2` the forward posterior and the reverse step that is learned are
 
 .. math:: q(x_{k-1} \mid x_k, x_0) &= \mathcal N\big((1 - b)\, x_k + b\, x_0,\; s^2 b\big), \\
           p(x_{k-1} \mid x_k)     &= \mathcal N\big((1 - b)\, x_k + b\, D,\; s^2 b + b^2 V\big),
 
-where D and V are the mean and variance of x0 given x_k: V = 0 is the fixed small variance (beta-tilde), and
-:math:`V = v l^2/(v + l^2)` that of data N(0, v), which for v = 1 and a variance-preserving chain is the fixed large one (beta). A
-field that learns V has `moments`. In nats,
+where D and V are the mean and variance of x0 given x_k: V = 0 is the fixed small variance
+(beta-tilde), and :math:`V = v l^2/(v + l^2)` that of data N(0, v), which for v = 1 and a
+variance-preserving chain is the fixed large one (beta). A field that learns V has `moments`. In
+nats,
 
 .. math:: -\log p(x_0) \le \mathrm{KL}(q(x_T \mid x_0) \,\|\, p(x_T))
-          + \sum_{k=2}^T \mathrm{KL}(q(x_{k-1} \mid x_k, x_0) \,\|\, p(x_{k-1} \mid x_k)) - \log p(x_0 \mid x_1).
+          + \sum_{k=2}^T \mathrm{KL}(q(x_{k-1} \mid x_k, x_0) \,\|\, p(x_{k-1} \mid x_k)) - \log
+          p(x_0 \mid x_1).
 
-The simple loss :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` drops the weights of the terms: better pictures, worse
-likelihood. The hybrid adds a little of the bound, with the mean held fixed, to learn V alone.
+The simple loss :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` drops the weights of the
+terms: better pictures, worse likelihood. The hybrid adds a little of the bound, with the mean held
+fixed, to learn V alone.
 
-References: Sohl-Dickstein et al. (2015), arXiv 1503.03585; Ho et al. (2020), arXiv 2006.11239, eq. 5 to 8 (bound), 13 (decoder) and
-14 (simple); Nichol & Dhariwal (2021), arXiv 2102.09672, eq. 16 (hybrid) and 18 (importance-sampled steps); Bao et al. (2022),
-Analytic-DPM, arXiv 2201.06503 (the best reverse variance); Kingma et al. (2021), arXiv 2107.00630 (the bound in levels alone).
+References: Sohl-Dickstein et al. (2015), arXiv 1503.03585; Ho et al. (2020), arXiv 2006.11239, eq.
+5 to 8 (bound), 13 (decoder) and 14 (simple); Nichol & Dhariwal (2021), arXiv 2102.09672, eq. 16
+(hybrid) and 18 (importance-sampled steps); Bao et al. (2022), Analytic-DPM, arXiv 2201.06503 (the
+best reverse variance); Kingma et al. (2021), arXiv 2107.00630 (the bound in levels alone).
 """
 
 import math
@@ -38,7 +44,9 @@ from gradlogp.objectives.denoising import DenoisingScoreMatching, Levels, drop, 
 
 
 class Step(NamedTuple):
-    """What a step of the chain takes, [B] each: the level l, b = 1 - s^2/l^2, the posterior's variance s^2 b, and the fixed V."""
+    """What a step of the chain takes, [B] each: the level l, b = 1 - s^2/l^2, the posterior's
+    variance s^2 b, and the fixed V.
+    """
 
     level: Tensor
     pull: Tensor
@@ -51,9 +59,10 @@ class Step(NamedTuple):
 class Chain:
     """A diffusion of `levels`, from the noisiest down, and its reverse.
 
-    `variance` is that of the data, for V: 1 is DDPM's fixed large, 0 its fixed small, 'learned' asks the field's `moments`. The
-    prior is N(0, 1) where the chain preserves variance, which is N(0, 1 + l_T^2) here; `prior_std` says otherwise (l_T for VE).
-    With `bins`, x0 holds pixels of so many values on [-1, 1], and the bound is one of their probability; without, of a density.
+    `variance` is that of the data, for V: 1 is DDPM's fixed large, 0 its fixed small, 'learned'
+    asks the field's `moments`. The prior is N(0, 1) where the chain preserves variance, which is
+    N(0, 1 + l_T^2) here; `prior_std` says otherwise (l_T for VE). With `bins`, x0 holds pixels of
+    so many values on [-1, 1], and the bound is one of their probability; without, of a density.
     """
 
     levels: tuple[float, ...]
@@ -64,10 +73,15 @@ class Chain:
     def __post_init__(self) -> None:
         falls = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
         if len(self.levels) < 2 or not falls or self.levels[-1] <= 0:
-            raise ValueError("a chain needs two levels or more, positive and falling, as ddpm_ladder(betas) or process.ladder(n) "
-                             f"give them, got {len(self.levels)} from {self.levels[:1]} to {self.levels[-1:]}.")
+            raise ValueError(
+                "a chain needs two levels or more, positive and falling, as ddpm_ladder(betas) or"
+                f" process.ladder(n) give them, got {len(self.levels)} from {self.levels[:1]} to"
+                f" {self.levels[-1:]}."
+            )
         if self.variance != "learned" and (isinstance(self.variance, str) or self.variance < 0):
-            raise ValueError(f"variance is that of the data, 0 or more, or 'learned', got {self.variance!r}.")
+            raise ValueError(
+                f"variance is that of the data, 0 or more, or 'learned', got {self.variance!r}."
+            )
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -76,7 +90,8 @@ class Chain:
     def table(self) -> Tensor:
         """The four numbers of each step k = 0 (next to the data), 1, ..., [4, T], in float64.
 
-        At k = 0 the posterior is a point; there `small` is that of k = 1, as in Nichol & Dhariwal, for V = 0 alone.
+        At k = 0 the posterior is a point; there `small` is that of k = 1, as in Nichol & Dhariwal,
+        for V = 0 alone.
         """
         high = torch.tensor(self.levels[::-1], dtype=torch.float64)
         low = torch.cat([high.new_zeros(1), high[:-1]])
@@ -94,29 +109,46 @@ class Chain:
         """KL(q(x_T | x0) || p(x_T)), [B], in nats."""
         top, dim = self.levels[0], x0[0].numel()
         prior = 1 + top**2 if self.prior_std is None else self.prior_std**2
-        return x0.flatten(1).square().sum(1) / (2 * prior) + dim / 2 * (top**2 / prior - 1 - math.log(top**2 / prior))
+        return x0.flatten(1).square().sum(1) / (2 * prior) + dim / 2 * (
+            top**2 / prior - 1 - math.log(top**2 / prior)
+        )
 
-    def denoise(self, field: NoisyField, x0: Tensor, eps: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def denoise(
+        self, field: NoisyField, x0: Tensor, eps: Tensor, step: Step
+    ) -> tuple[Tensor, Tensor]:
         """D at x0 + l eps, and the variance of the reverse step there, [B, *shape] each."""
-        x, small, pull = x0 + column(step.level, x0) * eps, column(step.small, x0), column(step.pull, x0)
+        x = x0 + column(step.level, x0) * eps
+        small = column(step.small, x0)
+        pull = column(step.pull, x0)
         if self.variance == "learned":
             denoised, spread = field.moments(x, step.level)
         else:
-            denoised, spread = field.denoise(x, step.level), column(step.spread, x0).expand(x0.shape)
+            denoised = field.denoise(x, step.level)
+            spread = column(step.spread, x0).expand(x0.shape)
         if not denoised.shape == spread.shape == x0.shape:
-            raise ValueError(f"the moments of x0 have the shape of x, {list(x0.shape)}, but the model gave {list(denoised.shape)} "
-                             f"for the mean and {list(spread.shape)} for the variance.")
+            raise ValueError(
+                f"the moments of x0 have the shape of x, {list(x0.shape)}, but the model gave"
+                f" {list(denoised.shape)} for the mean and {list(spread.shape)} for the variance."
+            )
         return denoised, small + pull**2 * spread
 
     def nats(self, k: Tensor, step: Step, x0: Tensor, denoised: Tensor, variance: Tensor) -> Tensor:
-        """Term k of the sum, [B]: a KL divergence, or for k = 0 the negative log-likelihood of the decoder."""
+        """Term k of the sum, [B]: a KL divergence, or for k = 0 the negative log-likelihood of the
+        decoder.
+        """
         ratio = column(step.small, x0) / variance
         gap = (column(step.pull, x0) * (denoised - x0)).square() / variance
         kl = (gap + ratio - 1 - ratio.clamp_min(1e-30).log()) / 2
-        return torch.where(column(k == 0, x0), self.decoder(x0, denoised, variance), kl).flatten(1).sum(1)
+        return (
+            torch.where(column(k == 0, x0), self.decoder(x0, denoised, variance), kl)
+            .flatten(1)
+            .sum(1)
+        )
 
     def decoder(self, x0: Tensor, denoised: Tensor, variance: Tensor) -> Tensor:
-        """-log p(x0 | x1), entry by entry: of the density, or of the bin that x0 lies in; the outer bins are open."""
+        """-log p(x0 | x1), entry by entry: of the density, or of the bin that x0 lies in; the outer
+        bins are open.
+        """
         if self.bins is None:
             return ((x0 - denoised).square() / variance + (2 * math.pi * variance).log()) / 2
         half, std = 1 / (self.bins - 1), variance.sqrt()
@@ -129,19 +161,24 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     """log(Phi(upper) - Phi(lower)), taken in the lower tail, where it does not cancel."""
     flip = lower + upper > 0
     lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    high, low = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
+    high = torch.special.log_ndtr(upper)
+    low = torch.special.log_ndtr(lower)
     return high + (-torch.expm1(low - high)).clamp_min(1e-30).log()
 
 
 class StepLaw:
-    """Which steps the bound is estimated at: all alike, or in proportion to the root of their mean squared loss.
+    """Which steps the bound is estimated at: all alike, or in proportion to the root of their mean
+    squared loss.
 
-    The second is importance sampling: unbiased, of lower variance. The mean squares are running means; until every step has been
-    seen, all are alike. A thousandth of the draws stays uniform, so that no step is forgotten.
+    The second is importance sampling: unbiased, of lower variance. The mean squares are running
+    means; until every step has been seen, all are alike. A thousandth of the draws stays uniform,
+    so that no step is forgotten.
     """
 
     def __init__(self, steps: int, importance: bool = False, rate: float = 0.1) -> None:
-        self.steps, self.importance, self.rate = steps, importance, rate
+        self.steps = steps
+        self.importance = importance
+        self.rate = rate
         self.squares = torch.zeros(steps, dtype=torch.float64)
         self.seen = torch.zeros(steps, dtype=torch.bool)
 
@@ -150,23 +187,36 @@ class StepLaw:
         if not self.importance:
             return even
         root = self.squares.sqrt()
-        return torch.where(self.seen.all(), 0.999 * root / root.sum().clamp_min(1e-300) + 0.001 * even, even)
+        return torch.where(
+            self.seen.all(), 0.999 * root / root.sum().clamp_min(1e-300) + 0.001 * even, even
+        )
 
     def draw(self, n: int, generator: Generator, like: Tensor) -> tuple[Tensor, Tensor]:
         """n steps, stratified, and for each 1 / its probability, [n]."""
-        self.squares, self.seen = self.squares.to(like.device), self.seen.to(like.device)
+        self.squares = self.squares.to(like.device)
+        self.seen = self.seen.to(like.device)
         p = self.probabilities()
-        k = torch.searchsorted(p.cumsum(0), strata(n, generator, self.squares)).clamp(max=self.steps - 1)
+        k = torch.searchsorted(p.cumsum(0), strata(n, generator, self.squares)).clamp(
+            max=self.steps - 1
+        )
         return k, (1 / p[k]).to(like.dtype)
 
     def tell(self, k: Tensor, losses: Tensor) -> None:
         """The losses [n] that were met at the steps k [n]."""
         if not self.importance:
             return
-        counts = torch.zeros_like(self.squares).index_add_(0, k, torch.ones_like(k, dtype=self.squares.dtype))
-        sums = torch.zeros_like(self.squares).index_add_(0, k, losses.detach().to(self.squares.dtype).square())
+        counts = torch.zeros_like(self.squares).index_add_(
+            0, k, torch.ones_like(k, dtype=self.squares.dtype)
+        )
+        sums = torch.zeros_like(self.squares).index_add_(
+            0, k, losses.detach().to(self.squares.dtype).square()
+        )
         rate = self.rate * self.seen + 1.0 * ~self.seen
-        self.squares = torch.where(counts > 0, self.squares + rate * (sums / counts.clamp_min(1) - self.squares), self.squares)
+        self.squares = torch.where(
+            counts > 0,
+            self.squares + rate * (sums / counts.clamp_min(1) - self.squares),
+            self.squares,
+        )
         self.seen = self.seen | (counts > 0)
 
 
@@ -188,20 +238,25 @@ class _Bounded(Objective):
         if not self.importance:
             super().load(state)
         else:
-            self.law.squares, self.law.seen = state["squares"].clone(), state["seen"].clone()
+            self.law.squares = state["squares"].clone()
+            self.law.seen = state["seen"].clone()
 
 
 @final
 @dataclass
 class VariationalBound(_Bounded):
-    """Variational bound on -log p, in nats, at one level per example: for likelihood; noisy, so use `importance`."""
+    """Variational bound on -log p, in nats, at one level per example: for likelihood; noisy, so use
+    `importance`.
+    """
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         field = as_noisy(model, drop(cond, self.drop_cond, generator))
         k, weight = self.law.draw(len(x0), generator, x0)
         step = self.chain.at(k, x0)
-        term = self.chain.nats(k, step, x0, *self.chain.denoise(field, x0, normal(x0, generator), step))
+        term = self.chain.nats(
+            k, step, x0, *self.chain.denoise(field, x0, normal(x0, generator), step)
+        )
         self.law.tell(k, term)
         value = weight * term + self.chain.prior(x0)
         return Loss(value, {"nats_per_dim": mean(value) / x0[0].numel()})
@@ -210,9 +265,11 @@ class VariationalBound(_Bounded):
 @final
 @dataclass
 class HybridBound(_Bounded):
-    """Hybrid loss: the simple one for the mean, the bound for the variance: for ancestral walks of few steps.
+    """Hybrid loss: the simple one for the mean, the bound for the variance: for ancestral walks of
+    few steps.
 
-    The bound has `weight`, with the mean held fixed. The field needs `moments`, and the chain variance='learned'.
+    The bound has `weight`, with the mean held fixed. The field needs `moments`, and the chain
+    variance='learned'.
     """
 
     weight: float = 1e-3
@@ -220,8 +277,11 @@ class HybridBound(_Bounded):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.chain.variance != "learned":
-            raise ValueError(f"the hybrid loss learns the reverse variance, but this chain fixes it at {self.chain.variance}; use "
-                             "Chain(levels, 'learned'), or DenoisingScoreMatching where it is to stay fixed.")
+            raise ValueError(
+                "the hybrid loss learns the reverse variance, but this chain fixes it at"
+                f" {self.chain.variance}; use Chain(levels, 'learned'), or DenoisingScoreMatching"
+                " where it is to stay fixed."
+            )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
@@ -232,11 +292,21 @@ class HybridBound(_Bounded):
         term = self.chain.nats(k, step, x0, denoised.detach(), variance)
         self.law.tell(k, term)
         bound = weight * term + self.chain.prior(x0)
-        simple = weight / len(self.chain) * (denoised - x0).flatten(1).square().sum(1) / (2 * step.level**2)
-        info = {"simple_per_dim": mean(simple) / x0[0].numel(), "nats_per_dim": mean(bound) / x0[0].numel()}
+        simple = (
+            weight
+            / len(self.chain)
+            * (denoised - x0).flatten(1).square().sum(1)
+            / (2 * step.level**2)
+        )
+        info = {
+            "simple_per_dim": mean(simple) / x0[0].numel(),
+            "nats_per_dim": mean(bound) / x0[0].numel(),
+        }
         return Loss(simple + self.weight * bound, info)
 
 
 def ddpm_simple(levels: Sequence[float], drop_cond: float = 0.0) -> DenoisingScoreMatching:
-    """The simple loss of DDPM, half the squared error of eps, at every one of `levels` alike: for pictures."""
+    """The simple loss of DDPM, half the squared error of eps, at every one of `levels` alike: for
+    pictures.
+    """
     return DenoisingScoreMatching(Levels(tuple(levels)), "sigma2", drop_cond=drop_cond)

@@ -1,31 +1,35 @@
 r"""Flow matching and energy matching: learn the velocity of straight lines between noise and data.
 
-On the rectified path :math:`x_t = (1 - t)\, x_0 + t\,\varepsilon`, data at t = 0, the velocity is :math:`\varepsilon - x_0`, and
-one loss value per example
+On the rectified path :math:`x_t = (1 - t)\, x_0 + t\,\varepsilon`, data at t = 0, the velocity is
+:math:`\varepsilon - x_0`, and one loss value per example
 
 .. math:: \tfrac12 \| v_\theta(x_t, t) - (\varepsilon - x_0) \|^2 = \frac{1}{2 t^2} \| D_\theta - x_0 \|^2 ,
           \qquad v_\theta = (x_t - D_\theta)/t .
 
-In scaled coordinates, :math:`x_t/(1-t) = x_0 + \sigma\varepsilon` with :math:`\sigma = t/(1-t)`: flow matching is denoising score
-matching with the weight :math:`\sigma^2(1 + \sigma)^2`. Its minimiser for independent noise is
-:math:`E[\varepsilon - x_0 \mid x_t]`, the velocity of the probability flow, so a model learned by either loss serves every
-sampler. Logit-normal t is `LogNormal` in sigma.
+In scaled coordinates, :math:`x_t/(1-t) = x_0 + \sigma\varepsilon` with :math:`\sigma = t/(1-t)`:
+flow matching is denoising score matching with the weight :math:`\sigma^2(1 + \sigma)^2`. Its
+minimiser for independent noise is :math:`E[\varepsilon - x_0 \mid x_t]`, the velocity of the
+probability flow, so a model learned by either loss serves every sampler. Logit-normal t is
+`LogNormal` in sigma.
 
-Noise may be paired with the data of its batch by optimal transport: straighter lines, fewer steps. Then D is the mean over
-*pairs*, no longer the denoiser of independent noise: follow the probability flow from N(0, I), not Langevin or the reverse SDE.
-Noise moves, data and labels stay; each class is paired within itself, or a class would be sent noise that is not normal.
+Noise may be paired with the data of its batch by optimal transport: straighter lines, fewer steps.
+Then D is the mean over *pairs*, no longer the denoiser of independent noise: follow the probability
+flow from N(0, I), not Langevin or the reverse SDE. Noise moves, data and labels stay; each class is
+paired within itself, or a class would be sent noise that is not normal.
 
-Energy matching learns one energy V without time. A warm-up makes :math:`-\nabla V` the velocity towards the data at every t,
+Energy matching learns one energy V without time. A warm-up makes :math:`-\nabla V` the velocity
+towards the data at every t,
 
 .. math:: \tfrac12 \| -\nabla V(x_t) - (x_0 - \varepsilon) \|^2 ,
 
-and then contrastive divergence, with chains at temperature :math:`\epsilon`, makes :math:`e^{-V/\epsilon}` the law of the data
-near them.
+and then contrastive divergence, with chains at temperature :math:`\epsilon`, makes
+:math:`e^{-V/\epsilon}` the law of the data near them.
 
-References: Lipman et al. (2022), Flow Matching, arXiv 2210.02747, eq. 9 and 20 to 23 (there t = 1 is data); Liu et al. (2022),
-arXiv 2209.03003, eq. 1; Esser et al. (2024), arXiv 2403.03206 (logit-normal t); Tong et al. (2023), arXiv 2302.00482, and
-Pooladian et al. (2023), arXiv 2304.14772 (minibatch optimal transport); Balcerak et al. (2025), Energy Matching, arXiv
-2504.10612, section 3.
+References: Lipman et al. (2022), Flow Matching, arXiv 2210.02747, eq. 9 and 20 to 23 (there t = 1
+is data); Liu et al. (2022), arXiv 2209.03003, eq. 1; Esser et al. (2024), arXiv 2403.03206
+(logit-normal t); Tong et al. (2023), arXiv 2302.00482, and Pooladian et al. (2023), arXiv
+2304.14772 (minibatch optimal transport); Balcerak et al. (2025), Energy Matching, arXiv 2504.10612,
+section 3.
 """
 
 from dataclasses import dataclass, field
@@ -48,14 +52,17 @@ from gradlogp.objectives.starts import Start, Starts
 def assignment(cost: np.ndarray) -> np.ndarray:
     """For each row of a square cost, its column in the cheapest one-to-one assignment, [n].
 
-    Exact, by shortest augmenting paths: Jonker & Volgenant (1987). About n^2 short steps: 10 ms at n = 64, .2 s at 512.
+    Exact, by shortest augmenting paths: Jonker & Volgenant (1987). About n^2 short steps: 10 ms at
+    n = 64, .2 s at 512.
     """
     n = len(cost)
     row_price, column_price = np.zeros(n), np.zeros(n + 1)
     owner = np.full(n + 1, -1)  # the row that holds each column; column n is the root of the search
     for row in range(n):
         owner[n], at = row, n
-        distance, previous, open_ = np.full(n, np.inf), np.full(n, n), np.ones(n + 1, dtype=bool)
+        distance = np.full(n, np.inf)
+        previous = np.full(n, n)
+        open_ = np.ones(n + 1, dtype=bool)
         while owner[at] >= 0:
             open_[at], i = False, owner[at]
             reduced = cost[i] - row_price[i] - column_price[:n]
@@ -84,10 +91,12 @@ def paired(x0: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
 @final
 @dataclass
 class FlowMatching(Objective):
-    """Flow matching on straight lines, the velocity from noise to data: for good pictures on a small budget.
+    """Flow matching on straight lines, the velocity from noise to data: for good pictures on a
+    small budget.
 
-    `law` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t. `optimal_transport` pairs the noise
-    with the data of its batch (on the CPU: a host sync for each step).
+    `law` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t.
+    `optimal_transport` pairs the noise with the data of its batch (on the CPU: a host sync for each
+    step).
     """
 
     law: LevelLaw = field(default_factory=lambda: FromProcess(Rectified()))
@@ -97,7 +106,8 @@ class FlowMatching(Objective):
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         noisy = as_noisy(model, drop(cond, self.drop_cond, generator))
-        sigma, eps = self.law.sample(len(x0), generator, x0), normal(x0, generator)
+        sigma = self.law.sample(len(x0), generator, x0)
+        eps = normal(x0, generator)
         if self.optimal_transport:
             eps = paired(x0, eps, cond)
         t = sigma / (1 + sigma)
@@ -108,11 +118,13 @@ class FlowMatching(Objective):
 @final
 @dataclass
 class EnergyMatching(Objective):
-    """Energy matching: one energy without time; its slope leads from noise to data, its floor is their density.
+    """Energy matching: one energy without time; its slope leads from noise to data, its floor is
+    their density.
 
-    Choose it for one energy that both draws and weighs. Warm-up is without `contrast`; then a few percent of the steps with it,
-    its sampler at temperature eps (for Langevin, noise_std = sqrt(2 * step_size * eps)), its starts `FromHalves`: exp(-V / eps)
-    is the density. `model` gives an energy, or a score for the warm-up.
+    Choose it for one energy that both draws and weighs. Warm-up is without `contrast`; then a few
+    percent of the steps with it, its sampler at temperature eps (for Langevin, noise_std = sqrt(2 *
+    step_size * eps)), its starts `FromHalves`: exp(-V / eps) is the density. `model` gives an
+    energy, or a score for the warm-up.
     """
 
     contrast: ContrastiveDivergence | None = None

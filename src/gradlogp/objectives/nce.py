@@ -1,22 +1,27 @@
-r"""Noise-contrastive estimation: tell data from noise by the energies alone, and no chain is ever run.
+r"""Noise-contrastive estimation: tell data from noise by the energies alone, and no chain is ever
+run.
 
-With :math:`\nu` draws y of a noise law :math:`p_n` for each example x, the classifier's logit is the log-ratio
-:math:`G(u) = -E(u) - \log p_n(u) - \log\nu`, and
+With :math:`\nu` draws y of a noise law :math:`p_n` for each example x, the classifier's logit is
+the log-ratio :math:`G(u) = -E(u) - \log p_n(u) - \log\nu`, and
 
 .. math:: \mathrm{NCE}: \quad \log(1 + e^{-G(x)}) + \sum_{j=1}^{\nu} \log(1 + e^{G(y_j)}) .
 
-Its minimiser is the *normalised* law: a constant in E, such as the last bias of a network, learns log Z. The noise must reach where
-the data are; a Gaussian fitted to them is the first choice, and in many dimensions too easy to tell from data to teach anything.
+Its minimiser is the *normalised* law: a constant in E, such as the last bias of a network, learns
+log Z. The noise must reach where the data are; a Gaussian fitted to them is the first choice, and
+in many dimensions too easy to tell from data to teach anything.
 
-*Conditional* NCE makes its noise from the data, :math:`y = x + \epsilon z`, so that both the noise's density and Z cancel:
+*Conditional* NCE makes its noise from the data, :math:`y = x + \epsilon z`, so that both the
+noise's density and Z cancel:
 
 .. math:: \mathrm{CNCE}: \quad \frac2\kappa \sum_{j=1}^{\kappa} \log\big(1 + e^{E(x) - E(y_j)}\big)
-          \;\to\; 2 \log 2 + \epsilon^2 \left( \tfrac12 \|s\|^2 + \nabla\cdot s \right) / 2 \quad (\epsilon \to 0),
+          \;\to\; 2 \log 2 + \epsilon^2 \left( \tfrac12 \|s\|^2 + \nabla\cdot s \right) / 2 \quad
+          (\epsilon \to 0),
 
 which is implicit score matching in the limit.
 
-References: Gutmann & Hyvarinen (2012), Noise-Contrastive Estimation of Unnormalized Statistical Models, section 2; Ceylan &
-Gutmann (2018), Conditional Noise-Contrastive Estimation of Unnormalised Models, arXiv 1806.03664 (the loss, and its limit).
+References: Gutmann & Hyvarinen (2012), Noise-Contrastive Estimation of Unnormalized Statistical
+Models, section 2; Ceylan & Gutmann (2018), Conditional Noise-Contrastive Estimation of Unnormalised
+Models, arXiv 1806.03664 (the loss, and its limit).
 """
 
 import math
@@ -33,7 +38,9 @@ from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 
 class NoiseLaw(Protocol):
-    """A normalised law that can be drawn from: energy(x) = -log p(x) [n] in nats, sample(n, generator) [n, *shape]."""
+    """A normalised law that can be drawn from: energy(x) = -log p(x) [n] in nats, sample(n,
+    generator) [n, *shape].
+    """
 
     def energy(self, x: Tensor) -> Tensor: ...
 
@@ -43,7 +50,9 @@ class NoiseLaw(Protocol):
 @final
 @dataclass(frozen=True)
 class GaussianNoise:
-    """A Gaussian on data of any shape: `mean` [*shape] and `factor` [D, D], a lower factor of the covariance."""
+    """A Gaussian on data of any shape: `mean` [*shape] and `factor` [D, D], a lower factor of the
+    covariance.
+    """
 
     mean: Tensor
     factor: Tensor
@@ -53,29 +62,47 @@ class GaussianNoise:
         """Mean and covariance of x [n, *shape], n > D; `widen` scales the standard deviations."""
         flat = x.flatten(1)
         if len(flat) <= flat.shape[1]:
-            raise ValueError(f"a covariance of {flat.shape[1]} entries needs more examples than that, got {len(flat)}; "
-                             "give more examples, or a noise law of your own.")
+            raise ValueError(
+                f"a covariance of {flat.shape[1]} entries needs more examples than that, got"
+                f" {len(flat)}; give more examples, or a noise law of your own."
+            )
         factor, failed = torch.linalg.cholesky_ex(flat.T.cov().reshape(flat.shape[1], -1))
         if failed:
-            raise ValueError("the data have an entry that never varies or that others decide, so no Gaussian has their covariance; "
-                             "add a little noise to them.")
+            raise ValueError(
+                "the data have an entry that never varies or that others decide, so no Gaussian has"
+                " their covariance; add a little noise to them."
+            )
         return cls(x.mean(0), widen * factor)
 
     def energy(self, x: Tensor) -> Tensor:
-        z = torch.linalg.solve_triangular(self.factor, (x - self.mean).flatten(1).T.to(self.factor), upper=False)
-        return z.square().sum(0) / 2 + self.factor.diagonal().log().sum() + len(self.factor) / 2 * math.log(2 * math.pi)
+        z = torch.linalg.solve_triangular(
+            self.factor, (x - self.mean).flatten(1).T.to(self.factor), upper=False
+        )
+        return (
+            z.square().sum(0) / 2
+            + self.factor.diagonal().log().sum()
+            + len(self.factor) / 2 * math.log(2 * math.pi)
+        )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        z = torch.randn(n, len(self.factor), generator=generator, device=self.factor.device, dtype=self.factor.dtype)
+        z = torch.randn(
+            n,
+            len(self.factor),
+            generator=generator,
+            device=self.factor.device,
+            dtype=self.factor.dtype,
+        )
         return self.mean + (z @ self.factor.T).reshape(n, *self.mean.shape)
 
 
 @final
 @dataclass
 class NoiseContrastive(Objective):
-    """Noise-contrastive estimation: tell data from `ratio` draws of a noise law each; learns log Z as well.
+    """Noise-contrastive estimation: tell data from `ratio` draws of a noise law each; learns log Z
+    as well.
 
-    Choose it in few dimensions, where a noise law near the data is at hand. Needs an energy, with a free constant.
+    Choose it in few dimensions, where a noise law near the data is at hand. Needs an energy, with a
+    free constant.
     """
 
     noise: NoiseLaw
@@ -88,11 +115,14 @@ class NoiseContrastive(Objective):
         x, cond = check_batch(batch)
         y = self.noise.sample(self.ratio * len(x), generator).to(x)
         if y.shape[1:] != x.shape[1:]:
-            raise ValueError(f"expected noise of shape {list(x.shape[1:])}, got {list(y.shape[1:])}; "
-                             "fit the noise law to data of this shape.")
+            raise ValueError(
+                f"expected noise of shape {list(x.shape[1:])}, got {list(y.shape[1:])}; "
+                "fit the noise law to data of this shape."
+            )
         both = torch.cat([x, y])
         logit = self._logit(as_field(model, repeat(cond, 1 + self.ratio)).energy(both), both)
-        data, noise = logit[:len(x)], logit[len(x):].reshape(self.ratio, -1)
+        data = logit[: len(x)]
+        noise = logit[len(x) :].reshape(self.ratio, -1)
         right = (mean((data > 0).to(x)) + mean((noise < 0).to(x))) / 2
         return Loss(F.softplus(-data) + F.softplus(noise).sum(0), {"accuracy": right})
 
@@ -103,9 +133,11 @@ class NoiseContrastive(Objective):
 @final
 @dataclass
 class ConditionalNoiseContrastive(Objective):
-    """Conditional noise-contrastive estimation: tell each example from copies of it with Gaussian noise of `std`.
+    """Conditional noise-contrastive estimation: tell each example from copies of it with Gaussian
+    noise of `std`.
 
-    Choose it where no noise law is at hand; std a third to one standard deviation of the data. Needs an energy, of any constant.
+    Choose it where no noise law is at hand; std a third to one standard deviation of the data.
+    Needs an energy, of any constant.
     """
 
     std: float
@@ -119,7 +151,9 @@ class ConditionalNoiseContrastive(Objective):
         x, cond = check_batch(batch)
         y = noisy(repeat(x, self.copies), self.std, generator)
         energy = as_field(model, repeat(cond, 1 + self.copies)).energy(torch.cat([x, y]))
-        gap = energy[len(x):].reshape(self.copies, -1) - energy[:len(x)]  # G = E(y) - E(x), [copies, B]
+        gap = (
+            energy[len(x) :].reshape(self.copies, -1) - energy[: len(x)]
+        )  # G = E(y) - E(x), [copies, B]
         return Loss(2 * F.softplus(-gap).mean(0), {"accuracy": mean((gap > 0).to(x))})
 
 
@@ -140,4 +174,6 @@ def check_count(**counts: int) -> None:
 
 def check_std(std: float) -> None:
     if std <= 0:
-        raise ValueError(f"`std` is a standard deviation in units of x, so it is positive, got {std}.")
+        raise ValueError(
+            f"`std` is a standard deviation in units of x, so it is positive, got {std}."
+        )

@@ -1,11 +1,11 @@
-"""Where the chains of contrastive divergence begin: at data, at noise, in a replay buffer, or at a proposal.
+"""Where the chains of contrastive divergence begin: at data, at noise, in a replay buffer, or at a
+proposal.
 
-| start | the method it makes |
-|---|---|
-| `FromData` | CD-k: Hinton (2002), Training Products of Experts by Minimizing Contrastive Divergence |
-| `FromNoise` | short-run maximum likelihood: Nijkamp et al. (2019), arXiv 1904.09770 |
-| `FromBuffer` | persistent CD with restarts: Du & Mordatch (2019), arXiv 1903.08689 |
-| `FromProposal` | any generator in front: a flow, a VAE, a mixture fitted to the data |
+| start | the method it makes | |---|---| | `FromData` | CD-k: Hinton (2002), Training Products of
+Experts by Minimizing Contrastive Divergence | | `FromNoise` | short-run maximum likelihood: Nijkamp
+et al. (2019), arXiv 1904.09770 | | `FromBuffer` | persistent CD with restarts: Du & Mordatch
+(2019), arXiv 1903.08689 | | `FromProposal` | any generator in front: a flow, a VAE, a mixture
+fitted to the data |
 """
 
 import abc
@@ -21,7 +21,9 @@ from gradlogp.objectives.buffer import Noise, ReplayBuffer
 
 
 class Start(NamedTuple):
-    """x [B, *shape] and cond [B] of the chains before their first step; slots [B] where they came from a buffer."""
+    """x [B, *shape] and cond [B] of the chains before their first step; slots [B] where they came
+    from a buffer.
+    """
 
     x: Tensor
     cond: Tensor | None

@@ -1,6 +1,7 @@
-"""Reports: one self-contained page from a run folder or a comparison's folder. They read, and compute nothing.
+"""Reports: one self-contained page from a run folder or a comparison's folder. They read, and
+compute nothing.
 
-    write(folder)  ->  folder/report.html        text, pictures and charts in one file; no scripts, nothing fetched
+write(folder)  ->  folder/report.html        text, pictures and charts in one file; no scripts, nothing fetched
 """
 
 from gradlogp.reports.page import write

@@ -1,4 +1,5 @@
-"""The table for other documents: results.csv (every row), results.md and results.tex (methods by metrics, the best in bold).
+"""The table for other documents: results.csv (every row), results.md and results.tex (methods by
+metrics, the best in bold).
 
 results.md has the comparison's further tables below it.
 """
@@ -11,13 +12,30 @@ from gradlogp.reports import words
 from gradlogp.reports.layout import Entry, Grid, grids
 from gradlogp.reports.read import Page
 
-COLUMNS = ("method", "metric", "value", "spread", "n", "better", "seed", "seconds", "evaluations", "floor", "ceiling", "protocol")
+COLUMNS = (
+    "method",
+    "metric",
+    "value",
+    "spread",
+    "n",
+    "better",
+    "seed",
+    "seconds",
+    "evaluations",
+    "floor",
+    "ceiling",
+    "protocol",
+)
 TEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"\u2212": "$-$", "\u00b1": "$\\pm$"})
 
 
 def tables(page: Page) -> dict[str, str]:
     """Suffix -> text."""
-    return {".csv": rows(page), ".md": "\n\n".join([markdown(page).strip(), *further(page)]) + "\n", ".tex": latex(page)}
+    return {
+        ".csv": rows(page),
+        ".md": "\n\n".join([markdown(page).strip(), *further(page)]) + "\n",
+        ".tex": latex(page),
+    }
 
 
 def rows(page: Page) -> str:
@@ -35,18 +53,31 @@ def markdown(page: Page) -> str:
 
 def further(page: Page) -> list[str]:
     """The comparison's further tables in Markdown, each under its title; long ones are folded."""
-    return [f"<details><summary>{g.title}</summary>\n\n{_of(g)}\n\n</details>" if g.long else f"### {g.title}\n\n{_of(g)}"
-            for g in grids(page)]
+    return [
+        (
+            f"<details><summary>{g.title}</summary>\n\n{_of(g)}\n\n</details>"
+            if g.long
+            else f"### {g.title}\n\n{_of(g)}"
+        )
+        for g in grids(page)
+    ]
 
 
 def _of(table: Grid) -> str:
-    return piped([[table.corner, *table.heads], *([label, *map(_written, line)] for label, line in table.lines)])
+    return piped(
+        [
+            [table.corner, *table.heads],
+            *([label, *map(_written, line)] for label, line in table.lines),
+        ]
+    )
 
 
 def _written(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    return (_bold(entry.text) if entry.best else entry.text) + (f" \u00b1 {entry.spread}" if entry.spread else "")
+    return (_bold(entry.text) if entry.best else entry.text) + (
+        f" \u00b1 {entry.spread}" if entry.spread else ""
+    )
 
 
 def _bold(text: str) -> str:
@@ -59,21 +90,52 @@ def piped(lines: list[list[str]]) -> str:
 
 
 def latex(page: Page) -> str:
-    head, *body = [[cell.translate(TEX) for cell in line] for line in grid(page, lambda text: f"BEST{text}TSEB")]
-    lines = [" & ".join(line).replace("BEST", "\\textbf{").replace("TSEB", "}") + r" \\" for line in (head, *body)]
-    return "\n".join([rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\hline", lines[0], r"\hline", *lines[1:], r"\hline",
-                      r"\end{tabular}", ""])
+    head, *body = [
+        [cell.translate(TEX) for cell in line]
+        for line in grid(page, lambda text: f"BEST{text}TSEB")
+    ]
+    lines = [
+        " & ".join(line).replace("BEST", "\\textbf{").replace("TSEB", "}") + r" \\"
+        for line in (head, *body)
+    ]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\hline",
+            lines[0],
+            r"\hline",
+            *lines[1:],
+            r"\hline",
+            r"\end{tabular}",
+            "",
+        ]
+    )
 
 
 def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     """Head and rows: the methods as the page orders them, then the references."""
-    numbers, costs = page.numbers, ("parameters", "seconds", "evaluations")
-    head = ["method", *(numbers.head(k, words.metric(k).name) for k in page.headline),
-            "parameters", "training s", "evaluations"]
+    numbers = page.numbers
+    costs = ("parameters", "seconds", "evaluations")
+    head = [
+        "method",
+        *(numbers.head(k, words.metric(k).name) for k in page.headline),
+        "parameters",
+        "training s",
+        "evaluations",
+    ]
     facts = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
     names = [*(m.name for m in page.ordered), *page.marks(numbers.references)]
-    return [head, *([name, *(_cell(page, name, k, bold) for k in page.headline), *facts.get(name, [""] * len(costs))]
-                    for name in names)]
+    return [
+        head,
+        *(
+            [
+                name,
+                *(_cell(page, name, k, bold) for k in page.headline),
+                *facts.get(name, [""] * len(costs)),
+            ]
+            for name in names
+        ),
+    ]
 
 
 def _cell(page: Page, name: str, metric: str, bold: Callable[[str], str]) -> str:
@@ -82,4 +144,6 @@ def _cell(page: Page, name: str, metric: str, bold: Callable[[str], str]) -> str
         return ""
     text = words.number(cell.value, cell.spread)
     text = bold(text) if page.numbers.mark(name, metric) == "best" else text
-    return text if cell.spread is None else f"{text} \u00b1 {words.number(cell.spread, cell.spread)}"
+    return (
+        text if cell.spread is None else f"{text} \u00b1 {words.number(cell.spread, cell.spread)}"
+    )

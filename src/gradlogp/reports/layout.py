@@ -21,7 +21,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of text: `heads` above all columns but the first, `lines` of a label and an entry for each head, or None."""
+    """A table of text: `heads` above all columns but the first, `lines` of a label and an entry for
+    each head, or None.
+    """
 
     title: str
     corner: str
@@ -41,7 +43,14 @@ def grids(page: Page) -> list[Grid]:
 
 def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
     """`order` is that of the methods where the table has no mean to sort them by."""
-    found = _ascending({k: _label(table, k) for pattern in table.metrics for k in numbers.metrics if stands_for(pattern, k)})
+    found = _ascending(
+        {
+            k: _label(table, k)
+            for pattern in table.metrics
+            for k in numbers.metrics
+            if stands_for(pattern, k)
+        }
+    )
     last = {k: label for k, label in table.last.items() if k in numbers.metrics} if found else {}
     methods = _methods(table, numbers, order, list(found), next(iter(last), None))
     good = {k: numbers.head(k, "") for k in (*found, *last)}
@@ -66,13 +75,23 @@ def _ascending(found: dict[str, str]) -> dict[str, str]:
 def _label(table: Table, metric: str) -> str:
     """What the * stands for; of several patterns, the metric's name before it."""
     star = next(star for pattern in table.metrics if (star := stands_for(pattern, metric)))
-    return star if len(table.metrics) == 1 else f"{words.metric(words.parts(metric)[0]).name}, {star}"
+    return (
+        star if len(table.metrics) == 1 else f"{words.metric(words.parts(metric)[0]).name}, {star}"
+    )
 
 
-def _methods(table: Table, numbers: Numbers, order: list[str], metrics: list[str], mean: str | None) -> list[str]:
-    """Those that have any of it, the best of the mean first; what was not learned comes last, and not across."""
+def _methods(
+    table: Table, numbers: Numbers, order: list[str], metrics: list[str], mean: str | None
+) -> list[str]:
+    """Those that have any of it, the best of the mean first; what was not learned comes last, and
+    not across.
+    """
     ranked = numbers.ranked(mean) if mean else []
-    names = [*ranked, *(m for m in order if m not in ranked), *([] if table.turned else numbers.references)]
+    names = [
+        *ranked,
+        *(m for m in order if m not in ranked),
+        *([] if table.turned else numbers.references),
+    ]
     return [m for m in names if any(numbers.cell(m, k) for k in metrics)]
 
 
@@ -83,4 +102,8 @@ def _entry(table: Table, numbers: Numbers, method: str, metric: str) -> Entry | 
     best = numbers.mark(method, metric) == "best"
     if table.decimals is not None:
         return Entry(words.fixed(cell.value, table.decimals), "", best)
-    return Entry(words.number(cell.value, cell.spread), "" if cell.spread is None else words.number(cell.spread, cell.spread), best)
+    return Entry(
+        words.number(cell.value, cell.spread),
+        "" if cell.spread is None else words.number(cell.spread, cell.spread),
+        best,
+    )

@@ -1,6 +1,6 @@
 """The table: rows of results.json laid out by method and metric, the best learned method marked.
 
-    a beats b  =  a is ahead by more than two standard errors of the difference, 2 sqrt(spread_a^2 + spread_b^2)
+a beats b  =  a is ahead by more than two standard errors of the difference, 2 sqrt(spread_a^2 + spread_b^2)
 """
 
 import math
@@ -14,15 +14,28 @@ from typing import Any, NamedTuple
 Row = Mapping[str, Any]
 
 TRIVIAL = "Gaussian of the pixels"  # as the experiments name it
-AIMS = {"memorisation": "1", "density": "1",  # more is not better: 1 is what fresh real pictures score
-        "sample_loss": "3.01", "energy_gap": "0", "deviation": "0", "slope_error": "0", "from_logistic": "0",
-        "energy": "", "contrast": "", "growth": "", "taken_at": "", "p": ""}  # no value is better than another
+AIMS = {
+    "memorisation": "1",
+    "density": "1",  # more is not better: 1 is what fresh real pictures score
+    "sample_loss": "3.01",
+    "energy_gap": "0",
+    "deviation": "0",
+    "slope_error": "0",
+    "from_logistic": "0",
+    "energy": "",
+    "contrast": "",
+    "growth": "",
+    "taken_at": "",
+    "p": "",
+}  # no value is better than another
 EXPECTED = {"floor": "a perfect method (expected)", "ceiling": "a trivial method (expected)"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """value +- spread of one method in one metric. One seed: the spread of its row; several: their standard error."""
+    """value +- spread of one method in one metric. One seed: the spread of its row; several: their
+    standard error.
+    """
 
     value: float
     spread: float | None
@@ -46,13 +59,23 @@ def cell(rows: Sequence[Row]) -> Cell | None:
     if not found:
         return None
     if len(found) > 1:
-        return Cell(fmean(found), stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None, tuple(rows))
+        return Cell(
+            fmean(found),
+            stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None,
+            tuple(rows),
+        )
     spread = rows[0].get("spread")
-    return Cell(found[0], float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None, tuple(rows))
+    return Cell(
+        found[0],
+        float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None,
+        tuple(rows),
+    )
 
 
 class Numbers:
-    """`rows` carry `method`; `learned` are the methods that were trained, in their order. All others are references."""
+    """`rows` carry `method`; `learned` are the methods that were trained, in their order. All
+    others are references.
+    """
 
     def __init__(self, rows: Iterable[Row], learned: Sequence[str]):
         self.learned = list(learned)
@@ -64,24 +87,42 @@ class Numbers:
             self._expect()
 
     def _expect(self) -> None:
-        """Without measured references, the floors and ceilings that the metrics themselves know stand in for them.
+        """Without measured references, the floors and ceilings that the metrics themselves know
+        stand in for them.
 
-        A prevalence is that of the examples that were measured: where methods saw unlike many, of the most.
+        A prevalence is that of the examples that were measured: where methods saw unlike many, of
+        the most.
         """
-        for (_, metric), (row, *_) in sorted(self.rows.items(), key=lambda item: item[1][0].get("n") or 0):
+        for (_, metric), (row, *_) in sorted(
+            self.rows.items(), key=lambda item: item[1][0].get("n") or 0
+        ):
             for key, label in EXPECTED.items():
                 if isinstance(row.get(key), int | float):
-                    self.rows[label, metric] = [{"method": label, "metric": metric, "value": row[key], "better": row.get("better")}]
+                    self.rows[label, metric] = [
+                        {
+                            "method": label,
+                            "metric": metric,
+                            "value": row[key],
+                            "better": row.get("better"),
+                        }
+                    ]
 
     @cached_property
     def metrics(self) -> list[str]:
         """As they come, but `fd after 20 steps` follows `fd`."""
         names = list(dict.fromkeys(metric for _, metric in self.rows))
-        return sorted(names, key=lambda k: names.index(base) if (base := k.partition(" ")[0]) in names else names.index(k))
+        return sorted(
+            names,
+            key=lambda k: (
+                names.index(base) if (base := k.partition(" ")[0]) in names else names.index(k)
+            ),
+        )
 
     @cached_property
     def references(self) -> list[str]:
-        return [m for m in dict.fromkeys(method for method, _ in self.rows) if m not in self.learned]
+        return [
+            m for m in dict.fromkeys(method for method, _ in self.rows) if m not in self.learned
+        ]
 
     @property
     def floors(self) -> list[str]:
@@ -97,7 +138,12 @@ class Numbers:
         return cell(self.rows.get((method, metric), ()))
 
     def lower(self, metric: str) -> bool:
-        return any(row.get("better") == "lower" for (_, name), rows in self.rows.items() if name == metric for row in rows)
+        return any(
+            row.get("better") == "lower"
+            for (_, name), rows in self.rows.items()
+            if name == metric
+            for row in rows
+        )
 
     def neutral(self, metric: str) -> bool:
         """Whether the metric names no winner."""
@@ -110,23 +156,36 @@ class Numbers:
     def head(self, metric: str, label: str) -> str:
         """The label and what is good: low, high, near 1, or nothing."""
         aim = self.aim(metric)
-        good = f"near {aim}" if aim else "" if aim == "" else "low" if self.lower(metric) else "high"
+        good = (
+            f"near {aim}" if aim else "" if aim == "" else "low" if self.lower(metric) else "high"
+        )
         return f"{label} ({good})" if good else label
 
     def ranked(self, metric: str) -> list[str]:
-        """Learned methods with a finite value, the best first; nobody where the metric names no winner."""
+        """Learned methods with a finite value, the best first; nobody where the metric names no
+        winner.
+        """
         if self.neutral(metric):
             return []
         cells = {m: c for m in self.learned if (c := self.cell(m, metric)) and c.finite}
         return sorted(cells, key=lambda m: cells[m].value, reverse=not self.lower(metric))
 
     def mark(self, method: str, metric: str) -> str:
-        """"best", "close" (not told apart from the best) or nothing; with a single method there is no contest."""
+        """ "best", "close" (not told apart from the best) or nothing; with a single method there is
+        no contest.
+        """
         order = self.ranked(metric)
         if len(order) < 2 or method not in order:
             return ""
-        first, found = self.cell(order[0], metric), self.cell(method, metric)
-        return "best" if first and found and found.value == first.value else "close" if self.close(order[0], method, metric) else ""
+        first = self.cell(order[0], metric)
+        found = self.cell(method, metric)
+        return (
+            "best"
+            if first and found and found.value == first.value
+            else "close"
+            if self.close(order[0], method, metric)
+            else ""
+        )
 
     def close(self, one: str, other: str, metric: str) -> bool:
         a, b = self.cell(one, metric), self.cell(other, metric)
@@ -145,8 +204,16 @@ class Numbers:
         """Where a value lies between the trivial method (0) and real pictures (1), kept inside."""
         if not (self.ceilings and self.floors) or self.neutral(metric):
             return None
-        value, low, high = (self._value(m, metric) for m in (method, self.ceilings[0], self.floors[0]))
-        if value is None or low is None or high is None or low == high or (high > low) == self.lower(metric):
+        value, low, high = (
+            self._value(m, metric) for m in (method, self.ceilings[0], self.floors[0])
+        )
+        if (
+            value is None
+            or low is None
+            or high is None
+            or low == high
+            or (high > low) == self.lower(metric)
+        ):
             return None
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
@@ -156,15 +223,35 @@ class Numbers:
 
     def said(self, metric: str, key: str) -> Any:
         """What the first learned row of a metric says under `key`, such as its floor."""
-        return next((row[key] for m in self.learned for row in self.rows.get((m, metric), ()) if row.get(key) is not None), None)
+        return next(
+            (
+                row[key]
+                for m in self.learned
+                for row in self.rows.get((m, metric), ())
+                if row.get(key) is not None
+            ),
+            None,
+        )
 
     def duel(self, one: str, other: str, metrics: Sequence[str]) -> Duel:
         both = [k for k in metrics if one in self.ranked(k) and other in self.ranked(k)]
-        better, worse = ([k for k in both if self.beats(a, b, k)] for a, b in ((one, other), (other, one)))
+        better, worse = (
+            [k for k in both if self.beats(a, b, k)] for a, b in ((one, other), (other, one))
+        )
         return Duel(better, worse, [k for k in both if k not in better and k not in worse])
 
     def verdicts(self, metrics: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
-        """For each learned method, the metrics that it leads, and those in which the trivial method beats it."""
-        return {m: ([k for k in metrics if self.mark(m, k) == "best"],
-                    [k for k in metrics if not self.neutral(k) and any(self.beats(c, m, k) for c in self.ceilings)])
-                for m in self.learned}
+        """For each learned method, the metrics that it leads, and those in which the trivial method
+        beats it.
+        """
+        return {
+            m: (
+                [k for k in metrics if self.mark(m, k) == "best"],
+                [
+                    k
+                    for k in metrics
+                    if not self.neutral(k) and any(self.beats(c, m, k) for c in self.ceilings)
+                ],
+            )
+            for m in self.learned
+        }

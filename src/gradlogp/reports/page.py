@@ -1,4 +1,6 @@
-"""From what was read to HTML: the template is report.html.jinja, which holds the page's words and looks."""
+"""From what was read to HTML: the template is report.html.jinja, which holds the page's words and
+looks.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ NAME = "report.html"
 
 
 def write(folder: Path) -> Path:
-    """Write report.html into a run folder or a comparison's folder, and beside it the table as results.csv, .md and .tex.
+    """Write report.html into a run folder or a comparison's folder, and beside it the table as
+    results.csv, .md and .tex.
 
     Returns the page's path.
 
@@ -33,12 +36,28 @@ def write(folder: Path) -> Path:
 
 def render(shown: Page) -> str:
     """The page as HTML. All that comes from the folder is text, and escaped as such."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("gradlogp.reports", "."), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.ChainableUndefined)
-    environment.filters |= {"number": words.number, "count": words.count, "duration": words.duration, "dotted": dotted}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gradlogp.reports", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+    )
+    environment.filters |= {
+        "number": words.number,
+        "count": words.count,
+        "duration": words.duration,
+        "dotted": dotted,
+    }
     template = environment.get_template("report.html.jinja")
-    text = template.render(page=shown, grids=grids(shown), protocols=protocols(shown), words=words, command=command,
-                           marker=plot.marker)
+    text = template.render(
+        page=shown,
+        grids=grids(shown),
+        protocols=protocols(shown),
+        words=words,
+        command=command,
+        marker=plot.marker,
+    )
     return text.lstrip() + "\n"
 
 
@@ -48,7 +67,10 @@ def dotted(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, item in value.items():
         if isinstance(item, Mapping):
             kind = [(f"{prefix}{key}", item["kind"])] if "kind" in item else []
-            flat += [*kind, *dotted({k: v for k, v in item.items() if k != "kind"}, f"{prefix}{key}.")]
+            flat += [
+                *kind,
+                *dotted({k: v for k, v in item.items() if k != "kind"}, f"{prefix}{key}."),
+            ]
         else:
             flat.append((f"{prefix}{key}", item))
     return flat

@@ -34,7 +34,9 @@ def _picture(data: bytes) -> Picture | None:
 
 
 def strip(path: Path) -> Picture | None:
-    """The first of the three rows of a picture that denoising left: clean test pictures, where nothing else shows real ones."""
+    """The first of the three rows of a picture that denoising left: clean test pictures, where
+    nothing else shows real ones.
+    """
     from PIL import Image
 
     row = io.BytesIO()

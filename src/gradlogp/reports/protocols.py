@@ -11,17 +11,28 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 
 
 def protocols(page: Page, metrics: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """(metrics, how they were measured): said once where the words are the same but for their numbers.
+    """(metrics, how they were measured): said once where the words are the same but for their
+    numbers.
 
-    Those then stand side by side in the order of the metrics. `metrics` are all that there are, unless some are named.
+    Those then stand side by side in the order of the metrics. `metrics` are all that there are,
+    unless some are named.
     """
     found: dict[tuple[tuple[tuple[str, ...], str], ...], dict[str, list[str]]] = {}
     for metric in page.numbers.metrics if metrics is None else metrics:
         ways = _ways(page, metric)
-        key = tuple((tuple(titles) if len(ways) > 1 else (), NUMBER.sub("#", text)) for text, titles in ways.items())
+        key = tuple(
+            (tuple(titles) if len(ways) > 1 else (), NUMBER.sub("#", text))
+            for text, titles in ways.items()
+        )
         found.setdefault(key, {})[metric] = list(ways)
-    return [(words.together(list(said)), _told([who for who, _ in key], list(map(_beside, zip(*said.values(), strict=True)))))
-            for key, said in found.items() if key]
+    return [
+        (
+            words.together(list(said)),
+            _told([who for who, _ in key], list(map(_beside, zip(*said.values(), strict=True)))),
+        )
+        for key, said in found.items()
+        if key
+    ]
 
 
 def _ways(page: Page, metric: str) -> dict[str, list[str]]:
@@ -35,7 +46,8 @@ def _ways(page: Page, metric: str) -> dict[str, list[str]]:
 
 def _beside(texts: Sequence[str]) -> str:
     """Texts that differ in numbers alone as one: 1902/1991 labelled examples."""
-    between, numbers = NUMBER.split(texts[0]), zip(*map(NUMBER.findall, texts), strict=True)
+    between = NUMBER.split(texts[0])
+    numbers = zip(*map(NUMBER.findall, texts), strict=True)
     said = [several[0] if len(set(several)) == 1 else "/".join(several) for several in numbers]
     return "".join(word + number for word, number in zip(between, [*said, ""], strict=True))
 
@@ -45,8 +57,20 @@ def _told(owners: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     clauses = [text.split("; ") for text in texts]
-    same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*(c[:-1] for c in clauses), strict=False))))
+    same = len(
+        list(
+            takewhile(
+                lambda column: len(set(column)) == 1, zip(*(c[:-1] for c in clauses), strict=False)
+            )
+        )
+    )
     most = max(owners, key=len)
-    named = {who: "all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners}
-    parts = sorted(zip(named.values(), clauses, strict=True), key=lambda part: part[0] == "all others")
-    return "; ".join([*clauses[0][:same], *(f"{who}: {'; '.join(rest[same:])}" for who, rest in parts)])
+    named = {
+        who: "all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners
+    }
+    parts = sorted(
+        zip(named.values(), clauses, strict=True), key=lambda part: part[0] == "all others"
+    )
+    return "; ".join(
+        [*clauses[0][:same], *(f"{who}: {'; '.join(rest[same:])}" for who, rest in parts)]
+    )

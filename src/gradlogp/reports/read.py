@@ -1,4 +1,6 @@
-"""What a page shows, read from run folders: nothing is computed here but words, and nothing is written."""
+"""What a page shows, read from run folders: nothing is computed here but words, and nothing is
+written.
+"""
 
 import json
 import re
@@ -43,18 +45,26 @@ class Figure:
 def captions(folder: Path) -> dict[str, str]:
     """Name of a picture -> what it shows, as `samples/figures.json` has them."""
     index = folder / "samples" / "figures.json"
-    return {str(name): str(caption) for name, caption in _object(index).items()} if index.is_file() else {}
+    return (
+        {str(name): str(caption) for name, caption in _object(index).items()}
+        if index.is_file()
+        else {}
+    )
 
 
 def figures(folder: Path) -> list[Figure]:
     """Those that have a caption, in its order."""
-    found = [(caption, picture(folder / "samples" / name)) for name, caption in captions(folder).items()]
+    found = [
+        (caption, picture(folder / "samples" / name)) for name, caption in captions(folder).items()
+    ]
     return [Figure(caption, shown) for caption, shown in found if shown]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """Rows of clean, noisy and restored pictures at one noise level, and their numbers: metric -> its row."""
+    """Rows of clean, noisy and restored pictures at one noise level, and their numbers: metric ->
+    its row.
+    """
 
     sigma: str
     picture: Picture | None
@@ -95,24 +105,37 @@ class Shown:
     def steps(self) -> int | None:
         """Updates of the whole training, as planned."""
         training = self.recipe.get("training") or {}
-        return max(1, training["images"] // training["batch"]) if {"images", "batch"} <= set(training) else None
+        return (
+            max(1, training["images"] // training["batch"])
+            if {"images", "batch"} <= set(training)
+            else None
+        )
 
     @property
     def unfinished(self) -> str:
         """What is still to come, in words; nothing for a run that is done."""
-        state, done = self.status.get("state"), self.log[-1]["step"] if self.log else 0
+        state = self.status.get("state")
+        done = self.log[-1]["step"] if self.log else 0
         if state == "evaluated":
             return ""
         if state == "trained":
             return "is trained but not yet measured"
-        return f"is in training, or was stopped on the way: {done:,} of {self.steps or 0:,} updates are done" if done else (
-            "has only begun")
+        return (
+            f"is in training, or was stopped on the way: {done:,} of {self.steps or 0:,} updates"
+            " are done"
+            if done
+            else ("has only begun")
+        )
 
     @property
     def guard(self) -> list[str]:
         """What the guard of the training said."""
         path = self.run.path / "log.txt"
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        lines = (
+            path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if path.is_file()
+            else []
+        )
         return [found[1] for line in lines if (found := GUARD.match(line))]
 
     def picture(self, name: str) -> Picture | None:
@@ -134,7 +157,11 @@ class Shown:
     def class_names(self) -> list[str]:
         """One for each row of `classes`."""
         names = (self.run.config.get("data") or {}).get("classes")
-        return [str(n) for n in names or range(len((self.run.config.get("facts") or {}).get("per_class") or ()))]
+        return [
+            str(n)
+            for n in names
+            or range(len((self.run.config.get("facts") or {}).get("per_class") or ()))
+        ]
 
     @property
     def progress(self) -> list[tuple[int, Picture]]:
@@ -148,33 +175,50 @@ class Shown:
         path = self.run.path / "samples" / "films.json"
         captions = read_json(path) if path.is_file() else {}
         kinds = ("annealing", "chain-noise", "chain-data")
-        return [Film(kind, found, captions.get(kind, ())) for kind in kinds if (found := self.picture(kind))]
+        return [
+            Film(kind, found, captions.get(kind, ()))
+            for kind in kinds
+            if (found := self.picture(kind))
+        ]
 
     @cached_property
     def restored(self) -> list[Restored]:
         """By noise level, from little to much."""
-        numbers: dict[str, dict[str, Any]] = {path.stem.removeprefix("denoise-"): {} for path in
-                                              (self.run.path / "samples").glob("denoise-*.png")}
+        numbers: dict[str, dict[str, Any]] = {
+            path.stem.removeprefix("denoise-"): {}
+            for path in (self.run.path / "samples").glob("denoise-*.png")
+        }
         for row in self.results:
             if found := re.fullmatch(r"denoise_(\w+)_([\d.e-]+)", str(row.get("metric"))):
                 numbers.setdefault(found[2], {})[found[1]] = row
-        return [Restored(s, self.picture(f"denoise-{s}"), numbers[s]) for s in sorted(numbers, key=_level)]
+        return [
+            Restored(s, self.picture(f"denoise-{s}"), numbers[s])
+            for s in sorted(numbers, key=_level)
+        ]
 
     def psnr(self, key: str) -> list[tuple[float, Any]]:
         """(noise level, the number that PSNR's row has under `key`)."""
-        return [(_level(r.sigma), r.numbers["psnr"].get(key)) for r in self.restored if "psnr" in r.numbers]
+        return [
+            (_level(r.sigma), r.numbers["psnr"].get(key))
+            for r in self.restored
+            if "psnr" in r.numbers
+        ]
 
     @property
     def charts(self) -> list[tuple[words.Panel, Markup]]:
         """The training log, drawn."""
         panels = words.panels({key for line in self.log for key in line})
-        drawn = [(panel, chart(self._lines(panel), "updates", panel.log, panel.zero)) for panel in panels]
+        drawn = [
+            (panel, chart(self._lines(panel), "updates", panel.log, panel.zero)) for panel in panels
+        ]
         return [(panel, svg) for panel, svg in drawn if svg]
 
     def _lines(self, panel: words.Panel) -> list[Line]:
         """The last line has the method's colour, one before it ink."""
-        return [Line(says, [(row["step"], row.get(key)) for row in self.log], style)
-                for style, (key, says) in enumerate(panel.series.items(), 2 - len(panel.series))]
+        return [
+            Line(says, [(row["step"], row.get(key)) for row in self.log], style)
+            for style, (key, says) in enumerate(panel.series.items(), 2 - len(panel.series))
+        ]
 
 
 def _level(text: str) -> float:
@@ -186,7 +230,9 @@ def _level(text: str) -> float:
 
 @dataclass(frozen=True)
 class Method:
-    """The runs of one experiment, one for each seed; pictures are those of the first. `index` is 1, 2, ... on the page."""
+    """The runs of one experiment, one for each seed; pictures are those of the first. `index` is 1,
+    2, ... on the page.
+    """
 
     index: int
     runs: Sequence[Shown]
@@ -210,13 +256,19 @@ class Method:
 
     def fact(self, name: str) -> float | None:
         """A number of the status, averaged over seeds."""
-        found = [run.status[name] for run in self.runs if isinstance(run.status.get(name), int | float)]
+        found = [
+            run.status[name] for run in self.runs if isinstance(run.status.get(name), int | float)
+        ]
         return sum(found) / len(found) if found else None
 
     def cost(self, name: str) -> float | None:
         """Seconds or network evaluations for one picture drawn."""
-        found = [row[name] for run in self.runs for row in run.results
-                 if row.get("metric") == "fd" and isinstance(row.get(name), int | float)]
+        found = [
+            row[name]
+            for run in self.runs
+            for row in run.results
+            if row.get("metric") == "fd" and isinstance(row.get(name), int | float)
+        ]
         return sum(found) / len(found) if found else None
 
 
@@ -243,7 +295,9 @@ class Page:
     @property
     def headline(self) -> list[str]:
         """The metrics of the first table."""
-        return [str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics]
+        return [
+            str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics
+        ]
 
     @property
     def explained(self) -> list[tuple[str, list[str]]]:
@@ -260,19 +314,28 @@ class Page:
     @property
     def placed(self) -> bool:
         """Whether any value of the first table lies between references on both sides."""
-        return any(self.numbers.place(m.name, k) is not None for m in self.methods for k in self.headline)
+        return any(
+            self.numbers.place(m.name, k) is not None for m in self.methods for k in self.headline
+        )
 
     @property
     def plain(self) -> list[str]:
-        """Titles of the methods that lead in no metric of the first table and lose to the trivial method in none."""
+        """Titles of the methods that lead in no metric of the first table and lose to the trivial
+        method in none.
+        """
         verdicts = self.numbers.verdicts(self.headline)
         return [m.title for m in self.methods if not any(verdicts[m.name])]
 
     @property
     def tables(self) -> list[Table]:
-        """The further tables that a comparison asks for; of a single run, those of the chains of an energy."""
+        """The further tables that a comparison asks for; of a single run, those of the chains of an
+        energy.
+        """
         known = {field.name for field in fields(Table)}
-        noted = [Table(**{k: v for k, v in said.items() if k in known}) for said in self.note.get("tables") or ()]
+        noted = [
+            Table(**{k: v for k, v in said.items() if k in known})
+            for said in self.note.get("tables") or ()
+        ]
         return noted if self.note else list(TABLES)
 
     @property
@@ -284,7 +347,9 @@ class Page:
     def ordered(self) -> Sequence[Method]:
         """As a table lists them: the best of the first metric comes first."""
         ranked = self.numbers.ranked(self.headline[0]) if self.headline else []
-        return sorted(self.methods, key=lambda m: ranked.index(m.name) if m.name in ranked else len(ranked))
+        return sorted(
+            self.methods, key=lambda m: ranked.index(m.name) if m.name in ranked else len(ranked)
+        )
 
     def about(self, method: Method) -> str:
         return str((self.note.get("about") or {}).get(method.name, ""))
@@ -296,7 +361,9 @@ class Page:
     @property
     def day(self) -> str:
         """When the newest of the runs began."""
-        return max((str(run.run.about.get("date", "")) for m in self.methods for run in m.runs), default="")
+        return max(
+            (str(run.run.about.get("date", "")) for m in self.methods for run in m.runs), default=""
+        )
 
     @property
     def real(self) -> Picture | None:
@@ -306,7 +373,12 @@ class Page:
     @property
     def real_strip(self) -> Picture | None:
         """Else a row of them."""
-        paths = [p for m in self.methods for run in m.runs for p in sorted((run.run.path / "samples").glob("denoise-*.png"))]
+        paths = [
+            p
+            for m in self.methods
+            for run in m.runs
+            for p in sorted((run.run.path / "samples").glob("denoise-*.png"))
+        ]
         return None if self.real or not paths else strip(paths[0])
 
     @property
@@ -317,12 +389,20 @@ class Page:
     @property
     def levels(self) -> list[str]:
         """Noise levels at which any method restored pictures."""
-        return sorted({r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers}, key=_level)
+        return sorted(
+            {r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers},
+            key=_level,
+        )
 
     def restored_chart(self) -> Markup | None:
         """PSNR against noise, of the noisy pictures themselves and of every method."""
         lines = [Line(m.title, m.first.psnr("value"), m.style) for m in self.methods]
-        return chart([Line("noisy pictures", self.first.psnr("noisy"), 0), *lines], "noise", markers=True, size=LARGE)
+        return chart(
+            [Line("noisy pictures", self.first.psnr("noisy"), 0), *lines],
+            "noise",
+            markers=True,
+            size=LARGE,
+        )
 
 
 def page(folder: Path) -> Page:
@@ -340,12 +420,31 @@ def _comparison(folder: Path) -> Page:
     judge = next((run for run in runs if run.name == "judge"), None)
     runs = [run for run in runs if run.name != "judge"]
     if not runs:
-        raise UserError(f"{folder} is a comparison in which no run has begun; run the comparison first.")
+        raise UserError(
+            f"{folder} is a comparison in which no run has begun; run the comparison first."
+        )
     named = [str(m) for m in note.get("methods", [])]
-    order = [m for m in dict.fromkeys([*named, *(run.name for run in runs)]) if any(run.name == m for run in runs)]
-    groups = [sorted((run for run in runs if run.name == m), key=lambda run: (len(str(run.seed)), str(run.seed))) for m in order]
+    order = [
+        m
+        for m in dict.fromkeys([*named, *(run.name for run in runs)])
+        if any(run.name == m for run in runs)
+    ]
+    groups = [
+        sorted(
+            (run for run in runs if run.name == m),
+            key=lambda run: (len(str(run.seed)), str(run.seed)),
+        )
+        for m in order
+    ]
     methods = [Method(i, group) for i, group in enumerate(groups, 1)]
-    return Page(folder, note, methods, judge, [m for m in named if m not in order], Numbers(_rows(folder, runs), order))
+    return Page(
+        folder,
+        note,
+        methods,
+        judge,
+        [m for m in named if m not in order],
+        Numbers(_rows(folder, runs), order),
+    )
 
 
 def _rows(folder: Path, runs: Sequence[Shown]) -> list[dict[str, Any]]:
@@ -353,11 +452,16 @@ def _rows(folder: Path, runs: Sequence[Shown]) -> list[dict[str, Any]]:
     path = folder / "results.json"
     rows = [row for row in (read_json(path) if path.is_file() else []) if isinstance(row, dict)]
     there = {row.get("method") for row in rows}
-    return rows + [{"method": run.name, **row} for run in runs if run.name not in there for row in run.results]
+    return rows + [
+        {"method": run.name, **row} for run in runs if run.name not in there for row in run.results
+    ]
 
 
 def _object(path: Path) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict):
-        raise UserError(f"{path} should hold an object that names the methods of a comparison, but holds {json.dumps(found)[:40]}.")
+        raise UserError(
+            f"{path} should hold an object that names the methods of a comparison, but holds"
+            f" {json.dumps(found)[:40]}."
+        )
     return found

@@ -1,7 +1,8 @@
-"""A page of results for the docs, from a comparison's folder: docs/results/<comparison>.md, its pictures beside it in images/.
+"""A page of results for the docs, from a comparison's folder: docs/results/<comparison>.md, its
+pictures beside it in images/.
 
-The table, the command, seeds, commit, machine and seconds are read from the folder. What it shows is written by a person, under the
-heading `## What it shows`, and kept when the page is made again.
+The table, the command, seeds, commit, machine and seconds are read from the folder. What it shows
+is written by a person, under the heading `## What it shows`, and kept when the page is made again.
 """
 
 import io
@@ -21,18 +22,26 @@ COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues ta
 
 
 def write_results(folder: Path, docs: Path) -> Path:
-    """Write DOCS/<comparison>.md and its pictures; returns the page's path. UserError where the folder is no comparison."""
+    """Write DOCS/<comparison>.md and its pictures; returns the page's path. UserError where the
+    folder is no comparison.
+    """
     shown = page(folder)
     if not shown.note:
-        raise UserError(f"{folder} is a single run; a page of results is made from a comparison's folder.")
+        raise UserError(
+            f"{folder} is a single run; a page of results is made from a comparison's folder."
+        )
     name = str(shown.note["comparison"])
     path = docs / f"{name}.md"
-    pictures = [(f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
-                for owner, file, caption in _pictures(shown)]
+    pictures = [
+        (f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
+        for owner, file, caption in _pictures(shown)
+    ]
     (docs / "images").mkdir(parents=True, exist_ok=True)
     for target, file, _ in pictures:
         write_text(docs / "images" / target, compressed(file))
-    write_text(path, text(shown, [(target, caption) for target, _, caption in pictures], kept(path)))
+    write_text(
+        path, text(shown, [(target, caption) for target, _, caption in pictures], kept(path))
+    )
     return path
 
 
@@ -41,20 +50,42 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
     first = shown.first
     seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
     about = first.run.about
-    facts = (f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`, seeds "
-             f"{', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp {about.get('gradlogp')}"
-             f"{', commit ' + about['commit'] if about.get('commit') else ''}, torch {about.get('torch')} on "
-             f"{about.get('device')}, {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all.")
+    facts = (
+        f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`,"
+        f" seeds {', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp"
+        f" {about.get('gradlogp')}{', commit ' + about['commit'] if about.get('commit') else ''},"
+        f" torch {about.get('torch')} on {about.get('device')}, {about.get('threads')} thread(s) a"
+        f" method; {words.duration(seconds)} of learning in all."
+    )
     images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
-    return "\n\n".join([f"# {shown.note['question']}", f"```\n{command.whole(shown)}\n```", facts, markdown(shown).strip(),
-                        "*Bold: the best of those that learn. The best of the first column comes first.*", f"{SAID}\n\n{said}",
-                        *images, *(["## Tables", *found] if (found := further(shown)) else []), "## How it was measured",
-                        *measured(shown)]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"# {shown.note['question']}",
+                f"```\n{command.whole(shown)}\n```",
+                facts,
+                markdown(shown).strip(),
+                "*Bold: the best of those that learn. The best of the first column comes first.*",
+                f"{SAID}\n\n{said}",
+                *images,
+                *(["## Tables", *found] if (found := further(shown)) else []),
+                "## How it was measured",
+                *measured(shown),
+            ]
+        )
+        + "\n"
+    )
 
 
 def measured(shown: Page) -> list[str]:
     lines = [f"- **{label}**: {protocol}." for label, protocol in protocols(shown, shown.headline)]
-    return ["\n".join(lines), "Every number, with its spread and protocol, is in the folder's `results.csv` and `report.html`."]
+    return [
+        "\n".join(lines),
+        (
+            "Every number, with its spread and protocol, is in the folder's `results.csv` and"
+            " `report.html`."
+        ),
+    ]
 
 
 def kept(path: Path) -> str:
@@ -65,15 +96,26 @@ def kept(path: Path) -> str:
 
 
 def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
-    """Whose it is, file and caption: what the comparison drew of all methods, then what each drew of itself.
+    """Whose it is, file and caption: what the comparison drew of all methods, then what each drew
+    of itself.
 
     Where several methods drew a picture of one name, its own name and caption say whose it is.
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
-    found = [(owner, folder / "samples" / name, caption) for owner, folder in drawn for name, caption in captions(folder).items()]
+    found = [
+        (owner, folder / "samples" / name, caption)
+        for owner, folder in drawn
+        for name, caption in captions(folder).items()
+    ]
     names = [file.name for _, file, _ in found]
-    return [(f"{owner}-", file, f"{owner}: {caption}") if owner and names.count(file.name) > 1 else ("", file, caption)
-            for owner, file, caption in found]
+    return [
+        (
+            (f"{owner}-", file, f"{owner}: {caption}")
+            if owner and names.count(file.name) > 1
+            else ("", file, caption)
+        )
+        for owner, file, caption in found
+    ]
 
 
 def compressed(file: Path) -> bytes:
@@ -83,6 +125,8 @@ def compressed(file: Path) -> bytes:
     out = io.BytesIO()
     with Image.open(file) as picture:
         picture.thumbnail((1100, 3000))
-        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)  # the median cut loses a colour of few pixels
+        few = picture.convert("RGB").quantize(
+            COLOURS, Image.Quantize.MAXCOVERAGE
+        )  # the median cut loses a colour of few pixels
         few.save(out, format="PNG", optimize=True)
     return out.getvalue()

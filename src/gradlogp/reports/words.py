@@ -14,93 +14,206 @@ class Word(NamedTuple):
 
 
 METRICS = {
-    "fd": Word("Fréchet distance",
-               "How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the judge. The one number "
-               "to look at first. Even real pictures do not score 0, since no two samples are the same."),
-    "kid": Word("kernel distance",
-               "A second opinion on the same question, which assumes less. Around 0 the crowds cannot be told apart; slightly "
-               "below 0 is luck."),
-    "precision": Word("precision",
-               "The share of drawn pictures that look like some real one. Low: many drawings are of nothing."),
-    "recall": Word("recall", "The share of real pictures that look like some drawn one. Low: whole kinds are never drawn."),
-    "density": Word("density",
-               "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method keeps to the most "
-               "ordinary pictures."),
-    "coverage": Word("coverage",
-               "The share of real pictures that have a drawn one for a near neighbour: quality and variety in one."),
-    "rarest_class": Word("rarest class", "The share of the class that is drawn least often. Near 0: that class is forgotten."),
-    "commonest_class": Word("commonest class", "The share of the class that is drawn most often. Near 1: always the same."),
-    "class_entropy": Word("evenness of classes", "How evenly the classes are drawn, in nats. It says nothing of quality."),
-    "memorisation": Word("freshness",
-               "The distance from a drawn picture to the nearest training picture, over the same distance for real pictures "
-               "that were held back. 0: copies of the training set (so real training pictures score 0). 1: as fresh as new "
-               "ones. Noise and blur raise it above 1."),
-    "agreement": Word("class obeyed", "The share of pictures in which the judge sees the class that was asked for."),
-    "1nna": Word("told apart by neighbours",
-                 "Of all pictures, real and drawn, the share whose nearest other one is of their own kind. 0.5: nobody can tell "
-                 "them apart. Far below 0.5: copies."),
-    "c2st": Word("told apart by a classifier", "How often a simple classifier can tell drawn from real; 0.5 is a coin."),
-    "inception_score": Word("inception score",
-                            "How sure the judge is of each drawing, and of how many classes: 1 to the number of classes. Blind "
-                            "to copies."),
-    "cas": Word("classes taught",
-                "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones: nonsense and whatever is "
-                "never drawn both cost accuracy. Real training pictures, as many, say what can be reached."),
-    "retention": Word("class kept",
-                      "The share of chains from real pictures whose class is still that of their start. Low: the model does not "
-                      "know the pictures as its own."),
-    "energy": Word("mean energy", "Low means likely; only differences between kinds of pictures count."),
-    "energy_gap": Word("held-out minus training energy",
-                       "0: held-out pictures are as likely as those learned from. Above: learned by heart."),
-    "taken_at": Word("weights taken at", "The share of the training after which the weights were best on the validation part."),
-    "auroc": Word("AUROC", "The chance that an anomaly gets a higher score than a normal example; 0.5 is a coin."),
-    "auprc": Word("AUPRC", "The average precision of the anomalies. A coin scores their share, so read it beside that."),
-    "fpr95": Word("false alarms at 95 %",
-                  "The share of normal examples that is alarmed about when 95 % of the anomalies are caught."),
-    "lead": Word("lead over the best baseline",
-                 "The AUROC less that of the best baseline on the same examples: above 0 wins."),
-    "rank": Word("mean rank", "Where the method comes among all others, from one set to the next, on average: 1 is always first."),
-    "place": Word("mean place among baselines", "Its rank where it alone joins the baselines: 1 is before all of them, always."),
+    "fd": Word(
+        "Fréchet distance",
+        "How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the"
+        " judge. The one number to look at first. Even real pictures do not score 0, since no two"
+        " samples are the same.",
+    ),
+    "kid": Word(
+        "kernel distance",
+        "A second opinion on the same question, which assumes less. Around 0 the crowds cannot be"
+        " told apart; slightly below 0 is luck.",
+    ),
+    "precision": Word(
+        "precision",
+        "The share of drawn pictures that look like some real one. Low: many drawings are of"
+        " nothing.",
+    ),
+    "recall": Word(
+        "recall",
+        "The share of real pictures that look like some drawn one. Low: whole kinds are never"
+        " drawn.",
+    ),
+    "density": Word(
+        "density",
+        "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
+        " keeps to the most ordinary pictures.",
+    ),
+    "coverage": Word(
+        "coverage",
+        "The share of real pictures that have a drawn one for a near neighbour: quality and variety"
+        " in one.",
+    ),
+    "rarest_class": Word(
+        "rarest class",
+        "The share of the class that is drawn least often. Near 0: that class is forgotten.",
+    ),
+    "commonest_class": Word(
+        "commonest class",
+        "The share of the class that is drawn most often. Near 1: always the same.",
+    ),
+    "class_entropy": Word(
+        "evenness of classes",
+        "How evenly the classes are drawn, in nats. It says nothing of quality.",
+    ),
+    "memorisation": Word(
+        "freshness",
+        "The distance from a drawn picture to the nearest training picture, over the same distance"
+        " for real pictures that were held back. 0: copies of the training set (so real training"
+        " pictures score 0). 1: as fresh as new ones. Noise and blur raise it above 1.",
+    ),
+    "agreement": Word(
+        "class obeyed",
+        "The share of pictures in which the judge sees the class that was asked for.",
+    ),
+    "1nna": Word(
+        "told apart by neighbours",
+        "Of all pictures, real and drawn, the share whose nearest other one is of their own kind."
+        " 0.5: nobody can tell them apart. Far below 0.5: copies.",
+    ),
+    "c2st": Word(
+        "told apart by a classifier",
+        "How often a simple classifier can tell drawn from real; 0.5 is a coin.",
+    ),
+    "inception_score": Word(
+        "inception score",
+        "How sure the judge is of each drawing, and of how many classes: 1 to the number of"
+        " classes. Blind to copies.",
+    ),
+    "cas": Word(
+        "classes taught",
+        "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones:"
+        " nonsense and whatever is never drawn both cost accuracy. Real training pictures, as many,"
+        " say what can be reached.",
+    ),
+    "retention": Word(
+        "class kept",
+        "The share of chains from real pictures whose class is still that of their start. Low: the"
+        " model does not know the pictures as its own.",
+    ),
+    "energy": Word(
+        "mean energy", "Low means likely; only differences between kinds of pictures count."
+    ),
+    "energy_gap": Word(
+        "held-out minus training energy",
+        "0: held-out pictures are as likely as those learned from. Above: learned by heart.",
+    ),
+    "taken_at": Word(
+        "weights taken at",
+        "The share of the training after which the weights were best on the validation part.",
+    ),
+    "auroc": Word(
+        "AUROC",
+        "The chance that an anomaly gets a higher score than a normal example; 0.5 is a coin.",
+    ),
+    "auprc": Word(
+        "AUPRC",
+        "The average precision of the anomalies. A coin scores their share, so read it beside"
+        " that.",
+    ),
+    "fpr95": Word(
+        "false alarms at 95 %",
+        "The share of normal examples that is alarmed about when 95 % of the anomalies are caught.",
+    ),
+    "lead": Word(
+        "lead over the best baseline",
+        "The AUROC less that of the best baseline on the same examples: above 0 wins.",
+    ),
+    "rank": Word(
+        "mean rank",
+        "Where the method comes among all others, from one set to the next, on average: 1 is always"
+        " first.",
+    ),
+    "place": Word(
+        "mean place among baselines",
+        "Its rank where it alone joins the baselines: 1 is before all of them, always.",
+    ),
     "accuracy": Word("accuracy", "The share of examples that are classified rightly."),
-    "nll": Word("surprise, nats", "How surprised the classifier is by the true class, on average; 0 is never."),
-    "ece": Word("calibration error",
-                "How far the classifier's confidence is from its accuracy. 0: when it says 80 %, it is right in 80 % of the "
-                "cases."),
-    "bits_per_dim": Word("bits per dimension",
-                         "How many bits a pixel costs when the model compresses pictures that it has not seen; fewer is a better "
-                         "model of all there is, fine noise included."),
-    "bits_per_dim_histogram": Word("bits per dimension, pixels alone",
-                                   "The same by a histogram for each pixel: what anything must beat."),
-    "bits_per_dim_gaussian": Word("bits per dimension, Gaussian", "The same by one Gaussian of all pixels."),
-    "psnr": Word("restored, dB",
-               "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more is half the error."),
-    "ssim": Word("structural similarity",
-               "How near the restored picture is to the clean one in local contrast and shape; 1 is identical."),
-    "gain_over_wiener": Word("gain over Wiener, dB",
-                             "How many dB nearer to the clean picture than the best linear filter comes, on the same pictures."),
-    "gain_over_dae": Word("gain over the denoising autoencoder, dB", "The same, over the denoising autoencoder."),
-    "gain_over_dae_weighted": Word("gain over the weighted denoising autoencoder, dB", "The same, its levels weighed alike."),
-    "sample_loss": Word("lost by one sample, dB",
-                        "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is what a model "
-                        "that knows how uncertain it is must lose; less is too sure, more is too unsure."),
-    "rmse": Word("RMS error of the score",
-               "How far the learned score is from the exact one where the law has its mass, in units of 1 / s."),
-    "relative": Word("relative error of the score",
-                   "The mean squared error under the law, over the mean square of the exact score."),
-    "slope_error": Word("error of the slope", "How far a fitted line's slope is from the value that it has in closed form."),
-    "largest_deviation": Word("largest deviation, standard errors",
-                              "The largest difference of a measured variance from its exact recursion, over all settings. "
-                              "Chance alone gives 2 to 3."),
-    "ess": Word("effective samples",
-               "How many independent draws the chains are worth: a chain that moves slowly says the same thing many times."),
-    "rhat": Word("agreement of chains",
-               "Whether chains that began apart tell the same story: 1 is alike, above 1.01 is too early to stop."),
+    "nll": Word(
+        "surprise, nats",
+        "How surprised the classifier is by the true class, on average; 0 is never.",
+    ),
+    "ece": Word(
+        "calibration error",
+        "How far the classifier's confidence is from its accuracy. 0: when it says 80 %, it is"
+        " right in 80 % of the cases.",
+    ),
+    "bits_per_dim": Word(
+        "bits per dimension",
+        "How many bits a pixel costs when the model compresses pictures that it has not seen; fewer"
+        " is a better model of all there is, fine noise included.",
+    ),
+    "bits_per_dim_histogram": Word(
+        "bits per dimension, pixels alone",
+        "The same by a histogram for each pixel: what anything must beat.",
+    ),
+    "bits_per_dim_gaussian": Word(
+        "bits per dimension, Gaussian", "The same by one Gaussian of all pixels."
+    ),
+    "psnr": Word(
+        "restored, dB",
+        "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more"
+        " is half the error.",
+    ),
+    "ssim": Word(
+        "structural similarity",
+        "How near the restored picture is to the clean one in local contrast and shape; 1 is"
+        " identical.",
+    ),
+    "gain_over_wiener": Word(
+        "gain over Wiener, dB",
+        "How many dB nearer to the clean picture than the best linear filter comes, on the same"
+        " pictures.",
+    ),
+    "gain_over_dae": Word(
+        "gain over the denoising autoencoder, dB", "The same, over the denoising autoencoder."
+    ),
+    "gain_over_dae_weighted": Word(
+        "gain over the weighted denoising autoencoder, dB", "The same, its levels weighed alike."
+    ),
+    "sample_loss": Word(
+        "lost by one sample, dB",
+        "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is"
+        " what a model that knows how uncertain it is must lose; less is too sure, more is too"
+        " unsure.",
+    ),
+    "rmse": Word(
+        "RMS error of the score",
+        "How far the learned score is from the exact one where the law has its mass, in units of 1"
+        " / s.",
+    ),
+    "relative": Word(
+        "relative error of the score",
+        "The mean squared error under the law, over the mean square of the exact score.",
+    ),
+    "slope_error": Word(
+        "error of the slope",
+        "How far a fitted line's slope is from the value that it has in closed form.",
+    ),
+    "largest_deviation": Word(
+        "largest deviation, standard errors",
+        "The largest difference of a measured variance from its exact recursion, over all settings."
+        " Chance alone gives 2 to 3.",
+    ),
+    "ess": Word(
+        "effective samples",
+        "How many independent draws the chains are worth: a chain that moves slowly says the same"
+        " thing many times.",
+    ),
+    "rhat": Word(
+        "agreement of chains",
+        "Whether chains that began apart tell the same story: 1 is alike, above 1.01 is too early"
+        " to stop.",
+    ),
 }
 HEADLINE = ("fd", "precision", "recall", "coverage", "agreement", "memorisation")
 
 
 class Panel(NamedTuple):
-    """A chart of the training log: name in the log -> label of the line, and how to read it. zero: 0 is the mark."""
+    """A chart of the training log: name in the log -> label of the line, and how to read it. zero:
+    0 is the mark.
+    """
 
     series: Mapping[str, str]
     title: str
@@ -110,26 +223,52 @@ class Panel(NamedTuple):
 
 
 ENERGY_PANELS = (
-    Panel({"gap": "energy gap"}, "Energy gap",
-          "Energy where the model's own chains end, minus energy of real pictures. Healthy: it hovers near 0, so that neither "
-          "can be told from the other. Far above 0, the chains do not keep up with the model; far below, they found a hole in "
-          "the landscape.", zero=True),
-    Panel({"displacement": "displacement"}, "Langevin displacement",
-          "How far a chain moves a pixel during one update, on average (black to white is 2). Near 0 the chains are stuck, and "
-          "the model learns nothing.", zero=True),
-    Panel({"energy_data": "real pictures", "energy_chains": "chains"}, "Energy",
-          "Low means likely. The two lines should stay together and stay small; lines that run away are a model about to "
-          "diverge.", zero=True),
-    Panel({"loss": "loss"}, "Loss, which says little",
-          "The gap with its sign turned, plus a term that keeps energies small. A model that is right has a loss near 0, and "
-          "so has one that has learned nothing.", zero=True),
+    Panel(
+        {"gap": "energy gap"},
+        "Energy gap",
+        "Energy where the model's own chains end, minus energy of real pictures. Healthy: it hovers"
+        " near 0, so that neither can be told from the other. Far above 0, the chains do not keep"
+        " up with the model; far below, they found a hole in the landscape.",
+        zero=True,
+    ),
+    Panel(
+        {"displacement": "displacement"},
+        "Langevin displacement",
+        "How far a chain moves a pixel during one update, on average (black to white is 2). Near 0"
+        " the chains are stuck, and the model learns nothing.",
+        zero=True,
+    ),
+    Panel(
+        {"energy_data": "real pictures", "energy_chains": "chains"},
+        "Energy",
+        "Low means likely. The two lines should stay together and stay small; lines that run away"
+        " are a model about to diverge.",
+        zero=True,
+    ),
+    Panel(
+        {"loss": "loss"},
+        "Loss, which says little",
+        "The gap with its sign turned, plus a term that keeps energies small. A model that is right"
+        " has a loss near 0, and so has one that has learned nothing.",
+        zero=True,
+    ),
 )
 SCORE_PANELS = (
-    Panel({"loss_per_dim": "loss"}, "Denoising loss per pixel",
-          "The error in guessing the noise that was added, weighted over noise levels. Unlike the loss of an energy it does "
-          "fall as the model learns, but never to 0: nobody can guess all of the noise.", log=True),
-    Panel({"grad_norm": "size of the gradient"}, "Size of the gradient",
-          "How hard each update pulls at the weights. A spike now and then is nothing; a steady rise is trouble.", log=True),
+    Panel(
+        {"loss_per_dim": "loss"},
+        "Denoising loss per pixel",
+        "The error in guessing the noise that was added, weighted over noise levels. Unlike the"
+        " loss of an energy it does fall as the model learns, but never to 0: nobody can guess all"
+        " of the noise.",
+        log=True,
+    ),
+    Panel(
+        {"grad_norm": "size of the gradient"},
+        "Size of the gradient",
+        "How hard each update pulls at the weights. A spike now and then is nothing; a steady rise"
+        " is trouble.",
+        log=True,
+    ),
 )
 OTHER_PANELS = (Panel({"loss": "loss"}, "Loss", "What training makes smaller."),)
 
@@ -146,19 +285,29 @@ def title(recipe: Mapping[str, Any]) -> str:
     if recipe.get("kind") == "VAERecipe":
         what = "Variational autoencoder"
     elif recipe.get("kind") == "GANRecipe":
-        what = "Adversarial network, " + ("Wasserstein with penalty" if recipe.get("game") == "wasserstein" else "non-saturating")
+        what = "Adversarial network, " + (
+            "Wasserstein with penalty" if recipe.get("game") == "wasserstein" else "non-saturating"
+        )
     elif recipe.get("kind") == "EnergyRecipe":
         chains = f"without a replay buffer, chains of {recipe.get('chain_steps')} steps"
-        what = "Energy-based model " + (chains if recipe.get("buffer") is None else "with a replay buffer")
+        what = "Energy-based model " + (
+            chains if recipe.get("buffer") is None else "with a replay buffer"
+        )
     elif recipe.get("kind") == "ScoreRecipe":
-        what = "Score network, " + ("one noise level" if (recipe.get("law") or {}).get("kind") == "Single" else "many noise levels")
+        what = "Score network, " + (
+            "one noise level"
+            if (recipe.get("law") or {}).get("kind") == "Single"
+            else "many noise levels"
+        )
     else:
         return str(recipe.get("experiment", "unknown method"))
     return what + (", told the class" if recipe.get("conditional") else "")
 
 
 def parts(name: str) -> tuple[str, str]:
-    """("fd", "after 20 steps") of `fd after 20 steps`; ("psnr", "at noise 0.3") of `denoise_psnr_0.3`."""
+    """("fd", "after 20 steps") of `fd after 20 steps`; ("psnr", "at noise 0.3") of
+    `denoise_psnr_0.3`.
+    """
     base, _, rest = name.partition(" ")
     if base.startswith("denoise_"):
         base, _, level = base.removeprefix("denoise_").partition("_")
@@ -167,7 +316,9 @@ def parts(name: str) -> tuple[str, str]:
 
 
 def metric(name: str) -> Word:
-    """The words for a metric of results.json, also where more follows its name; a new one keeps its bare name."""
+    """The words for a metric of results.json, also where more follows its name; a new one keeps its
+    bare name.
+    """
     base, rest = parts(name)
     word = METRICS.get(base, Word(base, ""))
     return Word(f"{word.name} {rest}".strip(), word.says)
@@ -183,17 +334,32 @@ def together(metrics: Sequence[str]) -> str:
 
 def _shared(name: str, rests: Sequence[str]) -> str:
     split = [rest.split() for rest in rests]
-    same = len(list(takewhile(lambda column: len(set(column)) == 1, zip(*(rest[:-1] for rest in split), strict=False))))
-    return " ".join([name, *split[0][:same], ", ".join(" ".join(rest[same:]) for rest in split)]).replace(" ,", ",").strip()
+    same = len(
+        list(
+            takewhile(
+                lambda column: len(set(column)) == 1,
+                zip(*(rest[:-1] for rest in split), strict=False),
+            )
+        )
+    )
+    return (
+        " ".join([name, *split[0][:same], ", ".join(" ".join(rest[same:]) for rest in split)])
+        .replace(" ,", ",")
+        .strip()
+    )
 
 
 def fixed(value: float, decimals: int) -> str:
     """With so many decimals."""
-    return f"{value:,.{decimals}f}".replace("-", "\u2212") if math.isfinite(value) else number(value)
+    return (
+        f"{value:,.{decimals}f}".replace("-", "\u2212") if math.isfinite(value) else number(value)
+    )
 
 
 def number(value: Any, spread: Any = None) -> str:
-    """As far as its spread allows (to its first digit, or its second after a leading 1 or 2), else to three digits."""
+    """As far as its spread allows (to its first digit, or its second after a leading 1 or 2), else
+    to three digits.
+    """
     if not isinstance(value, int | float):
         return "\u2013"
     if not math.isfinite(value):

@@ -55,7 +55,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str | bytes) -> None:
-    """Write the text, UTF-8, in one step. Raises UserError, and leaves what was there, where the system refuses."""
+    """Write the text, UTF-8, in one step. Raises UserError, and leaves what was there, where the
+    system refuses.
+    """
     with replacing(Path(path)) as file:
         file.write(text.encode() if isinstance(text, str) else text)
 
@@ -65,7 +67,9 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The value that `write_json` wrote. Raises UserError without such a file and Damaged where it is no JSON."""
+    """The value that `write_json` wrote. Raises UserError without such a file and Damaged where it
+    is no JSON.
+    """
     path = Path(path)
     try:
         return unplain(json.loads(path.read_bytes()))
@@ -76,7 +80,9 @@ def read_json(path: str | Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """What strict JSON can hold. It has no words for nan, inf and -inf: they become these strings, and come back."""
+    """What strict JSON can hold. It has no words for nan, inf and -inf: they become these strings,
+    and come back.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

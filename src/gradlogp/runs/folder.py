@@ -7,7 +7,8 @@ weights.safetensors    the model; ema.safetensors: its moving average
 results.json           rows of metric, value, spread, n, seed, protocol, seconds, evaluations
 samples/*.png, log.txt, status.json
 
-Reading needs no lock. The first write takes the folder's lock for this process, and holds it until `close`.
+Reading needs no lock. The first write takes the folder's lock for this process, and holds it until
+`close`.
 """
 
 import contextlib
@@ -35,17 +36,25 @@ STATES = ("training", "trained", "evaluated")
 
 
 class Run:
-    """One run folder. `config` is what decides the numbers; `about` may differ when a run goes on (device, versions)."""
+    """One run folder. `config` is what decides the numbers; `about` may differ when a run goes on
+    (device, versions).
+    """
 
     def __init__(self, path: Path, config: dict[str, Any], about: dict[str, Any]):
-        self.path, self.config, self.about = path, config, about
+        self.path = path
+        self.config = config
+        self.about = about
         self._lock: Lock | None = None
 
     @classmethod
-    def create(cls, path: str | Path, config: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> Self:
-        """A new run, or, where there is one with this very config, that run to go on with; locked for this process.
+    def create(
+        cls, path: str | Path, config: Mapping[str, Any], about: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A new run, or, where there is one with this very config, that run to go on with; locked
+        for this process.
 
-        Raises UserError where the folder holds a run with another config, something else, or another process's run.
+        Raises UserError where the folder holds a run with another config, something else, or
+        another process's run.
         """
         path = Path(path)
         if (path / "config.json").exists():
@@ -59,10 +68,15 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot make the folder {path}: {error.strerror or error}.") from error
         if strangers:
-            raise UserError(f"{path} holds other things ({strangers[0]}) and is no run folder; choose another --out.")
+            raise UserError(
+                f"{path} holds other things ({strangers[0]}) and is no run folder; choose another"
+                " --out."
+            )
         run = cls(path, unplain(plain(config)), {"gradlogp": __version__, **(about or {})})
         run._writing()
-        write_json(path / "config.json", {"format": FORMAT, "about": run.about, "config": run.config})
+        write_json(
+            path / "config.json", {"format": FORMAT, "about": run.about, "config": run.config}
+        )
         return run
 
     @classmethod
@@ -74,7 +88,10 @@ class Run:
         content = read_json(path / "config.json")
         version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:
-            raise UserError(f"{path} is a run of format {version}, and this gradlogp {__version__} reads {FORMAT}.")
+            raise UserError(
+                f"{path} is a run of format {version}, and this gradlogp {__version__} reads"
+                f" {FORMAT}."
+            )
         return cls(path, content.get("config", {}), content.get("about", {}))
 
     def _writing(self) -> None:
@@ -105,16 +122,22 @@ class Run:
         self._append(self.path / "log.txt", f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
 
     def record(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One line of metrics. JSON has no nan, inf and -inf: these are written as strings, and read back as numbers."""
+        """One line of metrics. JSON has no nan, inf and -inf: these are written as strings, and
+        read back as numbers.
+        """
         line = {"step": int(step), **{name: float(number) for name, number in numbers.items()}}
         self._append(self._metrics, json.dumps(plain(line)) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines. A last one that a kill has cut is left out; Damaged for anything else that is no JSON."""
+        """All lines. A last one that a kill has cut is left out; Damaged for anything else that is
+        no JSON.
+        """
         return [row for row, _ in self._rows()]
 
     def rewind(self, step: int) -> None:
-        """Forget what came after `step`, metrics and checkpoints, so that the run goes on as if never broken."""
+        """Forget what came after `step`, metrics and checkpoints, so that the run goes on as if
+        never broken.
+        """
         self._writing()
         rows = self._rows()
         kept = [line for row, line in rows if row["step"] <= step]
@@ -129,7 +152,9 @@ class Run:
         return self.path / "metrics.jsonl"
 
     def _lines(self) -> list[bytes]:
-        lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
+        lines = (
+            self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
+        )
         return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
     def _rows(self) -> list[tuple[dict[str, Any], bytes]]:
@@ -139,7 +164,9 @@ class Run:
                 row = unplain(json.loads(line))
                 rows.append(({**row, "step": int(row["step"])}, line))
             except (ValueError, LookupError, TypeError) as error:
-                raise Damaged(f"{self._metrics} is damaged: line {number} is {line[:40]!r}; remove it.") from error
+                raise Damaged(
+                    f"{self._metrics} is damaged: line {number} is {line[:40]!r}; remove it."
+                ) from error
         return rows
 
     def _append(self, path: Path, line: str) -> None:
@@ -156,7 +183,9 @@ class Run:
     # --- where it stands ---
 
     def mark(self, state: str, **facts: Any) -> None:
-        """Write that the run is training, trained or evaluated, and facts such as seconds=12.5; older facts stay."""
+        """Write that the run is training, trained or evaluated, and facts such as seconds=12.5;
+        older facts stay.
+        """
         if state not in STATES:
             raise ValueError(f"a run is {', '.join(STATES)}; got {state!r}.")
         self._writing()
@@ -167,7 +196,9 @@ class Run:
         path = self.path / "status.json"
         return dict(read_json(path)) if path.exists() else {"state": STATES[0], "seconds": 0.0}
 
-    def checkpoint(self, step: int, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None) -> Path:
+    def checkpoint(
+        self, step: int, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None
+    ) -> Path:
         """Write state/step-<step>.safetensors whole, then drop all but the newest two."""
         self._writing()
         path = self.path / "state" / f"step-{step:08d}.safetensors"
@@ -182,7 +213,9 @@ class Run:
         """The steps of the checkpoints there are, newest first."""
         return list(self._checkpoints())
 
-    def latest(self, fallback: bool = False) -> tuple[int, dict[str, "Tensor"], dict[str, Any]] | None:
+    def latest(
+        self, fallback: bool = False
+    ) -> tuple[int, dict[str, "Tensor"], dict[str, Any]] | None:
         """Step, tensors and meta of the newest checkpoint; None where there is none.
 
         Raises Damaged where the newest is, and says which one is whole; `fallback` takes that one.
@@ -195,16 +228,26 @@ class Run:
                 damage = damage or error
                 continue
             if damage and not fallback:
-                raise Damaged(f"{damage} The last whole checkpoint is step {step}: --last-whole goes on from there.")
+                raise Damaged(
+                    f"{damage} The last whole checkpoint is step {step}: --last-whole goes on from"
+                    " there."
+                )
             return step, state, meta
         if damage:
-            raise Damaged(f"{damage} There is no whole checkpoint; begin again in another folder with --out.")
+            raise Damaged(
+                f"{damage} There is no whole checkpoint; begin again in another folder with --out."
+            )
         return None
 
     def _checkpoints(self) -> dict[int, Path]:
         """Newest first."""
-        names = {path: re.fullmatch(r"step-(\d+)", path.stem) for path in self.path.glob("state/step-*.safetensors")}
-        return dict(sorted(((int(found[1]), path) for path, found in names.items() if found), reverse=True))
+        names = {
+            path: re.fullmatch(r"step-(\d+)", path.stem)
+            for path in self.path.glob("state/step-*.safetensors")
+        }
+        return dict(
+            sorted(((int(found[1]), path) for path, found in names.items() if found), reverse=True)
+        )
 
     # --- what came of it ---
 
@@ -219,11 +262,16 @@ class Run:
         """The tensors and meta that `weights` wrote. Raises UserError where there are none yet."""
         path = self.path / f"{name}.safetensors"
         if not path.exists():
-            raise UserError(f"{self.path} has no {path.name}: it is not trained yet; the command that began it goes on.")
+            raise UserError(
+                f"{self.path} has no {path.name}: it is not trained yet; the command that began it"
+                " goes on."
+            )
         return read(path)
 
     def write_results(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Replace results.json: rows of metric, value, spread, n, seed, protocol, seconds, evaluations."""
+        """Replace results.json: rows of metric, value, spread, n, seed, protocol, seconds,
+        evaluations.
+        """
         self._writing()
         write_json(self.path / "results.json", list(rows))
 
@@ -260,24 +308,42 @@ def new_path(experiment: str, root: str | Path = "runs") -> Path:
 
 def _no_run(path: Path) -> UserError:
     folder = path if path.is_dir() else path.parent
-    runs = sorted((item.parent for item in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime)[::-1]
+    runs = sorted(
+        (item.parent for item in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime
+    )[::-1]
     more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
-    there = f"runs there: {', '.join(map(str, runs[:5]))}{more}" if runs else "gradlogp train makes one"
+    there = (
+        f"runs there: {', '.join(map(str, runs[:5]))}{more}" if runs else "gradlogp train makes one"
+    )
     what = "has no config.json, so it is no run folder" if path.exists() else "does not exist"
     return UserError(f"{path} {what}; {there}.")
 
 
 def _compare(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     old, new = _dotted(there), _dotted(here)
-    keys = [key for key in dict.fromkeys([*old, *new]) if repr(old.get(key, "unset")) != repr(new.get(key, "unset"))]
+    keys = [
+        key
+        for key in dict.fromkeys([*old, *new])
+        if repr(old.get(key, "unset")) != repr(new.get(key, "unset"))
+    ]
     if keys:
-        said = "; ".join(f"{key} is {old.get(key, 'unset')} there and {new.get(key, 'unset')} here" for key in keys[:3])
+        said = "; ".join(
+            f"{key} is {old.get(key, 'unset')} there and {new.get(key, 'unset')} here"
+            for key in keys[:3]
+        )
         more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
-        raise UserError(f"{path} is a run with other settings: {said}{more}. Choose another --out, or the same settings.")
+        raise UserError(
+            f"{path} is a run with other settings: {said}{more}. Choose another --out, or the same"
+            " settings."
+        )
 
 
 def _dotted(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat.update(_dotted(item, f"{prefix}{key}.") if isinstance(item, Mapping) and item else {f"{prefix}{key}": item})
+        flat.update(
+            _dotted(item, f"{prefix}{key}.")
+            if isinstance(item, Mapping) and item
+            else {f"{prefix}{key}": item}
+        )
     return flat

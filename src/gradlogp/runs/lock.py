@@ -1,4 +1,6 @@
-"""One writer to a run folder. The lock is the system's, so it ends with its process, however that ends."""
+"""One writer to a run folder. The lock is the system's, so it ends with its process, however that
+ends.
+"""
 
 import contextlib
 import os
@@ -31,7 +33,9 @@ _held: "weakref.WeakValueDictionary[Path, Lock]" = weakref.WeakValueDictionary()
 
 
 def hold(folder: Path) -> tuple[Lock, bool]:
-    """The folder's lock, and whether it was taken just now. Raises UserError where another process has it."""
+    """The folder's lock, and whether it was taken just now. Raises UserError where another process
+    has it.
+    """
     path = folder.resolve() / ".lock"
     lock = _held.get(path)
     if lock and lock.pid == os.getpid():  # a fork has its parent's memory but not its lock
@@ -45,7 +49,8 @@ def _claim(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # lockf, not flock: forked data loaders would keep a flock alive after the run that they served was killed
+        # lockf, not flock: forked data loaders would keep a flock alive after the run that they
+        # served was killed
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         os.close(handle)
@@ -63,9 +68,14 @@ def _release(handle: int, path: Path) -> None:
 
 def _refusal(path: Path, error: OSError) -> UserError:
     if not isinstance(error, BlockingIOError | FileExistsError):
-        return UserError(f"cannot write in {path.parent}: {error.strerror}; choose another folder with --out.")
+        return UserError(
+            f"cannot write in {path.parent}: {error.strerror}; choose another folder with --out."
+        )
     owner = "another process"
     with contextlib.suppress(OSError, ValueError):
         owner = f"process {int(path.read_text())}"
     gone = "" if fcntl else f" (if it is gone, remove {path})"
-    return UserError(f"{path.parent} is being written by {owner}: wait for it, end it{gone}, or choose another --out.")
+    return UserError(
+        f"{path.parent} is being written by {owner}: wait for it, end it{gone}, or choose another"
+        " --out."
+    )

@@ -1,8 +1,9 @@
 """Tensors and a JSON note in one safetensors file that certifies itself.
 
-A safetensors file is: eight bytes with the header's length, the header (JSON: name -> dtype, shape, place; notes under
-`__metadata__`), the numbers. Among the notes is the SHA-256 of the whole file, taken with zeros in the digest's own
-place: every byte counts, the names and the note as much as the numbers. Other safetensors readers read it as well.
+A safetensors file is: eight bytes with the header's length, the header (JSON: name -> dtype, shape,
+place; notes under `__metadata__`), the numbers. Among the notes is the SHA-256 of the whole file,
+taken with zeros in the digest's own place: every byte counts, the names and the note as much as the
+numbers. Other safetensors readers read it as well.
 
 Format: https://huggingface.co/docs/safetensors, section Format.
 """
@@ -22,14 +23,29 @@ if TYPE_CHECKING:  # torch takes seconds to import, and most of a run folder is 
 
 FORMAT = "1"
 ZEROS = "0" * 64
-DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "complex64": "C64", "bool": "BOOL"}
-DTYPES |= {f"{kind}int{bits}": f"{kind or 'i'}{bits}".upper() for kind in ("", "u") for bits in (8, 16, 32, 64)}
+DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "complex64": "C64",
+    "bool": "BOOL",
+}
+DTYPES |= {
+    f"{kind}int{bits}": f"{kind or 'i'}{bits}".upper()
+    for kind in ("", "u")
+    for bits in (8, 16, 32, 64)
+}
 
 
-def write(path: str | Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None) -> None:
-    """Write the tensors, from any device, and a note that JSON can hold; the file is replaced in one step.
+def write(
+    path: str | Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None
+) -> None:
+    """Write the tensors, from any device, and a note that JSON can hold; the file is replaced in
+    one step.
 
-    Raises UserError, and leaves what was there, where the system refuses; ValueError for a dtype without a name.
+    Raises UserError, and leaves what was there, where the system refuses; ValueError for a dtype
+    without a name.
     """
     # wide numbers first, so that each tensor's place is a multiple of its item size
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
@@ -45,12 +61,21 @@ def write(path: str | Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, 
 
 
 def _head(tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> bytes:
-    notes = {"sha256": ZEROS, "format": "pt", "gradlogp_format": FORMAT, "gradlogp_version": __version__}
+    notes = {
+        "sha256": ZEROS,
+        "format": "pt",
+        "gradlogp_format": FORMAT,
+        "gradlogp_version": __version__,
+    }
     head: dict[str, Any] = {"__metadata__": {**notes, "meta": json.dumps(plain(meta))}}
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
-        head[name] = {"dtype": _dtype(name, tensor), "shape": list(tensor.shape), "data_offsets": [start, end]}
+        head[name] = {
+            "dtype": _dtype(name, tensor),
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
@@ -59,7 +84,9 @@ def _head(tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> bytes:
 def _dtype(name: str, tensor: "Tensor") -> str:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in DTYPES or name == "__metadata__":
-        raise ValueError(f"{name!r} of dtype {dtype} cannot be written; the dtypes are {', '.join(DTYPES)}.")
+        raise ValueError(
+            f"{name!r} of dtype {dtype} cannot be written; the dtypes are {', '.join(DTYPES)}."
+        )
     return DTYPES[dtype]
 
 
@@ -86,16 +113,28 @@ def read(path: str | Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 def _verify(path: Path, data: bytes) -> dict[str, Any]:
     size = 8 + int.from_bytes(data[:8], "little")
     if len(data) < size:
-        raise Damaged(f"{path} is damaged, or no safetensors file: its {len(data)} bytes end within the header.")
+        raise Damaged(
+            f"{path} is damaged, or no safetensors file: its {len(data)} bytes end within the"
+            " header."
+        )
     try:
         notes = json.loads(data[8:size])["__metadata__"]
-        version, digest = notes["gradlogp_format"], notes["sha256"].encode()
+        version = notes["gradlogp_format"]
+        digest = notes["sha256"].encode()
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Damaged(f"{path} is damaged, or was not written by gradlogp: its header cannot be read.") from error
+        raise Damaged(
+            f"{path} is damaged, or was not written by gradlogp: its header cannot be read."
+        ) from error
     if version != FORMAT:
-        raise Damaged(f"{path} has format {version}; this gradlogp {__version__} reads format {FORMAT}: get the other one.")
+        raise Damaged(
+            f"{path} has format {version}; this gradlogp {__version__} reads format {FORMAT}: get"
+            " the other one."
+        )
     found = hashlib.sha256(data[:size].replace(digest, ZEROS.encode(), 1))
     found.update(memoryview(data)[size:])
     if found.hexdigest().encode() != digest:
-        raise Damaged(f"{path} is damaged: its {len(data)} bytes do not have the digest that was written with them.")
+        raise Damaged(
+            f"{path} is damaged: its {len(data)} bytes do not have the digest that was written with"
+            " them."
+        )
     return dict(unplain(json.loads(notes["meta"])))

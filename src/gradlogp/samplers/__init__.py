@@ -1,9 +1,17 @@
-"""Samplers: each is one step on a field. `kind` says whether it samples a density or only generates."""
+"""Samplers: each is one step on a field. `kind` says whether it samples a density or only
+generates.
+"""
 
 from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.samplers.corrector import PredictorCorrector
-from gradlogp.samplers.gibbs import BlockGibbs, CheckerboardGibbs, Gibbs, GibbsLangevin, GibbsWithGradients
+from gradlogp.samplers.gibbs import (
+    BlockGibbs,
+    CheckerboardGibbs,
+    Gibbs,
+    GibbsLangevin,
+    GibbsWithGradients,
+)
 from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
 from gradlogp.samplers.masked import Masked
@@ -42,8 +50,35 @@ SAMPLERS = {
     "unipc": UniPC,
 }
 
-__all__ = ["DDIM", "DPS", "HMC", "MALA", "NUTS", "SAMPLERS", "AdaptiveFlow", "Ancestral", "Annealed", "AnnealedLangevin",
-           "BlockGibbs", "CheckerboardGibbs", "ConsistentAnnealedLangevin", "DPMSolver", "Gibbs", "GibbsLangevin",
-           "GibbsWithGradients", "Heun", "Langevin", "Masked", "ParallelTempering", "PreconditionedLangevin",
-           "PredictorCorrector", "ProbabilityFlow", "RePaint", "Reverse", "ReverseSDE", "TemperedTransitions", "Underdamped",
-           "UniPC"]
+__all__ = [
+    "DDIM",
+    "DPS",
+    "HMC",
+    "MALA",
+    "NUTS",
+    "SAMPLERS",
+    "AdaptiveFlow",
+    "Ancestral",
+    "Annealed",
+    "AnnealedLangevin",
+    "BlockGibbs",
+    "CheckerboardGibbs",
+    "ConsistentAnnealedLangevin",
+    "DPMSolver",
+    "Gibbs",
+    "GibbsLangevin",
+    "GibbsWithGradients",
+    "Heun",
+    "Langevin",
+    "Masked",
+    "ParallelTempering",
+    "PreconditionedLangevin",
+    "PredictorCorrector",
+    "ProbabilityFlow",
+    "RePaint",
+    "Reverse",
+    "ReverseSDE",
+    "TemperedTransitions",
+    "Underdamped",
+    "UniPC",
+]

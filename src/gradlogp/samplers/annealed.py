@@ -1,22 +1,27 @@
-r"""Annealed Langevin dynamics: Langevin at each noise level in turn, from the coarsest to the finest.
+r"""Annealed Langevin dynamics: Langevin at each noise level in turn, from the coarsest to the
+finest.
 
 .. math:: x' = x + \alpha_i\, s(x, \sigma_i) + \sqrt{2\alpha_i}\, z, \qquad \alpha_i = \rho\, \sigma_i^2,
 
-`steps_per_level` times for each of the levels :math:`\sigma_1 > \dots > \sigma_L`, and at last the denoising step
-:math:`x + \sigma_L^2 s(x, \sigma_L)` without noise (Tweedie), which is worth a factor of two in Frechet distance.
+`steps_per_level` times for each of the levels :math:`\sigma_1 > \dots > \sigma_L`, and at last the
+denoising step :math:`x + \sigma_L^2 s(x, \sigma_L)` without noise (Tweedie), which is worth a
+factor of two in Frechet distance.
 
-rho is `step_ratio`; None chooses it by technique 4: a Gaussian that leaves level i with variance :math:`\sigma_i^2` should
-reach :math:`\sigma_{i+1}^2` after T steps at level i + 1. It never quite does: the chain carries more noise than its level says.
-The *consistent* variant takes one step per level, and adds just so much noise that what remains is the noise of the next one,
+rho is `step_ratio`; None chooses it by technique 4: a Gaussian that leaves level i with variance
+:math:`\sigma_i^2` should reach :math:`\sigma_{i+1}^2` after T steps at level i + 1. It never quite
+does: the chain carries more noise than its level says. The *consistent* variant takes one step per
+level, and adds just so much noise that what remains is the noise of the next one,
 
 .. math:: x' = x + \rho\,\sigma_i^2\, s(x, \sigma_i) + \sqrt{\sigma_{i+1}^2 - (1 - \rho)^2 \sigma_i^2}\; z ,
 
-Its smallest rho, :math:`1 - \sigma_{i+1}/\sigma_i`, is noiseless. Each step shrinks the variance of N(0, s^2) by
-:math:`\rho^2 \sigma_i^2 s^2 / (\sigma_i^2 + s^2)`, so with rho in proportion to the smallest it is exact as the levels grow.
+Its smallest rho, :math:`1 - \sigma_{i+1}/\sigma_i`, is noiseless. Each step shrinks the variance of
+N(0, s^2) by :math:`\rho^2 \sigma_i^2 s^2 / (\sigma_i^2 + s^2)`, so with rho in proportion to the
+smallest it is exact as the levels grow.
 
-References: Song & Ermon (2019), Generative Modeling by Estimating Gradients, arXiv 1907.05600, algorithm 1 (there the step is
-alpha / 2); Song & Ermon (2020), arXiv 2006.09011, proposition 3; Jolicoeur-Martineau et al. (2021), arXiv 2009.05475 (the
-last denoising step; consistent annealed sampling, algorithm 2).
+References: Song & Ermon (2019), Generative Modeling by Estimating Gradients, arXiv 1907.05600,
+algorithm 1 (there the step is alpha / 2); Song & Ermon (2020), arXiv 2006.09011, proposition 3;
+Jolicoeur-Martineau et al. (2021), arXiv 2009.05475 (the last denoising step; consistent annealed
+sampling, algorithm 2).
 """
 
 import abc
@@ -77,7 +82,9 @@ class Annealed(abc.ABC):
     def init(self, field: NoisyField, x: Tensor) -> Annealing:
         return Annealing(x.clone(), torch.empty_like(x), 0)
 
-    def step(self, field: NoisyField, state: Annealing, generator: Randomness) -> tuple[Annealing, AnnealedInfo]:
+    def step(
+        self, field: NoisyField, state: Annealing, generator: Randomness
+    ) -> tuple[Annealing, AnnealedInfo]:
         x, noise, taken = state
         level = self.level(taken)
         sigma = self.ladder[-1 if level is None else level]
@@ -103,16 +110,22 @@ class AnnealedLangevin(Annealed):
 
     def __post_init__(self) -> None:
         if self.levels < 2 or self.steps_per_level < 1:
-            raise ValueError(f"annealing needs levels >= 2 and steps_per_level >= 1, got {self.levels} and "
-                             f"{self.steps_per_level}; for a single level use Langevin.")
+            raise ValueError(
+                f"annealing needs levels >= 2 and steps_per_level >= 1, got {self.levels} and "
+                f"{self.steps_per_level}; for a single level use Langevin."
+            )
         if self.step_ratio is not None and not 0 < self.step_ratio < 2:
-            raise ValueError(f"step_ratio must lie in (0, 2), where the chain is stable, got {self.step_ratio}; "
-                             "None chooses it by technique 4.")
+            raise ValueError(
+                f"step_ratio must lie in (0, 2), where the chain is stable, got {self.step_ratio}; "
+                "None chooses it by technique 4."
+            )
 
     @cached_property
     def rho(self) -> float:
         gamma = max(a / b for a, b in itertools.pairwise(self.ladder))
-        return technique_4(gamma, self.steps_per_level) if self.step_ratio is None else self.step_ratio
+        return (
+            technique_4(gamma, self.steps_per_level) if self.step_ratio is None else self.step_ratio
+        )
 
     @property
     def steps(self) -> int:
@@ -132,18 +145,23 @@ class AnnealedLangevin(Annealed):
 class ConsistentAnnealedLangevin(Annealed):
     """Annealed Langevin that adds just the noise of the next level: exact as the levels grow.
 
-    Choose it for pictures by a noise-conditional score, from some 60 levels.
-    One step per level; the last level's step is the denoising one. step_ratio None is four times the smallest.
+    Choose it for pictures by a noise-conditional score, from some 60 levels. One step per level;
+    the last level's step is the denoising one. step_ratio None is four times the smallest.
     """
 
     step_ratio: float | None = None
 
     def __post_init__(self) -> None:
         if self.levels < 2:
-            raise ValueError(f"annealing needs levels >= 2, got {self.levels}; for a single level use Langevin.")
+            raise ValueError(
+                f"annealing needs levels >= 2, got {self.levels}; for a single level use Langevin."
+            )
         if self.step_ratio is not None and not self.smallest <= self.step_ratio <= 1:
-            raise ValueError(f"step_ratio must lie in [{self.smallest:.3g}, 1] for these levels, got {self.step_ratio:g}: below "
-                             "it no noise is little enough; raise it, or take more levels.")
+            raise ValueError(
+                f"step_ratio must lie in [{self.smallest:.3g}, 1] for these levels, got"
+                f" {self.step_ratio:g}: below it no noise is little enough; raise it, or take more"
+                " levels."
+            )
 
     @property
     def smallest(self) -> float:

@@ -2,13 +2,15 @@ r"""Unadjusted Langevin dynamics, with its parts separate.
 
 .. math:: x' = x + h\, s(x) + \tau z, \qquad z \sim \mathcal N(0, I), \qquad \tau = \sqrt{2 h T}\ \text{samples}\ p^{1/T}.
 
-h is `step_size`, tau is `noise_std`, T is `temperature`. With `noise_std=None` the law above holds and the sampler is a
-*density sampler*, up to a bias of order h: on N(0, s^2) its stationary variance is :math:`s^2 / (1 - h / 2s^2)`. Training
-image energies breaks that law on purpose (large h, small tau, clipped scores, clamped pixels): such a sampler is a
-*generator*, and what it draws is not the density.
+h is `step_size`, tau is `noise_std`, T is `temperature`. With `noise_std=None` the law above holds
+and the sampler is a *density sampler*, up to a bias of order h: on N(0, s^2) its stationary
+variance is :math:`s^2 / (1 - h / 2s^2)`. Training image energies breaks that law on purpose (large
+h, small tau, clipped scores, clamped pixels): such a sampler is a *generator*, and what it draws is
+not the density.
 
-References: Roberts & Tweedie (1996), Exponential Convergence of Langevin Distributions; Du & Mordatch (2019), Implicit
-Generation and Modeling with Energy-Based Models, arXiv 1903.08689 (the generator).
+References: Roberts & Tweedie (1996), Exponential Convergence of Langevin Distributions; Du &
+Mordatch (2019), Implicit Generation and Modeling with Energy-Based Models, arXiv 1903.08689 (the
+generator).
 """
 
 import math
@@ -40,7 +42,8 @@ class LangevinInfo(NamedTuple):
 class Langevin:
     """Langevin dynamics: samples the density where its law is kept, generates where it is not.
 
-    step_size in units of x^2 / energy; grad_clip bounds each entry of the score; clamp keeps x in an interval.
+    step_size in units of x^2 / energy; grad_clip bounds each entry of the score; clamp keeps x in
+    an interval.
     """
 
     step_size: float
@@ -51,17 +54,28 @@ class Langevin:
 
     def __post_init__(self) -> None:
         if self.step_size <= 0 or self.temperature < 0:
-            raise ValueError(f"Langevin needs step_size > 0 and temperature >= 0, got {self.step_size} and "
-                             f"{self.temperature}; to go up in energy negate the field.")
+            raise ValueError(
+                f"Langevin needs step_size > 0 and temperature >= 0, got {self.step_size} and "
+                f"{self.temperature}; to go up in energy negate the field."
+            )
         if self.tau < 0:
-            raise ValueError(f"noise_std is a standard deviation, so it is 0 or more, got {self.noise_std}.")
+            raise ValueError(
+                f"noise_std is a standard deviation, so it is 0 or more, got {self.noise_std}."
+            )
         if self.grad_clip is not None and self.grad_clip <= 0:
-            raise ValueError(f"grad_clip bounds a size, so it is positive, got {self.grad_clip}; None leaves it out.")
+            raise ValueError(
+                f"grad_clip bounds a size, so it is positive, got {self.grad_clip}; None leaves it"
+                " out."
+            )
 
     @property
     def tau(self) -> float:
         """The standard deviation of the noise in one step."""
-        return math.sqrt(2 * self.step_size * self.temperature) if self.noise_std is None else self.noise_std
+        return (
+            math.sqrt(2 * self.step_size * self.temperature)
+            if self.noise_std is None
+            else self.noise_std
+        )
 
     @property
     def kind(self) -> str:
@@ -71,7 +85,9 @@ class Langevin:
 
     @property
     def reach(self) -> float:
-        """The furthest that the score can move one entry of x in one step; infinite without `grad_clip`."""
+        """The furthest that the score can move one entry of x in one step; infinite without
+        `grad_clip`.
+        """
         return math.inf if self.grad_clip is None else self.step_size * self.grad_clip
 
     def init(self, field: Field, x: Tensor) -> Chain:

@@ -1,24 +1,29 @@
-r"""The no-U-turn sampler: Hamiltonian Monte Carlo that finds the length of its trajectories by itself.
+r"""The no-U-turn sampler: Hamiltonian Monte Carlo that finds the length of its trajectories by
+itself.
 
-From (x, v) the trajectory doubles, forward or backward in time by a coin, until its ends turn towards each other,
+From (x, v) the trajectory doubles, forward or backward in time by a coin, until its ends turn
+towards each other,
 
 .. math:: (x_+ - x_-)^\top M^{1/2} v_\pm \le 0 ,
 
-or within the new half some balanced subtree does so. The next x is drawn from the states of the trajectory with weights
-:math:`e^{-H}`: uniformly progressive within a half, and biased towards the new half between the two,
-:math:`\min(1, w_\text{new} / w_\text{old})`. A half that turns within, or that *diverges* (:math:`\Delta H > 1000`: the step is
-too long for the curvature there), is thrown away.
+or within the new half some balanced subtree does so. The next x is drawn from the states of the
+trajectory with weights :math:`e^{-H}`: uniformly progressive within a half, and biased towards the
+new half between the two, :math:`\min(1, w_\text{new} / w_\text{old})`. A half that turns within, or
+that *diverges* (:math:`\Delta H > 1000`: the step is too long for the curvature there), is thrown
+away.
 
-All chains of a batch double in step: a batch evaluates until its longest tree ends, at most 2^max_depth - 1 evaluations. Within
-a half the leaves come one by one, and leaf n, whose binary digits end in k ones, closes k subtrees; their first leaves wait in
-:math:`O(\text{max\_depth})` marks, one for each count of ones.
+All chains of a batch double in step: a batch evaluates until its longest tree ends, at most
+2^max_depth - 1 evaluations. Within a half the leaves come one by one, and leaf n, whose binary
+digits end in k ones, closes k subtrees; their first leaves wait in :math:`O(\text{max\_depth})`
+marks, one for each count of ones.
 
-Host syncs: one for each doubling (does any chain go on?), none for each leaf. How many random numbers are drawn depends on the
-longest tree of the batch, so a NUTS sample, unlike all others, depends on the batch that it is drawn in.
+Host syncs: one for each doubling (does any chain go on?), none for each leaf. How many random
+numbers are drawn depends on the longest tree of the batch, so a NUTS sample, unlike all others,
+depends on the batch that it is drawn in.
 
-References: Hoffman & Gelman (2014), arXiv 1111.4246, algorithm 3 and section 3.2; Betancourt (2017), A Conceptual Introduction to
-Hamiltonian Monte Carlo, arXiv 1701.02434, appendix A (weights); Phan, Pradhan & Jankowiak (2019), arXiv 1912.11554, algorithm 2
-(the iterative form).
+References: Hoffman & Gelman (2014), arXiv 1111.4246, algorithm 3 and section 3.2; Betancourt
+(2017), A Conceptual Introduction to Hamiltonian Monte Carlo, arXiv 1701.02434, appendix A
+(weights); Phan, Pradhan & Jankowiak (2019), arXiv 1912.11554, algorithm 2 (the iterative form).
 """
 
 import math
@@ -31,13 +36,22 @@ from torch import Tensor
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.samplers.hamiltonian import Phase, leapfrog
-from gradlogp.samplers.metropolis import MetropolisChain, begin, check_tuning, choose, root_inverse, tuned
+from gradlogp.samplers.metropolis import (
+    MetropolisChain,
+    begin,
+    check_tuning,
+    choose,
+    root_inverse,
+    tuned,
+)
 
 DIVERGED = 1000.0  # nats of energy error
 
 
 class NUTSInfo(NamedTuple):
-    """For each chain, [B]: mean acceptance along the trajectory, doublings, leapfrog steps, whether it diverged."""
+    """For each chain, [B]: mean acceptance along the trajectory, doublings, leapfrog steps, whether
+    it diverged.
+    """
 
     accept: Tensor
     depth: Tensor
@@ -54,7 +68,9 @@ class Draw(NamedTuple):
 
 
 class Half(NamedTuple):
-    """A new half of a trajectory: its far end, its draw, log sum of weights, validity, and sums for the info."""
+    """A new half of a trajectory: its far end, its draw, log sum of weights, validity, and sums for
+    the info.
+    """
 
     end: Phase
     draw: Draw
@@ -68,10 +84,12 @@ class Half(NamedTuple):
 @final
 @dataclass(frozen=True)
 class NUTS:
-    """The no-U-turn sampler: Hamiltonian Monte Carlo that finds its own lengths, for laws of unknown scales.
+    """The no-U-turn sampler: Hamiltonian Monte Carlo that finds its own lengths, for laws of
+    unknown scales.
 
-    step_size is the leapfrog epsilon; adapt=n tunes it during the first n steps, which are to be thrown away. A trajectory has at
-    most 2^max_depth - 1 leapfrog steps. `mass` is one number per coordinate, [*shape], best the inverse variances.
+    step_size is the leapfrog epsilon; adapt=n tunes it during the first n steps, which are to be
+    thrown away. A trajectory has at most 2^max_depth - 1 leapfrog steps. `mass` is one number per
+    coordinate, [*shape], best the inverse variances.
     """
 
     kind: ClassVar[str] = "density"
@@ -85,46 +103,80 @@ class NUTS:
     def __post_init__(self) -> None:
         check_tuning("NUTS", self.step_size, self.adapt, self.target, self.mass)
         if self.max_depth < 1:
-            raise ValueError(f"NUTS doubles its trajectory at least once, got max_depth={self.max_depth}; 5 to 10 is usual.")
+            raise ValueError(
+                f"NUTS doubles its trajectory at least once, got max_depth={self.max_depth}; 5 to"
+                " 10 is usual."
+            )
 
     def init(self, field: Field, x: Tensor) -> MetropolisChain:
         return begin(field, x, self.step_size)
 
-    def step(self, field: Field, state: MetropolisChain, generator: Randomness) -> tuple[MetropolisChain, NUTSInfo]:
+    def step(
+        self, field: Field, state: MetropolisChain, generator: Randomness
+    ) -> tuple[MetropolisChain, NUTSInfo]:
         x, energy, score, noise, tuning = state
         reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass, x)
         left = right = origin = Phase(x, normal_(noise, generator), energy, score)
         draw = Draw(x, energy, score)
         log_weight, accept, leaps = (torch.zeros_like(energy) for _ in range(3))
-        going, depth = torch.ones_like(energy, dtype=torch.bool), torch.zeros_like(energy)
+        going = torch.ones_like(energy, dtype=torch.bool)
+        depth = torch.zeros_like(energy)
         diverged = torch.zeros_like(going)
         for doubling in range(self.max_depth):
             forward = _uniform(energy, generator) < 0.5
-            half = self._half(field, select(forward, right, left), origin.hamiltonian, choose(forward, reach, -reach), doubling,
-                              going, generator)
+            half = self._half(
+                field,
+                select(forward, right, left),
+                origin.hamiltonian,
+                choose(forward, reach, -reach),
+                doubling,
+                going,
+                generator,
+            )
             take = half.valid & (_uniform(energy, generator).log() < half.log_weight - log_weight)
-            draw, right, left = (select(take, half.draw, draw), select(half.valid & forward, half.end, right),
-                                 select(half.valid & ~forward, half.end, left))
-            log_weight = torch.where(half.valid, torch.logaddexp(log_weight, half.log_weight), log_weight)
-            accept, leaps, depth = accept + half.accept, leaps + half.leaps, depth + going
+            draw = select(take, half.draw, draw)
+            right = select(half.valid & forward, half.end, right)
+            left = select(half.valid & ~forward, half.end, left)
+            log_weight = torch.where(
+                half.valid, torch.logaddexp(log_weight, half.log_weight), log_weight
+            )
+            accept = accept + half.accept
+            leaps = leaps + half.leaps
+            depth = depth + going
             diverged = diverged | half.diverged
             going = half.valid & ~turned_back(left, right, reach)
             if not going.any():
                 break
         accept = accept / leaps
-        return (MetropolisChain(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
-                NUTSInfo(accept, depth, leaps, diverged))
+        return (
+            MetropolisChain(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
+            NUTSInfo(accept, depth, leaps, diverged),
+        )
 
-    def _half(self, field: Field, phase: Phase, start: Tensor, reach: Tensor, doubling: int, valid: Tensor,
-              generator: Randomness) -> Half:
-        """2^doubling leapfrog steps on from `phase`, as far as they stay `valid`; `start` is H of the origin, [B]."""
-        draw, marks = Draw(phase.x, phase.energy, phase.score), [phase] * (doubling + 1)
-        log_weight, accept, leaps = torch.full_like(start, -math.inf), torch.zeros_like(start), torch.zeros_like(start)
+    def _half(
+        self,
+        field: Field,
+        phase: Phase,
+        start: Tensor,
+        reach: Tensor,
+        doubling: int,
+        valid: Tensor,
+        generator: Randomness,
+    ) -> Half:
+        """2^doubling leapfrog steps on from `phase`, as far as they stay `valid`; `start` is H of
+        the origin, [B].
+        """
+        draw = Draw(phase.x, phase.energy, phase.score)
+        marks = [phase] * (doubling + 1)
+        log_weight = torch.full_like(start, -math.inf)
+        accept = torch.zeros_like(start)
+        leaps = torch.zeros_like(start)
         diverged = torch.zeros_like(valid)
         for leaf in range(2**doubling):
             phase = leapfrog(field, phase, reach, 1)
             log_w = (start - phase.hamiltonian).nan_to_num(-math.inf, posinf=-math.inf)
-            accept, leaps = accept + valid * log_w.clamp(max=0).exp(), leaps + valid
+            accept = accept + valid * log_w.clamp(max=0).exp()
+            leaps = leaps + valid
             diverged = diverged | (valid & (log_w < -DIVERGED))
             log_weight = torch.logaddexp(log_weight, log_w)
             take = _uniform(start, generator).log() < log_w - log_weight
@@ -138,7 +190,9 @@ class NUTS:
 
 
 def closed(leaf: int) -> range:
-    """The marks of the subtrees that end with this leaf: one for each of the ones that its binary digits end in."""
+    """The marks of the subtrees that end with this leaf: one for each of the ones that its binary
+    digits end in.
+    """
     ones = leaf.bit_count()
     return range(ones - ((leaf + 1) & -(leaf + 1)).bit_length() + 1, ones)
 

@@ -1,15 +1,19 @@
-r"""Samplers that carry what was seen of the picture: they adjust a reverse sampler's step, so they take it and the observation.
+r"""Samplers that carry what was seen of the picture: they adjust a reverse sampler's step, so they
+take it and the observation.
 
-**Replacement and RePaint** overwrite the known part with a fresh :math:`y + \sigma z` before each evaluation. The free part then
-follows a known part that had not followed it: the law is biased. RePaint goes back up `jump` levels by noise and down again,
-`resamples` times, which heals the bias slowly. On N(0, [[1, .8], [.8, 1]]) with 1.5 seen, where the mean is 1.2 and the variance
-.36, replacement has .749 and .490, RePaint 1.100 and .375 (5 times), 1.152 and .358 (10 times): `tests/physics/test_restore.py`.
-Masked Langevin (`fields.Pinned`) is exact.
+**Replacement and RePaint** overwrite the known part with a fresh :math:`y + \sigma z` before each
+evaluation. The free part then follows a known part that had not followed it: the law is biased.
+RePaint goes back up `jump` levels by noise and down again, `resamples` times, which heals the bias
+slowly. On N(0, [[1, .8], [.8, 1]]) with 1.5 seen, where the mean is 1.2 and the variance .36,
+replacement has .749 and .490, RePaint 1.100 and .375 (5 times), 1.152 and .358 (10 times):
+`tests/physics/test_restore.py`. Masked Langevin (`fields.Pinned`) is exact.
 
-**DPS** subtracts after each step :math:`\zeta \nabla_{x_t}\|y - A D(x_t)\|`, the norm not squared, so that zeta is a length.
+**DPS** subtracts after each step :math:`\zeta \nabla_{x_t}\|y - A D(x_t)\|`, the norm not squared,
+so that zeta is a length.
 
-References: Lugmayr et al. (2022), RePaint, arXiv 2201.09865, algorithm 1; Song et al. (2021), arXiv 2011.13456, app. I.2
-(replacement); Chung et al. (2023), Diffusion Posterior Sampling, arXiv 2209.14687, algorithm 1 and app. D.
+References: Lugmayr et al. (2022), RePaint, arXiv 2201.09865, algorithm 1; Song et al. (2021), arXiv
+2011.13456, app. I.2 (replacement); Chung et al. (2023), Diffusion Posterior Sampling, arXiv
+2209.14687, algorithm 1 and app. D.
 """
 
 import itertools
@@ -30,9 +34,11 @@ from gradlogp.samplers.solvers import DPMSolver, UniPC
 @final
 @dataclass(frozen=True)
 class RePaint:
-    """Inpainting by replacement (resamples = 1) and RePaint: works with any unconditional field, and is biased.
+    """Inpainting by replacement (resamples = 1) and RePaint: works with any unconditional field,
+    and is biased.
 
-    free: bool, True where x is to be found, broadcastable to x; y [B, *shape] or broadcastable, read where `free` is False.
+    free: bool, True where x is to be found, broadcastable to x; y [B, *shape] or broadcastable,
+    read where `free` is False.
     """
 
     predictor: DDIM | Ancestral | ReverseSDE
@@ -45,13 +51,21 @@ class RePaint:
     deterministic = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.predictor, DDIM | Ancestral | ReverseSDE) or self.resamples < 1 or self.jump < 1:
-            raise ValueError(f"RePaint needs a predictor without memory, resamples >= 1 and jump >= 1, got "
-                             f"{type(self.predictor).__name__}, {self.resamples} and {self.jump}.")
+        if (
+            not isinstance(self.predictor, DDIM | Ancestral | ReverseSDE)
+            or self.resamples < 1
+            or self.jump < 1
+        ):
+            raise ValueError(
+                "RePaint needs a predictor without memory, resamples >= 1 and jump >= 1, got "
+                f"{type(self.predictor).__name__}, {self.resamples} and {self.jump}."
+            )
 
     @cached_property
     def moves(self) -> list[tuple[int, float]]:
-        """(level index to step from, standard deviation of the noise that climbs there) for each step."""
+        """(level index to step from, standard deviation of the noise that climbs there) for each
+        step.
+        """
         ladder, found = self.ladder, []
         for first in range(0, self.predictor.steps, self.jump):
             last = min(first + self.jump, self.predictor.steps)
@@ -76,7 +90,9 @@ class RePaint:
     def init(self, field: NoisyField, x: Tensor) -> Walk:
         return self.predictor.init(field, x)
 
-    def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
+    def step(
+        self, field: NoisyField, state: Walk, generator: Randomness
+    ) -> tuple[Walk, ReverseInfo]:
         x, noise, taken, _ = state
         i, climb = self.moves[taken]
         sigma = self.ladder[i]
@@ -92,10 +108,12 @@ class RePaint:
 @final
 @dataclass(frozen=True)
 class DPS:
-    """Diffusion posterior sampling: any differentiable measurement, by the gradient of the residual's norm after each step.
+    """Diffusion posterior sampling: any differentiable measurement, by the gradient of the
+    residual's norm after each step.
 
-    operator: (B, *shape) -> (B, ...), differentiable; y its observed value; zeta near .3 to 1 for 1000 levels of a VP process with
-    data in [-1, 1]: it is a length per step, so fewer levels want a larger one. Good for pictures; not a posterior.
+    operator: (B, *shape) -> (B, ...), differentiable; y its observed value; zeta near .3 to 1 for
+    1000 levels of a VP process with data in [-1, 1]: it is a length per step, so fewer levels want
+    a larger one. Good for pictures; not a posterior.
     """
 
     predictor: DDIM | Ancestral | ReverseSDE | DPMSolver | UniPC
@@ -107,7 +125,10 @@ class DPS:
 
     def __post_init__(self) -> None:
         if not isinstance(self.predictor, DDIM | Ancestral | ReverseSDE | DPMSolver | UniPC):
-            raise ValueError(f"DPS needs a predictor of one evaluation a step, got {type(self.predictor).__name__}; take DDIM.")
+            raise ValueError(
+                "DPS needs a predictor of one evaluation a step, got"
+                f" {type(self.predictor).__name__}; take DDIM."
+            )
 
     @property
     def deterministic(self) -> bool:
@@ -128,14 +149,18 @@ class DPS:
 
     @cached_property
     def lengths(self) -> list[float]:
-        """zeta in scaled coordinates: the published step is one of y = alpha x, whose gradient is 1 / alpha that of x."""
+        """zeta in scaled coordinates: the published step is one of y = alpha x, whose gradient is 1
+        / alpha that of x.
+        """
         alphas = [*self.predictor.process.alpha(self.predictor.times).tolist(), 1.0]
         return [self.zeta / (now * after) for now, after in itertools.pairwise(alphas)]
 
     def init(self, field: NoisyField, x: Tensor) -> Walk:
         return self.predictor.init(field, x)
 
-    def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
+    def step(
+        self, field: NoisyField, state: Walk, generator: Randomness
+    ) -> tuple[Walk, ReverseInfo]:
         with torch.enable_grad():
             x = state.x.clone().requires_grad_(True)
             denoised = self.predictor.denoised(field, x, self.ladder[state.taken])

@@ -1,21 +1,27 @@
-r"""Reverse diffusion: from noise to data down a ladder of levels :math:`\sigma_1 > \dots > \sigma_L` and at last to 0.
+r"""Reverse diffusion: from noise to data down a ladder of levels :math:`\sigma_1 > \dots >
+\sigma_L` and at last to 0.
 
-In scaled coordinates :math:`x = x_t/\alpha_t` every process is variance exploding, and every sampler of this family takes the step
+In scaled coordinates :math:`x = x_t/\alpha_t` every process is variance exploding, and every
+sampler of this family takes the step
 
 .. math:: x' = a\,x + \textstyle\sum_j b_j D_{i-j} + \tau z, \qquad D_i = E[x_0 \mid x_i],
 
-with numbers a, b, tau that depend on the ladder alone: its `rule`, written down once for the whole walk. From level s to t < s,
+with numbers a, b, tau that depend on the ladder alone: its `rule`, written down once for the whole
+walk. From level s to t < s,
 
-* DDIM: :math:`a = \sqrt{t^2 - \tau^2}/s,\ b = 1 - a,\ \tau^2 = \eta^2 t^2 (s^2 - t^2)/s^2`; at eta = 0 Euler on the probability
-  flow :math:`dx/d\sigma = (x - D)/\sigma`;
-* Ancestral: :math:`a = t^2/s^2,\ b = 1 - a`, the mean of q(x' | x, x0) at x0 = D, and a variance to choose;
-* ReverseSDE: Euler-Maruyama in the process's own coordinates, :math:`y' = y - (f y - g^2 \nabla\log p) \Delta + g \sqrt\Delta z`.
+* DDIM: :math:`a = \sqrt{t^2 - \tau^2}/s,\ b = 1 - a,\ \tau^2 = \eta^2 t^2 (s^2 - t^2)/s^2`; at eta
+  = 0 Euler on the probability flow :math:`dx/d\sigma = (x - D)/\sigma`;
+* Ancestral: :math:`a = t^2/s^2,\ b = 1 - a`, the mean of q(x' | x, x0) at x0 = D, and a variance to
+choose; * ReverseSDE: Euler-Maruyama in the process's own coordinates, :math:`y' = y - (f y - g^2
+\nabla\log p) \Delta + g \sqrt\Delta z`.
 
-x begins as a draw at the first level, sigma_1 z. The last step, to 0, is the denoised itself, without noise.
+x begins as a draw at the first level, sigma_1 z. The last step, to 0, is the denoised itself,
+without noise.
 
-References: Song, Meng & Ermon (2021), DDIM, arXiv 2010.02502, eq. 12 and 16; Ho et al. (2020), DDPM, arXiv 2006.11239, eq. 7; Song
-et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 6 and app. E and F; Bao et al. (2022),
-Analytic-DPM, arXiv 2201.06503 (the optimal variance); Saharia et al. (2022), Imagen, arXiv 2205.11487 (dynamic thresholding).
+References: Song, Meng & Ermon (2021), DDIM, arXiv 2010.02502, eq. 12 and 16; Ho et al. (2020),
+DDPM, arXiv 2006.11239, eq. 7; Song et al. (2021), Score-Based Generative Modeling through SDEs,
+arXiv 2011.13456, eq. 6 and app. E and F; Bao et al. (2022), Analytic-DPM, arXiv 2201.06503 (the
+optimal variance); Saharia et al. (2022), Imagen, arXiv 2205.11487 (dynamic thresholding).
 """
 
 import abc
@@ -28,7 +34,14 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField, check_denoised, column
-from gradlogp.core.noise import EDM, Cosine, Rectified, SubVariancePreserving, VarianceExploding, VariancePreserving
+from gradlogp.core.noise import (
+    EDM,
+    Cosine,
+    Rectified,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 from gradlogp.core.random import Randomness, normal_
 
 Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
@@ -44,9 +57,11 @@ class Rule(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """x [B, *shape] in scaled coordinates, the memory for noise, the steps taken, and the latest denoised, newest first.
+    """x [B, *shape] in scaled coordinates, the memory for noise, the steps taken, and the latest
+    denoised, newest first.
 
-    The denoised are kept as the field gave them, without copies: a field must not write its next answer over its last.
+    The denoised are kept as the field gave them, without copies: a field must not write its next
+    answer over its last.
     """
 
     x: Tensor
@@ -63,7 +78,9 @@ class ReverseInfo(NamedTuple):
 
 
 def clipped(denoised: Tensor, clip: Clip) -> Tensor:
-    """`denoised` within (low, high); or cut at the quantile `clip` of its sizes, where that exceeds 1, and scaled back."""
+    """`denoised` within (low, high); or cut at the quantile `clip` of its sizes, where that exceeds
+    1, and scaled back.
+    """
     if clip is None:
         return denoised
     if isinstance(clip, tuple):
@@ -76,8 +93,9 @@ def clipped(denoised: Tensor, clip: Clip) -> Tensor:
 class Reverse(abc.ABC):
     """What all share: the levels, the memory, and the step that a rule describes.
 
-    process: whose ladder to walk; levels: how many, or the levels themselves from the noisiest down; denoise: end at 0 instead of
-    the last level; clip: None, (low, high) for the denoised x, or the quantile of dynamic thresholding on [-1, 1].
+    process: whose ladder to walk; levels: how many, or the levels themselves from the noisiest
+    down; denoise: end at 0 instead of the last level; clip: None, (low, high) for the denoised x,
+    or the quantile of dynamic thresholding on [-1, 1].
     """
 
     process: Process = VarianceExploding()  # noqa: RUF009 (frozen)
@@ -89,16 +107,27 @@ class Reverse(abc.ABC):
 
     def __post_init__(self) -> None:
         if (self.levels if isinstance(self.levels, int) else len(self.levels)) < 2 - self.denoise:
-            raise ValueError(f"a walk needs levels >= {2 - self.denoise}, got {self.levels}; 20 to 50 are usual.")
-        if isinstance(self.levels, tuple) and (min(self.levels) <= 0 or sorted(set(self.levels), reverse=True) != [*self.levels]):
-            raise ValueError(f"levels fall from the noisiest and stay above 0, got {self.levels}; denoise=True adds 0.")
+            raise ValueError(
+                f"a walk needs levels >= {2 - self.denoise}, got {self.levels}; 20 to 50 are usual."
+            )
+        if isinstance(self.levels, tuple) and (
+            min(self.levels) <= 0 or sorted(set(self.levels), reverse=True) != [*self.levels]
+        ):
+            raise ValueError(
+                f"levels fall from the noisiest and stay above 0, got {self.levels}; denoise=True"
+                " adds 0."
+            )
         if isinstance(self.clip, float) and not 0 < self.clip < 1:
-            raise ValueError(f"dynamic thresholding takes a quantile in (0, 1), got {self.clip}; .995 is usual.")
+            raise ValueError(
+                f"dynamic thresholding takes a quantile in (0, 1), got {self.clip}; .995 is usual."
+            )
 
     @cached_property
     def ladder(self) -> list[float]:
         """The levels, and 0 where the walk ends there."""
-        levels = self.process.ladder(self.levels) if isinstance(self.levels, int) else [*self.levels]
+        levels = (
+            self.process.ladder(self.levels) if isinstance(self.levels, int) else [*self.levels]
+        )
         return levels + [0.0] * self.denoise
 
     @cached_property
@@ -143,13 +172,19 @@ class Reverse(abc.ABC):
         denoised = clipped(check_denoised(field.denoise(x, sigma), x), self.clip)
         return denoised.clone() if denoised.data_ptr() == x.data_ptr() else denoised
 
-    def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
-        return self.advance(state, self.denoised(field, state.x, self.ladder[state.taken]), generator)
+    def step(
+        self, field: NoisyField, state: Walk, generator: Randomness
+    ) -> tuple[Walk, ReverseInfo]:
+        return self.advance(
+            state, self.denoised(field, state.x, self.ladder[state.taken]), generator
+        )
 
-    def advance(self, state: Walk, denoised: Tensor, generator: Randomness) -> tuple[Walk, ReverseInfo]:
+    def advance(
+        self, state: Walk, denoised: Tensor, generator: Randomness
+    ) -> tuple[Walk, ReverseInfo]:
         """The step that the rule describes, in place."""
         x, noise, taken, history = state
-        history = (denoised, *history[:self.memory - 1])
+        history = (denoised, *history[: self.memory - 1])
         rule = self.rules[taken]
         x.mul_(rule.x)
         for weight, d in zip(rule.denoised, history, strict=False):
@@ -162,9 +197,11 @@ class Reverse(abc.ABC):
 @final
 @dataclass(frozen=True)
 class DDIM(Reverse):
-    """Implicit steps down the levels: eta = 0 is Euler on the probability flow, eta = 1 is ancestral.
+    """Implicit steps down the levels: eta = 0 is Euler on the probability flow, eta = 1 is
+    ancestral.
 
-    First order: take it where a start must map to its end (eta = 0), and a multistep solver where evaluations are few.
+    First order: take it where a start must map to its end (eta = 0), and a multistep solver where
+    evaluations are few.
     """
 
     eta: float = 0.0
@@ -175,7 +212,7 @@ class DDIM(Reverse):
             raise ValueError(f"eta must lie in [0, 1], from no noise to ancestral, got {self.eta}.")
 
     def rule(self, i: int) -> Rule:
-        s, t = self.ladder[i:i + 2]
+        s, t = self.ladder[i : i + 2]
         tau = self.eta * t / s * math.sqrt(s**2 - t**2)
         keep = math.sqrt(t**2 - tau**2) / s
         return Rule(keep, (1 - keep,), tau)
@@ -184,12 +221,14 @@ class DDIM(Reverse):
 @final
 @dataclass(frozen=True)
 class Ancestral(Reverse):
-    r"""DDPM's own sampler: the posterior of the forward process, with a small, large, learned or optimal variance.
+    r"""DDPM's own sampler: the posterior of the forward process, with a small, large, learned or
+    optimal variance.
 
     variance 'small' is :math:`t^2(s^2-t^2)/s^2` (beta-tilde; right for data at a point), 'large' is
-    :math:`(\alpha_s/\alpha_t)^2(s^2-t^2)` (beta; for VP, right for data N(0, 1)), both exact only as the levels grow. 'learned' is
-    the optimum, the small one and :math:`b^2 \mathrm{Var}(x_0|x)`, by the field's own `moments`; a number v is that for data
-    N(m, v), :math:`\mathrm{Var} = v s^2/(v + s^2)`, for which it is exact at any number of levels.
+    :math:`(\alpha_s/\alpha_t)^2(s^2-t^2)` (beta; for VP, right for data N(0, 1)), both exact only
+    as the levels grow. 'learned' is the optimum, the small one and :math:`b^2 \mathrm{Var}(x_0|x)`,
+    by the field's own `moments`; a number v is that for data N(m, v), :math:`\mathrm{Var} = v
+    s^2/(v + s^2)`, for which it is exact at any number of levels.
     """
 
     variance: Literal["small", "large", "learned"] | float = "small"
@@ -197,57 +236,79 @@ class Ancestral(Reverse):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.variance, float | int) and self.variance < 0:
-            raise ValueError(f"variance is that of the data, so it is 0 or more, got {self.variance}.")
+            raise ValueError(
+                f"variance is that of the data, so it is 0 or more, got {self.variance}."
+            )
 
     @cached_property
     def alphas(self) -> list[float]:
         return self.process.alpha(self.times).tolist()
 
     def rule(self, i: int) -> Rule:
-        s, t = self.ladder[i:i + 2]
+        s, t = self.ladder[i : i + 2]
         keep = (t / s) ** 2
         if self.variance == "large":
-            return Rule(keep, (1 - keep,), self.alphas[i] / self.alphas[i + 1] * math.sqrt(s**2 - t**2))
+            return Rule(
+                keep, (1 - keep,), self.alphas[i] / self.alphas[i + 1] * math.sqrt(s**2 - t**2)
+            )
         v = 0.0 if isinstance(self.variance, str) else self.variance
-        return Rule(keep, (1 - keep,), math.sqrt(keep * (s**2 - t**2) + (1 - keep) ** 2 * v * s**2 / (v + s**2)))
+        return Rule(
+            keep,
+            (1 - keep,),
+            math.sqrt(keep * (s**2 - t**2) + (1 - keep) ** 2 * v * s**2 / (v + s**2)),
+        )
 
-    def step(self, field: NoisyField, state: Walk, generator: Randomness) -> tuple[Walk, ReverseInfo]:
+    def step(
+        self, field: NoisyField, state: Walk, generator: Randomness
+    ) -> tuple[Walk, ReverseInfo]:
         if self.variance != "learned" or state.taken >= self.steps - self.denoise:
             return super().step(field, state, generator)
         x, noise, taken, _ = state
         mean, variance = field.moments(x, self.ladder[taken])
         denoised, rule = clipped(mean, self.clip), self.rules[taken]
         std = variance.mul(rule.denoised[0] ** 2).add_(rule.noise**2).sqrt_()
-        x.mul_(rule.x).add_(denoised, alpha=rule.denoised[0]).addcmul_(normal_(noise, generator), std)
+        x.mul_(rule.x).add_(denoised, alpha=rule.denoised[0]).addcmul_(
+            normal_(noise, generator), std
+        )
         return Walk(x, noise, taken + 1), ReverseInfo(self.ladder[taken + 1], denoised)
 
 
 @final
 @dataclass(frozen=True)
 class ReverseSDE(Reverse):
-    r"""The reverse SDE stepped in the process's own coordinates: Euler-Maruyama, or the forward chain reversed.
+    r"""The reverse SDE stepped in the process's own coordinates: Euler-Maruyama, or the forward
+    chain reversed.
 
-    With :math:`y = \alpha x`: 'euler_maruyama' is :math:`y' = (1 - f\Delta) y + g^2\Delta\,\nabla\log p + g\sqrt\Delta z`;
-    'reverse_diffusion' has :math:`2 - \alpha_s/\alpha_t` and :math:`\alpha_s^2 (s^2 - t^2)` in the place of :math:`1 - f\Delta` and
-    :math:`g^2\Delta`. Unstable below some 20 levels, and where f is not bounded (cosine, rectified): take Ancestral there.
+    With :math:`y = \alpha x`: 'euler_maruyama' is :math:`y' = (1 - f\Delta) y +
+    g^2\Delta\,\nabla\log p + g\sqrt\Delta z`; 'reverse_diffusion' has :math:`2 - \alpha_s/\alpha_t`
+    and :math:`\alpha_s^2 (s^2 - t^2)` in the place of :math:`1 - f\Delta` and :math:`g^2\Delta`.
+    Unstable below some 20 levels, and where f is not bounded (cosine, rectified): take Ancestral
+    there.
     """
 
     method: Literal["euler_maruyama", "reverse_diffusion"] = "euler_maruyama"
 
     @cached_property
     def parts(self) -> list[tuple[float, float, float]]:
-        """(factor of y, variance of the noise, alpha) for each step; its last entry has the last alpha alone."""
+        """(factor of y, variance of the noise, alpha) for each step; its last entry has the last
+        alpha alone.
+        """
         t, alpha = self.times, self.process.alpha(self.times)
         if self.method == "euler_maruyama":
             delta = -t.diff()
-            keep, variance = 1 - self.process.drift(t[:-1]) * delta, self.process.diffusion(t[:-1]) ** 2 * delta
+            keep = 1 - self.process.drift(t[:-1]) * delta
+            variance = self.process.diffusion(t[:-1]) ** 2 * delta
         else:
-            level = torch.tensor(self.ladder, dtype=torch.float64)[:len(t)]
-            keep, variance = 2 - alpha[:-1] / alpha[1:], alpha[:-1] ** 2 * -level.square().diff()
-        return list(zip([*keep.tolist(), 0.0], [*variance.tolist(), 0.0], alpha.tolist(), strict=True))
+            level = torch.tensor(self.ladder, dtype=torch.float64)[: len(t)]
+            keep = 2 - alpha[:-1] / alpha[1:]
+            variance = alpha[:-1] ** 2 * -level.square().diff()
+        return list(
+            zip([*keep.tolist(), 0.0], [*variance.tolist(), 0.0], alpha.tolist(), strict=True)
+        )
 
     def rule(self, i: int) -> Rule:
-        (keep, variance, alpha), (_, _, after) = self.parts[i:i + 2]
-        pull = variance / (alpha * self.ladder[i] ** 2)  # the score of y is (D - x) / (alpha level^2)
+        (keep, variance, alpha), (_, _, after) = self.parts[i : i + 2]
+        pull = variance / (
+            alpha * self.ladder[i] ** 2
+        )  # the score of y is (D - x) / (alpha level^2)
         return Rule((alpha * keep - pull) / after, (pull / after,), math.sqrt(variance) / after)
-

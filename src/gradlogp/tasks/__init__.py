@@ -2,7 +2,13 @@
 
 from gradlogp.tasks import detect
 from gradlogp.tasks.classify import features, labels
-from gradlogp.tasks.denoise import choose, posterior_mean, posterior_path, posterior_samples, tweedie
+from gradlogp.tasks.denoise import (
+    choose,
+    posterior_mean,
+    posterior_path,
+    posterior_samples,
+    tweedie,
+)
 from gradlogp.tasks.diagnose import Report, chains
 from gradlogp.tasks.generate import Generator, film, generate, milestones
 from gradlogp.tasks.likelihood import bits_per_dim, likelihood, ode_likelihood, variational_bound
@@ -15,6 +21,24 @@ TASKS = {
     "likelihood": likelihood,
 }
 
-__all__ = ["TASKS", "Generator", "Report", "bits_per_dim", "chains", "choose", "detect", "features", "film",
-           "generate", "labels", "likelihood", "milestones", "ode_likelihood", "posterior_mean", "posterior_path",
-           "posterior_samples", "tweedie", "variational_bound"]
+__all__ = [
+    "TASKS",
+    "Generator",
+    "Report",
+    "bits_per_dim",
+    "chains",
+    "choose",
+    "detect",
+    "features",
+    "film",
+    "generate",
+    "labels",
+    "likelihood",
+    "milestones",
+    "ode_likelihood",
+    "posterior_mean",
+    "posterior_path",
+    "posterior_samples",
+    "tweedie",
+    "variational_bound",
+]

@@ -1,21 +1,26 @@
-r"""Annealed importance sampling: the log partition function of an energy, with a standard error and a bracket.
+r"""Annealed importance sampling: the log partition function of an energy, with a standard error and
+a bracket.
 
-From a base law whose :math:`Z_0` is known to the target runs a path of energies :math:`E_\beta`, beta from 0 to 1. A chain that
-starts at a draw of the base and takes a step that keeps :math:`p_{\beta_k}` at each beta in turn carries the weight
+From a base law whose :math:`Z_0` is known to the target runs a path of energies :math:`E_\beta`,
+beta from 0 to 1. A chain that starts at a draw of the base and takes a step that keeps
+:math:`p_{\beta_k}` at each beta in turn carries the weight
 
 .. math:: \log w = \sum_k E_{\beta_{k-1}}(x_k) - E_{\beta_k}(x_k), \qquad \mathbb E[w] = Z_1/Z_0 .
 
-The mean of w is unbiased, but its logarithm is too low on average, by Jensen: :math:`\log Z_0 + \log\bar w` is a stochastic *lower*
-bound, below log Z but for luck. Run from draws of the *target* down to the base the same gives :math:`\mathbb E[w] = Z_0/Z_1`, and
-a stochastic *upper* bound. Together they bracket log Z, and their gap says what the ladder is worth, which the standard error of
-one direction does not: chains that all miss a mode agree with each other.
+The mean of w is unbiased, but its logarithm is too low on average, by Jensen: :math:`\log Z_0 +
+\log\bar w` is a stochastic *lower* bound, below log Z but for luck. Run from draws of the *target*
+down to the base the same gives :math:`\mathbb E[w] = Z_0/Z_1`, and a stochastic *upper* bound.
+Together they bracket log Z, and their gap says what the ladder is worth, which the standard error
+of one direction does not: chains that all miss a mode agree with each other.
 
-The steps must keep the density: samplers of kind 'density' are taken and generators refused. Metropolis and Gibbs samplers are
-exact; unadjusted Langevin adds its own bias, of the order of its step size.
+The steps must keep the density: samplers of kind 'density' are taken and generators refused.
+Metropolis and Gibbs samplers are exact; unadjusted Langevin adds its own bias, of the order of its
+step size.
 
-References: Neal (2001), Annealed Importance Sampling, arXiv physics/9803008, section 2; Salakhutdinov & Murray (2008), On the
-Quantitative Analysis of Deep Belief Networks (the path of machines, the ladder); Burda et al. (2015), Accurate and
-Conservative Estimates of MRF Log-likelihood using Reverse Annealing, arXiv 1412.8566; Grosse et al. (2015), arXiv 1511.02543 (the
+References: Neal (2001), Annealed Importance Sampling, arXiv physics/9803008, section 2;
+Salakhutdinov & Murray (2008), On the Quantitative Analysis of Deep Belief Networks (the path of
+machines, the ladder); Burda et al. (2015), Accurate and Conservative Estimates of MRF
+Log-likelihood using Reverse Annealing, arXiv 1412.8566; Grosse et al. (2015), arXiv 1511.02543 (the
 bracket).
 """
 
@@ -56,10 +61,19 @@ class NormalBase:
     std: Tensor
 
     def energy(self, x: Tensor) -> Tensor:
-        return (((x - self.mean) / self.std).square() / 2 + (self.std.log() + math.log(2 * math.pi) / 2)).flatten(1).sum(1)
+        return (
+            (
+                ((x - self.mean) / self.std).square() / 2
+                + (self.std.log() + math.log(2 * math.pi) / 2)
+            )
+            .flatten(1)
+            .sum(1)
+        )
 
     def sample(self, n: int, generator: Randomness) -> Tensor:
-        return torch.addcmul(self.mean, normal_(self.mean.new_empty(n, *self.mean.shape), generator), self.std)
+        return torch.addcmul(
+            self.mean, normal_(self.mean.new_empty(n, *self.mean.shape), generator), self.std
+        )
 
 
 @final
@@ -72,11 +86,15 @@ class BernoulliBase:
 
     def energy(self, x: Tensor) -> Tensor:
         low, high = self.values
-        return (softplus(self.log_odds) - (x - low) / (high - low) * self.log_odds).flatten(1).sum(1)
+        return (
+            (softplus(self.log_odds) - (x - low) / (high - low) * self.log_odds).flatten(1).sum(1)
+        )
 
     def sample(self, n: int, generator: Randomness) -> Tensor:
         low, high = self.values
-        return low + (high - low) * bernoulli(self.log_odds.sigmoid().expand(n, *self.log_odds.shape), generator)
+        return low + (high - low) * bernoulli(
+            self.log_odds.sigmoid().expand(n, *self.log_odds.shape), generator
+        )
 
 
 @final
@@ -91,7 +109,9 @@ class OneHotBase:
 
     def sample(self, n: int, generator: Randomness) -> Tensor:
         u = uniform_(self.logits.new_empty(n, *self.logits.shape), generator)
-        return one_hot((self.logits - (-u.log()).log()).argmax(-1), self.logits.shape[-1]).to(self.logits.dtype)
+        return one_hot((self.logits - (-u.log()).log()).argmax(-1), self.logits.shape[-1]).to(
+            self.logits.dtype
+        )
 
 
 class Bridge(abc.ABC):
@@ -117,7 +137,9 @@ class Bridge(abc.ABC):
 @final
 @dataclass(frozen=True)
 class Geometric(Bridge):
-    r"""The geometric path :math:`E_\beta = (1 - \beta) E_0 + \beta E` from a base law to anything with an energy."""
+    r"""The geometric path :math:`E_\beta = (1 - \beta) E_0 + \beta E` from a base law to anything
+    with an energy.
+    """
 
     base: Base
     target: Any
@@ -143,9 +165,11 @@ class Geometric(Bridge):
 @final
 @dataclass(frozen=True)
 class Machines(Bridge):
-    """The path of tempered restricted Boltzmann machines, for BlockGibbs: every law on it is such a machine.
+    """The path of tempered restricted Boltzmann machines, for BlockGibbs: every law on it is such a
+    machine.
 
-    base: the parameters of the visible units at beta = 0; `rbm.base(data)` are the data's own rates, or means and variances.
+    base: the parameters of the visible units at beta = 0; `rbm.base(data)` are the data's own
+    rates, or means and variances.
     """
 
     rbm: RBM
@@ -161,7 +185,9 @@ class Machines(Bridge):
 
     @property
     def log_z_base(self) -> float:
-        return float(-self._first.hidden_energy(self._silent).detach()) + self.rbm.hidden_bias.numel() * math.log(2)
+        return float(
+            -self._first.hidden_energy(self._silent).detach()
+        ) + self.rbm.hidden_bias.numel() * math.log(2)
 
     def sample(self, n: int, generator: Randomness) -> Tensor:
         return self._first.sample_visible(self._silent.expand(n, -1), generator)
@@ -178,7 +204,9 @@ class Machines(Bridge):
 @final
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of log Z in nats, from log-weights [n]; `sign` is -1 where they are those of Z_0 / Z."""
+    """An estimate of log Z in nats, from log-weights [n]; `sign` is -1 where they are those of Z_0
+    / Z.
+    """
 
     log_z_base: float
     log_weights: Tensor
@@ -201,15 +229,21 @@ class Estimate:
         return 1 / float(self.log_weights.softmax(0).square().sum())
 
     def log_likelihood(self, model: Any, x: Tensor, batch: int = 500) -> Tensor:
-        """log p(x) = -E(x) - log Z in nats for x [n, *shape], [n]; `error` is common to all. A lower bound of log Z flatters."""
+        """log p(x) = -E(x) - log Z in nats for x [n, *shape], [n]; `error` is common to all. A
+        lower bound of log Z flatters.
+        """
         with torch.no_grad():
-            return torch.cat([-as_field(model).energy(part) for part in x.split(batch)]) - self.value
+            return (
+                torch.cat([-as_field(model).energy(part) for part in x.split(batch)]) - self.value
+            )
 
 
 @final
 @dataclass(frozen=True)
 class Bracket:
-    """log Z between a stochastic lower bound, from the base up, and a stochastic upper one, from the target down."""
+    """log Z between a stochastic lower bound, from the base up, and a stochastic upper one, from
+    the target down.
+    """
 
     lower: Estimate
     upper: Estimate
@@ -221,51 +255,108 @@ class Bracket:
 
     def contains(self, log_z: float, errors: float = 0.0) -> bool:
         """Whether log_z lies within, give or take so many standard errors."""
-        return (self.lower.value - errors * self.lower.error <= log_z <= self.upper.value + errors * self.upper.error)
+        return (
+            self.lower.value - errors * self.lower.error
+            <= log_z
+            <= self.upper.value + errors * self.upper.error
+        )
 
 
-Steps = Sampler[Field, Any] | Callable[[float], Sampler[Field, Any]]  # one sampler, or one for each beta
+Steps = (
+    Sampler[Field, Any] | Callable[[float], Sampler[Field, Any]]
+)  # one sampler, or one for each beta
 
 
-def ais(bridge: Bridge, sampler: Steps, betas: Sequence[float], n: int, generator: Randomness, steps: int = 1) -> Estimate:
-    """log Z from n chains up the ladder `betas` (0 ... 1), `steps` sampler steps at each rung: low on average."""
+def ais(
+    bridge: Bridge,
+    sampler: Steps,
+    betas: Sequence[float],
+    n: int,
+    generator: Randomness,
+    steps: int = 1,
+) -> Estimate:
+    """log Z from n chains up the ladder `betas` (0 ... 1), `steps` sampler steps at each rung: low
+    on average.
+    """
     with torch.no_grad():
         x = bridge.sample(n, generator)
-        return Estimate(bridge.log_z_base, _anneal(bridge, sampler, check_ladder(betas), x, generator, steps))
+        return Estimate(
+            bridge.log_z_base, _anneal(bridge, sampler, check_ladder(betas), x, generator, steps)
+        )
 
 
-def reverse_ais(bridge: Bridge, sampler: Steps, betas: Sequence[float], samples: Tensor, generator: Randomness,
-                steps: int = 1) -> Estimate:
-    """log Z from chains down the same ladder, begun at draws of the target, samples [n, *shape]: high on average.
+def reverse_ais(
+    bridge: Bridge,
+    sampler: Steps,
+    betas: Sequence[float],
+    samples: Tensor,
+    generator: Randomness,
+    steps: int = 1,
+) -> Estimate:
+    """log Z from chains down the same ladder, begun at draws of the target, samples [n, *shape]:
+    high on average.
 
-    The samples are exact ones where those can be had, else the ends of long runs; short runs make the bound worth less.
+    The samples are exact ones where those can be had, else the ends of long runs; short runs make
+    the bound worth less.
     """
     with torch.no_grad():
         down = check_ladder(betas)[::-1]
-        return Estimate(bridge.log_z_base, _anneal(bridge, sampler, down, samples.clone(), generator, steps), sign=-1)
+        return Estimate(
+            bridge.log_z_base,
+            _anneal(bridge, sampler, down, samples.clone(), generator, steps),
+            sign=-1,
+        )
 
 
-def bracket(bridge: Bridge, sampler: Steps, betas: Sequence[float], samples: Tensor, generator: Randomness,
-            steps: int = 1) -> Bracket:
-    """Both bounds, with as many chains up as there are samples [n, *shape] of the target to come down from."""
-    return Bracket(ais(bridge, sampler, betas, len(samples), generator, steps),
-                   reverse_ais(bridge, sampler, betas, samples, generator, steps))
+def bracket(
+    bridge: Bridge,
+    sampler: Steps,
+    betas: Sequence[float],
+    samples: Tensor,
+    generator: Randomness,
+    steps: int = 1,
+) -> Bracket:
+    """Both bounds, with as many chains up as there are samples [n, *shape] of the target to come
+    down from.
+    """
+    return Bracket(
+        ais(bridge, sampler, betas, len(samples), generator, steps),
+        reverse_ais(bridge, sampler, betas, samples, generator, steps),
+    )
 
 
-def _anneal(bridge: Bridge, sampler: Steps, betas: Sequence[float], x: Tensor, generator: Randomness, steps: int) -> Tensor:
-    """The log-weights [n] in float64 of chains from x, a draw at the first of the betas, to the last."""
+def _anneal(
+    bridge: Bridge,
+    sampler: Steps,
+    betas: Sequence[float],
+    x: Tensor,
+    generator: Randomness,
+    steps: int,
+) -> Tensor:
+    """The log-weights [n] in float64 of chains from x, a draw at the first of the betas, to the
+    last.
+    """
     log_w = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for here, there in pairwise(betas):
         log_w += bridge.drop(x, here, there)
         if there != betas[-1]:
-            x = run(_check_kind(sampler(there) if callable(sampler) else sampler), bridge.at(there), x, steps, generator)
+            x = run(
+                _check_kind(sampler(there) if callable(sampler) else sampler),
+                bridge.at(there),
+                x,
+                steps,
+                generator,
+            )
     return log_w
 
 
 def _check_kind(sampler: Sampler[Field, Any]) -> Sampler[Field, Any]:
     if getattr(sampler, "kind", None) != "density":
-        raise UserError(f"log Z needs a sampler that keeps the density, but this {type(sampler).__name__} only generates; "
-                        "take MALA, HMC or Gibbs, or a Langevin without noise_std, grad_clip and clamp.")
+        raise UserError(
+            f"log Z needs a sampler that keeps the density, but this {type(sampler).__name__} only"
+            " generates; take MALA, HMC or Gibbs, or a Langevin without noise_std, grad_clip and"
+            " clamp."
+        )
     check_temperature(sampler)
     return sampler
 
@@ -273,8 +364,10 @@ def _check_kind(sampler: Sampler[Field, Any]) -> Sampler[Field, Any]:
 def check_ladder(betas: Sequence[float]) -> list[float]:
     rungs = list(betas)
     if len(rungs) < 2 or rungs[0] != 0 or rungs[-1] != 1 or any(b <= a for a, b in pairwise(rungs)):
-        raise ValueError(f"a ladder rises from 0 to 1, but this one has {len(rungs)} rungs from {rungs[:1]} to {rungs[-1:]}; "
-                         "use linear(100) or salakhutdinov_murray().")
+        raise ValueError(
+            f"a ladder rises from 0 to 1, but this one has {len(rungs)} rungs from {rungs[:1]} to"
+            f" {rungs[-1:]}; use linear(100) or salakhutdinov_murray()."
+        )
     return rungs
 
 
@@ -284,8 +377,15 @@ def linear(steps: int) -> list[float]:
 
 
 def salakhutdinov_murray(steps: int = 14_500) -> list[float]:
-    """The ladder of Salakhutdinov & Murray (2008), finer towards 1: 500 steps to .5, 4,000 to .9, 10,000 to 1, or in proportion."""
-    first, last = max(1, round(steps * 500 / 14_500)), max(1, round(steps * 10_000 / 14_500))
+    """The ladder of Salakhutdinov & Murray (2008), finer towards 1: 500 steps to .5, 4,000 to .9,
+    10,000 to 1, or in proportion.
+    """
+    first = max(1, round(steps * 500 / 14_500))
+    last = max(1, round(steps * 10_000 / 14_500))
     middle = max(1, steps - first - last)
-    return ([0.5 * i / first for i in range(first)] + [0.5 + 0.4 * i / middle for i in range(middle)]
-            + [0.9 + 0.1 * i / last for i in range(last)] + [1.0])
+    return (
+        [0.5 * i / first for i in range(first)]
+        + [0.5 + 0.4 * i / middle for i in range(middle)]
+        + [0.9 + 0.1 * i / last for i in range(last)]
+        + [1.0]
+    )

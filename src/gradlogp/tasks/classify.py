@@ -1,6 +1,7 @@
 """Classify: run a classifier over many images, for its labels and for its features.
 
-Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the label of least error).
+Reference: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the label of
+least error).
 """
 
 from typing import Protocol

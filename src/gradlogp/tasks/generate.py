@@ -1,8 +1,10 @@
 """Generate: follow a field from noise to samples.
 
-Sample i of seed s is decided by (s, i): it is the same whatever the batch that it is drawn in, and however many are drawn.
+Sample i of seed s is decided by (s, i): it is the same whatever the batch that it is drawn in, and
+however many are drawn.
 
-Reference: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3 (streams that a counter decides).
+Reference: Salmon et al. (2011), Parallel Random Numbers: As Easy as 1, 2, 3 (streams that a counter
+decides).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +23,11 @@ Prior = Callable[[Tensor, Randomness], Tensor]  # fills a tensor [B, *shape] in 
 
 @dataclass(frozen=True)
 class Generator(Generic[FieldT]):
-    """A way to draw: the field for a condition, where chains begin, the sampler and its number of steps.
+    """A way to draw: the field for a condition, where chains begin, the sampler and its number of
+    steps.
 
-    `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1]. `cost` is the network evaluations of one step.
+    `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1]. `cost` is the network
+    evaluations of one step.
     """
 
     field: Callable[[Tensor | None], FieldT]
@@ -36,9 +40,18 @@ class Generator(Generic[FieldT]):
     cost: int = 1
 
 
-def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = None, batch: int = 100, steps: int | None = None,
-             listener: Listener | None = None) -> Tensor:
-    """Samples [n, *shape] on the CPU, from noise by any sampler; cond [n] where the model is conditional."""
+def generate(
+    how: Generator[FieldT],
+    n: int,
+    seed: int,
+    cond: Tensor | None = None,
+    batch: int = 100,
+    steps: int | None = None,
+    listener: Listener | None = None,
+) -> Tensor:
+    """Samples [n, *shape] on the CPU, from noise by any sampler; cond [n] where the model is
+    conditional.
+    """
     listener = listener or Silent()
     steps, parts = how.steps if steps is None else steps, []
     listener.begin("sample", n * steps)
@@ -46,17 +59,32 @@ def generate(how: Generator[FieldT], n: int, seed: int, cond: Tensor | None = No
         count = min(batch, n - first)
         streams = Streams(seed, first, count, how.device)
         x = how.prior(torch.empty(count, *how.shape, device=how.device), streams)
-        some = None if cond is None else cond[first:first + count].to(how.device)
-        x = run(how.sampler, how.field(some), x, steps, streams, watch=lambda *_: listener.advance(count))  # noqa: B023
+        some = None if cond is None else cond[first : first + count].to(how.device)
+        x = run(
+            how.sampler,
+            how.field(some),
+            x,
+            steps,
+            streams,
+            watch=lambda *_: listener.advance(count),  # noqa: B023
+        )
         parts.append(how.finish(x).cpu())
     listener.end()
     return torch.cat(parts)
 
 
-def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Sequence[int], cond: Tensor | None = None,
-         first: int = 0) -> Tensor:
-    """Chains `first` to `first` + n - 1 of the seed after each number of steps in `at`, [len(at), n, *shape]; from noise, or
-    from `start` [n, *shape]."""
+def film(
+    how: Generator[FieldT],
+    start: Tensor | None,
+    n: int,
+    seed: int,
+    at: Sequence[int],
+    cond: Tensor | None = None,
+    first: int = 0,
+) -> Tensor:
+    """Chains `first` to `first` + n - 1 of the seed after each number of steps in `at`, [len(at),
+    n, *shape]; from noise, or from `start` [n, *shape].
+    """
     streams = Streams(seed, first, n, how.device)
     x = torch.empty(n, *how.shape, device=how.device)
     x = how.prior(x, streams) if start is None else start.to(how.device)
@@ -66,7 +94,14 @@ def film(how: Generator[FieldT], start: Tensor | None, n: int, seed: int, at: Se
         if step in at:
             frames[step] = how.finish(state.x).cpu().clone()
 
-    run(how.sampler, how.field(None if cond is None else cond.to(how.device)), x, max(at), streams, watch=keep)
+    run(
+        how.sampler,
+        how.field(None if cond is None else cond.to(how.device)),
+        x,
+        max(at),
+        streams,
+        watch=keep,
+    )
     return torch.stack([frames[step] for step in at])
 
 

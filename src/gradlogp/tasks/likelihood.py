@@ -1,27 +1,33 @@
-r"""Likelihood: how probable a model finds each example, in nats, :math:`-\log p(x)`, and in bits per dimension.
+r"""Likelihood: how probable a model finds each example, in nats, :math:`-\log p(x)`, and in bits
+per dimension.
 
-**The probability-flow ODE** carries data to noise without chance, so densities follow. In scaled coordinates, with
-:math:`u = \ln\ell`,
+**The probability-flow ODE** carries data to noise without chance, so densities follow. In scaled
+coordinates, with :math:`u = \ln\ell`,
 
 .. math:: \frac{dx}{du} = x - D(x, \ell), \qquad \log p_{\ell_{min}}(x) = \log \pi(x(u_{max})) + \int \nabla\cdot(x - D)\,du .
 
-What it measures is the data with the finest noise :math:`\ell_{min}` added, so choose that far below the width of a bin. The
-prior :math:`\pi` (`Prior`) is part of the model, and is stated. The divergence is exact, at one vector-Jacobian product per
-dimension, or Hutchinson's with the same probes throughout: then the nats are unbiased.
+What it measures is the data with the finest noise :math:`\ell_{min}` added, so choose that far
+below the width of a bin. The prior :math:`\pi` (`Prior`) is part of the model, and is stated. The
+divergence is exact, at one vector-Jacobian product per dimension, or Hutchinson's with the same
+probes throughout: then the nats are unbiased.
 
-**The variational bound** of a diffusion chain (`objectives.diffusion.Chain`), :math:`-\log p(x_0) \le` prior + terms + decoder,
-has one term per level. With the optimal reverse variance :math:`s^2 b + b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where
-it comes to the entropy and :math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1) and for a
+**The variational bound** of a diffusion chain (`objectives.diffusion.Chain`), :math:`-\log p(x_0)
+\le` prior + terms + decoder, has one term per level. With the optimal reverse variance :math:`s^2 b
++ b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where it comes to the entropy and
+:math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1) and for a
 point. `measure_variance` finds the optimal one for any model (Analytic-DPM).
 
-**Energies** have :math:`-\log p = E(x) + \log Z`, with log Z by enumeration or by annealed importance sampling.
+**Energies** have :math:`-\log p = E(x) + \log Z`, with log Z by enumeration or by annealed
+importance sampling.
 
-Likelihood is offered only where the sampler targets the density (`likelihood`): a generator draws from no law that is known. By a
-guided field the flow still has a density, that of its own draws, which is not the tilted law; samplers that draw noise have none.
+Likelihood is offered only where the sampler targets the density (`likelihood`): a generator draws
+from no law that is known. By a guided field the flow still has a density, that of its own draws,
+which is not the tilted law; samplers that draw noise have none.
 
-References: Song et al. (2021), arXiv 2011.13456, eq. 39 and app. D.2; Grathwohl et al. (2019), FFJORD, arXiv 1810.01367; Ho et al.
-(2020), arXiv 2006.11239, eq. 5; Bao et al. (2022), Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844,
-section 3.1 (dequantisation).
+References: Song et al. (2021), arXiv 2011.13456, eq. 39 and app. D.2; Grathwohl et al. (2019),
+FFJORD, arXiv 1810.01367; Ho et al. (2020), arXiv 2006.11239, eq. 5; Bao et al. (2022),
+Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844, section 3.1
+(dequantisation).
 """
 
 import itertools
@@ -47,7 +53,9 @@ Slope = Callable[[Tensor, Tensor], Tensor]  # (u [B], y [B, D]) -> dy/du [B, D]
 
 
 class Likelihood(NamedTuple):
-    """-log p in nats, [B]; the noise that each example is carried to, [B, *shape]; evaluations of the model for each example."""
+    """-log p in nats, [B]; the noise that each example is carried to, [B, *shape]; evaluations of
+    the model for each example.
+    """
 
     nats: Tensor
     latent: Tensor
@@ -57,64 +65,97 @@ class Likelihood(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Prior:
-    """The law at the coarsest level, in scaled coordinates: independent normals; mean and std are numbers or [*shape]."""
+    """The law at the coarsest level, in scaled coordinates: independent normals; mean and std are
+    numbers or [*shape].
+    """
 
     mean: Tensor | float
     std: Tensor | float
 
     def nats(self, x: Tensor) -> Tensor:
         """-log of its density at x [B, *shape], [B]."""
-        mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device).expand(x.shape[1:]) for v in (self.mean, self.std))
-        return (((x - mean) / std).square() / 2 + (2 * math.pi * std**2).log() / 2).flatten(1).sum(1)
+        mean, std = (
+            torch.as_tensor(v, dtype=x.dtype, device=x.device).expand(x.shape[1:])
+            for v in (self.mean, self.std)
+        )
+        return (
+            (((x - mean) / std).square() / 2 + (2 * math.pi * std**2).log() / 2).flatten(1).sum(1)
+        )
 
 
 def noise_prior(level: float) -> Prior:
-    """N(0, level^2), the noise alone: for VE, EDM and straight lines, where level is many times the size of the data."""
+    """N(0, level^2), the noise alone: for VE, EDM and straight lines, where level is many times the
+    size of the data.
+    """
     return Prior(0.0, level)
 
 
 def unit_prior(level: float) -> Prior:
-    """N(0, 1) in the coordinates of a process that preserves variance (VP, DDPM, cosine): N(0, 1 + level^2) in scaled ones."""
+    """N(0, 1) in the coordinates of a process that preserves variance (VP, DDPM, cosine): N(0, 1 +
+    level^2) in scaled ones.
+    """
     return Prior(0.0, math.sqrt(1 + level**2))
 
 
 def measured_prior(x0: Tensor, level: float) -> Prior:
-    """The mean and variance of each entry over the training data x0 [n, *shape], and the noise: the best of independent normals."""
+    """The mean and variance of each entry over the training data x0 [n, *shape], and the noise: the
+    best of independent normals.
+    """
     return Prior(x0.mean(0), (x0.var(0, correction=0) + level**2).sqrt())
 
 
-def ode_likelihood(model: Any, x: Tensor, levels: Sequence[float], prior: Prior | None = None, probes: Tensor | None = None,
-                   tolerance: float | None = None, cond: Tensor | None = None) -> Likelihood:
-    """-log p(x) of x [B, *shape] by the probability-flow ODE between the ends of `levels` (a process's ladder, noisiest first).
+def ode_likelihood(
+    model: Any,
+    x: Tensor,
+    levels: Sequence[float],
+    prior: Prior | None = None,
+    probes: Tensor | None = None,
+    tolerance: float | None = None,
+    cond: Tensor | None = None,
+) -> Likelihood:
+    """-log p(x) of x [B, *shape] by the probability-flow ODE between the ends of `levels` (a
+    process's ladder, noisiest first).
 
-    prior: at the coarsest level; None is `noise_prior`. probes: of calculus.draw_probes; None is the exact divergence. Steps of
-    RK4 from level to level, of order 4 in ln level: with 40 steps of EDM's ladder a Gaussian is 4e-4 nats off, VE's 1e-3, VP's .01.
-    Or with `tolerance`, Dormand and Prince's, each example at its own pace, where `levels` gives the ends alone and the host is
+    prior: at the coarsest level; None is `noise_prior`. probes: of calculus.draw_probes; None is
+    the exact divergence. Steps of RK4 from level to level, of order 4 in ln level: with 40 steps of
+    EDM's ladder a Gaussian is 4e-4 nats off, VE's 1e-3, VP's .01. Or with `tolerance`, Dormand and
+    Prince's, each example at its own pace, where `levels` gives the ends alone and the host is
     asked once a step. Computed in float64.
     """
     if len(levels) < 2 or not all(a > b > 0 for a, b in itertools.pairwise(levels)):
-        raise ValueError(f"levels fall from the noisiest and stay above 0, two or more, got {list(levels)[:4]}...; take "
-                         "process.ladder(n).")
-    field, dim, evaluations = as_noisy(model, cond), x[0].numel(), 0
+        raise ValueError(
+            "levels fall from the noisiest and stay above 0, two or more, got"
+            f" {list(levels)[:4]}...; take process.ladder(n)."
+        )
+    field = as_noisy(model, cond)
+    dim = x[0].numel()
+    evaluations = 0
 
     def slope(u: Tensor, y: Tensor) -> Tensor:
         """Of x and of -log p, side by side [B, D + 1]."""
         nonlocal evaluations
         evaluations += 1
-        level, at = u.exp().to(x.dtype), y[:, :-1].reshape(x.shape).to(x.dtype)
+        level = u.exp().to(x.dtype)
+        at = y[:, :-1].reshape(x.shape).to(x.dtype)
         denoised, divergence = with_divergence(lambda x: field.denoise(x, level), at, probes)
         return torch.cat([y[:, :-1] - denoised.flatten(1), (divergence - dim)[:, None]], 1)
 
     with torch.no_grad():
         y = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1).double()
         nodes = [math.log(level) for level in reversed(levels)]
-        y = walk(slope, y, nodes) if tolerance is None else adapt(slope, y, nodes[0], nodes[-1], tolerance)
+        y = (
+            walk(slope, y, nodes)
+            if tolerance is None
+            else adapt(slope, y, nodes[0], nodes[-1], tolerance)
+        )
         latent = y[:, :-1].reshape(x.shape)
         nats = (prior or noise_prior(levels[0])).nats(latent) + y[:, -1]
     return Likelihood(nats, latent.to(x.dtype), evaluations)
 
 
-def stride(slope: Slope, u: Tensor, y: Tensor, h: Tensor, first: Tensor, rows: Rows) -> tuple[Tensor, list[Tensor]]:
+def stride(
+    slope: Slope, u: Tensor, y: Tensor, h: Tensor, first: Tensor, rows: Rows
+) -> tuple[Tensor, list[Tensor]]:
     """One Runge-Kutta step of h [B]: the solution, and the slopes at every stage, its own the last."""
     slopes = [first]
     for row in rows:
@@ -137,30 +178,44 @@ def walk(slope: Slope, y: Tensor, nodes: Sequence[float]) -> Tensor:
     return y
 
 
-def adapt(slope: Slope, y: Tensor, start: float, end: float, tolerance: float, limit: int = 1000) -> Tensor:
-    """y at `end`, by Dormand and Prince's pair with relative and absolute error `tolerance` a step, for each row on its own."""
+def adapt(
+    slope: Slope, y: Tensor, start: float, end: float, tolerance: float, limit: int = 1000
+) -> Tensor:
+    """y at `end`, by Dormand and Prince's pair with relative and absolute error `tolerance` a step,
+    for each row on its own.
+    """
     rows, weights, order = PAIRS["dormand_prince"]
     u = y.new_full((len(y),), start)
     h, first = torch.full_like(u, 0.5), slope(u, y)
     for _ in range(limit):
-        h = torch.minimum(h.clamp(max=1), end - u)  # a longer step could leap over the levels at which the data take shape
+        h = torch.minimum(
+            h.clamp(max=1), end - u
+        )  # a longer step could leap over the levels at which the data take shape
         point, slopes = stride(slope, u, y, h, first, rows)
         size = tolerance * (1 + torch.maximum(y.abs(), point.abs()))
         error = (h[:, None] * _sum(weights, slopes) / size).square().mean(1).sqrt()
         good = error <= 1
-        u, y = torch.where(good, u + h, u), torch.where(good[:, None], point, y)
+        u = torch.where(good, u + h, u)
+        y = torch.where(good[:, None], point, y)
         first = torch.where(good[:, None], slopes[-1], first)
         h = h * (0.9 * error.clamp(min=1e-10) ** (-1 / order)).clamp(0.2, 5)
         if bool((end - u < 1e-9).all()):
             return y
         if bool(error.isnan().any()):
-            raise ValueError(f"the model gave NaN at level {float(u[error.isnan()][0].exp()):.3g}; look for a run that diverged.")
-    raise RuntimeError(f"{int((end - u >= 1e-9).sum())} of {len(y)} examples have not arrived after {limit} steps; raise "
-                       "tolerance, or look for dropout left on.")
+            raise ValueError(
+                f"the model gave NaN at level {float(u[error.isnan()][0].exp()):.3g}; look for a"
+                " run that diverged."
+            )
+    raise RuntimeError(
+        f"{int((end - u >= 1e-9).sum())} of {len(y)} examples have not arrived after {limit} steps;"
+        " raise tolerance, or look for dropout left on."
+    )
 
 
 class Bound(NamedTuple):
-    """A bound on -log p in nats: KL to the prior [B], and its terms [T, B] from the decoder (k = 0) to the noisiest level."""
+    """A bound on -log p in nats: KL to the prior [B], and its terms [T, B] from the decoder (k = 0)
+    to the noisiest level.
+    """
 
     prior: Tensor
     terms: Tensor
@@ -170,11 +225,15 @@ class Bound(NamedTuple):
         return self.prior + self.terms.sum(0)
 
 
-def variational_bound(model: Any, x0: Tensor, chain: Chain, generator: Randomness, cond: Tensor | None = None) -> Bound:
-    """The variational bound of `chain` for x0 [B, *shape], every term of it, with one draw of noise and one evaluation for each.
+def variational_bound(
+    model: Any, x0: Tensor, chain: Chain, generator: Randomness, cond: Tensor | None = None
+) -> Bound:
+    """The variational bound of `chain` for x0 [B, *shape], every term of it, with one draw of noise
+    and one evaluation for each.
 
-    chain: `Chain(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small one, the data's own for Gaussians,
-    'learned' for models with `moments`, which `measure_variance` gives to any.
+    chain: `Chain(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small
+    one, the data's own for Gaussians, 'learned' for models with `moments`, which `measure_variance`
+    gives to any.
     """
     field, terms = as_noisy(model, cond), []
     with torch.no_grad():
@@ -193,7 +252,9 @@ def bound_term(field: NoisyField, x0: Tensor, chain: Chain, k: Tensor, eps: Tens
 @final
 @dataclass(frozen=True)
 class Analytic(NoisyField):
-    """A field with the posterior variance of x0, one number for each of `levels` (rising), that was measured for it."""
+    """A field with the posterior variance of x0, one number for each of `levels` (rising), that was
+    measured for it.
+    """
 
     field: NoisyField
     levels: Tensor
@@ -209,28 +270,44 @@ class Analytic(NoisyField):
     def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
         """The mean, and the variance at the nearest level, in ratio."""
         level = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).expand(len(x))
-        nearest = torch.bucketize(level.log(), (self.levels[1:] * self.levels[:-1]).log().to(x.device) / 2)
+        nearest = torch.bucketize(
+            level.log(), (self.levels[1:] * self.levels[:-1]).log().to(x.device) / 2
+        )
         return self.denoise(x, sigma), column(self.variances.to(x)[nearest], x)
 
 
-def measure_variance(model: Any, x0: Tensor, levels: Sequence[float], generator: Randomness,
-                     cond: Tensor | None = None) -> Analytic:
-    """The model with `moments`: at each level the mean square error of its denoising x0 [B, *shape], which are training data.
+def measure_variance(
+    model: Any,
+    x0: Tensor,
+    levels: Sequence[float],
+    generator: Randomness,
+    cond: Tensor | None = None,
+) -> Analytic:
+    """The model with `moments`: at each level the mean square error of its denoising x0 [B,
+    *shape], which are training data.
 
-    The best reverse variance that is the same for all x: for the bound, and for ancestral sampling with few levels.
+    The best reverse variance that is the same for all x: for the bound, and for ancestral sampling
+    with few levels.
     """
     field, noise = as_noisy(model, cond), torch.empty_like(x0)
     rising = sorted(levels)
     with torch.no_grad():
-        errors = [(field.denoise(x0 + level * normal_(noise, generator), level) - x0).double().square().mean()
-                  for level in rising]
+        errors = [
+            (field.denoise(x0 + level * normal_(noise, generator), level) - x0)
+            .double()
+            .square()
+            .mean()
+            for level in rising
+        ]
     return Analytic(field, torch.tensor(rising, dtype=torch.float64), torch.stack(errors).cpu())
 
 
 def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | None = None) -> Tensor:
-    """-log p(x) = E(x) + log Z, [B], of an energy; log_z in nats, by enumeration or annealed importance sampling.
+    """-log p(x) = E(x) + log Z, [B], of an energy; log_z in nats, by enumeration or annealed
+    importance sampling.
 
-    The latter is on average too low, so the nats are too low with it (a model seems better than it is): bracket it from above.
+    The latter is on average too low, so the nats are too low with it (a model seems better than it
+    is): bracket it from above.
     """
     with torch.no_grad():
         return as_field(model, cond).energy(x) + log_z
@@ -240,46 +317,70 @@ def check_temperature(sampler: Any) -> None:
     """UserError where the law that `sampler` draws is the field's to another power than 1."""
     temperature = getattr(sampler, "temperatures", (getattr(sampler, "temperature", 1.0),))[0]
     if temperature != 1:
-        raise UserError(f"this {type(sampler).__name__} draws the law at temperature {temperature:g}, whose log Z is another; take "
-                        f"temperature 1 and the field / {temperature:g}.")
+        raise UserError(
+            f"this {type(sampler).__name__} draws the law at temperature {temperature:g}, whose log"
+            f" Z is another; take temperature 1 and the field / {temperature:g}."
+        )
 
 
 def check_consistent(sampler: Any, field: NoisyField) -> None:
-    """UserError where noise is drawn along levels that are not one law's: the law of the draws is then not the ODE's."""
+    """UserError where noise is drawn along levels that are not one law's: the law of the draws is
+    then not the ODE's.
+    """
     if not field.consistent and not getattr(sampler, "deterministic", False):
-        raise UserError(f"the levels of {type(field).__name__} are not one law with noise added, so what {type(sampler).__name__} "
-                        "draws by it has no known density; take a deterministic sampler, such as Heun, or the field unguided.")
+        raise UserError(
+            f"the levels of {type(field).__name__} are not one law with noise added, so what"
+            f" {type(sampler).__name__} draws by it has no known density; take a deterministic"
+            " sampler, such as Heun, or the field unguided."
+        )
 
 
-def likelihood(sampler: Any, model: Any, x: Tensor, log_z: float | Tensor | None = None, cond: Tensor | None = None,
-               **ode: Any) -> Tensor:
-    """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; a generator, which has none, is refused.
+def likelihood(
+    sampler: Any,
+    model: Any,
+    x: Tensor,
+    log_z: float | Tensor | None = None,
+    cond: Tensor | None = None,
+    **ode: Any,
+) -> Tensor:
+    """-log p(x) in nats, [B], of the law that `sampler` draws by `model`; a generator, which has
+    none, is refused.
 
-    UserError there. For samplers that walk down noise levels, `ode_likelihood` between them, which takes the rest; for others,
-    the energy and log_z.
+    UserError there. For samplers that walk down noise levels, `ode_likelihood` between them, which
+    takes the rest; for others, the energy and log_z.
     """
     if getattr(sampler, "kind", None) != "density":
-        raise UserError(f"likelihood is offered where the sampler targets the density, but {type(sampler).__name__} is a generator "
-                        "as it is set, and its draws have no known density; keep its law: no clip, no clamp, noise_std=None.")
+        raise UserError(
+            "likelihood is offered where the sampler targets the density, but"
+            f" {type(sampler).__name__} is a generator as it is set, and its draws have no known"
+            " density; keep its law: no clip, no clamp, noise_std=None."
+        )
     if isinstance(sampler, Masked):
-        raise UserError("a masked sampler draws x given what is pinned, and the likelihood of that is not the model's of x; ask "
-                        f"for that of the {type(sampler.sampler).__name__} within.")
+        raise UserError(
+            "a masked sampler draws x given what is pinned, and the likelihood of that is not the"
+            f" model's of x; ask for that of the {type(sampler.sampler).__name__} within."
+        )
     check_temperature(sampler)
     sampler, whole = getattr(sampler, "predictor", sampler), sampler
     if hasattr(sampler, "ladder"):
         check_consistent(whole, as_noisy(model, cond))
-        levels, tolerance = [level for level in sampler.ladder if level > 0], getattr(sampler, "rtol", None)
+        levels = [level for level in sampler.ladder if level > 0]
+        tolerance = getattr(sampler, "rtol", None)
         return ode_likelihood(model, x, levels, cond=cond, **{"tolerance": tolerance, **ode}).nats
     if log_z is None:
-        raise UserError(f"the likelihood that {type(sampler).__name__} targets is an energy's, which needs log_z; estimate it by "
-                        "annealed importance sampling, or enumerate.")
+        raise UserError(
+            f"the likelihood that {type(sampler).__name__} targets is an energy's, which needs"
+            " log_z; estimate it by annealed importance sampling, or enumerate."
+        )
     return energy_nats(model, x, log_z, cond)
 
 
 @final
 @dataclass(frozen=True)
 class Quantised:
-    """Data of whole numbers, 0 to values - 1, laid side by side on [low, high]: number k fills the k-th of `values` equal bins."""
+    """Data of whole numbers, 0 to values - 1, laid side by side on [low, high]: number k fills the
+    k-th of `values` equal bins.
+    """
 
     values: int = 256
     low: float = -1.0
@@ -287,29 +388,46 @@ class Quantised:
 
     def __post_init__(self) -> None:
         if self.values < 2 or not self.low < self.high:
-            raise ValueError(f"expected two values or more and low < high, got {self.values} on [{self.low}, {self.high}].")
+            raise ValueError(
+                f"expected two values or more and low < high, got {self.values} on [{self.low},"
+                f" {self.high}]."
+            )
 
     @property
     def data_scale(self) -> float:
         """Bins per unit of x: 128 for 256 values on [-1, 1]."""
         return self.values / (self.high - self.low)
 
-    def dequantise(self, codes: Tensor, generator: Randomness, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Uniform draws within the bins of `codes` [B, *shape]: their density, averaged over a bin, bounds its probability."""
-        low, high = float(codes.min()), float(codes.max())  # as numbers: a byte compared with 256 is compared with 0
+    def dequantise(
+        self, codes: Tensor, generator: Randomness, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Uniform draws within the bins of `codes` [B, *shape]: their density, averaged over a bin,
+        bounds its probability.
+        """
+        low, high = (
+            float(codes.min()),
+            float(codes.max()),
+        )  # as numbers: a byte compared with 256 is compared with 0
         if low < 0 or high > self.values - 1 or bool((codes != codes.round()).any()):
-            raise UserError(f"dequantisation takes whole numbers from 0 to {self.values - 1}, got {low:g} to {high:g}; for "
-                            f"pixels in [0, 1] pass (x * {self.values - 1}).round().")
+            raise UserError(
+                f"dequantisation takes whole numbers from 0 to {self.values - 1}, got {low:g} to"
+                f" {high:g}; for pixels in [0, 1] pass (x * {self.values - 1}).round()."
+            )
         u = uniform_(torch.empty(codes.shape, dtype=dtype, device=codes.device), generator)
         return self.low + (codes.to(dtype) + u) / self.data_scale
 
 
 def bits_per_dim(nats: Tensor, dim: int, data_scale: float) -> Tensor:
-    r""":math:`\mathrm{nats}/(\mathrm{dim}\ln 2) + \log_2 \mathrm{scale}`, of nats [B] of a density of x with `dim` entries.
+    r""":math:`\mathrm{nats}/(\mathrm{dim}\ln 2) + \log_2 \mathrm{scale}`, of nats [B] of a density
+    of x with `dim` entries.
 
-    data_scale: bins of the data per unit of x: 128 where 256 values fill [-1, 1], 256 where they fill [0, 1]; 1 where nats are
-    already those of a probability (a bound with `bins`). Say how the data were dequantised beside the number.
+    data_scale: bins of the data per unit of x: 128 where 256 values fill [-1, 1], 256 where they
+    fill [0, 1]; 1 where nats are already those of a probability (a bound with `bins`). Say how the
+    data were dequantised beside the number.
     """
     if dim < 1 or data_scale <= 0:
-        raise ValueError(f"dim counts entries and data_scale bins per unit, so both are positive, got {dim} and {data_scale}.")
+        raise ValueError(
+            f"dim counts entries and data_scale bins per unit, so both are positive, got {dim} and"
+            f" {data_scale}."
+        )
     return nats / (dim * math.log(2)) + math.log2(data_scale)

@@ -1,18 +1,18 @@
 """The guard: it looks at every update *before* it is made, and says in words what is wrong.
 
-An energy-based model that diverges does so without a word: the loss says nothing, and one non-finite gradient makes every
-weight NaN at the next step. So, before each step:
+An energy-based model that diverges does so without a word: the loss says nothing, and one
+non-finite gradient makes every weight NaN at the next step. So, before each step:
 
-| what the guard sees | what it does |
-|---|---|
-| NaN or infinity in the batch | leaves the batch out |
-| a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning rate |
-| energies beyond `max_energy`, a gap that stays beyond 10 `max_gap`, a loss beyond `max_growth` times its best | the same |
-| more than `max_rollbacks` of those | stops, with the diagnosis |
-| chains that hardly move, or that end far above the data for long | warns once, with the numbers and the setting to change |
+| what the guard sees | what it does | |---|---| | NaN or infinity in the batch | leaves the batch
+out | | a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning
+rate | | energies beyond `max_energy`, a gap that stays beyond 10 `max_gap`, a loss beyond
+`max_growth` times its best | the same | | more than `max_rollbacks` of those | stops, with the
+diagnosis | | chains that hardly move, or that end far above the data for long | warns once, with
+the numbers and the setting to change |
 
-References: Nijkamp et al. (2020), arXiv 1903.12370 (energy gap and gradient magnitude as health signals); Du et al. (2021),
-Improved Contrastive Divergence, arXiv 2012.01316 (the energy's scale as the sign of divergence).
+References: Nijkamp et al. (2020), arXiv 1903.12370 (energy gap and gradient magnitude as health
+signals); Du et al. (2021), Improved Contrastive Divergence, arXiv 2012.01316 (the energy's scale as
+the sign of divergence).
 """
 
 import math
@@ -41,7 +41,9 @@ class Verdict(Enum):
 @final
 @dataclass(frozen=True)
 class GuardSettings:
-    """max_energy: root mean square of the energies. min_displacement: mean |move| of a chain as a share of the data's range."""
+    """max_energy: root mean square of the energies. min_displacement: mean |move| of a chain as a
+    share of the data's range.
+    """
 
     max_energy: float = 50.0
     max_growth: float = 20.0
@@ -53,12 +55,20 @@ class GuardSettings:
 
     def __post_init__(self) -> None:
         at_least(1, patience=self.patience)
-        at_least(0, max_rollbacks=self.max_rollbacks, max_energy=self.max_energy, max_growth=self.max_growth, gentler=self.gentler)
+        at_least(
+            0,
+            max_rollbacks=self.max_rollbacks,
+            max_energy=self.max_energy,
+            max_growth=self.max_growth,
+            gentler=self.gentler,
+        )
 
 
 @dataclass
 class Guard:
-    """`data_range` is the width of the interval that the data lie in; `reach` the most a chain can move in one step."""
+    """`data_range` is the width of the interval that the data lie in; `reach` the most a chain can
+    move in one step.
+    """
 
     settings: GuardSettings = field(default_factory=GuardSettings)
     data_range: float = 2.0
@@ -81,22 +91,36 @@ class Guard:
     def calm(self) -> bool:
         """Whether this is a state worth coming back to: energies and gap are far from their limits."""
         scale = max(self.last_scale, self.slow.get("energy_scale", 0.0))
-        return scale < self.settings.max_energy / 4 and self.slow.get("gap", 0.0) < 2 * self.settings.max_gap
+        return (
+            scale < self.settings.max_energy / 4
+            and self.slow.get("gap", 0.0) < 2 * self.settings.max_gap
+        )
 
-    def judge(self, step: int, batch: Batch, loss: float, grad_norm: float, info: Mapping[str, Tensor]) -> Verdict:
+    def judge(
+        self, step: int, batch: Batch, loss: float, grad_norm: float, info: Mapping[str, Tensor]
+    ) -> Verdict:
         """What to do with the update of `step`, before it is made."""
         numbers = {k: float(v) for k, v in info.items()}
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return self._not_finite(step, batch, numbers)
         self.last_scale = numbers.get("energy_scale", 0.0)
         if self.last_scale > self.settings.max_energy:
-            return self._roll_back(step, f"energies exploded: their root mean square is {self.last_scale:.3g}, the limit is "
-                                         f"{self.settings.max_energy:g}")
+            return self._roll_back(
+                step,
+                f"energies exploded: their root mean square is {self.last_scale:.3g}, the limit is "
+                f"{self.settings.max_energy:g}",
+            )
         self._follow(loss, numbers)
         if (gap := self.slow.get("gap", 0.0)) > 10 * self.settings.max_gap:
-            return self._roll_back(step, f"chains end {gap:.3g} above the data in energy, step after step: the model outran them")
+            return self._roll_back(
+                step,
+                f"chains end {gap:.3g} above the data in energy, step after step: the model outran"
+                " them",
+            )
         if "energy_scale" not in numbers and self._loss_grew():
-            return self._roll_back(step, f"the loss rose to {self.slow['loss']:.3g}, from {self.best_loss:.3g} at best")
+            return self._roll_back(
+                step, f"the loss rose to {self.slow['loss']:.3g}, from {self.best_loss:.3g} at best"
+            )
         self._warn(step)
         return Verdict.STEP
 
@@ -104,8 +128,11 @@ class Guard:
         bad = int((~torch.isfinite(batch.x)).flatten(1).any(1).sum())
         if bad:
             self.skipped += 1
-            self.say(step, f"the batch holds NaN or infinity in {bad} of {len(batch.x)} examples: left out. "
-                           "Look at the data")
+            self.say(
+                step,
+                f"the batch holds NaN or infinity in {bad} of {len(batch.x)} examples: left out. "
+                "Look at the data",
+            )
             return Verdict.SKIP
         culprits = [k for k, v in numbers.items() if not math.isfinite(v)] or ["the gradient alone"]
         return self._roll_back(step, f"the gradient is not finite ({', '.join(culprits)})")
@@ -113,10 +140,17 @@ class Guard:
     def _roll_back(self, step: int, why: str) -> Verdict:
         self.rollbacks += 1
         if self.rollbacks > self.settings.max_rollbacks:
-            raise Diverged(f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1} times, down to "
-                           f"{self.lr_scale / self.settings.gentler:.2g} of the learning rate, and diverged again. Lower the "
-                           "learning rate, raise regularise, or give the chains more steps (chain_steps).")
-        self.say(step, f"{why}: rolled back to the last checkpoint, the learning rate is now {self.lr_scale:.2g} of its setting")
+            raise Diverged(
+                f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1}"
+                f" times, down to {self.lr_scale / self.settings.gentler:.2g} of the learning rate,"
+                " and diverged again. Lower the learning rate, raise regularise, or give the"
+                " chains more steps (chain_steps)."
+            )
+        self.say(
+            step,
+            f"{why}: rolled back to the last checkpoint, the learning rate is now"
+            f" {self.lr_scale:.2g} of its setting",
+        )
         return Verdict.ROLL_BACK
 
     def _follow(self, loss: float, numbers: Mapping[str, float]) -> None:
@@ -130,7 +164,10 @@ class Guard:
 
     def _loss_grew(self) -> bool:
         """Only a loss that is never negative has a scale of its own to grow beyond."""
-        return self.seen > self.settings.patience and self.slow["loss"] > self.settings.max_growth * self.best_loss > 0
+        return (
+            self.seen > self.settings.patience
+            and self.slow["loss"] > self.settings.max_growth * self.best_loss > 0
+        )
 
     def _warn(self, step: int) -> None:
         """Each warning once, from the running means."""
@@ -138,11 +175,22 @@ class Guard:
             return
         share = self.slow["displacement"] / self.data_range
         if share < self.settings.min_displacement:
-            self._warn_once(step, "still", f"chains move {share:.2g} of the data's range from start to end: they cannot reach the "
-                                           "data. " + reach_in_words(self.reach, self.data_range))
-        if self.seen >= 3 * self.settings.patience and self.slow["gap"] > self.settings.max_gap:  # it rises at first, and falls
-            self._warn_once(step, "gap", f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some are "
-                                         "stuck far from it. Raise buffer.fresh, take more steps, or lower the learning rate")
+            self._warn_once(
+                step,
+                "still",
+                f"chains move {share:.2g} of the data's range from start to end: they cannot reach"
+                " the data. " + reach_in_words(self.reach, self.data_range),
+            )
+        if (
+            self.seen >= 3 * self.settings.patience and self.slow["gap"] > self.settings.max_gap
+        ):  # it rises at first, and falls
+            self._warn_once(
+                step,
+                "gap",
+                f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some"
+                " are stuck far from it. Raise buffer.fresh, take more steps, or lower the"
+                " learning rate",
+            )
 
     def _warn_once(self, step: int, what: str, text: str) -> None:
         if what not in self.warned:
@@ -154,14 +202,19 @@ class Guard:
 
     def state(self) -> dict[str, Any]:
         kept = asdict(self)
-        return {k: kept[k] for k in ("rollbacks", "came_from", "skipped", "seen", "slow", "best_loss", "warned")}
+        return {
+            k: kept[k]
+            for k in ("rollbacks", "came_from", "skipped", "seen", "slow", "best_loss", "warned")
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Bring back the signals of a checkpoint; roll-backs are never forgotten."""
         self.rollbacks = max(self.rollbacks, state["rollbacks"])
         self.came_from = state["came_from"] if self.came_from is None else self.came_from
         self.skipped, self.seen = state["skipped"], state["seen"]
-        self.slow, self.best_loss, self.warned = dict(state["slow"]), float(state["best_loss"]), list(state["warned"])
+        self.slow = dict(state["slow"])
+        self.best_loss = float(state["best_loss"])
+        self.warned = list(state["warned"])
 
 
 def reach_in_words(reach: float, data_range: float) -> str:
@@ -169,5 +222,7 @@ def reach_in_words(reach: float, data_range: float) -> str:
     share = reach / data_range
     if share >= 0.01:
         return f"step_size x grad_clip moves a pixel by at most {share:.2g} of its range per step"
-    return (f"step_size x grad_clip moves a pixel by {share:.2g} of its range per step: chains cannot mix. "
-            "Raise one of them until it is .1 to .3")
+    return (
+        f"step_size x grad_clip moves a pixel by {share:.2g} of its range per step: chains cannot"
+        " mix. Raise one of them until it is .1 to .3"
+    )

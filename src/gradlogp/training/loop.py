@@ -1,10 +1,13 @@
-r"""One loop for all learners: :math:`\theta \leftarrow \theta - \eta_k\, \mathrm{Adam}(\nabla_\theta \tfrac1B \sum_b \ell_b)`.
+r"""One loop for all learners: :math:`\theta \leftarrow \theta - \eta_k\,
+\mathrm{Adam}(\nabla_\theta \tfrac1B \sum_b \ell_b)`.
 
-A batch is a function of the step, the noise comes from one generator that is saved, and the guard's rollback is the resume of the
-last checkpoint: a run that was killed and one that was not end at the same numbers.
+A batch is a function of the step, the noise comes from one generator that is saved, and the guard's
+rollback is the resume of the last checkpoint: a run that was killed and one that was not end at the
+same numbers.
 
-The learning rate warms up linearly and falls along a cosine to `final_lr` of its peak. Samples are drawn with the exponential
-moving average of the weights, whose horizon grows with the run: decay = min(ema, (1 + n) / (10 + n)).
+The learning rate warms up linearly and falls along a cosine to `final_lr` of its peak. Samples are
+drawn with the exponential moving average of the weights, whose horizon grows with the run: decay =
+min(ema, (1 + n) / (10 + n)).
 """
 
 import math
@@ -43,16 +46,26 @@ class Training:
     checkpoint_every: int = 400
 
     def __post_init__(self) -> None:
-        if min(self.images, self.batch, self.log_every, self.checkpoint_every) < 1 or self.learning_rate <= 0:
-            raise UserError("training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate > 0, got "
-                            f"{self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every}, {self.learning_rate}.")
+        if (
+            min(self.images, self.batch, self.log_every, self.checkpoint_every) < 1
+            or self.learning_rate <= 0
+        ):
+            raise UserError(
+                "training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate"
+                f" > 0, got {self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every},"
+                f" {self.learning_rate}."
+            )
         at_least(0, warmup=self.warmup, final_lr=self.final_lr, grad_clip=self.grad_clip)
         if not (0 <= self.beta1 < 1 and 0 <= self.ema < 1) or self.grad_clip == 0:
-            raise UserError("training needs beta1 and ema in [0, 1) and grad_clip > 0 or none, got "
-                            f"{self.beta1}, {self.ema} and {self.grad_clip}.")
+            raise UserError(
+                "training needs beta1 and ema in [0, 1) and grad_clip > 0 or none, got "
+                f"{self.beta1}, {self.ema} and {self.grad_clip}."
+            )
         if self.checkpoint_every % self.log_every:
-            raise UserError(f"checkpoint_every must be a multiple of log_every, got {self.checkpoint_every} and "
-                            f"{self.log_every}; otherwise a resumed run would log other averages.")
+            raise UserError(
+                f"checkpoint_every must be a multiple of log_every, got {self.checkpoint_every} and"
+                f" {self.log_every}; otherwise a resumed run would log other averages."
+            )
 
     @property
     def steps(self) -> int:
@@ -77,7 +90,9 @@ def averaging(decay: float) -> Callable[..., None]:
 
 @dataclass
 class Learner:
-    """Everything that an update changes. `tensors` and `meta` are a checkpoint, `load` brings it back exactly."""
+    """Everything that an update changes. `tensors` and `meta` are a checkpoint, `load` brings it
+    back exactly.
+    """
 
     model: nn.Module
     objective: Objective
@@ -113,9 +128,15 @@ class Learner:
         return verdict, info
 
     def tensors(self) -> dict[str, Tensor]:
-        parts = {"model": self.model.state_dict(), "ema": self.ema.state_dict(), "objective": self.objective.state(),
-                 "random": {"generator": self.generator.get_state()}}
-        flat = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+        parts = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "objective": self.objective.state(),
+            "random": {"generator": self.generator.get_state()},
+        }
+        flat = {
+            f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()
+        }
         for i, slots in self.optimizer.state_dict()["state"].items():
             flat |= {f"optimizer.{i}.{name}": t for name, t in slots.items()}
         return flat
@@ -124,7 +145,13 @@ class Learner:
         return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
 
     def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "objective": {}, "random": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            "model": {},
+            "ema": {},
+            "objective": {},
+            "random": {},
+            "optimizer": {},
+        }
         for key, tensor in tensors.items():
             part, name = key.split(".", 1)
             parts[part][name] = tensor
@@ -163,7 +190,9 @@ class Window:
 
 
 def shuffled(n: int, batch: int, seed: int) -> Callable[[int], Tensor]:
-    """step -> the indices of its batch: epochs of random order without replacement, decided by `seed` alone."""
+    """step -> the indices of its batch: epochs of random order without replacement, decided by
+    `seed` alone.
+    """
     batch = min(batch, n)
     per_epoch = n // batch
     cache: dict[int, Tensor] = {}
@@ -173,25 +202,34 @@ def shuffled(n: int, batch: int, seed: int) -> Callable[[int], Tensor]:
         if epoch not in cache:
             cache.clear()
             cache[epoch] = torch.randperm(n, generator=seeded(seed, "order", epoch))
-        return cache[epoch][i * batch:(i + 1) * batch]
+        return cache[epoch][i * batch : (i + 1) * batch]
 
     return indices
 
 
-def train(learner: Learner, batches: Callable[[int], Batch], run: Run, listener: Listener | None = None,
-          watch: Callable[[int], None] | None = None, watch_at: frozenset[int] = frozenset(),
-          fallback: bool = False) -> None:
+def train(
+    learner: Learner,
+    batches: Callable[[int], Batch],
+    run: Run,
+    listener: Listener | None = None,
+    watch: Callable[[int], None] | None = None,
+    watch_at: frozenset[int] = frozenset(),
+    fallback: bool = False,
+) -> None:
     """Train until `learner.settings.steps`, from the newest checkpoint of `run` if there is one.
 
-    `watch(step)` is called after the steps in `watch_at` (a picture of the progress, say); it must not draw from the learner's
-    generator. Raises `Diverged` when the guard gives up, `Damaged` for a broken checkpoint.
+    `watch(step)` is called after the steps in `watch_at` (a picture of the progress, say); it must
+    not draw from the learner's generator. Raises `Diverged` when the guard gives up, `Damaged` for
+    a broken checkpoint.
     """
     listener = listener or Silent()
     if (found := run.latest(fallback=fallback)) is not None:
         _resume(learner, found[1], found[2], run)
     else:
         run.checkpoint(0, learner.tensors(), learner.meta())
-    settings, window, began = learner.settings, Window(), time.perf_counter() - learner.seconds
+    settings = learner.settings
+    window = Window()
+    began = time.perf_counter() - learner.seconds
     listener.begin("train", settings.steps, learner.step)
     while learner.step < settings.steps:
         verdict, info = learner.update(batches(learner.step))
@@ -220,9 +258,11 @@ def _resume(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any], 
 
 
 def _roll_back(learner: Learner, run: Run) -> None:
-    """Back to the last checkpoint; to the one before if that is where the run came from when it diverged again.
+    """Back to the last checkpoint; to the one before if that is where the run came from when it
+    diverged again.
 
-    The checkpoint is written anew with what the guard has learned, so that a killed run goes on in the same way.
+    The checkpoint is written anew with what the guard has learned, so that a killed run goes on in
+    the same way.
     """
     newest, *older = run.checkpoints
     if newest == learner.guard.came_from and older:
@@ -244,10 +284,13 @@ def _tell(guard: Guard, run: Run, listener: Listener) -> None:
 
 def _keep(learner: Learner, run: Run, window: Window) -> None:
     """Write the log line and the checkpoint that are due."""
-    settings, last = learner.settings, learner.step == learner.settings.steps
+    settings = learner.settings
+    last = learner.step == learner.settings.steps
     if window.count and (learner.step % settings.log_every == 0 or last):
         rate = settings.rate(learner.step - 1) * learner.guard.lr_scale
-        run.record(learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds})
+        run.record(
+            learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds}
+        )
     if (learner.step % settings.checkpoint_every == 0 and learner.guard.calm) or last:
         run.checkpoint(learner.step, learner.tensors(), learner.meta())
         run.weights(learner.model.state_dict(), "weights")

@@ -1,7 +1,9 @@
-"""Laws whose energy, score, samples and log Z are known exactly: what everything else is tested against.
+"""Laws whose energy, score, samples and log Z are known exactly: what everything else is tested
+against.
 
-Continuous ones (`Target`) know them at every noise level; discrete ones (`Lattice`) are fields whose score is the vector of
-conditional logits. Every member of TARGETS stands ready without arguments: `TARGETS["funnel"]()`.
+Continuous ones (`Target`) know them at every noise level; discrete ones (`Lattice`) are fields
+whose score is the vector of conditional logits. Every member of TARGETS stands ready without
+arguments: `TARGETS["funnel"]()`.
 """
 
 from collections.abc import Callable
@@ -34,6 +36,23 @@ TARGETS: dict[str, Callable[..., Target | Lattice]] = {
     "potts": Potts,
 }
 
-__all__ = ["TARGETS", "Banana", "DoubleWell", "Empirical", "Funnel", "Gaussian", "GaussianMixture", "Ising", "Lattice", "Potts",
-           "Product", "Rings", "Target", "correlated_gaussian", "double_well", "gaussian", "grid_of_gaussians",
-           "ring_of_gaussians"]
+__all__ = [
+    "TARGETS",
+    "Banana",
+    "DoubleWell",
+    "Empirical",
+    "Funnel",
+    "Gaussian",
+    "GaussianMixture",
+    "Ising",
+    "Lattice",
+    "Potts",
+    "Product",
+    "Rings",
+    "Target",
+    "correlated_gaussian",
+    "double_well",
+    "gaussian",
+    "grid_of_gaussians",
+    "ring_of_gaussians",
+]

@@ -9,9 +9,11 @@ from gradlogp.core.fields import Law, Level, NoisyField, column
 
 
 class Target(NoisyField):
-    """A law on [B, *shape] whose normalised energy, score and posterior mean are known at every noise level sigma >= 0.
+    """A law on [B, *shape] whose normalised energy, score and posterior mean are known at every
+    noise level sigma >= 0.
 
-    sigma is a float, or a tensor [B] of levels > 0. Samples come in float64; energies and scores in the dtype of x, on its device.
+    sigma is a float, or a tensor [B] of levels > 0. Samples come in float64; energies and scores in
+    the dtype of x, on its device.
     """
 
     @property
@@ -32,11 +34,15 @@ class Target(NoisyField):
         """n independent draws of the clean law, [n, *shape], on the generator's device."""
 
     def check(self, x: Tensor) -> Tensor:
-        """x as it is; ValueError where its examples have not the shape of the law's, and would broadcast."""
+        """x as it is; ValueError where its examples have not the shape of the law's, and would
+        broadcast.
+        """
         if x.shape[1:] != self.shape:
             sizes = ", ".join(map(str, self.shape))
-            raise ValueError(f"this {type(self).__name__} is a law of examples of shape [{sizes}], so x is [B, {sizes}], got "
-                             f"{list(x.shape)}; reshape x.")
+            raise ValueError(
+                f"this {type(self).__name__} is a law of examples of shape [{sizes}], so x is [B,"
+                f" {sizes}], got {list(x.shape)}; reshape x."
+            )
         return x
 
     def log_z(self) -> float:

@@ -1,13 +1,16 @@
-r"""Laws that are Gaussian but for one coordinate t: banana, funnel, double well. With noise added they have no closed form, but
+r"""Laws that are Gaussian but for one coordinate t: banana, funnel, double well. With noise added
+they have no closed form, but
 
 .. math:: p_\sigma(t', y) = \int p(t)\, \mathcal N(t'; t, \sigma^2)\, p_\sigma(y \mid t)\, dt
 
-is one integral of a smooth function that dies out at both ends. There the trapezoidal rule converges faster than any power of
-its step, so that 192 nodes where the integrand lives give all digits of a float64 but two or three. Score and posterior mean are
-averages over the same nodes, :math:`s_\sigma = E[s(x_0) \mid x]` and :math:`D = E[x_0 \mid x]`: neither cancels, at any sigma.
+is one integral of a smooth function that dies out at both ends. There the trapezoidal rule
+converges faster than any power of its step, so that 192 nodes where the integrand lives give all
+digits of a float64 but two or three. Score and posterior mean are averages over the same nodes,
+:math:`s_\sigma = E[s(x_0) \mid x]` and :math:`D = E[x_0 \mid x]`: neither cancels, at any sigma.
 
-References: Haario, Saksman & Tamminen (1999), Adaptive proposal distribution for random walk Metropolis algorithm (banana); Neal
-(2003), Slice Sampling, section 8 (funnel); Trefethen & Weideman (2014), The Exponentially Convergent Trapezoidal Rule.
+References: Haario, Saksman & Tamminen (1999), Adaptive proposal distribution for random walk
+Metropolis algorithm (banana); Neal (2003), Slice Sampling, section 8 (funnel); Trefethen & Weideman
+(2014), The Exponentially Convergent Trapezoidal Rule.
 """
 
 import abc
@@ -28,9 +31,11 @@ NODES = 192
 
 
 def nodes(phi: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Equal steps [B, NODES] over where exp(-phi) lives; phi takes [B, N] to [B, N], and lives between low and high, [B, 1].
+    """Equal steps [B, NODES] over where exp(-phi) lives; phi takes [B, N] to [B, N], and lives
+    between low and high, [B, 1].
 
-    Zooms in three times. How far phi dips between nodes is judged by second differences, so that no narrow well is lost.
+    Zooms in three times. How far phi dips between nodes is judged by second differences, so that no
+    narrow well is lost.
     """
     with torch.no_grad():
         for n in (64, 64, 64):
@@ -39,13 +44,16 @@ def nodes(phi: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
             dip = (height[:, :-2] - 2 * height[:, 1:-1] + height[:, 2:]).clamp(min=0) / 4
             height = height[:, 1:-1]
             alive = height - dip < height.amin(1, keepdim=True) + FAR
-            low, high = (torch.where(alive, t[:, :-2], math.inf).amin(1, keepdim=True),
-                         torch.where(alive, t[:, 2:], -math.inf).amax(1, keepdim=True))
-        return torch.lerp(low, high, torch.linspace(0, 1, NODES, dtype=low.dtype, device=low.device))
+            low = torch.where(alive, t[:, :-2], math.inf).amin(1, keepdim=True)
+            high = torch.where(alive, t[:, 2:], -math.inf).amax(1, keepdim=True)
+        return torch.lerp(
+            low, high, torch.linspace(0, 1, NODES, dtype=low.dtype, device=low.device)
+        )
 
 
 class Curved(Target):
-    """A law p(t) p(y | t) of x = (t, y), the second Gaussian: x is [B, 1 + D], t is [B, N] (nodes), y is [B, 1, D].
+    """A law p(t) p(y | t) of x = (t, y), the second Gaussian: x is [B, 1 + D], t is [B, N] (nodes),
+    y is [B, 1, D].
 
     `var` is the variance of the noise on y, [] or [B, 1].
     """
@@ -97,7 +105,9 @@ class Curved(Target):
         t, y = t.detach(), y.detach()
         return nodes(lambda at: self._phi(at, t, y, var), *self.bracket(t, y, var))
 
-    def _average(self, at: Tensor, t: Tensor, y: Tensor, var: Tensor, first: Tensor, rest: Tensor) -> Tensor:
+    def _average(
+        self, at: Tensor, t: Tensor, y: Tensor, var: Tensor, first: Tensor, rest: Tensor
+    ) -> Tensor:
         """The posterior means of `first` [B, N] and `rest` [B, N, D], [B, 1 + D]."""
         share = self._phi(at, t, y, var).neg().softmax(1)[:, None]
         return torch.cat([share @ first[..., None], share @ rest], 2)[:, 0]
@@ -106,7 +116,13 @@ class Curved(Target):
 def _split(x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor | None]:
     """t [B, 1], y [B, 1, D] and the variance of the noise, [B, 1] or None for none, in float64."""
     x = x.double()
-    level = column(sigma, x[:, :1]) if isinstance(sigma, Tensor) else x.new_full((len(x), 1), sigma) if sigma else None
+    level = (
+        column(sigma, x[:, :1])
+        if isinstance(sigma, Tensor)
+        else x.new_full((len(x), 1), sigma)
+        if sigma
+        else None
+    )
     return x[:, :1], x[:, None, 1:], None if level is None else level.double() ** 2
 
 
@@ -115,8 +131,8 @@ def _split(x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor | None]:
 class Banana(Curved):
     r"""A bent Gaussian, the banana: for samplers on a curved ridge.
 
-    :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`, with spread s, bend b and
-    thickness r; the moments are E y = 0 and Var y = r^2 + 2 b^2 s^4.
+    :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`, with spread s,
+    bend b and thickness r; the moments are E y = 0 and Var y = r^2 + 2 b^2 s^4.
     """
 
     spread: float = 1.0
@@ -143,7 +159,9 @@ class Banana(Curved):
         return y - (var / (self.thickness**2 + var) * self._gap(t, y))[..., None]
 
     def bracket(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """Beyond both the ridge, where the gap closes, and the mean given t alone, nothing pulls outwards."""
+        """Beyond both the ridge, where the gap closes, and the mean given t alone, nothing pulls
+        outwards.
+        """
         keep = self.spread**2 / (self.spread**2 + var)
         ridge = (y[..., 0] / self.bend + self.spread**2).clamp(min=0).sqrt()
         margin = 9 * (keep * var).sqrt()
@@ -160,8 +178,8 @@ class Banana(Curved):
 class Funnel(Curved):
     r"""Neal's funnel: for samplers that must serve scales from broad to needle-thin at once.
 
-    :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`. spread s = 3 is Neal's; dim counts t and the y_i
-    (Neal's has 10).
+    :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`. spread s = 3 is Neal's;
+    dim counts t and the y_i (Neal's has 10).
     """
 
     dim: int = 10
@@ -174,7 +192,9 @@ class Funnel(Curved):
     def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         var_y = t.exp() + var
         prior = t**2 / self.spread**2 + math.log(2 * math.pi * self.spread**2)
-        return (prior + y.square().sum(2) / var_y + (self.dim - 1) * (2 * math.pi * var_y).log()) / 2
+        return (
+            prior + y.square().sum(2) / var_y + (self.dim - 1) * (2 * math.pi * var_y).log()
+        ) / 2
 
     def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         var_y = t.exp() + var
@@ -185,11 +205,16 @@ class Funnel(Curved):
         return y * (t.exp() / (t.exp() + var))[..., None]
 
     def bracket(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """Above both the mean given t alone and what y asks for all pulls down; below, y pulls down by (dim - 1) / 2 at most."""
+        """Above both the mean given t alone and what y asks for all pulls down; below, y pulls down
+        by (dim - 1) / 2 at most.
+        """
         keep = self.spread**2 / (self.spread**2 + var)
         asked = (y.square().mean(2) - var).clamp(min=1e-300).log()
         margin = 9 * (keep * var).sqrt()
-        return keep * (t - var * (self.dim - 1) / 2) - margin, torch.maximum(keep * t, asked) + margin
+        return (
+            keep * (t - var * (self.dim - 1) / 2) - margin,
+            torch.maximum(keep * t, asked) + margin,
+        )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         t, eps = standard_normal(n, self.dim, generator).split([1, self.dim - 1], 1)
@@ -199,14 +224,19 @@ class Funnel(Curved):
 @final
 @dataclass(frozen=True)
 class DoubleWell(Curved):
-    r"""One coordinate in two wells, :math:`E(t) = a (t^2 - b)^2 + \log Z`: at :math:`\pm\sqrt b`, with a barrier of a b^2 nats."""
+    r"""One coordinate in two wells, :math:`E(t) = a (t^2 - b)^2 + \log Z`: at :math:`\pm\sqrt b`,
+    with a barrier of a b^2 nats.
+    """
 
     a: float = 1.0
     b: float = 2.0
 
     def __post_init__(self) -> None:
         if self.a <= 0 or self.b <= 0:
-            raise ValueError(f"two wells need a > 0 and b > 0, got {self.a} and {self.b}; for one well use gaussian.")
+            raise ValueError(
+                f"two wells need a > 0 and b > 0, got {self.a} and {self.b}; for one well use"
+                " gaussian."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -217,7 +247,9 @@ class DoubleWell(Curved):
         """By the trapezoidal rule: beyond the wells E grows at least as a (|t| - sqrt b)^4."""
         edge = torch.tensor([[math.sqrt(self.b) + (FAR / self.a) ** 0.25]], dtype=torch.float64)
         at = nodes(self._height, -edge, edge)
-        return float(self._height(at).neg().logsumexp(1) + ((at[:, -1] - at[:, 0]) / (NODES - 1)).log())
+        return float(
+            self._height(at).neg().logsumexp(1) + ((at[:, -1] - at[:, 0]) / (NODES - 1)).log()
+        )
 
     def _height(self, t: Tensor) -> Tensor:
         return self.a * (t**2 - self.b) ** 2
@@ -240,9 +272,15 @@ class DoubleWell(Curved):
         """By rejection: for t > 0, E is at least a b (t - sqrt b)^2, a Gaussian's."""
         kept: list[Tensor] = []
         while sum(map(len, kept)) < n:
-            u = standard_normal(4 * n, 2, generator) / math.sqrt(2 * self.a * self.b) + math.sqrt(self.b)
-            t, side = u[:, 0], (u[:, 1] > math.sqrt(self.b)).double() * 2 - 1
+            u = standard_normal(4 * n, 2, generator) / math.sqrt(2 * self.a * self.b) + math.sqrt(
+                self.b
+            )
+            t = u[:, 0]
+            side = (u[:, 1] > math.sqrt(self.b)).double() * 2 - 1
             excess = self._height(t) - self.a * self.b * (t - math.sqrt(self.b)) ** 2
-            accept = torch.rand(4 * n, generator=generator, dtype=t.dtype, device=t.device) < excess.neg().exp()
+            accept = (
+                torch.rand(4 * n, generator=generator, dtype=t.dtype, device=t.device)
+                < excess.neg().exp()
+            )
             kept.append((t * side)[accept & (t > 0)])
         return torch.cat(kept)[:n, None]

@@ -1,8 +1,10 @@
-r"""The law of N examples, each as likely as the others: :math:`p_\sigma(x) = \frac1N \sum_n \mathcal N(x; x_n, \sigma^2 I)`.
+r"""The law of N examples, each as likely as the others: :math:`p_\sigma(x) = \frac1N \sum_n
+\mathcal N(x; x_n, \sigma^2 I)`.
 
-Its posterior mean is exact at every level, :math:`D(x, \sigma) = \sum_n w_n x_n,\ w = \mathrm{softmax}(-\|x - x_n\|^2/2\sigma^2)`:
-a network that fitted its training set perfectly would be this. Samplers that follow it end at the examples themselves, so what
-they leave undone is the sampler's own error; as a denoiser it shows what memory alone can do.
+Its posterior mean is exact at every level, :math:`D(x, \sigma) = \sum_n w_n x_n,\ w =
+\mathrm{softmax}(-\|x - x_n\|^2/2\sigma^2)`: a network that fitted its training set perfectly would
+be this. Samplers that follow it end at the examples themselves, so what they leave undone is the
+sampler's own error; as a denoiser it shows what memory alone can do.
 
 Reference: Karras et al. (2022), arXiv 2206.00364, app. B.3 (the ideal denoiser).
 """
@@ -22,7 +24,9 @@ from gradlogp.core.targets.base import Target, variance
 @final
 @dataclass(frozen=True, eq=False)
 class Empirical(Target):
-    """The noised law of `examples` [N, *shape]; one evaluation is two matrix products with them. sigma > 0 everywhere."""
+    """The noised law of `examples` [N, *shape]; one evaluation is two matrix products with them.
+    sigma > 0 everywhere.
+    """
 
     examples: Tensor
 
@@ -54,7 +58,12 @@ class Empirical(Target):
         n, d = self._rows.shape
         var = torch.as_tensor(sigma, dtype=x.dtype) ** 2
         square = x.flatten(1).square().sum(1) / (2 * var)
-        return square - self._logits(x, sigma).logsumexp(1) + math.log(n) + d / 2 * (2 * math.pi * var).log()
+        return (
+            square
+            - self._logits(x, sigma).logsumexp(1)
+            + math.log(n)
+            + d / 2 * (2 * math.pi * var).log()
+        )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         return self.examples[torch.randint(len(self.examples), (n,), generator=generator)].double()

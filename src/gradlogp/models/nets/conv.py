@@ -1,4 +1,6 @@
-"""Strided convolutions from data to a vector: the trunk of energies and of classifiers, for 1, 2 or 3 spatial dimensions."""
+"""Strided convolutions from data to a vector: the trunk of energies and of classifiers, for 1, 2 or
+3 spatial dimensions.
+"""
 
 import itertools
 import math
@@ -7,16 +9,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-POOL: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d] | type[nn.AvgPool3d]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d,
+    2: nn.Conv2d,
+    3: nn.Conv3d,
+}
+POOL: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d] | type[nn.AvgPool3d]] = {
+    1: nn.AvgPool1d,
+    2: nn.AvgPool2d,
+    3: nn.AvgPool3d,
+}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # what F.interpolate calls it
 
 
 def spatial_rank(shape: Sequence[int]) -> int:
     """The number of spatial dimensions of data of shape (channels, *sizes)."""
     if len(shape) - 1 not in CONV:
-        raise ValueError(f"convolutions need data of shape (channels, *sizes) with 1 to 3 sizes, got {tuple(shape)}; "
-                         "for vectors use an MLP.")
+        raise ValueError(
+            "convolutions need data of shape (channels, *sizes) with 1 to 3 sizes, got"
+            f" {tuple(shape)}; for vectors use an MLP."
+        )
     return len(shape) - 1
 
 
@@ -27,10 +39,11 @@ def channels_last(module: nn.Module, spatial: int) -> None:
 
 
 class ConvTrunk(nn.Module):
-    """(B, *shape) -> (B, width). One halving of each size per entry of `channels`; smooth, and without normalisation layers.
+    """(B, *shape) -> (B, width). One halving of each size per entry of `channels`; smooth, and
+    without normalisation layers.
 
-    An energy is differentiated with respect to its input, so its activation is smooth (SiLU), and one example's energy
-    must not depend on the others in the batch, so there is no batch norm.
+    An energy is differentiated with respect to its input, so its activation is smooth (SiLU), and
+    one example's energy must not depend on the others in the batch, so there is no batch norm.
     """
 
     def __init__(self, shape: Sequence[int], channels: Sequence[int], width: int) -> None:

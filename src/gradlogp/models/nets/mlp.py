@@ -6,7 +6,8 @@ r"""Multi-layer perceptrons: for vectors, and anything small that flattens to th
 
 with :math:`W_2` zero at the start. Smooth (SiLU), for energies and scores are differentiated.
 
-References: He et al. (2016), arXiv 1603.05027, eq. 5 (pre-activation blocks); Perez et al. (2018), FiLM, arXiv 1709.07871, eq. 2.
+References: He et al. (2016), arXiv 1603.05027, eq. 5 (pre-activation blocks); Perez et al. (2018),
+FiLM, arXiv 1709.07871, eq. 2.
 """
 
 import itertools
@@ -21,7 +22,9 @@ from gradlogp.models.nets.embedding import Embedding, modulate
 
 def perceptron(widths: Sequence[int]) -> nn.Sequential:
     """(B, *) -> (B, widths[-1]) through hidden layers of these widths, each followed by a SiLU."""
-    layers = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())]
+    layers = [
+        layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.SiLU())
+    ]
     return nn.Sequential(nn.Flatten(), *layers)
 
 
@@ -30,7 +33,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
         self.film = nn.Linear(embedding, 2 * width)
         nn.init.zeros_(self.second.weight)
 
@@ -41,8 +45,14 @@ class Block(nn.Module):
 class LevelMLP(nn.Module):
     """x [B, *shape], level [B], cond [B] -> [B, *shape], zero at the start; with `scalar`, -> [B]."""
 
-    def __init__(self, shape: int | Sequence[int], width: int = 128, blocks: int = 3, classes: int = 0,
-                 scalar: bool = False) -> None:
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        width: int = 128,
+        blocks: int = 3,
+        classes: int = 0,
+        scalar: bool = False,
+    ) -> None:
         super().__init__()
         size = shape if isinstance(shape, int) else math.prod(shape)
         self.scalar = scalar

@@ -1,10 +1,12 @@
-r"""A strided UNet for 1, 2 or 3 spatial dimensions: x [B, *shape], level [B], cond [B] -> [B, *shape].
+r"""A strided UNet for 1, 2 or 3 spatial dimensions: x [B, *shape], level [B], cond [B] -> [B,
+*shape].
 
-A patch x patch stem folds pixels into channels first, so that the costly convolutions run at half the size: at 28x28 this
-trains in a tenth of the time of a full-resolution UNet of the same width. Any size is served: the stem pads, the head crops.
+A patch x patch stem folds pixels into channels first, so that the costly convolutions run at half
+the size: at 28x28 this trains in a tenth of the time of a full-resolution UNet of the same width.
+Any size is served: the stem pads, the head crops.
 
-References: Ronneberger et al. (2015), U-Net, arXiv 1505.04597; Ho et al. (2020), DDPM, arXiv 2006.11239 (residual blocks
-with a time embedding); Perez et al. (2018), FiLM, arXiv 1709.07871.
+References: Ronneberger et al. (2015), U-Net, arXiv 1505.04597; Ho et al. (2020), DDPM, arXiv
+2006.11239 (residual blocks with a time embedding); Perez et al. (2018), FiLM, arXiv 1709.07871.
 """
 
 import math
@@ -23,7 +25,8 @@ def fold(x: Tensor, patch: int) -> Tensor:
     n = x.ndim - 2
     for axis in range(2, 2 + 2 * n, 2):
         x = x.unflatten(axis, (-1, patch))
-    inner, outer = list(range(3, 3 + 2 * n, 2)), list(range(2, 2 + 2 * n, 2))
+    inner = list(range(3, 3 + 2 * n, 2))
+    outer = list(range(2, 2 + 2 * n, 2))
     return x.permute(0, 1, *inner, *outer).flatten(1, 1 + n)
 
 
@@ -44,8 +47,10 @@ class ResBlock(nn.Module):
     def __init__(self, spatial: int, a: int, b: int, width: int) -> None:
         super().__init__()
         conv = CONV[spatial]
-        self.norm1, self.conv1 = nn.GroupNorm(math.gcd(8, a), a), conv(a, b, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(math.gcd(8, b), b, affine=False), conv(b, b, 3, padding=1)
+        self.norm1 = nn.GroupNorm(math.gcd(8, a), a)
+        self.conv1 = conv(a, b, 3, padding=1)
+        self.norm2 = nn.GroupNorm(math.gcd(8, b), b, affine=False)
+        self.conv2 = conv(b, b, 3, padding=1)
         self.film = nn.Linear(width, 2 * b)
         self.skip = conv(a, b, 1) if a != b else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
@@ -61,7 +66,9 @@ class Stage(nn.Module):
 
     def __init__(self, before: nn.Module, blocks: Sequence[ResBlock], after: nn.Module) -> None:
         super().__init__()
-        self.before, self.blocks, self.after = before, nn.ModuleList(blocks), after
+        self.before = before
+        self.blocks = nn.ModuleList(blocks)
+        self.after = after
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         x = self.before(x)
@@ -71,10 +78,19 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """`channels` per resolution, from fine to coarse; `blocks` residual blocks at each, on the way down and on the way up."""
+    """`channels` per resolution, from fine to coarse; `blocks` residual blocks at each, on the way
+    down and on the way up.
+    """
 
-    def __init__(self, shape: Sequence[int], channels: Sequence[int] = (24, 48), blocks: int = 2, patch: int = 2,
-                 classes: int = 0, width: int = 96) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: Sequence[int] = (24, 48),
+        blocks: int = 2,
+        patch: int = 2,
+        classes: int = 0,
+        width: int = 96,
+    ) -> None:
         super().__init__()
         self.spatial, self.patch = spatial_rank(shape), patch
         conv = CONV[self.spatial]
@@ -85,12 +101,26 @@ class UNet(nn.Module):
         inner = [channels[0], *channels[:-1]]
         for a, b in zip(inner, channels, strict=True):
             first = conv(a, b, 3, stride=2, padding=1) if self.down else nn.Identity()
-            self.down.append(Stage(first, [ResBlock(self.spatial, b, b, width) for _ in range(blocks)], nn.Identity()))
+            self.down.append(
+                Stage(
+                    first,
+                    [ResBlock(self.spatial, b, b, width) for _ in range(blocks)],
+                    nn.Identity(),
+                )
+            )
         for a, b in zip(reversed(inner), reversed(channels), strict=True):
             widths = [2 * b] + [b] * (blocks - 1)
-            self.up.append(Stage(nn.Identity(), [ResBlock(self.spatial, w, b, width) for w in widths], conv(b, a, 1)))
+            self.up.append(
+                Stage(
+                    nn.Identity(),
+                    [ResBlock(self.spatial, w, b, width) for w in widths],
+                    conv(b, a, 1),
+                )
+            )
         last = conv(channels[0], folded, 3, padding=1)
-        self.head = nn.Sequential(nn.GroupNorm(math.gcd(8, channels[0]), channels[0]), nn.SiLU(), last)
+        self.head = nn.Sequential(
+            nn.GroupNorm(math.gcd(8, channels[0]), channels[0]), nn.SiLU(), last
+        )
         nn.init.zeros_(last.weight)
         channels_last(self, self.spatial)
 

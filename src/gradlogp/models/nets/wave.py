@@ -1,11 +1,13 @@
-r"""A WaveNet for waveforms: a stack of dilated convolutions that look both ways, x [B, channels, length], level [B], cond [B].
+r"""A WaveNet for waveforms: a stack of dilated convolutions that look both ways, x [B, channels,
+length], level [B], cond [B].
 
 Layer i has dilation :math:`2^{i \bmod n}` and hears the level (and the class) by an added bias b,
 
 .. math:: g = \tanh(a_1) \odot \mathrm{sigmoid}(a_2), \quad (a_1, a_2) = \mathrm{conv}_i(h + b), \qquad
           (r, q) = W g, \quad h' = (h + r)/\sqrt 2 ,
 
-and the skips q of all layers, summed, give the output. Each output hears :math:`1 + 2\sum_i 2^{i \bmod n}` samples.
+and the skips q of all layers, summed, give the output. Each output hears :math:`1 + 2\sum_i 2^{i
+\bmod n}` samples.
 
 Reference: Kong et al. (2021), DiffWave, arXiv 2009.09761, sec. 3.1 and fig. 2.
 """
@@ -36,17 +38,32 @@ class GatedLayer(nn.Module):
 
 
 class WaveNet(nn.Module):
-    """`layers` gated layers of `channels`, whose dilations begin anew after every `cycle`; zero at the start."""
+    """`layers` gated layers of `channels`, whose dilations begin anew after every `cycle`; zero at
+    the start.
+    """
 
-    def __init__(self, shape: Sequence[int], channels: int = 32, layers: int = 16, cycle: int = 8, classes: int = 0,
-                 width: int = 96) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: int = 32,
+        layers: int = 16,
+        cycle: int = 8,
+        classes: int = 0,
+        width: int = 96,
+    ) -> None:
         super().__init__()
         if spatial_rank(shape) != 1:
-            raise ValueError(f"a WaveNet needs waveforms, shape (channels, length), got {tuple(shape)}; for images use a UNet.")
+            raise ValueError(
+                f"a WaveNet needs waveforms, shape (channels, length), got {tuple(shape)}; for"
+                " images use a UNet."
+            )
         self.embedding = Embedding(width, classes)
         self.stem = nn.Conv1d(shape[0], channels, 1)
-        self.layers = nn.ModuleList(GatedLayer(channels, 2 ** (i % cycle), width) for i in range(layers))
-        self.mix, self.head = nn.Conv1d(channels, channels, 1), nn.Conv1d(channels, shape[0], 1)
+        self.layers = nn.ModuleList(
+            GatedLayer(channels, 2 ** (i % cycle), width) for i in range(layers)
+        )
+        self.mix = nn.Conv1d(channels, channels, 1)
+        self.head = nn.Conv1d(channels, shape[0], 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

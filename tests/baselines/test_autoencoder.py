@@ -14,7 +14,7 @@ from gradlogp.baselines.autoencoder import (
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, column
 from gradlogp.models import mlp_score
-from gradlogp.objectives import DenoisingScoreMatching, LogNormal, Single
+from gradlogp.objectives import DenoisingScoreMatching, LogNormal, SingleLevel
 
 
 def seeded(seed=0):
@@ -39,8 +39,8 @@ def test_a_denoising_autoencoder_is_score_matching_with_weight_sigma_4():
     assert_alike(
         model,
         x,
-        (DenoisingScoreMatching(Single(0.3), "none"), 1.0),
-        (DenoisingError(Single(0.3)), 4 / (2 * 0.3**4)),
+        (DenoisingScoreMatching(SingleLevel(0.3), "none"), 1.0),
+        (DenoisingError(SingleLevel(0.3)), 4 / (2 * 0.3**4)),
     )
     law = LogNormal(-0.5, 1.0)
     assert_alike(
@@ -68,8 +68,8 @@ def test_on_a_gaussian_the_optimum_of_both_is_wieners_filter():
     x = 0.2 + std * torch.randn(200_000, 1, generator=seeded(), dtype=torch.float64)
     found = []
     for objective in (
-        DenoisingScoreMatching(Single(sigma), "edm", std),
-        DenoisingError(Single(sigma)),
+        DenoisingScoreMatching(SingleLevel(sigma), "edm", std),
+        DenoisingError(SingleLevel(sigma)),
     ):
         a, b = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
         solver = torch.optim.LBFGS(

@@ -49,7 +49,7 @@ def test_mahalanobis_tells_gaussians_apart_as_well_as_theory_says():
     """Two dimensions, variances 1 and 4: squared distances are exponential, so the AUROC is 4 / 5."""
     score = Mahalanobis(None).fit(draw(5000, 1, 5), draw(500, 1, 5))
     found = auroc(score(draw(4001, 1, 5)), score(2 * draw(4002, 1, 5)))
-    assert abs(found.value - 0.8) < 4 * found.spread
+    assert abs(found.value - 0.8) < 4 * found.stderr
 
 
 def test_the_principal_error_is_what_lies_outside_the_leading_components():

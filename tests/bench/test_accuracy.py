@@ -131,7 +131,7 @@ def test_the_distance_is_a_distance_and_the_floor_is_small():
     assert sliced_distance(x, x) == 0
     moved = sliced_distance(x, x + torch.tensor([1.0, 0.0]))
     assert moved == pytest.approx(2 / torch.pi, abs=0.01)  # the mean of |cos| over directions
-    assert rows(("gaussian",), ("ddim",), (10,))[0]["floor"] < 0.05
+    assert rows(("gaussian",), ("ddim",), (10,))[0]["reference"] < 0.05
 
 
 @pytest.mark.parametrize("name", TASKS)

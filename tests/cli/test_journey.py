@@ -246,7 +246,7 @@ def test_a_score_has_bits_per_dimension_beside_its_floors(
 ) -> None:
     rows = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
     bits, histogram, gaussian = (row["value"] for row in rows)
-    assert 0 < bits < 20 and 2 < histogram < gaussian < 4 and rows[0]["ceiling"] == histogram
+    assert 0 < bits < 20 and 2 < histogram < gaussian < 4 and rows[0]["trivial"] == histogram
     assert (
         rows[0]["n"] == 12 and rows[0]["evaluations"] == 26 and "17 numbers" in rows[0]["protocol"]
     )

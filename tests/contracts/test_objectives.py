@@ -14,11 +14,11 @@ from gradlogp.models import ConvClassifier, ConvEnergy, conv_noisy_energy, unet_
 from gradlogp.objectives import (
     JEM,
     OBJECTIVES,
-    Chain,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
     DenoisingScoreMatching,
+    DiscreteDiffusion,
     EnergyDiscrepancy,
     EnergyMatching,
     ExplicitScoreMatching,
@@ -41,7 +41,7 @@ from gradlogp.objectives import (
     RatioMatching,
     RecoveryLikelihood,
     ReplayBuffer,
-    Single,
+    SingleLevel,
     SlicedScoreMatching,
     Uncertainty,
     VariationalBound,
@@ -132,7 +132,7 @@ EXAMPLES = {
         lambda: score(),
     ),
     "denoising_score_matching single": (
-        lambda: DenoisingScoreMatching(Single(0.5)),
+        lambda: DenoisingScoreMatching(SingleLevel(0.5)),
         lambda: score(),
     ),
     "denoising_score_matching likelihood": (
@@ -144,7 +144,7 @@ EXAMPLES = {
         lambda: score(),
     ),
     "denoising_score_matching of an energy": (
-        lambda: DenoisingScoreMatching(Single(0.5), "none"),
+        lambda: DenoisingScoreMatching(SingleLevel(0.5), "none"),
         joint_energy,
     ),
     "explicit_score_matching": (lambda: ExplicitScoreMatching(Score(lambda x: -x)), joint_energy),
@@ -157,15 +157,17 @@ EXAMPLES = {
         lambda: score(),
     ),
     "variational_bound with classes": (
-        lambda: VariationalBound(Chain(tuple(VariancePreserving().ladder(20)), 0.0, bins=256)),
+        lambda: VariationalBound(
+            DiscreteDiffusion(tuple(VariancePreserving().ladder(20)), 0.0, bins=256)
+        ),
         lambda: score(),
     ),
     "variational_bound by importance": (
-        lambda: VariationalBound(Chain((2.0, 1.0, 0.5)), importance=True),
+        lambda: VariationalBound(DiscreteDiffusion((2.0, 1.0, 0.5)), importance=True),
         lambda: score(),
     ),
     "hybrid_bound with classes": (
-        lambda: HybridBound(Chain(tuple(Cosine().ladder(20)), "learned")),
+        lambda: HybridBound(DiscreteDiffusion(tuple(Cosine().ladder(20)), "learned")),
         lambda: ScoreAndVariance(),
     ),
     "flow_matching with classes": (FlowMatching, lambda: score()),

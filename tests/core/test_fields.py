@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from gradlogp.core.fields import (
+    ClosedForm,
     Energy,
-    Law,
+    GaussianLikelihood,
+    MaskedField,
     NoisyField,
-    Pinned,
     Scaled,
     Score,
     Sum,
-    Tether,
     as_field,
 )
 from gradlogp.samplers import DDIM
@@ -26,7 +26,7 @@ def test_the_score_of_an_energy_is_minus_its_gradient():
 
 def test_energies_add_temper_and_tie():
     x, y = torch.randn(2, 4, 3, dtype=torch.float64)
-    both = Sum((Scaled(Energy(quadratic), 0.5), Tether(y, 0.1)))
+    both = Sum((Scaled(Energy(quadratic), 0.5), GaussianLikelihood(y, 0.1)))
     torch.testing.assert_close(both.score(x), -1.5 * x + 100 * (y - x), atol=1e-10, rtol=0)
 
 
@@ -67,7 +67,7 @@ def test_a_score_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match="belongs in Energy"):
         Score(lambda x: x.sum(1)).score(torch.zeros(3, 4))
     with pytest.raises(ValueError, match=r"shape of x, \[3, 4\], but this one gave \[3, 1\]"):
-        Law(quadratic, lambda x: -x[:, :1]).score(torch.zeros(3, 4))
+        ClosedForm(quadratic, lambda x: -x[:, :1]).score(torch.zeros(3, 4))
 
 
 def test_a_denoised_x_of_another_shape_is_an_error_in_a_walk():
@@ -108,10 +108,10 @@ def test_as_field_takes_callables_and_nothing_else():
 
 def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
     x, mask = torch.randn(4, 3), torch.tensor([True, False, True])
-    energy, score = Pinned(Energy(quadratic), mask).energy_and_score(x)
+    energy, score = MaskedField(Energy(quadratic), mask).energy_and_score(x)
     assert torch.equal(energy, quadratic(x)) and torch.equal(score, -3 * x * mask)
     assert torch.equal(
-        Pinned(Score(lambda x: x / 0), mask).score(x)[:, 1], torch.zeros(4)
+        MaskedField(Score(lambda x: x / 0), mask).score(x)[:, 1], torch.zeros(4)
     )  # what is pinned cannot hurt
 
 
@@ -125,15 +125,17 @@ def test_a_pinned_field_keeps_its_energy_and_loses_its_score_where_pinned():
 )
 def test_a_mask_that_does_not_fit_is_an_error(mask, message):
     with pytest.raises(ValueError, match=message):
-        Pinned(Energy(quadratic), mask).score(torch.zeros(4, 3))
+        MaskedField(Energy(quadratic), mask).score(torch.zeros(4, 3))
 
 
 def test_an_observation_of_another_shape_is_an_error():
-    assert torch.equal(Tether(torch.ones(3), 1.0).score(torch.zeros(2, 3)), torch.ones(2, 3))
+    assert torch.equal(
+        GaussianLikelihood(torch.ones(3), 1.0).score(torch.zeros(2, 3)), torch.ones(2, 3)
+    )
     with pytest.raises(ValueError, match="repeat_interleave"):
-        Tether(torch.ones(1, 3), 1.0).energy(torch.zeros(2, 3))
+        GaussianLikelihood(torch.ones(1, 3), 1.0).energy(torch.zeros(2, 3))
 
 
 def test_an_observation_without_noise_is_an_error():
     with pytest.raises(ValueError, match="sigma > 0, got 0.0; for an exact one pin x"):
-        Tether(torch.ones(3), 0.0)
+        GaussianLikelihood(torch.ones(3), 0.0)

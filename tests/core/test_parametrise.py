@@ -15,7 +15,7 @@ from gradlogp.core.noise import (
 from gradlogp.core.parametrise import (
     CLOCKS,
     KINDS,
-    Place,
+    NoiseLevel,
     Predicts,
     convert,
     measure_sigma_data,
@@ -53,10 +53,10 @@ def test_every_name_leads_to_every_other_and_back(source, target):
         2, 64, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
     )
     for place in (
-        Place(1.0, 0.3, (0.0, 2.0), 0.6),
-        Place(0.8, 0.6, (-1.0, 0.7), 0.6),
-        Place(0.1, 7.0, sigma_data=2.0),
-        Place(
+        NoiseLevel(1.0, 0.3, (0.0, 2.0), 0.6),
+        NoiseLevel(0.8, 0.6, (-1.0, 0.7), 0.6),
+        NoiseLevel(0.1, 7.0, sigma_data=2.0),
+        NoiseLevel(
             torch.rand(64, dtype=torch.float64) + 0.1,
             torch.rand(64, dtype=torch.float64) + 0.1,
             sigma_data=0.3,
@@ -174,10 +174,13 @@ def test_sigma_data_is_over_all_entries():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: convert(x[:1], x, "eps", "x0", Place(1.0, 1.0)), "has the shape of x_t"),
-        (lambda x: convert(x, x, "noise", "x0", Place(1.0, 1.0)), "predicts one of x0, eps"),
-        (lambda x: convert(x, x, "edm", "x0", Place(1.0, 1.0)), "measure_sigma_data"),
-        (lambda x: convert(x, x, "eps", "x0", Place(torch.ones(2), 1.0)), "one number per example"),
+        (lambda x: convert(x[:1], x, "eps", "x0", NoiseLevel(1.0, 1.0)), "has the shape of x_t"),
+        (lambda x: convert(x, x, "noise", "x0", NoiseLevel(1.0, 1.0)), "predicts one of x0, eps"),
+        (lambda x: convert(x, x, "edm", "x0", NoiseLevel(1.0, 1.0)), "measure_sigma_data"),
+        (
+            lambda x: convert(x, x, "eps", "x0", NoiseLevel(torch.ones(2), 1.0)),
+            "one number per example",
+        ),
         (lambda x: Predicts(lambda x, t: x, "edm", EDM()), "measure_sigma_data"),
         (lambda x: Predicts(lambda x, t: x, "eps", EDM(), "seconds"), "a clock is"),
         (

@@ -101,11 +101,11 @@ def test_what_is_shared_is_made_once_and_never_stale(tmp_path):
 
 def test_means_are_over_classes_and_their_spread_is_that_of_the_mean():
     rows = [
-        {"metric": f"auroc one-class {d}", "value": v, "spread": 0.1, "n": 10, "protocol": "p"}
+        {"metric": f"auroc one-class {d}", "value": v, "stderr": 0.1, "n": 10, "protocol": "p"}
         for d, v in ((0, 0.8), (1, 0.6))
     ]
     [mean] = means(rows)
-    assert (mean["metric"], mean["value"], mean["spread"]) == (
+    assert (mean["metric"], mean["value"], mean["stderr"]) == (
         "auroc one-class",
         0.7,
         pytest.approx(0.1 / 2**0.5),
@@ -167,7 +167,7 @@ def test_a_small_comparison_leaves_rows_paired_tests_and_figures(digits, tmp_pat
     assert "on the same test pictures" in found["path_energy", "lead held-out"]["protocol"]
     assert ("ode_likelihood", "lead held-out") not in found  # another test part: no pairs
     assert len(items(tmp_path / "c" / "path_energy")["one-class 1"]) == 360
-    assert found["path_energy", "auprc held-out 3"]["ceiling"] == pytest.approx(
+    assert found["path_energy", "auprc held-out 3"]["trivial"] == pytest.approx(
         float((digits.test.labels == 3).float().mean())
     )
     captions = json.loads((tmp_path / "c" / "samples" / "figures.json").read_text())

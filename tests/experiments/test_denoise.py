@@ -70,7 +70,7 @@ def law(gaussian, levels=40, measured=True):
     sampler = Ancestral(levels=tuple(ladder), variance="learned" if measured else "small")
     sample = walk(sampler, field, noisy, sampler.steps, seeded(2))
     found = loss_of_a_sample(mse(GAIN * noisy, clean), mse(sample, clean), "a sample")
-    return found.value, found.spread
+    return found.value, found.stderr
 
 
 def test_a_posterior_sample_by_reverse_diffusion_loses_three_decibels(gaussian):
@@ -227,5 +227,5 @@ def test_the_floors_on_mnist_are_those_of_a_computation_apart():
         for sigma, exact in at.items():
             found = image.psnr(clean, method(sigma).mean(noised(clean, sigma, 0)).clamp(0, 1))
             assert (
-                abs(found.value - exact) < 4 * found.spread + 0.1
+                abs(found.value - exact) < 4 * found.stderr + 0.1
             )  # 5,000 pictures of the training part are for validation

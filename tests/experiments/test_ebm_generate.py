@@ -143,7 +143,7 @@ def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_c
     x = digits.train.images(slice(0, 400))
     y = digits.train.labels[:400]
     taught = classification_accuracy(x, y, digits, 6000)
-    assert float(taught) > 0.85 and taught.spread == pytest.approx(
+    assert float(taught) > 0.85 and taught.stderr == pytest.approx(
         (taught.value * (1 - taught.value) / 360) ** 0.5
     )
     one = classification_accuracy(x, torch.full((400,), 3), digits, 2000)

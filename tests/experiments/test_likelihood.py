@@ -69,14 +69,14 @@ def test_an_exact_gaussian_has_the_bits_of_the_gaussian_floor(fitted):
     ours, histogram, floor = likelihood.likelihood(fitted, DATA, n=60, probes=None, levels=30)
     assert (ours["metric"], floor["metric"]) == ("bits_per_dim", "bits_per_dim_gaussian")
     assert ours["value"] == pytest.approx(floor["value"], abs=5e-3)
-    assert ours["spread"] == pytest.approx(floor["spread"], rel=0.01) and ours["n"] == 60
+    assert ours["stderr"] == pytest.approx(floor["stderr"], rel=0.01) and ours["n"] == 60
     assert [row["metric"] for row in fitted.run.results()] == [
         "bits_per_dim",
         "bits_per_dim_histogram",
         "bits_per_dim_gaussian",
     ]
     assert (
-        ours["ceiling"] == min(histogram["value"], floor["value"])
+        ours["trivial"] == min(histogram["value"], floor["value"])
         and "17 numbers, bins of 0.125" in ours["protocol"]
     )
 

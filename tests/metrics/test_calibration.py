@@ -18,7 +18,7 @@ def honest(n=4000, seed=0):
 def test_honest_probabilities_reach_the_floor():
     logits, labels = honest()
     got = ece(logits, labels)
-    assert got.floor < 0.03 and abs(got.value - got.floor) < 4 * got.spread
+    assert got.reference < 0.03 and abs(got.value - got.reference) < 4 * got.stderr
 
 
 def test_boldness_is_measured():
@@ -34,7 +34,7 @@ def test_nll_is_the_mean_surprise():
     p = logits.softmax(1)
     entropy = -(p * p.log()).sum(1).mean()
     got = nll(logits, labels)
-    assert abs(got.value - entropy) < 4 * got.spread and got.ceiling == pytest.approx(math.log(4))
+    assert abs(got.value - entropy) < 4 * got.stderr and got.trivial == pytest.approx(math.log(4))
 
 
 def test_mcnemar_by_hand():

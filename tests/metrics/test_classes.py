@@ -26,7 +26,9 @@ def test_even_labels_meet_the_floor():
     values = torch.tensor(
         [class_entropy(torch.randint(10, (200,), generator=g)).value for _ in range(300)]
     )
-    z = (values.mean() - class_entropy(torch.zeros(200).long()).floor) / (values.std() / 300**0.5)
+    z = (values.mean() - class_entropy(torch.zeros(200).long()).reference) / (
+        values.std() / 300**0.5
+    )
     assert z.abs() <= 4
 
 
@@ -38,13 +40,13 @@ def test_the_spread_of_the_entropy():
         for _ in range(200)
     ]
     scatter = torch.tensor([float(r) for r in runs]).std()
-    assert 0.8 < runs[0].spread / scatter < 1.25
+    assert 0.8 < runs[0].stderr / scatter < 1.25
 
 
 def test_agreement_and_its_binomial_error():
     got = agreement(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 5]), on_real=0.99)
-    assert (got.value, got.floor, got.n) == (0.75, 0.99, 4)
-    assert got.spread == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
+    assert (got.value, got.reference, got.n) == (0.75, 0.99, 4)
+    assert got.stderr == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
 
 
 def test_what_is_not_a_label_is_refused():

@@ -87,7 +87,7 @@ def test_the_noise_floor_is_what_equal_laws_score(law):
 def test_the_spread_is_the_scatter_over_samples():
     measures = [fd(normal(300, 4, s), normal(400, 4, 1000 + s) + 0.4) for s in range(100)]
     scatter = torch.tensor([float(x) for x in measures]).std()
-    spread = torch.tensor([x.spread for x in measures]).mean()
+    spread = torch.tensor([x.stderr for x in measures]).mean()
     assert (
         0.75 < spread / scatter < 1.33
     )  # a standard deviation of 100 values has a standard error of 7 %
@@ -96,7 +96,7 @@ def test_the_spread_is_the_scatter_over_samples():
 def test_the_measure_carries_its_floor():
     a, b = normal(300, 4, 7), normal(200, 4, 8)
     got = fd(a, b, network="lenet 1a2b")
-    assert got.floor == noise_floor(a, 300, 200) and got.value == frechet_distance(a, b)
+    assert got.reference == noise_floor(a, 300, 200) and got.value == frechet_distance(a, b)
     assert "lenet 1a2b" in got.protocol and "300 real" in got.protocol and got.n == 200
 
 

@@ -27,11 +27,11 @@ def test_psnr_of_a_constant_error():
 def test_psnr_of_noise_is_minus_twenty_log_sigma():
     x = pictures(400, 1, 8, 8)
     got = psnr(x, x + noise(x, 0.5))
-    assert abs(got.value + 20 * math.log10(0.5)) <= 4 * got.spread
+    assert abs(got.value + 20 * math.log10(0.5)) <= 4 * got.stderr
     expected = (
         10 / math.log(10) * math.sqrt(2 / (400 * 64))
     )  # a mean of N squares of normals errs by sqrt(2 / N)
-    assert got.spread == pytest.approx(expected, rel=0.2)
+    assert got.stderr == pytest.approx(expected, rel=0.2)
 
 
 def test_psnr_averages_errors_not_decibels():

@@ -52,11 +52,11 @@ def test_the_spread_is_a_jackknife():
     left_out = torch.tensor(
         [float(kid(keep(x, g), keep(y, g))) for g in range(20)], dtype=torch.float64
     )
-    assert abs(kid(x, y).spread - jackknife(left_out)) < 1e-10
+    assert abs(kid(x, y).stderr - jackknife(left_out)) < 1e-10
 
 
 def test_the_spread_is_the_scatter_over_samples():
     measures = [kid(normal(200, 4, s), normal(150, 4, 1000 + s) + 0.5) for s in range(100)]
     scatter = torch.tensor([float(x) for x in measures]).std()
-    spread = torch.tensor([x.spread for x in measures]).mean()
+    spread = torch.tensor([x.stderr for x in measures]).mean()
     assert 0.75 < spread / scatter < 1.33

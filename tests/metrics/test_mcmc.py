@@ -90,7 +90,7 @@ def test_each_quantity_has_its_own_number_and_the_measure_is_the_worst():
     assert float(ess(x)) == pytest.approx(float(sizes[0])) and float(rhat(x)) == pytest.approx(
         float(split_rhat(x)[:2].max())
     )
-    assert 0 < ess(x).spread < float(sizes[0]) / 3
+    assert 0 < ess(x).stderr < float(sizes[0]) / 3
 
 
 def test_chains_that_disagree_are_worth_little():

@@ -23,7 +23,7 @@ def test_nearest_by_brute_force(monkeypatch):
 def test_a_copied_training_set_is_at_exactly_zero():
     train = 100 + pictures(200, 0)  # far from the origin, where the matrix product alone would err
     got = memorisation(train[:50].clone(), train, 100 + pictures(50, 1))
-    assert (got.value, got.floor, got.better) == (0, 1, "higher")
+    assert (got.value, got.reference, got.better) == (0, 1, "higher")
     assert nearest(train[:50].clone(), train).max() == 0
 
 
@@ -35,7 +35,7 @@ def test_fresh_draws_meet_the_floor():
     runs = [memorisation(pictures(200, 100 + s), train, pictures(150, 500 + s)) for s in range(40)]
     values = torch.tensor([float(r) for r in runs])
     assert ((values.mean() - 1) / (values.std() / 40**0.5)).abs() <= 4
-    spread = torch.tensor([r.spread for r in runs]).mean()
+    spread = torch.tensor([r.stderr for r in runs]).mean()
     assert 0.6 < spread / values.std() < 1.6
 
 

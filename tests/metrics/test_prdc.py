@@ -37,10 +37,12 @@ def test_one_law_meets_its_floors(n, m, k):
     """
     runs = [prdc(normal(n, 4, s), normal(m, 4, 1000 + s), k) for s in range(60)]
     for name in ("precision", "density", "coverage") + ("recall",) * (n == m):
-        gap = torch.tensor([r[name].value - r[name].floor for r in runs])
+        gap = torch.tensor([r[name].value - r[name].reference for r in runs])
         z = gap.mean() / (gap.std() / len(gap) ** 0.5)
         assert z.abs() <= 4, name
-    assert runs[0]["density"].floor == 1 and runs[0]["coverage"].floor == expected_coverage(n, m, k)
+    assert runs[0]["density"].reference == 1 and runs[0]["coverage"].reference == expected_coverage(
+        n, m, k
+    )
 
 
 def test_expected_coverage_in_plain_numbers():
@@ -56,7 +58,7 @@ def test_the_floor_of_precision_is_by_leaving_one_out():
         precision(torch.cat([real[:i], real[i + 1 :]]), real[i].expand(6, 3)).value
         for i in range(40)
     ]
-    assert precision(real, normal(6, 3, 1)).floor == pytest.approx(sum(left_out) / 40)
+    assert precision(real, normal(6, 3, 1)).reference == pytest.approx(sum(left_out) / 40)
 
 
 def test_far_fakes_score_nothing():
@@ -100,7 +102,7 @@ def test_blocks_change_nothing(monkeypatch):
 def test_the_spread_is_of_the_judged():
     p = precision(normal(100, 4, 0), normal(80, 4, 1) + 1)
     assert 0.1 < p.value < 0.9
-    assert p.spread == pytest.approx((p.value * (1 - p.value) / 79) ** 0.5)
+    assert p.stderr == pytest.approx((p.value * (1 - p.value) / 79) ** 0.5)
 
 
 def test_k_is_at_least_one_and_below_the_sample_size():

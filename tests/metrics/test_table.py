@@ -35,9 +35,9 @@ def test_a_member_returns_a_whole_measure(name):
         and got.metric == name
         and got.n in (len(given[0]), sum(map(len, given)))
     )
-    assert math.isfinite(got.value) and got.spread is not None and got.spread >= 0
+    assert math.isfinite(got.value) and got.stderr is not None and got.stderr >= 0
     assert json.loads(json.dumps(got.as_dict()))["value"] == got.value == float(got)
-    assert "spread: " in got.protocol and "\n" not in got.protocol and "\n" not in metric.says
+    assert "standard error" in got.protocol and "\n" not in got.protocol and "\n" not in metric.says
     assert str(got).startswith(f"{name} ") and f"{got.better} is better" in str(got)
     assert all(torch.equal(x, y) for x, y in zip(given, before, strict=True))
 
@@ -90,7 +90,7 @@ def test_generative_is_the_whole_row():
     fake = example("features", 1)
     row = generative(real, fake, k=3, network="lenet 1a2b")
     assert [x.metric for x in row] == ["fd", "kid", "precision", "recall", "density", "coverage"]
-    assert all("lenet 1a2b" in x.protocol and x.floor is not None for x in row)
+    assert all("lenet 1a2b" in x.protocol and x.reference is not None for x in row)
     assert "k = 3" in row[-1].protocol
 
 
@@ -109,7 +109,7 @@ def test_the_order_of_samples_hardly_matters_to_the_spread():
         strict=True,
     ):
         assert by_class.value == pytest.approx(shuffled.value)
-        assert by_class.spread < 1.5 * shuffled.spread
+        assert by_class.stderr < 1.5 * shuffled.stderr
 
 
 @pytest.mark.slow

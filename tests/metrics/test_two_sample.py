@@ -20,7 +20,7 @@ def pair(shift, n=500, d=8, seed=0):
 @pytest.mark.parametrize("test", [one_nn, c2st])
 def test_equal_laws_are_a_coin(test):
     got = test(*pair(0.0))
-    assert abs(got.value - 0.5) < 4 * got.spread and got.floor == 0.5
+    assert abs(got.value - 0.5) < 4 * got.stderr and got.reference == 0.5
 
 
 def test_copies_fall_below_a_half():
@@ -32,7 +32,7 @@ def test_c2st_is_the_accuracy_of_the_best_line():
     """Two unit Gaussians at distance D are told apart with Phi(D / 2)."""
     got = c2st(*pair(2.0, 2000))
     exact = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
-    assert abs(got.value - exact) < 4 * got.spread + 0.003
+    assert abs(got.value - exact) < 4 * got.stderr + 0.003
 
 
 def test_far_apart_is_told_apart():

@@ -15,8 +15,8 @@ from gradlogp.experiments import EXPERIMENTS, override, to_dict
 from gradlogp.experiments.settings import from_dict
 from gradlogp.models import mlp_noisy_energy, unet_score
 from gradlogp.objectives import (
-    Chain,
     DenoisingScoreMatching,
+    DiscreteDiffusion,
     FlowMatching,
     FromProcess,
     Ladder,
@@ -86,7 +86,7 @@ def test_likelihood_needs_levels_with_a_density():
 LEVELLED = {
     "denoising": DenoisingScoreMatching(LogNormal(), "edm", 0.5),
     "simple": ddpm_simple((3.0, 1.0, 0.3)),
-    "bound": VariationalBound(Chain((3.0, 1.0, 0.3))),
+    "bound": VariationalBound(DiscreteDiffusion((3.0, 1.0, 0.3))),
     "flow": FlowMatching(),
 }
 

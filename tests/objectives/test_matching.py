@@ -15,7 +15,7 @@ from gradlogp.objectives import (
     FiniteDifferenceScoreMatching,
     ImplicitScoreMatching,
     LogNormal,
-    Single,
+    SingleLevel,
     SlicedScoreMatching,
 )
 
@@ -25,7 +25,7 @@ PLAIN = [
     ImplicitScoreMatching(),
     SlicedScoreMatching(),
     FiniteDifferenceScoreMatching(),
-    DenoisingScoreMatching(Single(0.5)),
+    DenoisingScoreMatching(SingleLevel(0.5)),
 ]
 
 
@@ -85,9 +85,9 @@ def test_a_field_without_levels_learns_one_level_only():
         lambda: SlicedScoreMatching(0),
         lambda: SlicedScoreMatching(1, "cube"),
         lambda: FiniteDifferenceScoreMatching(epsilon=0.0),
-        lambda: DenoisingScoreMatching(Single(1.0), "mine"),
-        lambda: DenoisingScoreMatching(Single(1.0), "likelihood"),
-        lambda: DenoisingScoreMatching(Single(1.0), "min_snr", gamma=0.0),
+        lambda: DenoisingScoreMatching(SingleLevel(1.0), "mine"),
+        lambda: DenoisingScoreMatching(SingleLevel(1.0), "likelihood"),
+        lambda: DenoisingScoreMatching(SingleLevel(1.0), "min_snr", gamma=0.0),
     ],
 )
 def test_settings_out_of_range_are_named(make):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Law
+from gradlogp.core.fields import ClosedForm
 from gradlogp.core.random import Streams
 
 DOUBLE = {"dtype": torch.float64}
@@ -22,15 +22,15 @@ class Given(Streams):
         return out.copy_(self.z) if law == "normal_" else out.fill_(0.5)
 
 
-def harmonic(*variances: float) -> Law:
+def harmonic(*variances: float) -> ClosedForm:
     """N(0, diag(variances))."""
     var = torch.tensor(variances, **DOUBLE)
-    return Law(lambda x: (x**2 / var).sum(1) / 2, lambda x: -x / var)
+    return ClosedForm(lambda x: (x**2 / var).sum(1) / 2, lambda x: -x / var)
 
 
-def quartic() -> Law:
+def quartic() -> ClosedForm:
     """p ~ exp(-sum x^4 / 4): E x^2 = 2 Gamma(3/4) / Gamma(1/4)."""
-    return Law(lambda x: x.pow(4).sum(1) / 4, lambda x: -x.pow(3))
+    return ClosedForm(lambda x: x.pow(4).sum(1) / 4, lambda x: -x.pow(3))
 
 
 QUARTIC_VARIANCE = 2 * math.gamma(0.75) / math.gamma(0.25)

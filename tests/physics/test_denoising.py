@@ -19,7 +19,7 @@ from gradlogp.objectives import (
     Ladder,
     Levels,
     LogNormal,
-    Single,
+    SingleLevel,
     Uncertainty,
 )
 
@@ -36,7 +36,7 @@ def shrink(scale: float = 1.0, std: float = S):
 def loss(scale: float, sigma: float, weight: str = "sigma2") -> torch.Tensor:
     g = torch.Generator().manual_seed(0)
     x0 = S * torch.randn(N, DIM, generator=g, dtype=torch.float64)
-    return DenoisingScoreMatching(Single(sigma), weight, S)(shrink(scale), Batch(x0), g).value
+    return DenoisingScoreMatching(SingleLevel(sigma), weight, S)(shrink(scale), Batch(x0), g).value
 
 
 @pytest.mark.parametrize("weight", ["none", "sigma2"])
@@ -172,7 +172,7 @@ def test_importance_sampled_levels_have_the_lower_variance():
 def test_the_best_uncertainty_is_the_log_of_the_levels_loss():
     """The loss is convex in u; Newton's method finds u(sigma) = ln(loss per dimension) at a knot."""
     u = Uncertainty(knots=7)  # knots at 1e-3 ... 1e3, one of them at 1
-    objective = DenoisingScoreMatching(Single(1.0), "sigma2", uncertainty=u.double())
+    objective = DenoisingScoreMatching(SingleLevel(1.0), "sigma2", uncertainty=u.double())
     x0 = S * torch.randn(500, DIM, generator=seeded(0), dtype=torch.float64)
     for _ in range(30):
         loss = objective(shrink(), Batch(x0), seeded(1))
@@ -199,7 +199,7 @@ def test_energies_and_denoisers_of_one_law_have_one_loss():
             objective(model, Batch(x0), seeded(1)).value for model in (law, NoisyEnergy(law.energy))
         )
         assert torch.allclose(a, b, rtol=1e-10)
-    single = DenoisingScoreMatching(Single(0.7))
+    single = DenoisingScoreMatching(SingleLevel(0.7))
     a, b = (single(model, Batch(x0), seeded(1)).value for model in (law, law.at(0.7)))
     assert torch.allclose(a, b, rtol=1e-10)
 

@@ -12,9 +12,15 @@ from torch.distributions import Normal, kl_divergence
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, column
 from gradlogp.core.noise import Cosine, ddpm_ladder
-from gradlogp.core.parametrise import Place, Predicts, convert
+from gradlogp.core.parametrise import NoiseLevel, Predicts, convert
 from gradlogp.core.random import seeded
-from gradlogp.objectives import Chain, FlowMatching, HybridBound, VariationalBound, ddpm_simple
+from gradlogp.objectives import (
+    FlowMatching,
+    HybridBound,
+    VariationalBound,
+    ddpm_simple,
+)
+from gradlogp.objectives.diffusion import DiscreteDiffusion
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
 LEVELS = tuple(ddpm_ladder(BETAS.tolist()))
@@ -34,7 +40,7 @@ class Gaussian(NoisyField):
         return x * self.v / (self.v + s2), (self.v * s2 / (self.v + s2)).expand(x.shape)
 
 
-def expected_terms(chain: Chain, v: float, nodes: int = 4) -> torch.Tensor:
+def expected_terms(chain: DiscreteDiffusion, v: float, nodes: int = 4) -> torch.Tensor:
     """The mean of each term over x0 ~ N(0, v) and eps, exactly: they are of second degree. [T]"""
     z, w = np.polynomial.hermite_e.hermegauss(nodes)
     z, w = torch.from_numpy(z), torch.from_numpy(w / w.sum())
@@ -55,7 +61,7 @@ def exact(v: float) -> float:
     return 0.5 * math.log(2 * math.pi * math.e * v) + (ratio - 1 - math.log(ratio)) / 2
 
 
-def bound(chain: Chain, v: float) -> float:
+def bound(chain: DiscreteDiffusion, v: float) -> float:
     """Its mean over x0: the sum of the terms and of the prior's, which is linear in x0^2."""
     return float(
         expected_terms(chain, v).sum() + chain.prior(torch.tensor([[v**0.5]], dtype=torch.float64))
@@ -64,14 +70,14 @@ def bound(chain: Chain, v: float) -> float:
 
 @pytest.mark.parametrize("v", [0.25, 1.0, 2.0])
 def test_with_the_best_variance_the_bound_is_tight(v):
-    assert abs(bound(Chain(LEVELS, v), v) - exact(v)) < 1e-10
-    assert abs(bound(Chain(LEVELS, "learned"), v) - exact(v)) < 1e-10
+    assert abs(bound(DiscreteDiffusion(LEVELS, v), v) - exact(v)) < 1e-10
+    assert abs(bound(DiscreteDiffusion(LEVELS, "learned"), v) - exact(v)) < 1e-10
 
 
 @pytest.mark.parametrize(("v", "large"), [(0.25, 0.0011), (1.0, 0.0), (2.0, 0.0002)])
 def test_what_fixed_variances_cost(v, large):
-    assert abs(bound(Chain(LEVELS, 1.0), v) - exact(v) - large) < 1e-4
-    assert abs(bound(Chain(LEVELS, 0.0), v) - exact(v) - 0.575) < 0.01
+    assert abs(bound(DiscreteDiffusion(LEVELS, 1.0), v) - exact(v) - large) < 1e-4
+    assert abs(bound(DiscreteDiffusion(LEVELS, 0.0), v) - exact(v) - 0.575) < 0.01
 
 
 def test_the_terms_are_those_of_ddpm():
@@ -97,7 +103,7 @@ def test_the_terms_are_those_of_ddpm():
     small = (betas * (1 - before) / (1 - bar))[:, None]
     k = torch.arange(T)
     for v, variance in ((1.0, betas[:, None]), (0.0, small)):
-        chain = Chain(tuple(ddpm_ladder(betas.tolist())), v)
+        chain = DiscreteDiffusion(tuple(ddpm_ladder(betas.tolist())), v)
         step = chain.at(k, x0)
         terms = chain.nats(k, step, x0, *chain.denoise(Crooked(), x0, eps, step))
         q = Normal(mean(xt, x0)[1:], small[1:].sqrt())
@@ -124,7 +130,7 @@ def test_one_step_for_each_example_estimates_the_bound():
     """Uniform steps and importance-sampled ones have one mean; the latter, once the losses are
     known, less variance.
     """
-    chain = Chain(tuple(Cosine().ladder(50)), 0.25)
+    chain = DiscreteDiffusion(tuple(Cosine().ladder(50)), 0.25)
     whole = bound(chain, 0.25)
     even = VariationalBound(chain)
     by_loss = VariationalBound(chain, importance=True)
@@ -137,7 +143,7 @@ def test_one_step_for_each_example_estimates_the_bound():
 
 
 def test_the_decoder_is_a_law_over_the_values_of_a_pixel():
-    chain = Chain((2.0, 1.0), bins=256)
+    chain = DiscreteDiffusion((2.0, 1.0), bins=256)
     pixels = torch.linspace(-1, 1, 256, dtype=torch.float64)
     for mean, std in ((0.2, 0.3), (-0.97, 0.01), (1.4, 0.5), (0.1, 1e-4)):
         nats = chain.decoder(pixels, torch.full_like(pixels, mean), torch.full_like(pixels, std**2))
@@ -149,7 +155,7 @@ def test_the_decoder_is_a_law_over_the_values_of_a_pixel():
 
 class Learned(NoisyField):
     def __init__(self):
-        self.mean, self.spread = (
+        self.mean, self.stderr = (
             torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, 0.4)
         )
 
@@ -157,18 +163,18 @@ class Learned(NoisyField):
         return self.mean * x
 
     def moments(self, x, sigma):
-        return self.denoise(x, sigma), self.spread * torch.ones_like(x)
+        return self.denoise(x, sigma), self.stderr * torch.ones_like(x)
 
 
 def test_the_hybrid_learns_the_mean_by_the_simple_loss_and_the_variance_by_the_bound():
     levels = tuple(Cosine().ladder(10))
     batch = Batch(torch.randn(30, 2, dtype=torch.float64, generator=seeded(0)))
-    field, chain = Learned(), Chain(levels, "learned")
+    field, chain = Learned(), DiscreteDiffusion(levels, "learned")
 
     def slopes(objective):
         return torch.autograd.grad(
             objective(field, batch, seeded(1)).value.mean(),
-            [field.mean, field.spread],
+            [field.mean, field.stderr],
             allow_unused=True,
         )
 
@@ -196,12 +202,12 @@ def test_the_simple_loss_is_half_the_error_of_eps():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Chain((1.0,)),
-        lambda: Chain((1.0, 2.0)),
-        lambda: Chain((1.0, 0.0)),
-        lambda: Chain((2.0, 1.0), -1.0),
-        lambda: HybridBound(Chain((2.0, 1.0))),
-        lambda: Chain((2.0, 1.0), "large"),
+        lambda: DiscreteDiffusion((1.0,)),
+        lambda: DiscreteDiffusion((1.0, 2.0)),
+        lambda: DiscreteDiffusion((1.0, 0.0)),
+        lambda: DiscreteDiffusion((2.0, 1.0), -1.0),
+        lambda: HybridBound(DiscreteDiffusion((2.0, 1.0))),
+        lambda: DiscreteDiffusion((2.0, 1.0), "large"),
     ],
 )
 def test_a_chain_that_is_none_is_refused(make):
@@ -216,7 +222,7 @@ class Flat(Gaussian):
 
 def test_moments_that_would_broadcast_are_refused():
     with pytest.raises(ValueError, match="have the shape of x"):
-        VariationalBound(Chain((2.0, 1.0), "learned"))(
+        VariationalBound(DiscreteDiffusion((2.0, 1.0), "learned"))(
             Flat(1.0), Batch(torch.zeros(2, 3)), seeded(0)
         )
 
@@ -232,7 +238,7 @@ def test_whatever_the_network_predicts_the_loss_is_one(kind):
     def network(kind):
         def net(xt, t):
             alpha, sigma = process.alpha(t), process.sigma(t)
-            place = Place(alpha, sigma, process.rates(t))
+            place = NoiseLevel(alpha, sigma, process.rates(t))
             return convert(
                 Gaussian(0.5).denoise(xt / alpha[:, None], sigma / alpha), xt, "x0", kind, place
             )
@@ -241,7 +247,7 @@ def test_whatever_the_network_predicts_the_loss_is_one(kind):
 
     for objective in (
         ddpm_simple(process.ladder(9)),
-        VariationalBound(Chain(tuple(process.ladder(9)))),
+        VariationalBound(DiscreteDiffusion(tuple(process.ladder(9)))),
         FlowMatching(),
     ):
         a, b = (objective(network(k), Batch(x0), seeded(1)).value for k in ("x0", kind))
@@ -250,6 +256,6 @@ def test_whatever_the_network_predicts_the_loss_is_one(kind):
 
 def test_a_field_that_knows_the_mean_only_cannot_learn_the_variance():
     with pytest.raises(ValueError, match="moments"):
-        VariationalBound(Chain((2.0, 1.0), "learned"))(
+        VariationalBound(DiscreteDiffusion((2.0, 1.0), "learned"))(
             lambda x, sigma: x, Batch(torch.zeros(2, 1)), seeded(0)
         )

@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Law
+from gradlogp.core.fields import ClosedForm, Energy
 from gradlogp.core.kernel import run
 from gradlogp.core.random import seeded
 from gradlogp.samplers import HMC, MALA, NUTS
-from gradlogp.samplers.hamiltonian import Phase, leapfrog
-from gradlogp.samplers.metropolis import MetropolisChain, choose, decide
+from gradlogp.samplers.hamiltonian import HamiltonianState, leapfrog
+from gradlogp.samplers.metropolis import MetropolisState, choose, decide
 from gradlogp.samplers.nuts import closed
 from tests.physics.laws import (
     DOUBLE,
@@ -33,17 +33,17 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def phase(field, x, v):
-    return Phase(x, v, *field.energy_and_score(x))
+    return HamiltonianState(x, v, *field.energy_and_score(x))
 
 
-def walk(field, start: Phase, epsilon: float, steps: int) -> Phase:
+def walk(field, start: HamiltonianState, epsilon: float, steps: int) -> HamiltonianState:
     with torch.no_grad():
         return leapfrog(field, start, torch.full_like(start.x[:, :1], epsilon), steps)
 
 
-def wrong_sign(field: Law) -> Law:
+def wrong_sign(field: ClosedForm) -> ClosedForm:
     """The bug: kicks along +grad E."""
-    return Law(field.energy, lambda x: -field.score(x))
+    return ClosedForm(field.energy, lambda x: -field.score(x))
 
 
 # the proposal
@@ -149,7 +149,7 @@ class NoTest:
         return state._replace(x=proposal.x, energy=proposal.energy, score=proposal.score), info
 
     def propose(self, field, state, generator):
-        old = Phase(
+        old = HamiltonianState(
             state.x,
             torch.randn(state.x.shape, generator=generator, **DOUBLE),
             state.energy,
@@ -168,7 +168,7 @@ class NoProposalRatio(NoTest):
             choose(keep, a, b)
             for a, b in ((new.x, old.x), (new.energy, old.energy), (new.score, old.score))
         )
-        return MetropolisChain(*kept, state.noise, state.tuning), None
+        return MetropolisState(*kept, state.noise, state.tuning), None
 
 
 SAMPLERS = {

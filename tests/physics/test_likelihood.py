@@ -14,7 +14,7 @@ from gradlogp.core.kernel import run
 from gradlogp.core.noise import EDM, VarianceExploding, VariancePreserving, ddpm_ladder
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, gaussian
-from gradlogp.objectives.diffusion import Chain
+from gradlogp.objectives.diffusion import DiscreteDiffusion
 from gradlogp.samplers import Ancestral
 from gradlogp.tasks.likelihood import (
     Prior,
@@ -147,7 +147,7 @@ def bound(s, variance, betas=BETAS, mean=0.0):
     """The expected bound on N(mean, s^2), exact: at x0 = mean -+ s and eps = -+1 a quadratic has
     its expectation.
     """
-    chain = Chain(tuple(ddpm_ladder(betas)), variance)
+    chain = DiscreteDiffusion(tuple(ddpm_ladder(betas)), variance)
     x0, eps = torch.tensor(
         [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64
     ).T[..., None]
@@ -189,7 +189,7 @@ def test_what_the_two_fixed_variances_cost(s2, large, small):
 
 def test_the_sampled_bound_has_that_expectation():
     betas = torch.linspace(0.01, 0.4, 20).tolist()
-    chain = Chain(tuple(ddpm_ladder(betas)), 2.0)
+    chain = DiscreteDiffusion(tuple(ddpm_ladder(betas)), 2.0)
     law = gaussian([0.8], [2**0.5])
     x0 = data(gaussian([0.8], [2**0.5]), 20_000)
     found = variational_bound(law, x0, chain, seeded(0))
@@ -219,7 +219,7 @@ def test_measured_variances_are_the_optimal_ones():
     assert ((field.variances / exact - 1) / (2 / n) ** 0.5).abs().max() < 4
     x0 = data(law, 5000, 1)
     known, found = (
-        variational_bound(f, x0, Chain(tuple(levels), v), seeded(1)).nats
+        variational_bound(f, x0, DiscreteDiffusion(tuple(levels), v), seeded(1)).nats
         for f, v in ((law, s2), (field, "learned"))
     )
     assert abs((known - found).mean()) < 2e-3
@@ -261,7 +261,7 @@ def test_the_bound_of_probabilities_falls_to_their_entropy():
     for count in (30, 120):
         levels = EDM(0.01, 20.0).ladder(count)
         field = measure_variance(law, pixels.repeat(500, 1), levels, seeded(0))
-        chain = Chain(tuple(levels), "learned", bins=8)
+        chain = DiscreteDiffusion(tuple(levels), "learned", bins=8)
         bits = variational_bound(field, pixels.repeat(400, 1), chain, seeded(1)).nats / math.log(2)
         above.append(float(bits.mean()) - 3)
         assert above[-1] > 0 and (2 ** -bits.reshape(400, 8).mean(0)).sum() < 1

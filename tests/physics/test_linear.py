@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from gradlogp.core.fields import Energy, Law
+from gradlogp.core.fields import ClosedForm, Energy
 from gradlogp.core.kernel import run
 from gradlogp.core.random import seeded
 from gradlogp.samplers import Langevin, PreconditionedLangevin, Underdamped
@@ -141,7 +141,7 @@ def test_friction_and_its_noise_are_exact_where_there_is_no_force():
     """A free particle: v is an Ornstein-Uhlenbeck process, correlation e^{-gamma h}, variance T,
     whatever the step.
     """
-    free = Law(lambda x: 0 * x[:, 0], lambda x: 0 * x)
+    free = ClosedForm(lambda x: 0 * x[:, 0], lambda x: 0 * x)
     for h in (0.01, 3.0):
         push, noise = matrices(
             Underdamped(h, friction=0.7, temperature=2.0), free, ("x", "velocity"), 1

@@ -17,7 +17,7 @@ from gradlogp.objectives import (
     ExplicitScoreMatching,
     FiniteDifferenceScoreMatching,
     ImplicitScoreMatching,
-    Single,
+    SingleLevel,
     SlicedScoreMatching,
 )
 
@@ -65,7 +65,7 @@ def test_energies_and_scores_of_one_field_have_one_loss():
         ImplicitScoreMatching(),
         SlicedScoreMatching(2, "gaussian"),
         SlicedScoreMatching(variance_reduced=False),
-        DenoisingScoreMatching(Single(0.3)),
+        DenoisingScoreMatching(SingleLevel(0.3)),
     ):
         a, b = (value(objective, model, x) for model in MODELS.values())
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-10), objective
@@ -192,7 +192,10 @@ def test_denoising_finds_the_score_of_the_noised_law():
     sigma = 0.8
     parts = [SAMPLE[i::40] for i in range(40)]
     slopes = double(
-        *(fitted(DenoisingScoreMatching(Single(sigma), "none"), x.repeat(20, 1))[0] for x in parts)
+        *(
+            fitted(DenoisingScoreMatching(SingleLevel(sigma), "none"), x.repeat(20, 1))[0]
+            for x in parts
+        )
     )
     exact = double(*(-1 / (float(x.var(correction=0)) + sigma**2) for x in parts))
     error = slopes - exact
@@ -209,7 +212,7 @@ ALL = {
     "implicit": ImplicitScoreMatching(),
     "sliced": SlicedScoreMatching(2, "sphere"),
     "finite": FiniteDifferenceScoreMatching(2, epsilon=1e-3),
-    "denoising": DenoisingScoreMatching(Single(0.5)),
+    "denoising": DenoisingScoreMatching(SingleLevel(0.5)),
 }
 
 

@@ -39,13 +39,13 @@ def row(metric: str, value: float, better: str, **more: Any) -> dict[str, Any]:
     return {
         "metric": metric,
         "value": value,
-        "spread": abs(value) / 100,
+        "stderr": abs(value) / 100,
         "n": 360,
         "better": better,
         "seed": 1,
-        "floor": None,
+        "reference": None,
         "protocol": f"how {metric} was measured",
-        "ceiling": None,
+        "trivial": None,
         **more,
     }
 
@@ -57,7 +57,7 @@ def rows(times: float = 1.0, classes: bool = False, **changes: float) -> list[di
     found = [
         row(m, value, METRICS[m][0], seconds=0.01, evaluations=300) for m, value in values.items()
     ]
-    found += [row("agreement", 0.96, "higher", floor=0.99)] if classes else []
+    found += [row("agreement", 0.96, "higher", reference=0.99)] if classes else []
     for s in SIGMAS:
         found += [row(f"denoise_psnr_{s}", 20 - 10 * s + times, "higher", noisy=20 - 20 * s)]
         found += [row(f"denoise_ssim_{s}", 0.9, "higher", noisy=0.5)]

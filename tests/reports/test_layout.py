@@ -15,13 +15,13 @@ def numbers(better="higher", **values):
             "method": m,
             "metric": k,
             "value": v,
-            "spread": spread,
+            "stderr": spread,
             "better": "lower" if k.startswith("rank") else better,
         }
         for m, found in values.items()
         for k, (v, spread) in found.items()
     ]
-    return Numbers(rows, [m for m in values if m != "floor"])
+    return Numbers(rows, [m for m in values if m != "reference"])
 
 
 DIGITS = numbers(
@@ -38,7 +38,7 @@ DIGITS = numbers(
         "rank": (1.0, 0.1),
     },
     c={"fd": (1.0, 0.1)},
-    floor={"auroc digit 3": (0.5, None)},
+    reference={"auroc digit 3": (0.5, None)},
 )
 
 
@@ -74,7 +74,7 @@ def test_numbers_ascend_words_stay_as_they_came_the_mean_is_last_and_orders_the_
     assert texts(found) == [
         ("b", ["*0.990", "*0.950", "*0.970"]),
         ("a", ["*0.990", "0.900", "0.945"]),
-        ("floor", [None, "0.500", None]),
+        ("reference", [None, "0.500", None]),
     ]
     named = numbers(
         a={"auroc to noise": (1.0, 0.1), "auroc to kmnist": (0.9, 0.1), "auroc to 1": (0.9, 0.1)}
@@ -94,7 +94,7 @@ def test_turned_the_methods_stand_across_and_no_reference_with_them():
         "mean",
     ]
     assert texts(found)[2] == ("mean rank (low)", ["*1.00", "2.00"])
-    assert found.lines[0][1][0].spread == "0.010"
+    assert found.lines[0][1][0].stderr == "0.010"
 
 
 def test_several_patterns_stand_one_after_the_other_under_the_names_of_their_metrics():
@@ -139,7 +139,7 @@ def test_every_pattern_has_one_star_and_every_table_a_title_of_its_own(name):
 
 def test_the_expected_value_is_that_of_the_most_examples():
     rows = [
-        {"method": m, "metric": "auprc", "value": 0.5, "better": "higher", "n": n, "ceiling": share}
+        {"method": m, "metric": "auprc", "value": 0.5, "better": "higher", "n": n, "trivial": share}
         for m, n, share in (("all", 2500, 0.1), ("some", 250, 0.07))
     ]
     assert Numbers(rows, ["all", "some"]).cell("a trivial method (expected)", "auprc").value == 0.1

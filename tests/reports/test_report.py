@@ -190,7 +190,7 @@ def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
         with Run.create(folder / method, config, {"date": "2030-01-02"}) as made:
             made.write_results(
                 [
-                    fake.row("rmse", value, "lower", floor=0.0),
+                    fake.row("rmse", value, "lower", reference=0.0),
                     fake.row("rmse mixture", 3 * value, "lower"),
                 ]
             )
@@ -258,7 +258,7 @@ def test_numbers_that_are_none(tmp_path):
     ]
     write_json(
         folder / "results.json",
-        [{**row, "spread": None} if row["metric"] == "precision" else row for row in rows],
+        [{**row, "stderr": None} if row["metric"] == "precision" else row for row in rows],
     )
     text, page = written(folder)
     assert "not a number" in cells(text, "<code>ebm<") and "∞" in cells(text, "<code>ebm<")
@@ -293,7 +293,7 @@ def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
 def test_a_single_run_has_a_page_too(tmp_path):
     made = fake.run(tmp_path / "run", "ebm_class")
     made.write_results(
-        [{**row, "floor": 1.5} if row["metric"] == "fd" else row for row in made.results()]
+        [{**row, "reference": 1.5} if row["metric"] == "fd" else row for row in made.results()]
     )
     made.close()
     text, page = written(tmp_path / "run")

@@ -104,7 +104,7 @@ def test_long_logs_are_averaged_not_cut():
 
 def made(better: str, **values: tuple[float, float]) -> Numbers:
     rows = [
-        {"method": m, "metric": "x", "value": v, "spread": s, "better": better}
+        {"method": m, "metric": "x", "value": v, "stderr": s, "better": better}
         for m, (v, s) in values.items()
     ]
     return Numbers(rows, [m for m in values if len(m) == 1])

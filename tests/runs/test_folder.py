@@ -416,10 +416,10 @@ def test_weights_results_status_and_pictures(run: Run) -> None:
     assert run.load()[0]["w"][0] == 1 and run.load("ema")[1] == {"decay": 0.999}
 
     assert run.results() == []
-    row = {"metric": "fd", "value": 3.25, "spread": math.nan, "n": 2000, "protocol": "test split"}
+    row = {"metric": "fd", "value": 3.25, "stderr": math.nan, "n": 2000, "protocol": "test split"}
     run.write_results([row])
     (back,) = Run.open(run.path).results()
-    assert math.isnan(back.pop("spread")) and back.items() <= row.items()
+    assert math.isnan(back.pop("stderr")) and back.items() <= row.items()
     json.loads((run.path / "results.json").read_text(), parse_constant=pytest.fail)
 
     assert run.status() == {"state": "training", "seconds": 0.0}

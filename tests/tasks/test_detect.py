@@ -33,13 +33,13 @@ def test_the_auroc_of_the_energy_is_known_for_a_wider_gaussian(x):
     normal = x[:, :2]
     wide = 2 * x[2000:, 2:4]  # variances V and 4 V
     measure = auroc(detect.energy(field, normal[:2000]), detect.energy(field, wide))
-    assert abs(measure.value - 4 / 5) < 4 * measure.spread
+    assert abs(measure.value - 4 / 5) < 4 * measure.stderr
     shifted = auroc(
         detect.energy(Energy(lambda x: -x[:, 0]), normal[:2000] / math.sqrt(V)),
         detect.energy(Energy(lambda x: -x[:, 0]), normal[2000:] / math.sqrt(V) - 1),
     )
     assert (
-        abs(shifted.value - 0.5 * math.erfc(-1 / 2)) < 4 * shifted.spread
+        abs(shifted.value - 0.5 * math.erfc(-1 / 2)) < 4 * shifted.stderr
     )  # Phi(1 / sqrt 2) at distance 1
 
 

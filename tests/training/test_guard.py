@@ -11,7 +11,7 @@ import torch
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Energy
 from gradlogp.core.kernel import run as run_chain
-from gradlogp.objectives import DenoisingScoreMatching, Single
+from gradlogp.objectives import DenoisingScoreMatching, SingleLevel
 from gradlogp.samplers import Langevin
 from gradlogp.training import (
     Diverged,
@@ -78,7 +78,7 @@ def test_nan_in_a_batch_is_left_out(run):
 
 
 def test_energies_that_explode_at_a_stroke_are_rolled_back(run):
-    gentle = replace(Ring().guard, gentler=0.9)
+    gentle = replace(Ring().guard, lr_backoff=0.9)
     learner = Ring(images=64 * 400, guard=gentle).learner()
     plain = Ring().batches()
     blown = []
@@ -133,7 +133,7 @@ def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
     settings = Training(64 * 300, learning_rate=0.05, log_every=5, checkpoint_every=10, warmup=1)
     learner = Learner(
         Linear(),
-        DenoisingScoreMatching(Single(0.5)),
+        DenoisingScoreMatching(SingleLevel(0.5)),
         settings,
         torch.Generator().manual_seed(0),
         Guard(GuardSettings(patience=20)),
@@ -177,10 +177,10 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
     }
     for step in range(30):
         assert guard.judge(step, Batch(torch.zeros(2, 2)), 1.0, 1.0, info) is Verdict.STEP
-    assert guard.slow["gap"] == pytest.approx(0.1)
+    assert guard.running_mean["gap"] == pytest.approx(0.1)
     other = Guard(GuardSettings(patience=10))
     other.load(guard.state())
-    assert other.slow == guard.slow and other.seen == 30 and math.isfinite(other.best_loss)
+    assert other.running_mean == guard.running_mean and other.seen == 30 and math.isfinite(other.best_loss)
 
 
 def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():

@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import as_noisy, column
 from gradlogp.models import AutoencoderEnergy, autoencoder_energy
-from gradlogp.objectives import LevelLaw, Loss, Objective
+from gradlogp.objectives import LevelDistribution, Loss, Objective
 from gradlogp.objectives.base import check_batch, mean
 from gradlogp.objectives.denoising import normal, squared_error
 
@@ -52,7 +52,7 @@ class Reconstruction(Objective):
     contractive with a weight.
     """
 
-    noise: LevelLaw | None = None
+    noise: LevelDistribution | None = None
     contractive: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class Reconstruction(Objective):
         )
 
     @staticmethod
-    def _noised(law: LevelLaw, clean: Tensor, generator: Generator) -> Tensor:
+    def _noised(law: LevelDistribution, clean: Tensor, generator: Generator) -> Tensor:
         sigma = law.sample(len(clean), generator, clean)
         return clean + column(sigma, clean) * normal(clean, generator)
 
@@ -101,7 +101,7 @@ class DenoisingError(Objective):
     first: the weight `edm` of score matching.
     """
 
-    law: LevelLaw
+    law: LevelDistribution
     sigma_data: float | None = None
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:

@@ -273,7 +273,7 @@ def measured(
         "mean_error": error_mean.tolist(),
         "std_error": error_std.tolist(),
         "distance": sliced_distance(x, exact[: len(x)]),
-        "floor": sliced_distance(other, exact),
+        "reference": sliced_distance(other, exact),
     }
 
 
@@ -327,7 +327,7 @@ def _sections(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
         f"## {TITLES[name]}\n\nn = {first['draws']:,}. Exact: mean {pair(task.mean)}, standard"
         f" deviation {pair(task.std)}. Langevin's h = {task.step_size:g}."
     )
-    yield f"Sliced Wasserstein distance; the floor, of n exact draws, is {first['floor']:.3f}."
+    yield f"Sliced Wasserstein distance; the floor, of n exact draws, is {first['reference']:.3f}."
     yield _table(rows, lambda r: f"{r['distance']:.3f}")
     exact = standard_errors(task.exact[0])
     yield f"Standard deviations; the standard error of n exact draws is {pair(exact[1], 4)}."

@@ -34,10 +34,10 @@ from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, gaussian
 from gradlogp.models import MLPEnergy, mlp_noisy_energy, mlp_score
 from gradlogp.objectives import (
-    Chain,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     DenoisingScoreMatching,
+    DiscreteDiffusion,
     EnergyDiscrepancy,
     ExplicitScoreMatching,
     FiniteDifferenceScoreMatching,
@@ -56,7 +56,7 @@ from gradlogp.objectives import (
     RatioMatching,
     RecoveryLikelihood,
     ReplayBuffer,
-    Single,
+    SingleLevel,
     SlicedScoreMatching,
     Uncertainty,
     VariationalBound,
@@ -173,7 +173,9 @@ ENTRIES: dict[str, Entry] = {
     "sliced score matching": Entry(lambda p: SlicedScoreMatching(variance_reduced=False)),
     "sliced, variance-reduced": Entry(lambda p: SlicedScoreMatching()),
     "sliced, finite differences": Entry(lambda p: FiniteDifferenceScoreMatching(epsilon=0.03)),
-    "denoising, one level": Entry(lambda p: DenoisingScoreMatching(Single(LEVEL)), "energy", LEVEL),
+    "denoising, one level": Entry(
+        lambda p: DenoisingScoreMatching(SingleLevel(LEVEL)), "energy", LEVEL
+    ),
     "noise-contrastive, nu = 4": Entry(lambda p: NoiseContrastive(GaussianNoise.fit(p.pool), 4)),
     "conditional noise-contrastive": Entry(lambda p: ConditionalNoiseContrastive(p.scale / 3, 4)),
     "energy discrepancy": Entry(lambda p: EnergyDiscrepancy(p.scale / 3, 16)),
@@ -211,7 +213,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "DDPM, simple": Entry(lambda p: ddpm_simple(VP.ladder(200)), "denoiser", LEVEL),
     "DDPM, variational bound": Entry(
-        lambda p: VariationalBound(Chain(tuple(VP.ladder(200)), p.scale**2)), "denoiser", LEVEL
+        lambda p: VariationalBound(DiscreteDiffusion(tuple(VP.ladder(200)), p.scale**2)),
+        "denoiser",
+        LEVEL,
     ),
     "flow matching": Entry(lambda p: FlowMatching(), "denoiser", LEVEL),
 }

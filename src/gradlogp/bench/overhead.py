@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.compiled import compiled
-from gradlogp.core.fields import Energy, Field, Law, Level, NoisyField
+from gradlogp.core.fields import ClosedForm, Energy, Field, Level, NoisyField
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import seeded
@@ -68,10 +68,10 @@ class NullNoisy(NoisyField):
         return self.stored
 
 
-def null_field(stored: Tensor) -> Law:
+def null_field(stored: Tensor) -> ClosedForm:
     """A stored energy and a stored score."""
     energy = torch.zeros(len(stored))
-    return Law(lambda x: energy, lambda x: stored)
+    return ClosedForm(lambda x: energy, lambda x: stored)
 
 
 # --- loops by hand: the same mathematics, nothing else ---
@@ -233,7 +233,7 @@ def null_rows(seconds: float, names: Sequence[str] | None = None) -> Iterator[di
                 "by_hand_us": 1e6 * min(times[1]) / steps,
                 "dx": distance(*(loop() for loop in loops)),
             }
-            row["ratio"], row["spread"] = ratio(*times)
+            row["ratio"], row["stderr"] = ratio(*times)
         yield row
 
 
@@ -290,7 +290,7 @@ def energy_rows(
                 "loop": label,
                 "us": 1e6 * min(times[label]) / steps,
                 "ratio": middle,
-                "spread": spread,
+                "stderr": spread,
                 "rounds": len(times[label]),
                 "dx": distance(loops[label](), plain),
                 "ratio_in_place": ratio(times[label], times["in place"])[0],
@@ -314,7 +314,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
                 r["name"],
                 f"{r['us']:.0f}",
                 f"{r['by_hand_us']:.0f}" if "ratio" in r else "",
-                f"{r['ratio']:.2f} +- {r['spread']:.2f}" if "ratio" in r else "",
+                f"{r['ratio']:.2f} +- {r['stderr']:.2f}" if "ratio" in r else "",
                 f"{r['dx']:.0e}" if "ratio" in r else "",
             ]
             for r in null
@@ -326,7 +326,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             r["name"],
             r["loop"],
             f"{r['us']:.0f}",
-            f"{r['ratio']:.3f} +- {r['spread']:.3f}",
+            f"{r['ratio']:.3f} +- {r['stderr']:.3f}",
             f"{r['ratio_in_place']:.3f}",
             f"{r['dx']:.0e}",
         ]

@@ -66,9 +66,11 @@ def listing(kind: str) -> str:
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
     """One run's results, a line for each metric."""
-    table = titled("on the test part", "metric", "value", "+-", "better", "floor", "ceiling", "n")
+    table = titled(
+        "on the test part", "metric", "value", "+-", "better", "reference", "trivial", "n"
+    )
     for r in rows:
-        numbers = [number(r.get(key)) for key in ("value", "spread", "floor", "ceiling", "n")]
+        numbers = [number(r.get(key)) for key in ("value", "stderr", "reference", "trivial", "n")]
         table.add_row(r["metric"], *numbers[:2], r["better"], *numbers[2:])
     return table
 
@@ -155,7 +157,7 @@ def _cell(cell: Cell | None) -> str:
     return (
         ""
         if cell is None
-        else number(cell.value) + (f" +- {number(cell.spread, 2)}" if cell.spread else "")
+        else number(cell.value) + (f" +- {number(cell.stderr, 2)}" if cell.stderr else "")
     )
 
 

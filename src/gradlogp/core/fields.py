@@ -3,7 +3,7 @@ gives it directly.
 
 Samplers ask a field for nothing but its score, so the two are interchangeable wherever the
 mathematics allows. Energies add, and so do their scores: a product of experts is `Sum`, a
-likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties a restoration to what was seen is `Tether`, and
+likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties a restoration to what was seen is `GaussianLikelihood`, and
 :math:`E / T` is `Scaled` by 1 / T.
 
 Shapes: x is [B, *shape], energy(x) is [B], score(x) is [B, *shape].
@@ -147,7 +147,7 @@ class Energy(Field):
 
 @final
 @dataclass(frozen=True)
-class Law(Field):
+class ClosedForm(Field):
     """A field whose energy (B, *shape) -> (B,) and score (B, *shape) -> (B, *shape) are both
     written down.
     """
@@ -233,7 +233,7 @@ class Scaled(Field):
 
 @final
 @dataclass(frozen=True)
-class Tether(Field):
+class GaussianLikelihood(Field):
     r"""The Gaussian likelihood :math:`\|x - y\|^2 / 2\sigma^2` of an observation y, [B, *shape] or
     [*shape], with noise `sigma`.
     """
@@ -270,7 +270,7 @@ class Tether(Field):
 
 @final
 @dataclass(frozen=True)
-class Pinned(Field):
+class MaskedField(Field):
     """The field with its score set to 0 where `mask` (bool, True = free, broadcastable to x) is
     False.
 

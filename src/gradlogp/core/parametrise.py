@@ -43,7 +43,7 @@ Kind = Literal["x0", "eps", "sigma_score", "score", "v", "velocity", "edm"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Place(NamedTuple):
+class NoiseLevel(NamedTuple):
     """Where x_t stands: alpha, sigma, for ``velocity`` their rates in t, and for ``edm`` the data's
     standard deviation.
     """
@@ -54,7 +54,7 @@ class Place(NamedTuple):
     sigma_data: float | None = None
 
 
-def parts(kind: Kind, place: Place) -> tuple[Level, Level]:
+def parts(kind: Kind, place: NoiseLevel) -> tuple[Level, Level]:
     """The p and q of the table; ValueError for a kind that is not there, and for ``edm`` without
     `sigma_data`.
     """
@@ -83,7 +83,7 @@ def _edm(level: Level, sigma_data: float | None) -> tuple[Level, Level]:
     return level / (sigma_data * n), -sigma_data / n
 
 
-def convert(value: Tensor, xt: Tensor, source: Kind, target: Kind, place: Place) -> Tensor:
+def convert(value: Tensor, xt: Tensor, source: Kind, target: Kind, place: NoiseLevel) -> Tensor:
     """`value` [B, *shape], a prediction of kind `source` at xt [B, *shape], as a prediction of kind
     `target`.
     """
@@ -110,8 +110,8 @@ def measure_sigma_data(x: Tensor) -> float:
     return float(x.double().std(correction=0))
 
 
-Clock = Callable[[Tensor, Tensor], Tensor]  # (t, level) -> the time that a network is fed
-CLOCKS: dict[str, Clock] = {
+TimeInput = Callable[[Tensor, Tensor], Tensor]  # (t, level) -> the time that a network is fed
+CLOCKS: dict[str, TimeInput] = {
     "t": lambda t, level: t,
     "1 - t": lambda t, level: 1 - t,
     "999 t": lambda t, level: 999 * t,
@@ -121,7 +121,7 @@ CLOCKS: dict[str, Clock] = {
 }
 
 
-def step_clock(levels: Sequence[float]) -> Clock:
+def step_clock(levels: Sequence[float]) -> TimeInput:
     """The clock of a network that is fed step numbers, 0 next to the data: the nearest of the
     DDPM's `levels`, in ratio.
     """
@@ -144,12 +144,12 @@ class Predicts(NoisyField):
     net: Callable[..., Tensor]
     kind: Kind
     process: NoiseProcess
-    clock: str | Clock = "t"
+    clock: str | TimeInput = "t"
     sigma_data: float | None = None
     cond: Tensor | None = None
 
     def __post_init__(self) -> None:
-        parts(self.kind, Place(1.0, 1.0, sigma_data=self.sigma_data))
+        parts(self.kind, NoiseLevel(1.0, 1.0, sigma_data=self.sigma_data))
         if isinstance(self.clock, str) and self.clock not in CLOCKS:
             raise ValueError(
                 "a clock is a function (t, level) -> time, or one of"
@@ -164,7 +164,7 @@ class Predicts(NoisyField):
         xt = _shaped(alpha, x) * x
         value = self._ask(_shaped(self._c_in(level), x) * x if self.kind == "edm" else xt, t, level)
         return convert(
-            value, xt, self.kind, "x0", Place(alpha, alpha * level, rates, self.sigma_data)
+            value, xt, self.kind, "x0", NoiseLevel(alpha, alpha * level, rates, self.sigma_data)
         )
 
     def _c_in(self, level: Tensor) -> Tensor:

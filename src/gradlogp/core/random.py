@@ -72,7 +72,7 @@ class Masked:
     that leaves x alone there.
 
     mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept
-    tests) are passed through. With a `Pinned` field any sampler, Metropolis or not, discrete ones
+    tests) are passed through. With a `MaskedField` field any sampler, Metropolis or not, discrete ones
     too, then samples the exact conditional law of what is free.
     """
 

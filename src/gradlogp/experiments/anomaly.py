@@ -397,7 +397,7 @@ def means(rows: Rows) -> Rows:
         ):
             those = [r for r in rows if str(r["metric"]).startswith(f"{metric} {protocol} ")]
             if those:
-                spread = math.sqrt(sum(float(r["spread"] or 0) ** 2 for r in those)) / len(those)
+                spread = math.sqrt(sum(float(r["stderr"] or 0) ** 2 for r in those)) / len(those)
                 mean = Measure(
                     f"{metric} {label}",
                     sum(r["value"] for r in those) / len(those),
@@ -668,7 +668,7 @@ def _paired(kept: Mapping[str, Kept]) -> Rows:
                 value, spread = (sum(column) / len(found) for column in zip(*found, strict=True))
                 says = (
                     f"AUROC less that of {rival}, the best baseline, on the same test pictures;"
-                    " spread: paired standard error "
+                    " paired standard error "
                     f"by DeLong{', averaged over classes as if they erred together' if len(found) > 1 else ''}"
                 )
                 rows.append(
@@ -703,7 +703,7 @@ def _ranks(kept: Mapping[str, Kept]) -> Rows:
             float(rank.std() / len(names) ** 0.5),
             len(names),
             "lower",
-            f"mean rank by AUROC among {says} over {len(names)} tables, 1 is best; spread: their"
+            f"mean rank by AUROC among {says} over {len(names)} tables, 1 is best; standard error of their"
             " standard error",
         )
         return {"method": method, **measure.as_dict()}

@@ -54,5 +54,5 @@ def classification_accuracy(
         n,
         "higher",
         f"accuracy on {n} test pictures of a classifier trained on {len(x)} samples alone, {images}"
-        " pictures shown; spread: binomial standard error",
+        " pictures shown; binomial standard error",
     )

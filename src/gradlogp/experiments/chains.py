@@ -184,7 +184,7 @@ def _from_data(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> None:
     for steps, x in frames.items():
         kept = (judge.labels(x) == before).double()
         moved = (x - start).abs().flatten(1).mean(1)
-        says = f"{len(x)} chains from test pictures after {steps} steps; spread: standard error"
+        says = f"{len(x)} chains from test pictures after {steps} steps; standard error"
         desk.note(
             Measure(
                 "retention",
@@ -273,7 +273,7 @@ def _energies(fitted: Fitted, data: Dataset, desk: Desk, drawn: Tensor, root: Pa
     pictures["noise"] = (noise + 1) / 2
     found = {name: energies(fitted, x) for name, x in pictures.items()}
     for name, e in found.items():
-        says = f"mean energy of {len(e)} pictures; only differences count; spread: standard error"
+        says = f"mean energy of {len(e)} pictures; only differences count; standard error"
         desk.note(
             Measure("energy", float(e.mean()), standard_error(e), len(e), "lower", says), name=name
         )

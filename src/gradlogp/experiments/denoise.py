@@ -190,10 +190,10 @@ def loss_of_a_sample(mean: Tensor, sample: Tensor, says: str) -> Measure:
     value, spread = decibels(mean, sample)
     protocol = (
         f"dB, the ratio of mean squared errors, not clamped, of {says} to the estimate; 3.01 for"
-        " the true posterior and its mean, spread: paired standard error"
+        " the true posterior and its mean, paired standard error"
     )
     return Measure(
-        "sample_loss", value, spread, len(mean), "higher", protocol, floor=10 * math.log10(2)
+        "sample_loss", value, spread, len(mean), "higher", protocol, reference=10 * math.log10(2)
     )
 
 
@@ -515,17 +515,17 @@ def summary(folder: Path, runs: Mapping[str, Sequence[Path]]) -> Rows:
 
 
 def _gain(
-    over: str, value: float, spread: float, sigma: float, kept: Mapping[str, Mapping[str, Tensor]]
+    over: str, value: float, error: float, sigma: float, kept: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, Any]:
     n = len(kept[over][f"mse {sigma:g}"])
     return row(
         Measure(
             f"gain_over_{over} at noise {sigma:g}",
             value,
-            spread,
+            error,
             n,
             "higher",
-            "dB of PSNR, the same pictures under the same noise, spread: paired standard error",
+            "dB of PSNR, the same pictures under the same noise, paired standard error",
         )
     )
 

@@ -170,14 +170,14 @@ def _gain(
     says = (
         f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and"
         f" {spent[1]:,} against {spent[0]:,} in training; seed by seed:"
-        f" {', '.join(f'{fall:.3g}' for fall in falls)}; spread: standard error over seeds"
+        f" {', '.join(f'{fall:.3g}' for fall in falls)}; standard error over seeds"
     )
     spread = float(falls.std(ddof=1) / len(falls) ** 0.5) if len(falls) > 1 else None
     return {
         "method": "ebm",
         "metric": name,
         "value": float(falls.mean()),
-        "spread": spread,
+        "stderr": spread,
         "n": len(falls),
         "better": "higher",
         "protocol": says,

@@ -74,9 +74,9 @@ def _share(metric: str, share: Tensor, shares: Tensor, n: int, judge: Judge) -> 
         error,
         n,
         better,  # type: ignore[arg-type]
-        f"by {judge.name}; spread: binomial standard error; all:"
+        f"by {judge.name}; binomial standard error; all:"
         f" {' '.join(f'{s:.3f}' for s in shares.tolist())}",
-        floor=1 / len(shares),
+        reference=1 / len(shares),
     )
 
 

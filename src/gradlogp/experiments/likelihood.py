@@ -133,7 +133,7 @@ def grid(split: Split) -> Quantised:
 def words(bins: Quantised) -> str:
     return (
         f"uniform dequantisation: {bins.values} numbers, bins of {1 / bins.data_scale:.4g} around"
-        f" the points from -1 to 1, data scale {bins.data_scale:g}; spread: standard error over"
+        f" the points from -1 to 1, data scale {bins.data_scale:g}; standard error over"
         " pictures"
     )
 
@@ -209,5 +209,5 @@ def _measure(metric: str, bits: Tensor, protocol: str, ceiling: float | None = N
         len(bits),
         "lower",
         protocol,
-        ceiling=ceiling,
+        trivial=ceiling,
     )

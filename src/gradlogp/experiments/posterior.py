@@ -26,7 +26,7 @@ from torch import Tensor
 from gradlogp.core.fields import Field
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.wiener import PixelGaussian
-from gradlogp.samplers.langevin import Chain
+from gradlogp.samplers.langevin import LangevinState
 
 
 class Moved(NamedTuple):
@@ -82,10 +82,12 @@ class PosteriorLangevin:
 
     kind = "generator"
 
-    def init(self, field: Field, x: Tensor) -> Chain:
-        return Chain(x.clone(), torch.empty_like(x))
+    def init(self, field: Field, x: Tensor) -> LangevinState:
+        return LangevinState(x.clone(), torch.empty_like(x))
 
-    def step(self, field: Field, chain: Chain, generator: Randomness) -> tuple[Chain, Moved]:
+    def step(
+        self, field: Field, chain: LangevinState, generator: Randomness
+    ) -> tuple[LangevinState, Moved]:
         score = field.score(chain.x)
         noise = normal_(chain.noise, generator)
         drift = score.flatten(1) @ self.gaussian.covariance

@@ -26,7 +26,7 @@ from gradlogp.objectives import (
     Ladder,
     LogNormal,
     Objective,
-    Single,
+    SingleLevel,
     Uncertainty,
     Weight,
 )
@@ -59,7 +59,7 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | FromProcess | Single = field(
+    law: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
     weight: Weight = "edm"
@@ -76,7 +76,7 @@ class ScoreRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
-        if self.weight == "likelihood" and isinstance(self.law, Ladder | Single):
+        if self.weight == "likelihood" and isinstance(self.law, Ladder | SingleLevel):
             raise UserError(
                 "the weight 'likelihood' needs a law of levels with a density, got"
                 f" {type(self.law).__name__}; use LogNormal or FromProcess."
@@ -147,7 +147,7 @@ def ncsn_single(dataset: str = "digits", preset: str = "quick", seed: int = 0) -
     generate.
     """
     recipe = ncsn(dataset, preset, seed)
-    return replace(recipe, experiment="ncsn_single", law=Single(0.6))
+    return replace(recipe, experiment="ncsn_single", law=SingleLevel(0.6))
 
 
 def ncsn_class(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:

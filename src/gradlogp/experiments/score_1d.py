@@ -46,7 +46,7 @@ from gradlogp.objectives import (
     ImplicitScoreMatching,
     LogNormal,
     Objective,
-    Single,
+    SingleLevel,
     SlicedScoreMatching,
 )
 from gradlogp.runs import write_json
@@ -158,8 +158,7 @@ def measure(desk: Desk, law: str, fit: Fit, test: Tensor) -> None:
             float(error.std() / size / len(test) ** 0.5),
             len(test),
             "lower",
-            f"E|error|^2 / E|score|^2 over {len(test)} test draws, spread: standard error over"
-            " draws",
+            f"E|error|^2 / E|score|^2 over {len(test)} test draws, standard error over draws",
         ),
         name=law,
     )
@@ -216,7 +215,7 @@ class ScoreMatching(_OnTheLine):
             return ExplicitScoreMatching(law.at(0.0))
         if self.matching == "denoising":
             return DenoisingScoreMatching(
-                LogNormal(-1.0, 1.5) if self.conditional else Single(self.sigma)
+                LogNormal(-1.0, 1.5) if self.conditional else SingleLevel(self.sigma)
             )
         if self.matching == "finite_difference":
             return FiniteDifferenceScoreMatching(epsilon=self.epsilon)

@@ -22,20 +22,20 @@ GROUPS = 20
 class Measure:
     """One measured number.
 
-    `spread` is one standard error (`protocol` says over what), `n` the number of examples judged,
-    `protocol` one sentence with all that must be equal for two values to be compared, `floor` the
-    value that two samples of the same law reach, `ceiling` the value of a trivial method such as
+    `stderr` is one standard error (`protocol` says over what), `n` the number of examples judged,
+    `protocol` one sentence with all that must be equal for two values to be compared, `reference` the
+    value that two samples of the same law reach, `trivial` the value of a trivial method such as
     noise; None where unknown.
     """
 
     metric: str
     value: float
-    spread: float | None
+    stderr: float | None
     n: int
     better: Literal["higher", "lower"]
     protocol: str
-    floor: float | None = None
-    ceiling: float | None = None
+    reference: float | None = None
+    trivial: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,10 +44,10 @@ class Measure:
         return self.value
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f" +- {self.spread:.2g}"
+        spread = "" if self.stderr is None else f" +- {self.stderr:.2g}"
         marks = [
             f"{k} {v:.4g}"
-            for k, v in (("floor", self.floor), ("ceiling", self.ceiling))
+            for k, v in (("reference", self.reference), ("trivial", self.trivial))
             if v is not None
         ]
         return (

@@ -23,7 +23,7 @@ BINS = 15
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Measure:
-    """Share of examples whose most probable class is the label; spread: binomial."""
+    """Share of examples whose most probable class is the label; binomial standard error."""
     logits, labels = _pair(logits, labels)
     value = float((logits.argmax(1) == labels).double().mean())
     n = len(labels)
@@ -33,8 +33,8 @@ def accuracy(logits: Tensor, labels: Tensor) -> Measure:
         math.sqrt(value * (1 - value) / n),
         n,
         "higher",
-        f"{n} labelled examples, spread: binomial standard error",
-        ceiling=1 / logits.shape[1],
+        f"{n} labelled examples, binomial standard error",
+        trivial=1 / logits.shape[1],
     )
 
 
@@ -48,8 +48,8 @@ def nll(logits: Tensor, labels: Tensor) -> Measure:
         standard_error(each),
         len(labels),
         "lower",
-        f"nats, {len(labels)} labelled examples, spread: standard error over examples",
-        ceiling=math.log(logits.shape[1]),
+        f"nats, {len(labels)} labelled examples, standard error over examples",
+        trivial=math.log(logits.shape[1]),
     )
 
 
@@ -79,7 +79,7 @@ def ece(logits: Tensor, labels: Tensor, seed: int = 0) -> Measure:
         jackknife(torch.tensor(left_out)) if left_out else None,
         len(labels),
         "lower",
-        f"{BINS} equal bins of confidence, {len(labels)} labelled examples, spread: jackknife"
+        f"{BINS} equal bins of confidence, {len(labels)} labelled examples, jackknife standard error"
         f" standard error over {groups} groups, floor: mean of 20 draws of labels from the"
         " probabilities",
         floor,

@@ -42,7 +42,7 @@ def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
         float(spread),
         n,
         "higher",
-        f"nats, shares of {classes} classes among {n} predicted labels, spread: standard error by"
+        f"nats, shares of {classes} classes among {n} predicted labels, standard error by"
         " the delta method",
         math.log(classes) - (classes - 1) / (2 * n),
     )
@@ -50,7 +50,7 @@ def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
 
 def inception_score(logits: Tensor) -> Measure:
     """exp of the mutual information between sample and class, from an independent classifier's
-    logits [n, classes]; spread: jackknife. Salimans et al. (2016), arXiv 1606.03498, section 4.
+    logits [n, classes]; jackknife standard error. Salimans et al. (2016), arXiv 1606.03498, section 4.
     """
     log_p = features(logits, "logits").log_softmax(1)
     groups = min(GROUPS, len(logits))
@@ -63,9 +63,9 @@ def inception_score(logits: Tensor) -> Measure:
         jackknife(left_out),
         len(logits),
         "higher",
-        f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, spread: jackknife"
+        f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, jackknife standard error"
         f" standard error over {groups} groups",
-        ceiling=1.0,
+        trivial=1.0,
     )
 
 

@@ -34,7 +34,7 @@ def auroc(normal: Tensor, anomalous: Tensor) -> Measure:
         "higher",
         f"high score = anomaly, {len(normal)} normal and {len(anomalous)} anomalous, spread:"
         " standard error by DeLong",
-        ceiling=0.5,
+        trivial=0.5,
     )
 
 
@@ -78,7 +78,7 @@ def auprc(normal: Tensor, anomalous: Tensor) -> Measure:
         f"average precision at prevalence {share:.4g} (a coin's value; no order falls below"
         f" {lowest_auprc(share):.3g}), {len(normal)} normal and {len(anomalous)} anomalous, spread:"
         f" jackknife standard error over {groups} groups",
-        ceiling=share,
+        trivial=share,
     )
 
 
@@ -90,7 +90,7 @@ def lowest_auprc(share: float) -> float:
 
 
 def fpr95(normal: Tensor, anomalous: Tensor) -> Measure:
-    """False alarms where 95 % of the anomalies are caught; spread: binomial, at the threshold that
+    """False alarms where 95 % of the anomalies are caught; binomial standard error, at the threshold that
     was found.
     """
     normal = _scores(normal, "normal")
@@ -106,8 +106,8 @@ def fpr95(normal: Tensor, anomalous: Tensor) -> Measure:
         len(normal) + len(anomalous),
         "lower",
         f"share of {len(normal)} normal at or above the threshold that catches 95 % of"
-        f" {len(anomalous)} anomalous, spread: binomial standard error",
-        ceiling=0.95,
+        f" {len(anomalous)} anomalous, binomial standard error",
+        trivial=0.95,
     )
 
 

@@ -59,7 +59,7 @@ def noise_floor(x: Tensor, n: int, m: int) -> float:
 
 
 def fd(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
-    """FD of features [n, d] and [m, d] with its noise floor; spread: jackknife over both samples.
+    """FD of features [n, d] and [m, d] with its noise floor; jackknife standard error over both samples.
 
     The spread is right away from the floor and up to 1.7 times too wide at it, where FD is
     quadratic in the error.
@@ -78,7 +78,7 @@ def fd(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
         m,
         "lower",
         f"Gaussian fits of {d} features of network {network}, {n} real and {m} generated, "
-        f"spread: jackknife standard error over {groups} groups",
+        f"jackknife standard error over {groups} groups",
         noise_floor(real, n, m),
     )
 

@@ -36,8 +36,7 @@ def psnr(clean: Tensor, restored: Tensor) -> Measure:
         spread,
         len(mse),
         "higher",
-        "dB, data range 1, from the mean squared error of all images, spread: standard error over"
-        " images",
+        "dB, data range 1, from the mean squared error of all images, standard error over images",
     )
 
 
@@ -57,7 +56,7 @@ def ssim(clean: Tensor, restored: Tensor) -> Measure:
         len(each),
         "higher",
         "data range 1, Gaussian "
-        f"window of {window} pixels, sigma {sigma:.3g}, spread: standard error over images",
+        f"window of {window} pixels, sigma {sigma:.3g}, standard error over images",
     )
 
 

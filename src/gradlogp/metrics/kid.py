@@ -15,7 +15,7 @@ from gradlogp.metrics.base import GROUPS, Measure, feature_pair, jackknife
 
 
 def kid(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
-    """KID of features [n, d] and [m, d]; spread: jackknife over both samples (too wide, by up to
+    """KID of features [n, d] and [m, d]; jackknife standard error over both samples (too wide, by up to
     1.4, near zero).
     """
     real, fake = feature_pair(real, fake, at_least=3)
@@ -31,7 +31,7 @@ def kid(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
         m,
         "lower",
         f"unbiased MMD^2, kernel (x.y/{d} + 1)^3, {d} features of network {network}, {n} real and "
-        f"{m} generated, spread: jackknife standard error over {groups} groups",
+        f"{m} generated, jackknife standard error over {groups} groups",
         0.0,
     )
 

@@ -129,12 +129,12 @@ def ess(chains: Tensor) -> Measure:
         len(x),
         "higher",
         "Geyer's initial monotone sequence, smallest of "
-        f"{_protocol(x)}, spread: jackknife standard error over {groups} groups of chains",
+        f"{_protocol(x)}, jackknife standard error over {groups} groups of chains",
     )
 
 
 def rhat(chains: Tensor) -> Measure:
-    """The largest split R-hat of any quantity of traces [chains, steps, *q]; spread: jackknife over
+    """The largest split R-hat of any quantity of traces [chains, steps, *q]; jackknife standard error over
     chains.
     """
     x = traces(chains, "chains")
@@ -146,7 +146,7 @@ def rhat(chains: Tensor) -> Measure:
         len(x),
         "lower",
         "split R-hat, largest of "
-        f"{_protocol(x)}, spread: jackknife standard error over {groups} groups of chains",
+        f"{_protocol(x)}, jackknife standard error over {groups} groups of chains",
         1.0,
     )
 

@@ -37,7 +37,7 @@ def nearest(x: Tensor, train: Tensor) -> Tensor:
 
 
 def memorisation(generated: Tensor, train: Tensor, test: Tensor) -> Measure:
-    """Nearest-neighbour distance ratio of images (n, c, h, w) in [0, 1]; spread: standard error of
+    """Nearest-neighbour distance ratio of images (n, c, h, w) in [0, 1]; standard error of
     the two medians.
     """
     (above, error_above), (below, error_below) = (
@@ -57,7 +57,7 @@ def memorisation(generated: Tensor, train: Tensor, test: Tensor) -> Measure:
         len(generated),
         "higher",
         f"median pixel L2 to the nearest of {len(train)} training examples, {len(generated)}"
-        f" generated over {len(test)} test, spread: standard error from order statistics",
+        f" generated over {len(test)} test, standard error from order statistics",
         1.0,
     )
 

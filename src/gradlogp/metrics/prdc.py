@@ -60,7 +60,7 @@ def prdc(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> di
     }
     protocol = (
         f"k = {k} nearest neighbours, {d} features of network {network}, {n} real and {m}"
-        " generated, spread: "
+        " generated, standard error: "
     )
     return {
         name: Measure(

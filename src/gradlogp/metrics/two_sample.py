@@ -32,7 +32,7 @@ def one_nn(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
         n,
         "lower",
         f"leave-one-out, {real.shape[1]} features of network {network}, {n} real and {n} generated,"
-        " spread: binomial standard error; far below .5 means copies",
+        " binomial standard error; far below .5 means copies",
         0.5,
         1.0,
     )
@@ -66,7 +66,7 @@ def c2st(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
         n,
         "lower",
         f"logistic regression on {real.shape[1]} standardised features of network {network},"
-        f" {FOLDS} folds, {n} real and {n} generated, spread: binomial standard error",
+        f" {FOLDS} folds, {n} real and {n} generated, binomial standard error",
         0.5,
         1.0,
     )

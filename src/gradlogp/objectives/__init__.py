@@ -14,15 +14,20 @@ from gradlogp.objectives.denoising import (
     DenoisingScoreMatching,
     FromProcess,
     Ladder,
-    LevelLaw,
+    LevelDistribution,
     Levels,
     LogNormal,
     Process,
-    Single,
+    SingleLevel,
     Uncertainty,
     Weight,
 )
-from gradlogp.objectives.diffusion import Chain, HybridBound, VariationalBound, ddpm_simple
+from gradlogp.objectives.diffusion import (
+    DiscreteDiffusion,
+    HybridBound,
+    VariationalBound,
+    ddpm_simple,
+)
 from gradlogp.objectives.discrepancy import EnergyDiscrepancy
 from gradlogp.objectives.discrete import PseudoLikelihood, RatioMatching
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
@@ -66,11 +71,11 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 __all__ = [
     "JEM",
     "OBJECTIVES",
-    "Chain",
     "ConditionalNoiseContrastive",
     "ContrastiveDivergence",
     "CrossEntropy",
     "DenoisingScoreMatching",
+    "DiscreteDiffusion",
     "EnergyDiscrepancy",
     "EnergyMatching",
     "ExplicitScoreMatching",
@@ -86,7 +91,7 @@ __all__ = [
     "HybridBound",
     "ImplicitScoreMatching",
     "Ladder",
-    "LevelLaw",
+    "LevelDistribution",
     "Levels",
     "LogNormal",
     "Loss",
@@ -99,7 +104,7 @@ __all__ = [
     "Recovery",
     "RecoveryLikelihood",
     "ReplayBuffer",
-    "Single",
+    "SingleLevel",
     "SlicedScoreMatching",
     "Uncertainty",
     "VariationalBound",

@@ -38,7 +38,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Field, Law, as_field
+from gradlogp.core.fields import ClosedForm, Field, as_field
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 from gradlogp.objectives.buffer import ReplayBuffer
@@ -162,7 +162,7 @@ def last_step(sampler: Sampler[Any, Any], field: Field, x: Tensor, generator: Ge
     """One sampler step that remembers how it hung on the weights: samplers move x in place, so the
     graph holds copies.
     """
-    copied = Law(lambda x: field.energy(x.clone()), lambda x: field.score(x.clone()))
+    copied = ClosedForm(lambda x: field.energy(x.clone()), lambda x: field.score(x.clone()))
     state, _ = sampler.step(copied, sampler.init(copied, x), generator)
     moved: Tensor = state.x
     if not moved.requires_grad:

@@ -67,7 +67,7 @@ def strata(n: int, generator: Generator, like: Tensor) -> Tensor:
     return (order + torch.rand(n, generator=generator, device=like.device, dtype=like.dtype)) / n
 
 
-class LevelLaw(abc.ABC):
+class LevelDistribution(abc.ABC):
     """The law of the noise level sigma, by its quantile function."""
 
     @abc.abstractmethod
@@ -94,7 +94,7 @@ class LevelLaw(abc.ABC):
 
 @final
 @dataclass(frozen=True)
-class LogNormal(LevelLaw):
+class LogNormal(LevelDistribution):
     r""":math:`\ln\sigma \sim \mathcal N(m, w^2)`; for a rectified flow this is t with a normal
     logit.
     """
@@ -119,7 +119,7 @@ class LogNormal(LevelLaw):
 
 @final
 @dataclass(frozen=True)
-class FromProcess(LevelLaw):
+class FromProcess(LevelDistribution):
     r"""The levels of `process` at uniform t; with `importance`, at t by :math:`g_t^2/\sigma_t^2`,
     which makes ln sigma uniform.
     """
@@ -151,7 +151,7 @@ class FromProcess(LevelLaw):
 
 @final
 @dataclass(frozen=True)
-class Ladder(LevelLaw):
+class Ladder(LevelDistribution):
     """Every one of `levels` levels of `process`, at equal distances in t, equally often: NCSN with
     geometric levels.
     """
@@ -165,7 +165,7 @@ class Ladder(LevelLaw):
 
 @final
 @dataclass(frozen=True)
-class Levels(LevelLaw):
+class Levels(LevelDistribution):
     """Every one of the levels given equally often, such as those of a DDPM:
     `Levels(tuple(ddpm_ladder(betas)))`.
     """
@@ -186,7 +186,7 @@ def _rung(ladder: Sequence[float], u: Tensor) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class Single(LevelLaw):
+class SingleLevel(LevelDistribution):
     """One level only: the score of NCSN's own ablation, which cannot generate."""
 
     sigma: float
@@ -216,7 +216,7 @@ class Uncertainty(nn.Module):
         return self.values[left] + (place - left) * (self.values[left + 1] - self.values[left])
 
 
-def with_levels(model: Any, cond: Tensor | None, law: LevelLaw) -> NoisyField:
+def with_levels(model: Any, cond: Tensor | None, law: LevelDistribution) -> NoisyField:
     """`as_noisy`; and where there is one level only, a field without levels as well, by D = x +
     sigma^2 s(x).
     """
@@ -224,10 +224,10 @@ def with_levels(model: Any, cond: Tensor | None, law: LevelLaw) -> NoisyField:
         model, cond = model.field(cond), None
     if not isinstance(model, Field):
         return as_noisy(model, cond)
-    if not isinstance(law, Single):
+    if not isinstance(law, SingleLevel):
         raise ValueError(
             f"{type(model).__name__} is a field without noise levels, so it can learn one only, but"
-            f" got {type(law).__name__}; use Single(sigma), or a model that takes sigma."
+            f" got {type(law).__name__}; use SingleLevel(sigma), or a model that takes sigma."
         )
     return Denoiser(lambda x, sigma: x + column(sigma, x) ** 2 * model.score(x))
 
@@ -257,7 +257,7 @@ class DenoisingScoreMatching(Objective):
     """Denoising score matching over the noise levels of `law`: learns the score of noised data.
 
     The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score
-    network or an energy that takes sigma. With the law `Single`, an energy or score without levels
+    network or an energy that takes sigma. With the law `SingleLevel`, an energy or score without levels
     learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its
     `gamma`.
 
@@ -265,7 +265,7 @@ class DenoisingScoreMatching(Objective):
     (2022), arXiv 2207.12598.
     """
 
-    law: LevelLaw
+    law: LevelDistribution
     weight: Weight = "sigma2"
     sigma_data: float = 1.0
     drop_cond: float = 0.0

@@ -56,7 +56,7 @@ class Step(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Chain:
+class DiscreteDiffusion:
     """A diffusion of `levels`, from the noisiest down, and its reverse.
 
     `variance` is that of the data, for V: 1 is DDPM's fixed large, 0 its fixed small, 'learned'
@@ -166,7 +166,7 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     return high + (-torch.expm1(low - high)).clamp_min(1e-30).log()
 
 
-class StepLaw:
+class StepDistribution:
     """Which steps the bound is estimated at: all alike, or in proportion to the root of their mean
     squared loss.
 
@@ -224,12 +224,12 @@ class StepLaw:
 class _Bounded(Objective):
     """What the losses on a chain share: the steps' law, and the memory of it."""
 
-    chain: Chain
+    chain: DiscreteDiffusion
     drop_cond: float = 0.0
     importance: bool = False
 
     def __post_init__(self) -> None:
-        self.law = StepLaw(len(self.chain), self.importance)
+        self.law = StepDistribution(len(self.chain), self.importance)
 
     def state(self) -> dict[str, Tensor]:
         return {"squares": self.law.squares, "seen": self.law.seen} if self.importance else {}
@@ -279,7 +279,7 @@ class HybridBound(_Bounded):
         if self.chain.variance != "learned":
             raise ValueError(
                 "the hybrid loss learns the reverse variance, but this chain fixes it at"
-                f" {self.chain.variance}; use Chain(levels, 'learned'), or DenoisingScoreMatching"
+                f" {self.chain.variance}; use DiscreteDiffusion(levels, 'learned'), or DenoisingScoreMatching"
                 " where it is to stay fixed."
             )
 

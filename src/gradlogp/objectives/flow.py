@@ -44,7 +44,14 @@ from gradlogp.core.fields import as_field, as_noisy, column
 from gradlogp.core.noise import Rectified
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 from gradlogp.objectives.contrastive import ContrastiveDivergence
-from gradlogp.objectives.denoising import FromProcess, LevelLaw, drop, normal, squared_error, strata
+from gradlogp.objectives.denoising import (
+    FromProcess,
+    LevelDistribution,
+    drop,
+    normal,
+    squared_error,
+    strata,
+)
 from gradlogp.objectives.matching import half_square, score_at
 from gradlogp.objectives.starts import Start, Starts
 
@@ -99,7 +106,7 @@ class FlowMatching(Objective):
     step).
     """
 
-    law: LevelLaw = field(default_factory=lambda: FromProcess(Rectified()))
+    law: LevelDistribution = field(default_factory=lambda: FromProcess(Rectified()))
     optimal_transport: bool = False
     drop_cond: float = 0.0
 

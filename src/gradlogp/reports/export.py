@@ -16,14 +16,14 @@ COLUMNS = (
     "method",
     "metric",
     "value",
-    "spread",
+    "stderr",
     "n",
     "better",
     "seed",
     "seconds",
     "evaluations",
-    "floor",
-    "ceiling",
+    "reference",
+    "trivial",
     "protocol",
 )
 TEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"\u2212": "$-$", "\u00b1": "$\\pm$"})
@@ -76,7 +76,7 @@ def _written(entry: Entry | None) -> str:
     if entry is None:
         return ""
     return (_bold(entry.text) if entry.best else entry.text) + (
-        f" \u00b1 {entry.spread}" if entry.spread else ""
+        f" \u00b1 {entry.stderr}" if entry.stderr else ""
     )
 
 
@@ -142,8 +142,8 @@ def _cell(page: Page, name: str, metric: str, bold: Callable[[str], str]) -> str
     cell = page.numbers.cell(name, metric)
     if cell is None:
         return ""
-    text = words.number(cell.value, cell.spread)
+    text = words.number(cell.value, cell.stderr)
     text = bold(text) if page.numbers.mark(name, metric) == "best" else text
     return (
-        text if cell.spread is None else f"{text} \u00b1 {words.number(cell.spread, cell.spread)}"
+        text if cell.stderr is None else f"{text} \u00b1 {words.number(cell.stderr, cell.stderr)}"
     )

@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     """One number as written; no spread is an empty one."""
 
     text: str
-    spread: str
+    stderr: str
     best: bool
 
 
@@ -103,7 +103,7 @@ def _entry(table: Table, numbers: Numbers, method: str, metric: str) -> Entry | 
     if table.decimals is not None:
         return Entry(words.fixed(cell.value, table.decimals), "", best)
     return Entry(
-        words.number(cell.value, cell.spread),
-        "" if cell.spread is None else words.number(cell.spread, cell.spread),
+        words.number(cell.value, cell.stderr),
+        "" if cell.stderr is None else words.number(cell.stderr, cell.stderr),
         best,
     )

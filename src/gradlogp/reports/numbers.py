@@ -1,6 +1,6 @@
 """The table: rows of results.json laid out by method and metric, the best learned method marked.
 
-a beats b  =  a is ahead by more than two standard errors of the difference, 2 sqrt(spread_a^2 + spread_b^2)
+a beats b  =  a is ahead by more than two standard errors of the difference, 2 sqrt(stderr_a^2 + stderr_b^2)
 """
 
 import math
@@ -28,7 +28,7 @@ AIMS = {
     "taken_at": "",
     "p": "",
 }  # no value is better than another
-EXPECTED = {"floor": "a perfect method (expected)", "ceiling": "a trivial method (expected)"}
+EXPECTED = {"reference": "a perfect method (expected)", "trivial": "a trivial method (expected)"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Cell:
     """
 
     value: float
-    spread: float | None
+    stderr: float | None
     rows: tuple[Row, ...]
 
     @property
@@ -64,7 +64,7 @@ def cell(rows: Sequence[Row]) -> Cell | None:
             stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None,
             tuple(rows),
         )
-    spread = rows[0].get("spread")
+    spread = rows[0].get("stderr")
     return Cell(
         found[0],
         float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None,
@@ -132,7 +132,7 @@ class Numbers:
     @property
     def ceilings(self) -> list[str]:
         """References that a method must beat to be worth anything."""
-        return [m for m in self.references if m in (TRIVIAL, EXPECTED["ceiling"])]
+        return [m for m in self.references if m in (TRIVIAL, EXPECTED["trivial"])]
 
     def cell(self, method: str, metric: str) -> Cell | None:
         return cell(self.rows.get((method, metric), ()))
@@ -189,9 +189,9 @@ class Numbers:
 
     def close(self, one: str, other: str, metric: str) -> bool:
         a, b = self.cell(one, metric), self.cell(other, metric)
-        if a is None or b is None or a.spread is None or b.spread is None:
+        if a is None or b is None or a.stderr is None or b.stderr is None:
             return False
-        return abs(a.value - b.value) <= 2 * math.hypot(a.spread, b.spread)
+        return abs(a.value - b.value) <= 2 * math.hypot(a.stderr, b.stderr)
 
     def beats(self, one: str, other: str, metric: str) -> bool:
         """Ahead by more than two standard errors (by anything, where no spread is known)."""

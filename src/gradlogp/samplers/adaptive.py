@@ -57,7 +57,7 @@ PAIRS = {
 }
 
 
-class Flow(NamedTuple):
+class AdaptiveFlowState(NamedTuple):
     """x [B, *shape]; the level, the next span and the slope dx/dsigma of each example; and which
     have arrived, [B] bool.
     """
@@ -117,10 +117,10 @@ class AdaptiveFlow:
         """Where a walk begins, where its steps end, and 0 where the denoised ends it."""
         return self.process.ladder(2) + [0.0] * self.denoise
 
-    def init(self, field: NoisyField, x: Tensor) -> Flow:
+    def init(self, field: NoisyField, x: Tensor) -> AdaptiveFlowState:
         top = self.ladder[0]
         level = x.new_full((len(x),), top)
-        return Flow(
+        return AdaptiveFlowState(
             x.clone(),
             level,
             level * 0.1,
@@ -129,8 +129,8 @@ class AdaptiveFlow:
         )
 
     def step(
-        self, field: NoisyField, state: Flow, generator: Randomness | None = None
-    ) -> tuple[Flow, FlowInfo]:
+        self, field: NoisyField, state: AdaptiveFlowState, generator: Randomness | None = None
+    ) -> tuple[AdaptiveFlowState, FlowInfo]:
         pair, (x, level, span, slope, done), bottom = PAIRS[self.method], state, self.ladder[1]
         last = span >= level - bottom
         span = torch.where(last, level - bottom, span)
@@ -156,7 +156,7 @@ class AdaptiveFlow:
             nan=0.2
         ).clamp(0.2, 5)
         here = column(good, x)
-        new = Flow(
+        new = AdaptiveFlowState(
             torch.where(here, point, x),
             torch.where(good, below, level),
             torch.where(done, state.span, grown),

@@ -39,7 +39,7 @@ from gradlogp.core.noise import EDM, VarianceExploding, technique_4
 from gradlogp.core.random import Randomness, normal_
 
 
-class Annealing(NamedTuple):
+class AnnealedState(NamedTuple):
     """x [B, *shape], the memory for noise, and the number of steps taken."""
 
     x: Tensor
@@ -79,12 +79,12 @@ class Annealed(abc.ABC):
     def rule(self, level: int) -> tuple[float, float]:
         """(step size, standard deviation of the noise) at a level."""
 
-    def init(self, field: NoisyField, x: Tensor) -> Annealing:
-        return Annealing(x.clone(), torch.empty_like(x), 0)
+    def init(self, field: NoisyField, x: Tensor) -> AnnealedState:
+        return AnnealedState(x.clone(), torch.empty_like(x), 0)
 
     def step(
-        self, field: NoisyField, state: Annealing, generator: Randomness
-    ) -> tuple[Annealing, AnnealedInfo]:
+        self, field: NoisyField, state: AnnealedState, generator: Randomness
+    ) -> tuple[AnnealedState, AnnealedInfo]:
         x, noise, taken = state
         level = self.level(taken)
         sigma = self.ladder[-1 if level is None else level]
@@ -92,7 +92,7 @@ class Annealed(abc.ABC):
         x.lerp_(field.denoise(x, sigma), step_size / sigma**2)
         if tau > 0:
             x.add_(normal_(noise, generator), alpha=tau)
-        return Annealing(x, noise, taken + 1), AnnealedInfo(0.0 if level is None else sigma)
+        return AnnealedState(x, noise, taken + 1), AnnealedInfo(0.0 if level is None else sigma)
 
 
 @final

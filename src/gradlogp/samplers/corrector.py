@@ -27,7 +27,7 @@ from torch import Tensor
 from gradlogp.core.fields import Field, NoisyField
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.samplers.metropolis import choose, decide
-from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseSDE, Walk
+from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseSDE, ReverseState
 from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
 
 Predictor = DDIM | Ancestral | ReverseSDE | DPMSolver | UniPC | Heun | ProbabilityFlow
@@ -86,7 +86,7 @@ class PredictorCorrector:
             self.corrections + self.adjusted
         )
 
-    def init(self, field: NoisyField, x: Tensor) -> Walk:
+    def init(self, field: NoisyField, x: Tensor) -> ReverseState:
         if self.adjusted and not field.at(self.ladder[0]).has_energy:
             raise ValueError(
                 f"adjusted=True needs an energy at each level, but {type(field).__name__} has"
@@ -95,8 +95,8 @@ class PredictorCorrector:
         return self.predictor.init(field, x)
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, CorrectorInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, CorrectorInfo]:
         state, (sigma, denoised) = self.predictor.step(field, state, generator)
         if sigma == 0:
             return state, CorrectorInfo(sigma, denoised, None)

@@ -35,12 +35,12 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
-from gradlogp.core.fields import Field, Pinned, column
+from gradlogp.core.fields import Field, MaskedField, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.samplers.metropolis import choose, decide
 
 
-class Sites(NamedTuple):
+class GibbsState(NamedTuple):
     """x [B, *shape], its energy [B], and the memory for uniform draws, [B] or [B, 2]."""
 
     x: Tensor
@@ -71,7 +71,7 @@ def pick(p: Tensor, u: Tensor) -> Tensor:
 
 def free_sites(field: Field, x: Tensor, values: Values) -> Tensor | None:
     """Which sites of x may change, bool [B, sites]; None where all may."""
-    if not isinstance(field, Pinned):
+    if not isinstance(field, MaskedField):
         return None
     mask = field.mask.expand_as(x)
     return (mask.all(-1) if values is None else mask).flatten(1)
@@ -102,11 +102,13 @@ class Gibbs:
     def kind(self) -> str:
         return "density"
 
-    def init(self, field: Field, x: Tensor) -> Sites:
+    def init(self, field: Field, x: Tensor) -> GibbsState:
         x = check_states(x, self.values).clone()
-        return Sites(x, field.energy(x), x.new_empty(len(x)))
+        return GibbsState(x, field.energy(x), x.new_empty(len(x)))
 
-    def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
+    def step(
+        self, field: Field, state: GibbsState, generator: Randomness
+    ) -> tuple[GibbsState, GibbsInfo]:
         n = sites(state.x, self.values)
         free = free_sites(field, state.x, self.values)
         updates = self.random_sites or n
@@ -118,7 +120,7 @@ class Gibbs:
             if free is not None:
                 by *= take(free, at)
             changed += by > 0
-            state = Sites(
+            state = GibbsState(
                 to[torch.arange(len(by), device=by.device), by], take(energies, by), state.uniform
             )
         return state, GibbsInfo(changed / updates)
@@ -164,22 +166,24 @@ class CheckerboardGibbs:
     def kind(self) -> str:
         return "density"
 
-    def init(self, field: Field, x: Tensor) -> Sites:
+    def init(self, field: Field, x: Tensor) -> GibbsState:
         x = check_states(x, self.values).clone()
         for colour in (0, 1):
             self._test(field, x, colour)
-        return Sites(x, x.new_empty(0), torch.empty_like(x))
+        return GibbsState(x, x.new_empty(0), torch.empty_like(x))
 
-    def step(self, field: Field, state: Sites, generator: Randomness) -> tuple[Sites, GibbsInfo]:
+    def step(
+        self, field: Field, state: GibbsState, generator: Randomness
+    ) -> tuple[GibbsState, GibbsInfo]:
         x, _, uniform = state
         before, mask = x.clone(), None
-        if isinstance(field, Pinned):
+        if isinstance(field, MaskedField):
             mask, field = field.mask, field.field
         for colour in (0, 1):
             drawn = self._draw(field.score(x), uniform_(uniform, generator))
             move = self._colour(x) == colour
             x = torch.where(move if mask is None else move & mask, drawn, x)
-        return Sites(x, state.energy, uniform), GibbsInfo(
+        return GibbsState(x, state.energy, uniform), GibbsInfo(
             (x != before).flatten(1).to(x.dtype).mean(1)
         )
 
@@ -210,7 +214,9 @@ class CheckerboardGibbs:
     def _test(self, field: Field, x: Tensor, colour: int) -> None:
         other = x.roll(1, -1) if self.values is None else sum(self.values) - x
         to = torch.where(self._colour(x) == colour, other, x)
-        energy, score = (field.field if isinstance(field, Pinned) else field).energy_and_score(x)
+        energy, score = (field.field if isinstance(field, MaskedField) else field).energy_and_score(
+            x
+        )
         gain = energy - field.energy(to)
         expected = (score * (to - x)).flatten(1).sum(1)
         if not torch.allclose(gain, expected, rtol=1e-3, atol=1e-3):
@@ -245,7 +251,7 @@ def bipartite(field: Field) -> Bipartite:
     """The two-layered model behind a field: the field itself, or the model that it is the energy
     of.
     """
-    field = field.field if isinstance(field, Pinned) else field
+    field = field.field if isinstance(field, MaskedField) else field
     model = getattr(field, "function", field)
     if isinstance(model, Bipartite):
         return model
@@ -255,7 +261,7 @@ def bipartite(field: Field) -> Bipartite:
     )
 
 
-class Layers(NamedTuple):
+class BlockState(NamedTuple):
     """v [B, *shape]: a chain of two layers remembers the visible one."""
 
     x: Tensor
@@ -281,16 +287,18 @@ class BlockGibbs:
     def kind(self) -> str:
         return "density"
 
-    def init(self, field: Field, x: Tensor) -> Layers:
+    def init(self, field: Field, x: Tensor) -> BlockState:
         bipartite(field)
-        return Layers(x.clone())
+        return BlockState(x.clone())
 
-    def step(self, field: Field, state: Layers, generator: Randomness) -> tuple[Layers, BlockInfo]:
+    def step(
+        self, field: Field, state: BlockState, generator: Randomness
+    ) -> tuple[BlockState, BlockInfo]:
         model = bipartite(field)
         h = model.sample_hidden(state.x, generator)
         v = model.sample_visible(h, generator)
-        return Layers(
-            torch.where(field.mask, v, state.x) if isinstance(field, Pinned) else v
+        return BlockState(
+            torch.where(field.mask, v, state.x) if isinstance(field, MaskedField) else v
         ), BlockInfo(h)
 
 
@@ -319,18 +327,20 @@ class GibbsLangevin:
     def kind(self) -> str:
         return "density"
 
-    def init(self, field: Field, x: Tensor) -> Layers:
+    def init(self, field: Field, x: Tensor) -> BlockState:
         self._model(field)
-        return Layers(x.clone())
+        return BlockState(x.clone())
 
-    def step(self, field: Field, state: Layers, generator: Randomness) -> tuple[Layers, Accepted]:
+    def step(
+        self, field: Field, state: BlockState, generator: Randomness
+    ) -> tuple[BlockState, Accepted]:
         model = self._model(field)
         mean = model.visible(model.sample_hidden(state.x, generator))
         std = model.variance.sqrt()
         u, accept = (self._metropolis if self.adjust else self._at_once)(
             (state.x - mean) / std, generator
         )
-        return Layers(torch.addcmul(mean, u, std)), Accepted(accept)
+        return BlockState(torch.addcmul(mean, u, std)), Accepted(accept)
 
     def _at_once(self, u: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
         """`inner` unadjusted steps are an AR(1) process, of variance 1 / (1 - eta / 2) in the end:
@@ -366,7 +376,7 @@ class GibbsLangevin:
         )
 
 
-class Informed(NamedTuple):
+class GradientGibbsState(NamedTuple):
     """x [B, *shape], its energy [B] and score [B, *shape], and the memory for uniform draws [B]."""
 
     x: Tensor
@@ -394,23 +404,23 @@ class GibbsWithGradients:
     def kind(self) -> str:
         return "density"
 
-    def init(self, field: Field, x: Tensor) -> Informed:
+    def init(self, field: Field, x: Tensor) -> GradientGibbsState:
         x = check_states(x, self.values).clone()
-        return Informed(x, *field.energy_and_score(x), x.new_empty(len(x)))
+        return GradientGibbsState(x, *field.energy_and_score(x), x.new_empty(len(x)))
 
     def step(
-        self, field: Field, state: Informed, generator: Randomness
-    ) -> tuple[Informed, Accepted]:
+        self, field: Field, state: GradientGibbsState, generator: Randomness
+    ) -> tuple[GradientGibbsState, Accepted]:
         free = free_sites(field, state.x, self.values)
         log_q = self.log_proposal(state.x, state.score, free)
         move = pick(log_q.exp(), uniform_(state.uniform, generator))
         x, back = self.move(state.x, move)
-        new = Informed(x, *field.energy_and_score(x), state.uniform)
+        new = GradientGibbsState(x, *field.energy_and_score(x), state.uniform)
         reverse = self.log_proposal(new.x, new.score, free)
         log_ratio = state.energy - new.energy + take(reverse, back) - take(log_q, move)
         accept, keep = decide(log_ratio, new.energy, generator)
         x, energy, score = (choose(keep, a, b) for a, b in zip(new[:3], state[:3], strict=True))
-        return Informed(x, energy, score, state.uniform), Accepted(accept)
+        return GradientGibbsState(x, energy, score, state.uniform), Accepted(accept)
 
     def log_proposal(self, x: Tensor, score: Tensor, free: Tensor | None = None) -> Tensor:
         """log q of every move, [B, sites] (flips) or [B, sites * K] (site and new state); -inf for

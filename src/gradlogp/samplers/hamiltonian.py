@@ -34,7 +34,7 @@ from torch import Tensor
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.samplers.metropolis import (
-    MetropolisChain,
+    MetropolisState,
     begin,
     check_tuning,
     choose,
@@ -44,7 +44,7 @@ from gradlogp.samplers.metropolis import (
 )
 
 
-class Phase(NamedTuple):
+class HamiltonianState(NamedTuple):
     """x [B, *shape], whitened momentum, energy [B], score."""
 
     x: Tensor
@@ -58,7 +58,7 @@ class Phase(NamedTuple):
         return self.energy + self.v.flatten(1).square().sum(1) / 2
 
 
-def leapfrog(f: Field, phase: Phase, reach: Tensor, steps: int) -> Phase:
+def leapfrog(f: Field, phase: HamiltonianState, reach: Tensor, steps: int) -> HamiltonianState:
     """`steps` >= 1 leapfrog steps, one evaluation each; `reach` is epsilon M^(-1/2), negative to
     walk back.
     """
@@ -69,7 +69,7 @@ def leapfrog(f: Field, phase: Phase, reach: Tensor, steps: int) -> Phase:
         v = torch.addcmul(v, reach, f.score(x))
     x = torch.addcmul(x, reach, v)
     energy, score = f.energy_and_score(x)
-    return Phase(x, torch.addcmul(v, reach, score, value=0.5), energy, score)
+    return HamiltonianState(x, torch.addcmul(v, reach, score, value=0.5), energy, score)
 
 
 class HamiltonianInfo(NamedTuple):
@@ -102,19 +102,19 @@ class Hamiltonian(abc.ABC):
     def __post_init__(self) -> None:
         check_tuning(type(self).__name__, self.step_size, self.adapt, self.target, self.mass)
 
-    def init(self, field: Field, x: Tensor) -> MetropolisChain:
+    def init(self, field: Field, x: Tensor) -> MetropolisState:
         return begin(field, x, self.step_size)
 
     def step(
-        self, field: Field, state: MetropolisChain, generator: Randomness
-    ) -> tuple[MetropolisChain, HamiltonianInfo]:
+        self, field: Field, state: MetropolisState, generator: Randomness
+    ) -> tuple[MetropolisState, HamiltonianInfo]:
         x, energy, score, noise, tuning = state
         epsilon = self.epsilon(tuning.log_step.exp(), generator)
-        old = Phase(x, normal_(noise, generator), energy, score)
+        old = HamiltonianState(x, normal_(noise, generator), energy, score)
         new = leapfrog(field, old, column(epsilon, x) * root_inverse(self.mass, x), self.leaps)
         change = new.hamiltonian - old.hamiltonian
         accept, keep = decide(-change, new.energy, generator)
-        state = MetropolisChain(
+        state = MetropolisState(
             choose(keep, new.x, x),
             choose(keep, new.energy, energy),
             choose(keep, new.score, score),

@@ -24,7 +24,7 @@ from gradlogp.core.fields import Field
 from gradlogp.core.random import Randomness, normal_
 
 
-class Chain(NamedTuple):
+class LangevinState(NamedTuple):
     """x [B, *shape] and the memory that the next noise is drawn into."""
 
     x: Tensor
@@ -90,10 +90,12 @@ class Langevin:
         """
         return math.inf if self.grad_clip is None else self.step_size * self.grad_clip
 
-    def init(self, field: Field, x: Tensor) -> Chain:
-        return Chain(x.clone(), torch.empty_like(x))
+    def init(self, field: Field, x: Tensor) -> LangevinState:
+        return LangevinState(x.clone(), torch.empty_like(x))
 
-    def step(self, field: Field, chain: Chain, generator: Randomness) -> tuple[Chain, LangevinInfo]:
+    def step(
+        self, field: Field, chain: LangevinState, generator: Randomness
+    ) -> tuple[LangevinState, LangevinInfo]:
         score = field.score(chain.x)
         if self.grad_clip is not None:
             score = score.clamp(-self.grad_clip, self.grad_clip)

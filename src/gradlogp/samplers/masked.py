@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core import random
-from gradlogp.core.fields import Field, Pinned
+from gradlogp.core.fields import Field, MaskedField
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness
 
@@ -57,9 +57,9 @@ class Masked:
                 f"expected a mask of shape {list(x.shape[1:])}, for all, or {list(x.shape)}, for"
                 f" each its own, got {list(self.mask.shape)}; expand it to one of the two."
             )
-        return self.sampler.init(Pinned(field, self.mask), x)
+        return self.sampler.init(MaskedField(field, self.mask), x)
 
     def step(self, field: Field, state: Any, generator: Randomness) -> tuple[Any, Any]:
         return self.sampler.step(
-            Pinned(field, self.mask), state, random.Masked(generator, self.mask)
+            MaskedField(field, self.mask), state, random.Masked(generator, self.mask)
         )

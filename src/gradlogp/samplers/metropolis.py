@@ -37,7 +37,7 @@ class Tuning(NamedTuple):
     taken: int = 0
 
 
-class MetropolisChain(NamedTuple):
+class MetropolisState(NamedTuple):
     """x [B, *shape], its energy [B] and score, the memory for noise, and the step size of each
     chain.
     """
@@ -49,7 +49,7 @@ class MetropolisChain(NamedTuple):
     tuning: Tuning
 
 
-def begin(field: Field, x: Tensor, step_size: float) -> MetropolisChain:
+def begin(field: Field, x: Tensor, step_size: float) -> MetropolisState:
     """A chain at x; ValueError where the energy of some start is not finite: such a chain might
     never leave it.
     """
@@ -59,7 +59,7 @@ def begin(field: Field, x: Tensor, step_size: float) -> MetropolisChain:
             f"expected a finite energy at every start, got inf or NaN at {bad} of {len(x)}; start"
             " where p > 0."
         )
-    return MetropolisChain(
+    return MetropolisState(
         x.clone(),
         energy,
         score,

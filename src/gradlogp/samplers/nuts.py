@@ -35,9 +35,9 @@ from torch import Tensor
 
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
-from gradlogp.samplers.hamiltonian import Phase, leapfrog
+from gradlogp.samplers.hamiltonian import HamiltonianState, leapfrog
 from gradlogp.samplers.metropolis import (
-    MetropolisChain,
+    MetropolisState,
     begin,
     check_tuning,
     choose,
@@ -72,7 +72,7 @@ class Half(NamedTuple):
     the info.
     """
 
-    end: Phase
+    end: HamiltonianState
     draw: Draw
     log_weight: Tensor
     valid: Tensor
@@ -108,15 +108,15 @@ class NUTS:
                 " 10 is usual."
             )
 
-    def init(self, field: Field, x: Tensor) -> MetropolisChain:
+    def init(self, field: Field, x: Tensor) -> MetropolisState:
         return begin(field, x, self.step_size)
 
     def step(
-        self, field: Field, state: MetropolisChain, generator: Randomness
-    ) -> tuple[MetropolisChain, NUTSInfo]:
+        self, field: Field, state: MetropolisState, generator: Randomness
+    ) -> tuple[MetropolisState, NUTSInfo]:
         x, energy, score, noise, tuning = state
         reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass, x)
-        left = right = origin = Phase(x, normal_(noise, generator), energy, score)
+        left = right = origin = HamiltonianState(x, normal_(noise, generator), energy, score)
         draw = Draw(x, energy, score)
         log_weight, accept, leaps = (torch.zeros_like(energy) for _ in range(3))
         going = torch.ones_like(energy, dtype=torch.bool)
@@ -149,14 +149,14 @@ class NUTS:
                 break
         accept = accept / leaps
         return (
-            MetropolisChain(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
+            MetropolisState(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
             NUTSInfo(accept, depth, leaps, diverged),
         )
 
     def _half(
         self,
         field: Field,
-        phase: Phase,
+        phase: HamiltonianState,
         start: Tensor,
         reach: Tensor,
         doubling: int,
@@ -197,13 +197,13 @@ def closed(leaf: int) -> range:
     return range(ones - ((leaf + 1) & -(leaf + 1)).bit_length() + 1, ones)
 
 
-def turned_back(first: Phase, last: Phase, reach: Tensor) -> Tensor:
+def turned_back(first: HamiltonianState, last: HamiltonianState, reach: Tensor) -> Tensor:
     """Whether two ends move towards each other, [B]; `last` lies in the direction of `reach`."""
     along = (last.x - first.x) / reach
     return ((along * first.v).flatten(1).sum(1) <= 0) | ((along * last.v).flatten(1).sum(1) <= 0)
 
 
-Rows = TypeVar("Rows", Phase, Draw)
+Rows = TypeVar("Rows", HamiltonianState, Draw)
 
 
 def select(keep: Tensor, new: Rows, old: Rows) -> Rows:

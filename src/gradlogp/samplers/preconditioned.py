@@ -32,7 +32,7 @@ from gradlogp.core.random import Randomness, normal_
 from gradlogp.samplers.langevin import LangevinInfo
 
 
-class PreconditionedChain(NamedTuple):
+class PreconditionedState(NamedTuple):
     """x [B, *shape], the mean square score V, the preconditioner P, the memory for noise, and the
     steps taken.
     """
@@ -52,7 +52,7 @@ class PreconditionedLangevin:
 
     preconditioner [*shape] or [B, *shape], positive, best the variances of the law; without one it
     is learned during the first `adapt` steps from the squared score with memory `decay`, and
-    `floor` (lambda) bounds it by 1 / floor. Its units go into step_size: with P the variances,
+    `reference` (lambda) bounds it by 1 / floor. Its units go into step_size: with P the variances,
     step_size is a pure number below 2.
     """
 
@@ -88,7 +88,7 @@ class PreconditionedLangevin:
                 f" {float(self.preconditioner.min())}."
             )
 
-    def init(self, field: Field, x: Tensor) -> PreconditionedChain:
+    def init(self, field: Field, x: Tensor) -> PreconditionedState:
         if (p := self.preconditioner) is not None and p.shape not in (x.shape, x.shape[1:]):
             raise ValueError(
                 f"expected a preconditioner of shape {list(x.shape[1:])} or {list(x.shape)}, got"
@@ -99,11 +99,11 @@ class PreconditionedLangevin:
             if self.preconditioner is None
             else self.preconditioner.to(x).expand_as(x)
         )
-        return PreconditionedChain(x.clone(), torch.zeros_like(x), given, torch.empty_like(x), 0)
+        return PreconditionedState(x.clone(), torch.zeros_like(x), given, torch.empty_like(x), 0)
 
     def step(
-        self, field: Field, state: PreconditionedChain, generator: Randomness
-    ) -> tuple[PreconditionedChain, LangevinInfo]:
+        self, field: Field, state: PreconditionedState, generator: Randomness
+    ) -> tuple[PreconditionedState, LangevinInfo]:
         x, square, p, noise, taken = state
         score = field.score(x)
         if taken < self.adapt:
@@ -117,4 +117,4 @@ class PreconditionedLangevin:
                 normal_(noise, generator),
                 value=math.sqrt(2 * self.step_size * self.temperature),
             )
-        return PreconditionedChain(x, square, p, noise, taken + 1), LangevinInfo(score)
+        return PreconditionedState(x, square, p, noise, taken + 1), LangevinInfo(score)

@@ -6,7 +6,7 @@ evaluation. The free part then follows a known part that had not followed it: th
 RePaint goes back up `jump` levels by noise and down again, `resamples` times, which heals the bias
 slowly. On N(0, [[1, .8], [.8, 1]]) with 1.5 seen, where the mean is 1.2 and the variance .36,
 replacement has .749 and .490, RePaint 1.100 and .375 (5 times), 1.152 and .358 (10 times):
-`tests/physics/test_restore.py`. Masked Langevin (`fields.Pinned`) is exact.
+`tests/physics/test_restore.py`. Masked Langevin (`fields.MaskedField`) is exact.
 
 **DPS** subtracts after each step :math:`\zeta \nabla_{x_t}\|y - A D(x_t)\|`, the norm not squared,
 so that zeta is a length.
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseInfo, ReverseSDE, Walk
+from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseInfo, ReverseSDE, ReverseState
 from gradlogp.samplers.solvers import DPMSolver, UniPC
 
 
@@ -87,19 +87,19 @@ class RePaint:
         """Evaluations of the field in a whole run."""
         return self.steps
 
-    def init(self, field: NoisyField, x: Tensor) -> Walk:
+    def init(self, field: NoisyField, x: Tensor) -> ReverseState:
         return self.predictor.init(field, x)
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         x, noise, taken, _ = state
         i, climb = self.moves[taken]
         sigma = self.ladder[i]
         if climb > 0:
             x.add_(normal_(noise, generator), alpha=climb)
         x.copy_(torch.where(self.free, x, normal_(noise, generator).mul_(sigma).add_(self.y)))
-        moved, info = self.predictor.step(field, Walk(x, noise, i), generator)
+        moved, info = self.predictor.step(field, ReverseState(x, noise, i), generator)
         if info.sigma == 0:
             moved.x.copy_(torch.where(self.free, moved.x, self.y))
         return moved._replace(taken=taken + 1), info
@@ -155,12 +155,12 @@ class DPS:
         alphas = [*self.predictor.process.alpha(self.predictor.times).tolist(), 1.0]
         return [self.zeta / (now * after) for now, after in itertools.pairwise(alphas)]
 
-    def init(self, field: NoisyField, x: Tensor) -> Walk:
+    def init(self, field: NoisyField, x: Tensor) -> ReverseState:
         return self.predictor.init(field, x)
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         with torch.enable_grad():
             x = state.x.clone().requires_grad_(True)
             denoised = self.predictor.denoised(field, x, self.ladder[state.taken])

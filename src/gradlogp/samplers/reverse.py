@@ -56,7 +56,7 @@ class Rule(NamedTuple):
     noise: float = 0.0
 
 
-class Walk(NamedTuple):
+class ReverseState(NamedTuple):
     """x [B, *shape] in scaled coordinates, the memory for noise, the steps taken, and the latest
     denoised, newest first.
 
@@ -164,8 +164,8 @@ class Reverse(abc.ABC):
     def rules(self) -> list[Rule]:
         return [self.rule(i) if t > 0 else Rule(0.0, (1.0,)) for i, t in enumerate(self.ladder[1:])]
 
-    def init(self, field: NoisyField, x: Tensor) -> Walk:
-        return Walk(x.clone(), torch.empty_like(x))
+    def init(self, field: NoisyField, x: Tensor) -> ReverseState:
+        return ReverseState(x.clone(), torch.empty_like(x))
 
     def denoised(self, field: NoisyField, x: Tensor, sigma: float) -> Tensor:
         """The field's denoised x, clipped; never in the memory of x, which the step overwrites."""
@@ -173,15 +173,15 @@ class Reverse(abc.ABC):
         return denoised.clone() if denoised.data_ptr() == x.data_ptr() else denoised
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         return self.advance(
             state, self.denoised(field, state.x, self.ladder[state.taken]), generator
         )
 
     def advance(
-        self, state: Walk, denoised: Tensor, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, state: ReverseState, denoised: Tensor, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         """The step that the rule describes, in place."""
         x, noise, taken, history = state
         history = (denoised, *history[: self.memory - 1])
@@ -191,7 +191,9 @@ class Reverse(abc.ABC):
             x.add_(d, alpha=weight)
         if rule.noise > 0:
             x.add_(normal_(noise, generator), alpha=rule.noise)
-        return Walk(x, noise, taken + 1, history), ReverseInfo(self.ladder[taken + 1], denoised)
+        return ReverseState(x, noise, taken + 1, history), ReverseInfo(
+            self.ladder[taken + 1], denoised
+        )
 
 
 @final
@@ -259,8 +261,8 @@ class Ancestral(Reverse):
         )
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         if self.variance != "learned" or state.taken >= self.steps - self.denoise:
             return super().step(field, state, generator)
         x, noise, taken, _ = state
@@ -270,7 +272,7 @@ class Ancestral(Reverse):
         x.mul_(rule.x).add_(denoised, alpha=rule.denoised[0]).addcmul_(
             normal_(noise, generator), std
         )
-        return Walk(x, noise, taken + 1), ReverseInfo(self.ladder[taken + 1], denoised)
+        return ReverseState(x, noise, taken + 1), ReverseInfo(self.ladder[taken + 1], denoised)
 
 
 @final

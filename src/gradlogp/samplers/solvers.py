@@ -39,7 +39,7 @@ from torch import Tensor
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.noise import EDM
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.samplers.reverse import Process, Reverse, ReverseInfo, Rule, Walk
+from gradlogp.samplers.reverse import Process, Reverse, ReverseInfo, ReverseState, Rule
 
 
 def weights(h: float, nodes: Sequence[float], rate: float = 1.0) -> list[float]:
@@ -232,8 +232,8 @@ class RungeKutta(Reverse):
         return self.plan[i][2][-1][1]
 
     def step(
-        self, field: NoisyField, state: Walk, generator: Randomness
-    ) -> tuple[Walk, ReverseInfo]:
+        self, field: NoisyField, state: ReverseState, generator: Randomness
+    ) -> tuple[ReverseState, ReverseInfo]:
         x, noise, taken, _ = state
         tau, level, (*inner, last) = self.plan[taken]
         if tau > 0:
@@ -242,7 +242,7 @@ class RungeKutta(Reverse):
         for below, rule in inner:
             found.append(self.denoised(field, combined(x * rule.x, rule, found), below))
         combined(x.mul_(last[1].x), last[1], found)
-        return Walk(x, noise, taken + 1), ReverseInfo(self.ladder[taken + 1], found[0])
+        return ReverseState(x, noise, taken + 1), ReverseInfo(self.ladder[taken + 1], found[0])
 
     def climb(self, x: Tensor, z: Tensor, tau: float) -> None:
         x.add_(z, alpha=tau)

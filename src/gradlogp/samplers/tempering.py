@@ -35,12 +35,12 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, Pinned, Scaled
+from gradlogp.core.fields import Field, MaskedField, Scaled
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness, Repeated
 from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
-from gradlogp.samplers.metropolis import MetropolisChain, choose, decide, moved, stretched
+from gradlogp.samplers.metropolis import MetropolisState, choose, decide, moved, stretched
 from gradlogp.samplers.nuts import NUTS
 from gradlogp.samplers.preconditioned import PreconditionedLangevin
 from gradlogp.samplers.underdamped import Underdamped
@@ -55,7 +55,7 @@ def check_ladder(temperatures: tuple[float, ...]) -> None:
         )
 
 
-class Replicas(NamedTuple):
+class ParallelState(NamedTuple):
     """The inner state of R x B rows, coldest first; 1 / T of each row; R; and the steps taken."""
 
     inner: Any
@@ -99,18 +99,18 @@ class ParallelTempering:
     def kind(self) -> str:
         return self.inner.kind
 
-    def init(self, field: Field, x: Tensor) -> Replicas:
+    def init(self, field: Field, x: Tensor) -> ParallelState:
         copies = len(self.temperatures)
         temperature = field.energy(x).new_tensor(self.temperatures).repeat_interleave(len(x))
         inner = self.inner.init(
             Scaled(replicated(field, x, copies), 1 / temperature),
             x.repeat(copies, *[1] * (x.ndim - 1)),
         )
-        return Replicas(stretched(inner, self.inner, temperature), 1 / temperature, copies, 0)
+        return ParallelState(stretched(inner, self.inner, temperature), 1 / temperature, copies, 0)
 
     def step(
-        self, field: Field, state: Replicas, generator: Randomness
-    ) -> tuple[Replicas, ParallelInfo]:
+        self, field: Field, state: ParallelState, generator: Randomness
+    ) -> tuple[ParallelState, ParallelInfo]:
         weight, copies = state.weight, state.copies
         tempered = Scaled(replicated(field, state.x, copies), weight)
         sampler: Sampler[Field, Any] = self.inner
@@ -121,15 +121,15 @@ class ParallelTempering:
         accept = (
             info.accept.chunk(copies)[0] if hasattr(info, "accept") else torch.ones_like(swap[:, 0])
         )
-        return Replicas(inner, weight, copies, state.taken + 1), ParallelInfo(accept, swap)
+        return ParallelState(inner, weight, copies, state.taken + 1), ParallelInfo(accept, swap)
 
 
 def replicated(field: Field, x: Tensor, copies: int) -> Field:
     """The field for all replicas of x: a mask with a row for each example needs its rows R times
     over.
     """
-    if isinstance(field, Pinned) and field.mask.ndim == x.ndim:
-        return Pinned(field.field, field.mask.expand_as(x).repeat(copies, *[1] * (x.ndim - 1)))
+    if isinstance(field, MaskedField) and field.mask.ndim == x.ndim:
+        return MaskedField(field.field, field.mask.expand_as(x).repeat(copies, *[1] * (x.ndim - 1)))
     return field
 
 
@@ -182,13 +182,13 @@ class TemperedTransitions:
                 " reversible."
             )
 
-    def init(self, field: Field, x: Tensor) -> MetropolisChain:
+    def init(self, field: Field, x: Tensor) -> MetropolisState:
         chain = self.inner.init(Scaled(field, 1 / self.temperatures[0]), x)
         return stretched(chain, self.inner, torch.full_like(chain.energy, self.temperatures[0]))
 
     def step(
-        self, field: Field, state: MetropolisChain, generator: Randomness
-    ) -> tuple[MetropolisChain, ExcursionInfo]:
+        self, field: Field, state: MetropolisState, generator: Randomness
+    ) -> tuple[MetropolisState, ExcursionInfo]:
         state = chain = self._walk(0, field, state, generator)
         log_ratio = torch.zeros_like(chain.energy)
         top = len(self.temperatures)
@@ -210,7 +210,7 @@ class TemperedTransitions:
         )
         return state._replace(x=x, energy=energy, score=score), ExcursionInfo(accept)
 
-    def _at(self, i: int, chain: MetropolisChain, last: float) -> MetropolisChain:
+    def _at(self, i: int, chain: MetropolisState, last: float) -> MetropolisState:
         """The chain of temperature `last` brought to temperature i."""
         ratio = torch.full_like(chain.energy, self.temperatures[i] / last)
         return stretched(moved(chain, 1 / ratio), self.inner, ratio)
@@ -220,8 +220,8 @@ class TemperedTransitions:
         return energy * (1 - last / self.temperatures[i])
 
     def _walk(
-        self, i: int, field: Field, chain: MetropolisChain, generator: Randomness, steps: int = 1
-    ) -> MetropolisChain:
+        self, i: int, field: Field, chain: MetropolisState, generator: Randomness, steps: int = 1
+    ) -> MetropolisState:
         for _ in range(steps):
             chain, _ = self.inner.step(Scaled(field, 1 / self.temperatures[i]), chain, generator)
         return chain

@@ -31,7 +31,7 @@ from gradlogp.core.fields import Field
 from gradlogp.core.random import Randomness, normal_
 
 
-class Moving(NamedTuple):
+class UnderdampedState(NamedTuple):
     """x [B, *shape], its velocity and score, the memory for noise, and whether the velocity has
     been drawn yet.
     """
@@ -82,14 +82,14 @@ class Underdamped:
         """The share of the velocity that friction leaves in one step."""
         return math.exp(-self.friction * self.step_size)
 
-    def init(self, field: Field, x: Tensor) -> Moving:
-        return Moving(
+    def init(self, field: Field, x: Tensor) -> UnderdampedState:
+        return UnderdampedState(
             x.clone(), torch.zeros_like(x), field.score(x), torch.empty_like(x), drawn=False
         )
 
     def step(
-        self, field: Field, state: Moving, generator: Randomness
-    ) -> tuple[Moving, UnderdampedInfo]:
+        self, field: Field, state: UnderdampedState, generator: Randomness
+    ) -> tuple[UnderdampedState, UnderdampedInfo]:
         x, v, score, noise, drawn = state
         h = self.step_size
         tau = math.sqrt((1 - self.keep**2) * self.temperature)
@@ -103,6 +103,6 @@ class Underdamped:
         x.add_(v, alpha=h / 2)
         score = field.score(x)
         v.add_(score, alpha=h / 2)
-        return Moving(x, v, score, noise, drawn=True), UnderdampedInfo(
+        return UnderdampedState(x, v, score, noise, drawn=True), UnderdampedInfo(
             v.flatten(1).square().mean(1)
         )

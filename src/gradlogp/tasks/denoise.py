@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, NoisyField, Scaled, Sum, Tether
+from gradlogp.core.fields import Field, GaussianLikelihood, NoisyField, Scaled, Sum
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import Streams
 
@@ -43,7 +43,7 @@ def posterior_samples(
 ) -> Tensor:
     """`samples` posterior chains for each row of y [B, *shape], begun at y, [B, samples, *shape]."""
     start = y.repeat_interleave(samples, 0)
-    field = Sum((Scaled(energy, weight), Tether(start, sigma)))
+    field = Sum((Scaled(energy, weight), GaussianLikelihood(start, sigma)))
     ends = run(sampler, field, start, steps, Streams(seed, 0, len(start), y.device))
     return ends.unflatten(0, (len(y), samples))
 
@@ -70,7 +70,7 @@ def posterior_path(
 
     run(
         sampler,
-        Sum((Scaled(energy, weight), Tether(start, sigma))),
+        Sum((Scaled(energy, weight), GaussianLikelihood(start, sigma))),
         start,
         max(at),
         Streams(seed, 0, len(start), y.device),

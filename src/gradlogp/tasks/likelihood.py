@@ -11,7 +11,7 @@ below the width of a bin. The prior :math:`\pi` (`Prior`) is part of the model, 
 divergence is exact, at one vector-Jacobian product per dimension, or Hutchinson's with the same
 probes throughout: then the nats are unbiased.
 
-**The variational bound** of a diffusion chain (`objectives.diffusion.Chain`), :math:`-\log p(x_0)
+**The variational bound** of a diffusion chain (`objectives.diffusion.DiscreteDiffusion`), :math:`-\log p(x_0)
 \le` prior + terms + decoder, has one term per level. With the optimal reverse variance :math:`s^2 b
 + b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where it comes to the entropy and
 :math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1) and for a
@@ -43,7 +43,7 @@ from gradlogp.core.calculus import with_divergence
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Level, NoisyField, as_field, as_noisy, column
 from gradlogp.core.random import Randomness, normal_, uniform_
-from gradlogp.objectives.diffusion import Chain
+from gradlogp.objectives.diffusion import DiscreteDiffusion
 from gradlogp.samplers.adaptive import PAIRS
 from gradlogp.samplers.masked import Masked
 from gradlogp.samplers.solvers import RK4
@@ -226,12 +226,16 @@ class Bound(NamedTuple):
 
 
 def variational_bound(
-    model: Any, x0: Tensor, chain: Chain, generator: Randomness, cond: Tensor | None = None
+    model: Any,
+    x0: Tensor,
+    chain: DiscreteDiffusion,
+    generator: Randomness,
+    cond: Tensor | None = None,
 ) -> Bound:
     """The variational bound of `chain` for x0 [B, *shape], every term of it, with one draw of noise
     and one evaluation for each.
 
-    chain: `Chain(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small
+    chain: `DiscreteDiffusion(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small
     one, the data's own for Gaussians, 'learned' for models with `moments`, which `measure_variance`
     gives to any.
     """
@@ -243,7 +247,9 @@ def variational_bound(
         return Bound(chain.prior(x0), torch.stack(terms))
 
 
-def bound_term(field: NoisyField, x0: Tensor, chain: Chain, k: Tensor, eps: Tensor) -> Tensor:
+def bound_term(
+    field: NoisyField, x0: Tensor, chain: DiscreteDiffusion, k: Tensor, eps: Tensor
+) -> Tensor:
     """Term k [B] of the bound for x0 with noise eps [B, *shape], in nats, [B]."""
     step = chain.at(k, x0)
     return chain.nats(k, step, x0, *chain.denoise(field, x0, eps, step))

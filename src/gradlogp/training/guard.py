@@ -49,7 +49,7 @@ class GuardSettings:
     max_growth: float = 20.0
     max_gap: float = 0.5
     min_displacement: float = 0.005
-    gentler: float = 0.2
+    lr_backoff: float = 0.2
     max_rollbacks: int = 5
     patience: int = 200  # steps over which the slow signals are averaged
 
@@ -60,7 +60,7 @@ class GuardSettings:
             max_rollbacks=self.max_rollbacks,
             max_energy=self.max_energy,
             max_growth=self.max_growth,
-            gentler=self.gentler,
+            lr_backoff=self.lr_backoff,
         )
 
 
@@ -78,22 +78,22 @@ class Guard:
     skipped: int = 0
     seen: int = 0
     last_scale: float = 0.0
-    slow: dict[str, float] = field(default_factory=dict)
+    running_mean: dict[str, float] = field(default_factory=dict)
     best_loss: float = math.inf
     warned: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def lr_scale(self) -> float:
-        return self.settings.gentler**self.rollbacks
+        return self.settings.lr_backoff**self.rollbacks
 
     @property
-    def calm(self) -> bool:
+    def healthy(self) -> bool:
         """Whether this is a state worth coming back to: energies and gap are far from their limits."""
-        scale = max(self.last_scale, self.slow.get("energy_scale", 0.0))
+        scale = max(self.last_scale, self.running_mean.get("energy_scale", 0.0))
         return (
             scale < self.settings.max_energy / 4
-            and self.slow.get("gap", 0.0) < 2 * self.settings.max_gap
+            and self.running_mean.get("gap", 0.0) < 2 * self.settings.max_gap
         )
 
     def judge(
@@ -111,7 +111,7 @@ class Guard:
                 f"{self.settings.max_energy:g}",
             )
         self._follow(loss, numbers)
-        if (gap := self.slow.get("gap", 0.0)) > 10 * self.settings.max_gap:
+        if (gap := self.running_mean.get("gap", 0.0)) > 10 * self.settings.max_gap:
             return self._roll_back(
                 step,
                 f"chains end {gap:.3g} above the data in energy, step after step: the model outran"
@@ -119,7 +119,8 @@ class Guard:
             )
         if "energy_scale" not in numbers and self._loss_grew():
             return self._roll_back(
-                step, f"the loss rose to {self.slow['loss']:.3g}, from {self.best_loss:.3g} at best"
+                step,
+                f"the loss rose to {self.running_mean['loss']:.3g}, from {self.best_loss:.3g} at best",
             )
         self._warn(step)
         return Verdict.STEP
@@ -142,7 +143,7 @@ class Guard:
         if self.rollbacks > self.settings.max_rollbacks:
             raise Diverged(
                 f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1}"
-                f" times, down to {self.lr_scale / self.settings.gentler:.2g} of the learning rate,"
+                f" times, down to {self.lr_scale / self.settings.lr_backoff:.2g} of the learning rate,"
                 " and diverged again. Lower the learning rate, raise regularise, or give the"
                 " chains more steps (chain_steps)."
             )
@@ -158,22 +159,22 @@ class Guard:
         self.seen += 1
         keep = min(1 - 1 / self.settings.patience, self.seen / (self.seen + 1))
         for name, value in {**numbers, "loss": loss}.items():
-            self.slow[name] = keep * self.slow.get(name, value) + (1 - keep) * value
+            self.running_mean[name] = keep * self.running_mean.get(name, value) + (1 - keep) * value
         if self.seen >= self.settings.patience:
-            self.best_loss = min(self.best_loss, self.slow["loss"])
+            self.best_loss = min(self.best_loss, self.running_mean["loss"])
 
     def _loss_grew(self) -> bool:
         """Only a loss that is never negative has a scale of its own to grow beyond."""
         return (
             self.seen > self.settings.patience
-            and self.slow["loss"] > self.settings.max_growth * self.best_loss > 0
+            and self.running_mean["loss"] > self.settings.max_growth * self.best_loss > 0
         )
 
     def _warn(self, step: int) -> None:
         """Each warning once, from the running means."""
-        if self.seen < self.settings.patience or "displacement" not in self.slow:
+        if self.seen < self.settings.patience or "displacement" not in self.running_mean:
             return
-        share = self.slow["displacement"] / self.data_range
+        share = self.running_mean["displacement"] / self.data_range
         if share < self.settings.min_displacement:
             self._warn_once(
                 step,
@@ -182,12 +183,13 @@ class Guard:
                 " the data. " + reach_in_words(self.reach, self.data_range),
             )
         if (
-            self.seen >= 3 * self.settings.patience and self.slow["gap"] > self.settings.max_gap
+            self.seen >= 3 * self.settings.patience
+            and self.running_mean["gap"] > self.settings.max_gap
         ):  # it rises at first, and falls
             self._warn_once(
                 step,
                 "gap",
-                f"chains end {self.slow['gap']:.2g} above the data in energy, step after step: some"
+                f"chains end {self.running_mean['gap']:.2g} above the data in energy, step after step: some"
                 " are stuck far from it. Raise buffer.fresh, take more steps, or lower the"
                 " learning rate",
             )
@@ -204,7 +206,15 @@ class Guard:
         kept = asdict(self)
         return {
             k: kept[k]
-            for k in ("rollbacks", "came_from", "skipped", "seen", "slow", "best_loss", "warned")
+            for k in (
+                "rollbacks",
+                "came_from",
+                "skipped",
+                "seen",
+                "running_mean",
+                "best_loss",
+                "warned",
+            )
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -212,7 +222,9 @@ class Guard:
         self.rollbacks = max(self.rollbacks, state["rollbacks"])
         self.came_from = state["came_from"] if self.came_from is None else self.came_from
         self.skipped, self.seen = state["skipped"], state["seen"]
-        self.slow = dict(state["slow"])
+        self.running_mean = dict(
+            state["running_mean"] if "running_mean" in state else state["slow"]
+        )
         self.best_loss = float(state["best_loss"])
         self.warned = list(state["warned"])
 

@@ -291,7 +291,7 @@ def _keep(learner: Learner, run: Run, window: Window) -> None:
         run.record(
             learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds}
         )
-    if (learner.step % settings.checkpoint_every == 0 and learner.guard.calm) or last:
+    if (learner.step % settings.checkpoint_every == 0 and learner.guard.healthy) or last:
         run.checkpoint(learner.step, learner.tensors(), learner.meta())
         run.weights(learner.model.state_dict(), "weights")
         run.weights(learner.ema.module.state_dict(), "ema")

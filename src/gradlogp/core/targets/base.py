@@ -5,7 +5,7 @@ import abc
 import torch
 from torch import Generator, Tensor
 
-from gradlogp.core.fields import Law, Level, NoisyField, column
+from gradlogp.core.fields import ClosedForm, Level, NoisyField, column
 
 
 class Target(NoisyField):
@@ -52,9 +52,9 @@ class Target(NoisyField):
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         return x + variance(sigma, x) * self.score(x, sigma)
 
-    def at(self, sigma: Level = 0.0) -> Law:
+    def at(self, sigma: Level = 0.0) -> ClosedForm:
         """The exact field of the law with noise sigma >= 0 added."""
-        return Law(lambda x: self.energy(x, sigma), lambda x: self.score(x, sigma))
+        return ClosedForm(lambda x: self.energy(x, sigma), lambda x: self.score(x, sigma))
 
 
 def variance(sigma: Level, x: Tensor) -> Tensor | float:

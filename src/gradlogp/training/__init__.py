@@ -1,7 +1,7 @@
 """Training: one loop for all learners, and the guard that watches it."""
 
-from gradlogp.training.guard import Diverged, Guard, GuardSettings, reach_in_words
-from gradlogp.training.loop import Learner, Training, shuffled, train
+from gradlogp.training.guard import Diverged, Guard, GuardSettings, displacement_in_words
+from gradlogp.training.loop import Learner, Training, learn, shuffled, train
 
 __all__ = [
     "Diverged",
@@ -9,7 +9,8 @@ __all__ = [
     "GuardSettings",
     "Learner",
     "Training",
-    "reach_in_words",
+    "displacement_in_words",
+    "learn",
     "shuffled",
     "train",
 ]

@@ -66,13 +66,13 @@ class GuardSettings:
 
 @dataclass
 class Guard:
-    """`data_range` is the width of the interval that the data lie in; `reach` the most a chain can
+    """`data_range` is the width of the interval that the data lie in; `max_displacement` the most a chain can
     move in one step.
     """
 
     settings: GuardSettings = field(default_factory=GuardSettings)
     data_range: float = 2.0
-    reach: float = math.inf
+    max_displacement: float = math.inf
     rollbacks: int = 0
     came_from: int | None = None  # the checkpoint of the last roll-back
     skipped: int = 0
@@ -144,7 +144,7 @@ class Guard:
             raise Diverged(
                 f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1}"
                 f" times, down to {self.lr_scale / self.settings.lr_backoff:.2g} of the learning rate,"
-                " and diverged again. Lower the learning rate, raise regularise, or give the"
+                " and diverged again. Lower the learning rate, raise energy_l2, or give the"
                 " chains more steps (chain_steps)."
             )
         self.say(
@@ -180,7 +180,7 @@ class Guard:
                 step,
                 "still",
                 f"chains move {share:.2g} of the data's range from start to end: they cannot reach"
-                " the data. " + reach_in_words(self.reach, self.data_range),
+                " the data. " + displacement_in_words(self.max_displacement, self.data_range),
             )
         if (
             self.seen >= 3 * self.settings.patience
@@ -190,7 +190,7 @@ class Guard:
                 step,
                 "gap",
                 f"chains end {self.running_mean['gap']:.2g} above the data in energy, step after step: some"
-                " are stuck far from it. Raise buffer.fresh, take more steps, or lower the"
+                " are stuck far from it. Raise buffer.restart_prob, take more steps, or lower the"
                 " learning rate",
             )
 
@@ -229,9 +229,9 @@ class Guard:
         self.warned = list(state["warned"])
 
 
-def reach_in_words(reach: float, data_range: float) -> str:
+def displacement_in_words(displacement: float, data_range: float) -> str:
     """What step_size x grad_clip means for one pixel."""
-    share = reach / data_range
+    share = displacement / data_range
     if share >= 0.01:
         return f"step_size x grad_clip moves a pixel by at most {share:.2g} of its range per step"
     return (

@@ -12,7 +12,7 @@ from gradlogp.core.kernel import run
 from gradlogp.core.noise import EDM, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.experiments.settings import from_dict, to_dict
+from gradlogp.harness.settings import from_dict, to_dict
 from gradlogp.models import BernoulliRBM, GaussianRBM
 from gradlogp.samplers import (
     HMC,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gradlogp.experiments.trial import Context, Cost, items
 
 from gradlogp import data, reports
 from gradlogp.core.errors import UserError
@@ -22,7 +23,6 @@ from gradlogp.experiments import (
     compare,
 )
 from gradlogp.experiments.anomaly import Bank, Scope, judged, means, problems
-from gradlogp.experiments.trial import Context, Cost, items
 from gradlogp.tasks import detect
 
 SMALL = Scope(("one-class", "held-out"), one_class=(1, 2), held_out=(3,))

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradlogp.experiments.base import measure
+from gradlogp.experiments.fit import build
+from gradlogp.experiments.trial import Context
+from gradlogp.experiments.wiener import noised
 
 from gradlogp import data, tasks
 from gradlogp.core.batch import Batch
@@ -16,7 +20,6 @@ from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS, compare
-from gradlogp.experiments.base import measure
 from gradlogp.experiments.denoise import (
     FLOORS,
     TRIALS,
@@ -28,9 +31,6 @@ from gradlogp.experiments.denoise import (
     mse,
     skill_and_spread,
 )
-from gradlogp.experiments.fit import build
-from gradlogp.experiments.trial import Context
-from gradlogp.experiments.wiener import noised
 from gradlogp.metrics import image
 from gradlogp.runs import read_json
 from gradlogp.samplers import Ancestral, Langevin

@@ -6,12 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from gradlogp import data
-from gradlogp.core.batch import Batch
-from gradlogp.core.errors import UserError
-from gradlogp.core.progress import Silent
-from gradlogp.core.random import seeded
 from gradlogp.experiments.ebm_classify import (
     TRIALS,
     Principal,
@@ -22,6 +16,12 @@ from gradlogp.experiments.ebm_classify import (
     take,
 )
 from gradlogp.experiments.trial import Context, items
+
+from gradlogp import data
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Silent
+from gradlogp.core.random import seeded
 from gradlogp.objectives import MarginLoss
 
 DIGITS = Context(data.load("digits"))

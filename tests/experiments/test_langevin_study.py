@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gradlogp.experiments.judge import Judge
+from gradlogp.experiments.trial import Context
 
 from gradlogp import data
 from gradlogp.core.progress import Silent
-from gradlogp.experiments.judge import Judge
 from gradlogp.experiments.langevin_study import (
     TRIALS,
     expected_variance,
@@ -17,7 +18,6 @@ from gradlogp.experiments.langevin_study import (
     technique_2,
     variants,
 )
-from gradlogp.experiments.trial import Context
 from gradlogp.models import ConvClassifier
 from gradlogp.samplers import AnnealedLangevin
 

@@ -3,12 +3,12 @@ the law is known.
 """
 
 import torch
+from gradlogp.experiments.posterior import GaussianPosterior, PosteriorLangevin
+from gradlogp.experiments.wiener import PixelGaussian
 
 from gradlogp.core.fields import Energy, Scaled
 from gradlogp.core.kernel import run
 from gradlogp.core.random import Streams, seeded
-from gradlogp.experiments.posterior import GaussianPosterior, PosteriorLangevin
-from gradlogp.experiments.wiener import PixelGaussian
 
 DIM, SIGMA = 4, 0.5
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gradlogp.experiments.trial import Context, items
 
 from gradlogp import data
 from gradlogp.core.progress import Silent
 from gradlogp.data.laws import LAWS, column_of
 from gradlogp.experiments.score_1d import LEVELS, TRIALS, grid, moments, rmse, summary
-from gradlogp.experiments.trial import Context, items
 
 LINES = [name for name in TRIALS if name not in ("kernel_density", "dsm_levels")]
 

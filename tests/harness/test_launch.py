@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments.workers import Part, side_by_side
+from gradlogp.harness.launch import Part, side_by_side
 
 
 class Heard:
@@ -81,8 +81,8 @@ def test_workers_end_when_the_one_that_began_them_is_killed(tmp_path):
         import sys
         from pathlib import Path
         from gradlogp.core.progress import Silent
-        from gradlogp.experiments.workers import Part, side_by_side
-        from tests.experiments.test_workers import forever
+        from gradlogp.harness.launch import Part, side_by_side
+        from tests.harness.test_launch import forever
         if __name__ == "__main__":
             side_by_side([Part(str(i), forever, (Path(sys.argv[1]) / str(i),)) for i in range(2)], 2, Silent())
     """)

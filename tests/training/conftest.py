@@ -49,7 +49,11 @@ class Ring:
             warmup=5,
         )
         return Learner(
-            MLPEnergy(2, (32, 32)), objective, settings, g, Guard(self.guard, 2.0, self.chain.max_displacement)
+            MLPEnergy(2, (32, 32)),
+            objective,
+            settings,
+            g,
+            Guard(self.guard, 2.0, self.chain.max_displacement),
         )
 
     def batches(self):

@@ -164,7 +164,9 @@ def test_chains_that_cannot_move_are_named(run):
 
 
 def test_reach_is_said_in_words():
-    assert "by 0.00015 of its range per step: chains cannot mix" in displacement_in_words(0.01 * 0.03, 2.0)
+    assert "by 0.00015 of its range per step: chains cannot mix" in displacement_in_words(
+        0.01 * 0.03, 2.0
+    )
     assert "cannot mix" not in displacement_in_words(10 * 0.03, 2.0)
 
 
@@ -180,7 +182,11 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
     assert guard.running_mean["gap"] == pytest.approx(0.1)
     other = Guard(GuardSettings(patience=10))
     other.load(guard.state())
-    assert other.running_mean == guard.running_mean and other.seen == 30 and math.isfinite(other.best_loss)
+    assert (
+        other.running_mean == guard.running_mean
+        and other.seen == 30
+        and math.isfinite(other.best_loss)
+    )
 
 
 def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():

@@ -21,6 +21,8 @@ HEIGHT, WIDTH = 32, 96  # of a curve, in pixels
 @final
 @dataclass(frozen=True)
 class Waveform(Kind):
+    """Samples of a sound: [-1, 1] in files and in models."""
+
     noun: ClassVar[str] = "waveform"
     plural: ClassVar[str] = "waveforms"
     noise_unit: ClassVar[str] = "on [-1, 1]"

@@ -100,3 +100,38 @@ def test_workers_end_when_the_one_that_began_them_is_killed(tmp_path):
     while time.time() < deadline and any(map(alive, pids)):
         time.sleep(0.05)
     assert not any(map(alive, pids))
+
+
+def suicide(path, times, listener):
+    """Kill this process without a word, the first few times."""
+    tries = len(list(path.iterdir()))
+    (path / str(tries)).touch()
+    if tries < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_killed_worker_is_replaced_and_its_part_begun_again(tmp_path):
+    heard = Heard()
+    (tmp_path / "tries").mkdir()
+    parts = [
+        Part("killed", suicide, (tmp_path / "tries", 2)),
+        Part("good", count, (2, tmp_path / "good")),
+        Part("last", count, (3, tmp_path / "last")),
+    ]
+    side_by_side(parts, 2, heard)
+    assert len(list((tmp_path / "tries").iterdir())) == 3
+    assert (tmp_path / "good").exists() and (tmp_path / "last").exists()
+    said = [words[0] for _, verb, words in heard.words if verb == "say"]
+    assert sum("killed: its process was killed by SIGKILL" in text for text in said) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_part_that_is_killed_every_time_ends_in_one_line(tmp_path):
+    (tmp_path / "tries").mkdir()
+    parts = [
+        Part("killed", suicide, (tmp_path / "tries", 9)),
+        Part("good", count, (1, tmp_path / "1")),
+    ]
+    with pytest.raises(UserError, match="killed by SIGKILL, 3 times; if memory is short"):
+        side_by_side(parts, 2, Heard())

@@ -130,7 +130,7 @@ class Evaluation:
         at_least(1e-3, sigmas=self.sigmas or None)
 
 
-class Recipe(Settings):
+class Recipe(Settings, abc.ABC):
     """The settings of anything that is trained. Subclasses are frozen dataclasses with at least
     these fields.
     """

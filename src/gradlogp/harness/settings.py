@@ -5,7 +5,6 @@ Where a field may hold one of several dataclasses, the JSON names which in `kind
 a subclass of `Settings` and is found again by the name of its class.
 """
 
-import abc
 import ast
 import dataclasses
 import difflib
@@ -25,7 +24,7 @@ RENAMED = {  # settings of earlier versions -> what they are called now
 }
 
 
-class Settings(abc.ABC):
+class Settings:
     """What a run folder holds the settings of. Subclasses are frozen dataclasses, known by name."""
 
     kinds: ClassVar[dict[str, type[Any]]] = {}

@@ -45,7 +45,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Trial(Settings):
+class Trial(Settings, abc.ABC):
     """Settings of a method; a subclass is a frozen dataclass that says in `perform` what it learns and
     how it is measured.
     """

@@ -72,11 +72,15 @@ class Recorder:
         add_captions(path.with_name("figures.json"), {path.name: caption})
         return path
 
+    def keep(self, axes: Mapping[str, Any] | None = None, /, **arrays: Tensor) -> None:
+        """What the next `save` writes too."""
+        self.arrays |= {entry(n, axes or {}): x.detach().cpu().numpy() for n, x in arrays.items()}
+
     def save(self, axes: Mapping[str, Any] | None = None, /, **arrays: Tensor) -> None:
         """Adds to items.npz: one entry per test example, for paired tests between methods; `axes` say
         of what, as they do for rows, and `Items.at` finds the arrays again by them.
         """
-        self.arrays |= {entry(n, axes or {}): x.detach().cpu().numpy() for n, x in arrays.items()}
+        self.keep(axes, **arrays)
         with replacing(self.run.path / "items.npz") as file:
             np.savez_compressed(file, **self.arrays)
 

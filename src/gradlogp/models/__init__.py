@@ -8,6 +8,7 @@ from gradlogp.models.energy import (
     MLPEnergy,
     QuadraticEnergy,
     ResidualEnergy,
+    TiltedEnergy,
 )
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
@@ -34,6 +35,7 @@ MODELS = {
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "residual_energy": ResidualEnergy,
+    "tilted_energy": TiltedEnergy,
     "bernoulli_rbm": BernoulliRBM,
     "gaussian_rbm": GaussianRBM,
     "conv_noisy_energy": conv_noisy_energy,
@@ -66,6 +68,7 @@ __all__ = [
     "ResidualEnergy",
     "ScoreModel",
     "SigmaScaled",
+    "TiltedEnergy",
     "VectorScore",
     "autoencoder_energy",
     "conv_noisy_energy",

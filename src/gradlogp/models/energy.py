@@ -122,6 +122,21 @@ class ResidualEnergy(JointEnergy):
         super().__init__(ResidualTrunk(shape, channels, width, spectral), width, classes)
 
 
+class TiltedEnergy(EnergyModel):
+    """A correction to N(0, I), E(x) = |x|^2 / 2 + f(x) of vectors x [B, dim], with f zero at the
+    start.
+    """
+
+    def __init__(self, dim: int, width: int = 64) -> None:
+        super().__init__()
+        self.trunk = perceptron([dim, width, width])
+        self.head = nn.Linear(width, 1)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return x.square().sum(1) / 2 + self.head(self.trunk(x))[:, 0]
+
+
 class QuadraticEnergy(EnergyModel):
     r"""A Gaussian energy with a learned mean and precision, full or diagonal plus low rank; its log
     Z is exact.

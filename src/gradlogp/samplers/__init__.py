@@ -16,6 +16,7 @@ from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
 from gradlogp.samplers.masked import Masked
 from gradlogp.samplers.nuts import NUTS
+from gradlogp.samplers.posterior import GaussianPosterior, PosteriorLangevin
 from gradlogp.samplers.preconditioned import PreconditionedLangevin
 from gradlogp.samplers.restore import DPS, RePaint
 from gradlogp.samplers.reverse import DDIM, Ancestral, Reverse, ReverseSDE
@@ -65,6 +66,7 @@ __all__ = [
     "CheckerboardGibbs",
     "ConsistentAnnealedLangevin",
     "DPMSolver",
+    "GaussianPosterior",
     "Gibbs",
     "GibbsLangevin",
     "GibbsWithGradients",
@@ -72,6 +74,7 @@ __all__ = [
     "Langevin",
     "Masked",
     "ParallelTempering",
+    "PosteriorLangevin",
     "PreconditionedLangevin",
     "PredictorCorrector",
     "ProbabilityFlow",

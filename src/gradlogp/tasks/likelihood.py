@@ -288,24 +288,23 @@ def measure_variance(
     levels: Sequence[float],
     generator: Randomness,
     cond: Tensor | None = None,
+    same_noise: bool = False,
 ) -> Analytic:
     """The model with `moments`: at each level the mean square error of its denoising x0 [B,
-    *shape], which are training data.
+    *shape], which are training data; with the same noise at all levels, or fresh noise at each.
 
     The best reverse variance that is the same for all x: for the bound, and for ancestral sampling
     with few levels.
     """
     field, noise = as_noisy(model, cond), torch.empty_like(x0)
     rising = sorted(levels)
+    errors = []
     with torch.no_grad():
-        errors = [
-            (field.denoise(x0 + level * normal_(noise, generator), level) - x0)
-            .double()
-            .square()
-            .mean()
-            for level in rising
-        ]
-    return Analytic(field, torch.tensor(rising, dtype=torch.float64), torch.stack(errors).cpu())
+        for i, level in enumerate(rising):
+            eps = noise if same_noise and i else normal_(noise, generator)
+            errors.append((field.denoise(x0 + level * eps, level) - x0).square().mean())
+    variances = torch.stack(errors).double().cpu()
+    return Analytic(field, torch.tensor(rising, dtype=torch.float64), variances)
 
 
 def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | None = None) -> Tensor:

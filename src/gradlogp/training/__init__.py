@@ -1,7 +1,7 @@
 """Training: one loop for all learners, and the guard that watches it."""
 
 from gradlogp.training.guard import Diverged, Guard, GuardSettings, displacement_in_words
-from gradlogp.training.loop import Learner, Training, learn, shuffled, train
+from gradlogp.training.loop import Learner, Training, learn, learn_from, shuffled, train
 
 __all__ = [
     "Diverged",
@@ -11,6 +11,7 @@ __all__ = [
     "Training",
     "displacement_in_words",
     "learn",
+    "learn_from",
     "shuffled",
     "train",
 ]

@@ -7,6 +7,7 @@ import inspect
 import pytest
 import torch
 
+from gradlogp.core.spectrogram import LogMel
 from gradlogp.models import MODELS
 
 SHAPE = (1, 8, 8)
@@ -100,13 +101,46 @@ EXAMPLES = {
         (B, *WAVE),
     ),
     "conv_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8), "width": 8}, (), (B, 3)),
+    "conv_classifier on waves": (
+        {"shape": WAVE, "classes": 3, "channels": (4, 8), "width": 8},
+        (),
+        (B, 3),
+    ),
+    "conv_classifier on voxels": (
+        {"shape": VOXELS, "classes": 3, "channels": (4, 8), "width": 8},
+        (),
+        (B, 3),
+    ),
+    "residual_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8)}, (), (B, 3)),
+    "residual_classifier on waves": (
+        {"shape": WAVE, "classes": 3, "channels": (4, 8), "patch": 1},
+        (),
+        (B, 3),
+    ),
+    "residual_classifier on voxels": (
+        {"shape": VOXELS, "classes": 3, "channels": (4, 8)},
+        (),
+        (B, 3),
+    ),
+    "mlp_classifier on vectors": ({"shape": 3, "classes": 3, "hidden": (8,)}, (), (B, 3)),
+    "spectrogram_classifier on waves": (
+        {
+            "shape": WAVE,
+            "classes": 3,
+            "spectrogram": LogMel(bands=4, window=8, hop=2),
+            "channels": (4, 8),
+            "width": 8,
+        },
+        (),
+        (B, 3),
+    ),
 }
 SHAPES = {"vectors": (3,), "waves": WAVE, "voxels": VOXELS, "wavenet_score": WAVE}
 CLASSED = [
     name
     for name in EXAMPLES
     if "classes" in inspect.signature(MODELS[name.split()[0]]).parameters
-    and name != "conv_classifier"
+    and "classifier" not in name
 ]
 
 

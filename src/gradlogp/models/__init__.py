@@ -1,7 +1,13 @@
 """Energy models and score models."""
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
-from gradlogp.models.classifier import ConvClassifier
+from gradlogp.models.classifier import (
+    Classifier,
+    ConvClassifier,
+    MLPClassifier,
+    ResidualClassifier,
+    SpectrogramClassifier,
+)
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
@@ -45,6 +51,9 @@ MODELS = {
     "vector_score": VectorScore,
     "wavenet_score": wavenet_score,
     "conv_classifier": ConvClassifier,
+    "residual_classifier": ResidualClassifier,
+    "mlp_classifier": MLPClassifier,
+    "spectrogram_classifier": SpectrogramClassifier,
 }
 
 __all__ = [
@@ -52,18 +61,22 @@ __all__ = [
     "RBM",
     "AutoencoderEnergy",
     "BernoulliRBM",
+    "Classifier",
     "ConvClassifier",
     "ConvEnergy",
     "EnergyModel",
     "GaussianRBM",
+    "MLPClassifier",
     "MLPEnergy",
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
     "QuadraticEnergy",
+    "ResidualClassifier",
     "ResidualEnergy",
     "ScoreModel",
     "SigmaScaled",
+    "SpectrogramClassifier",
     "VectorScore",
     "autoencoder_energy",
     "conv_noisy_energy",

@@ -12,8 +12,10 @@ from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
 from gradlogp.models import ConvClassifier, ConvEnergy, conv_noisy_energy, unet_score
 from gradlogp.objectives import (
+    FLIPS_AND_SHIFTS,
     JEM,
     OBJECTIVES,
+    Augmented,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
@@ -37,6 +39,7 @@ from gradlogp.objectives import (
     LogNormal,
     MarginLoss,
     NoiseContrastive,
+    NTXent,
     PseudoLikelihood,
     RatioMatching,
     RecoveryLikelihood,
@@ -181,6 +184,11 @@ EXAMPLES = {
         energy,
     ),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
+    "cross_entropy augmented": (
+        lambda: Augmented(CrossEntropy(), FLIPS_AND_SHIFTS),
+        lambda: ConvClassifier(SHAPE, 3, (4, 8), 8),
+    ),
+    "nt_xent": (lambda: NTXent(FLIPS_AND_SHIFTS), lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gradlogp.objectives.augment import CROPS_AND_COLOURS, FLIPS_AND_SHIFTS, Augmented
 from gradlogp.objectives.base import Loss, Objective
 from gradlogp.objectives.buffer import ReplayBuffer
 from gradlogp.objectives.classification import CrossEntropy, MarginLoss
@@ -32,6 +33,7 @@ from gradlogp.objectives.discrepancy import EnergyDiscrepancy
 from gradlogp.objectives.discrete import PseudoLikelihood, RatioMatching
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
 from gradlogp.objectives.flow import EnergyMatching, FlowMatching, FromHalves
+from gradlogp.objectives.info_nce import NTXent
 from gradlogp.objectives.joint import JEM
 from gradlogp.objectives.matching import (
     ExplicitScoreMatching,
@@ -66,11 +68,15 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "energy_matching": EnergyMatching,
     "cross_entropy": CrossEntropy,
     "margin_loss": MarginLoss,
+    "nt_xent": NTXent,
 }
 
 __all__ = [
+    "CROPS_AND_COLOURS",
+    "FLIPS_AND_SHIFTS",
     "JEM",
     "OBJECTIVES",
+    "Augmented",
     "ConditionalNoiseContrastive",
     "ContrastiveDivergence",
     "CrossEntropy",
@@ -96,6 +102,7 @@ __all__ = [
     "LogNormal",
     "Loss",
     "MarginLoss",
+    "NTXent",
     "NoiseContrastive",
     "Objective",
     "Process",

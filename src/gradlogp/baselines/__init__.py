@@ -1,1 +1,33 @@
 """Baselines: what the models are measured against, one file each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gradlogp.baselines.autoencoder import autoencoder
+from gradlogp.baselines.detectors import (
+    ClusterMeans,
+    Isolation,
+    Mahalanobis,
+    NearestNeighbours,
+    OneClassSVM,
+    PrincipalComponents,
+)
+from gradlogp.baselines.gan import gan
+from gradlogp.baselines.simclr import simclr
+from gradlogp.baselines.vae import vae
+
+# networks by shapes and widths, and methods without one by their settings
+BASELINES: dict[str, Callable[..., Any]] = {
+    "autoencoder": autoencoder,
+    "vae": vae,
+    "gan": gan,
+    "simclr": simclr,
+    "nearest_neighbours": NearestNeighbours,
+    "principal_components": PrincipalComponents,
+    "mahalanobis": Mahalanobis,
+    "isolation": Isolation,
+    "cluster_means": ClusterMeans,
+    "one_class_svm": OneClassSVM,
+}
+
+__all__ = ["BASELINES"]

@@ -19,14 +19,27 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import NTXent
 from gradlogp.objectives.augment import FLIPS_AND_SHIFTS, Noise
 
-PICTURE, WAVE, VOLUME, B = (3, 8, 8), (1, 24), (1, 8, 8, 8), 6
+PICTURE, WAVE, VOLUME, ROW, B = (3, 8, 8), (1, 30), (1, 8, 7, 8), (5,), 6
 SMALL = {"trunk": (4, 8), "width": 8}
 # "name on data": the shape, further settings, the objective
 NETWORKS = {
     "autoencoder on pictures": (PICTURE, {"channels": (4, 8), "width": 8}, Reconstruction()),
     "autoencoder on volumes": (VOLUME, {"channels": (4, 8), "width": 8}, Reconstruction()),
     "vae on pictures": (PICTURE, SMALL, EvidenceBound()),
+    "vae on waves": (WAVE, SMALL, EvidenceBound()),
+    "vae on volumes": (VOLUME, SMALL, EvidenceBound()),
+    "vae on rows": (ROW, SMALL, EvidenceBound()),
     "gan on pictures": (PICTURE, SMALL, Adversarial()),
+    "gan on waves": (WAVE, SMALL, Adversarial("wasserstein", 10.0)),
+    "gan on volumes": (VOLUME, SMALL, Adversarial(penalty=1.0)),
+    "gan on rows": (ROW, SMALL, Adversarial("hinge")),
+    "conditional_gan on pictures": (PICTURE, SMALL | {"classes": 3}, Adversarial("hinge")),
+    "conditional_gan on volumes": (VOLUME, SMALL | {"classes": 3}, Adversarial("hinge")),
+    "wave_gan on waves": (
+        WAVE,
+        {"channels": (8, 4), "trunk": (4, 8)},
+        Adversarial("wasserstein", 10.0),
+    ),
     "simclr on pictures": (PICTURE, SMALL, NTXent(FLIPS_AND_SHIFTS)),
     "simclr on volumes": (VOLUME, SMALL, NTXent(Noise())),
 }

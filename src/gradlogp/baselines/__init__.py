@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlogp.baselines.autoencoder import autoencoder
+from gradlogp.baselines.conditional_gan import conditional_gan
 from gradlogp.baselines.detectors import (
     ClusterMeans,
     Isolation,
@@ -15,12 +16,15 @@ from gradlogp.baselines.detectors import (
 from gradlogp.baselines.gan import gan
 from gradlogp.baselines.simclr import simclr
 from gradlogp.baselines.vae import vae
+from gradlogp.baselines.wave_gan import wave_gan
 
 # networks by shapes and widths, and methods without one by their settings
 BASELINES: dict[str, Callable[..., Any]] = {
     "autoencoder": autoencoder,
     "vae": vae,
     "gan": gan,
+    "conditional_gan": conditional_gan,
+    "wave_gan": wave_gan,
     "simclr": simclr,
     "nearest_neighbours": NearestNeighbours,
     "principal_components": PrincipalComponents,

@@ -13,6 +13,7 @@ from gradlogp.baselines import BASELINES
 from gradlogp.baselines.autoencoder import Reconstruction
 from gradlogp.baselines.detectors import Detector
 from gradlogp.baselines.gan import Adversarial
+from gradlogp.baselines.impute import Imputer
 from gradlogp.baselines.vae import EvidenceBound
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import seeded
@@ -46,6 +47,7 @@ NETWORKS = {
 DETECTORS = [
     name for name, b in BASELINES.items() if inspect.isclass(b) and issubclass(b, Detector)
 ]
+IMPUTERS = [n for n, b in BASELINES.items() if inspect.isclass(b) and issubclass(b, Imputer)]
 
 
 def build(name, **more):
@@ -61,7 +63,8 @@ def batch(name):
 
 
 def test_every_baseline_has_an_example():
-    assert {name.split()[0] for name in NETWORKS} | set(DETECTORS) == set(BASELINES)
+    networks = {name.split()[0] for name in NETWORKS}
+    assert {*networks, *DETECTORS, *IMPUTERS, "gaussian_copula"} == set(BASELINES)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -98,3 +101,18 @@ def test_a_detector_scores_what_lies_far_above_what_lies_among(name):
     scores = BASELINES[name](**settings).fit(normal[:200], normal[200:230])
     near, far = scores(normal[230:]), scores(10 + normal[230:])
     assert near.shape == (30,) and float(near.median()) < float(far.median())
+
+
+@pytest.mark.parametrize("name", IMPUTERS)
+def test_an_imputer_fills_what_is_unknown_and_keeps_the_rest(name):
+    x = (torch.randn(80, 1, 3, 3, generator=seeded(0)) > 0).float()
+    known = torch.rand(x.shape, generator=seeded(1)) < 0.7
+    out = BASELINES[name]().fit(x[:60])(x[60:], known[60:])
+    assert out.shape == (20, 1, 3, 3) and out.dtype == x.dtype and torch.isfinite(out).all()
+    assert torch.equal(out[known[60:]], x[60:][known[60:]])
+
+
+def test_a_copula_draws_rows_by_the_generator():
+    copula = BASELINES["gaussian_copula"](torch.randn(50, 3, generator=seeded(0)))
+    one, two = (copula.sample(7, seeded(1)) for _ in range(2))
+    assert torch.equal(one, two) and one.shape == (7, 3) and one.dtype == torch.float32

@@ -5,6 +5,7 @@ from typing import Any
 
 from gradlogp.baselines.autoencoder import autoencoder
 from gradlogp.baselines.conditional_gan import conditional_gan
+from gradlogp.baselines.copula import GaussianCopula
 from gradlogp.baselines.detectors import (
     ClusterMeans,
     Isolation,
@@ -14,6 +15,13 @@ from gradlogp.baselines.detectors import (
     PrincipalComponents,
 )
 from gradlogp.baselines.gan import gan
+from gradlogp.baselines.impute import (
+    IterativeImputer,
+    LinearImputer,
+    MajorityImputer,
+    MeanImputer,
+    NearestImputer,
+)
 from gradlogp.baselines.simclr import simclr
 from gradlogp.baselines.vae import vae
 from gradlogp.baselines.wave_gan import wave_gan
@@ -32,6 +40,12 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "isolation": Isolation,
     "cluster_means": ClusterMeans,
     "one_class_svm": OneClassSVM,
+    "mean_imputer": MeanImputer,
+    "nearest_imputer": NearestImputer,
+    "linear_imputer": LinearImputer,
+    "iterative_imputer": IterativeImputer,
+    "majority_imputer": MajorityImputer,
+    "gaussian_copula": GaussianCopula.fit,
 }
 
 __all__ = ["BASELINES"]

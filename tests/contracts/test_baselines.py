@@ -11,6 +11,7 @@ import torch
 
 from gradlogp.baselines import BASELINES
 from gradlogp.baselines.autoencoder import Reconstruction
+from gradlogp.baselines.context_encoder import BlockHole, Inpainting, Scattered
 from gradlogp.baselines.detectors import Detector
 from gradlogp.baselines.gan import Adversarial
 from gradlogp.baselines.impute import Imputer
@@ -42,6 +43,16 @@ NETWORKS = {
         Adversarial("wasserstein", 10.0),
     ),
     "simclr on pictures": (PICTURE, SMALL, NTXent(FLIPS_AND_SHIFTS)),
+    "context_encoder on pictures": (
+        PICTURE,
+        SMALL | {"channels": (4, 8)},
+        Inpainting(BlockHole(4)),
+    ),
+    "context_encoder by its error": (
+        PICTURE,
+        {"channels": (4, 8), "trunk": None},
+        Inpainting(Scattered()),
+    ),
     "simclr on volumes": (VOLUME, SMALL, NTXent(Noise())),
 }
 DETECTORS = [

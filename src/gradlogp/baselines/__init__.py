@@ -5,6 +5,7 @@ from typing import Any
 
 from gradlogp.baselines.autoencoder import autoencoder
 from gradlogp.baselines.conditional_gan import conditional_gan
+from gradlogp.baselines.context_encoder import context_encoder
 from gradlogp.baselines.copula import GaussianCopula
 from gradlogp.baselines.detectors import (
     ClusterMeans,
@@ -34,6 +35,7 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "conditional_gan": conditional_gan,
     "wave_gan": wave_gan,
     "simclr": simclr,
+    "context_encoder": context_encoder,
     "nearest_neighbours": NearestNeighbours,
     "principal_components": PrincipalComponents,
     "mahalanobis": Mahalanobis,

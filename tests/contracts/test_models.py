@@ -22,6 +22,8 @@ EXAMPLES = {
     "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "descriptor_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "descriptor_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
@@ -120,6 +122,16 @@ EXAMPLES = {
     "residual_classifier on voxels": (
         {"shape": VOXELS, "classes": 3, "channels": (4, 8)},
         (),
+        (B, 3),
+    ),
+    "noisy_classifier": (
+        {"shape": SHAPE, "classes": 3, "sigma_data": 0.5, "channels": (4, 8), "width": 8},
+        (LEVELS,),
+        (B, 3),
+    ),
+    "noisy_classifier on vectors": (
+        {"shape": (3,), "classes": 3, "sigma_data": 0.5, "channels": (8,), "width": 8},
+        (LEVELS,),
         (B, 3),
     ),
     "mlp_classifier on vectors": ({"shape": 3, "classes": 3, "hidden": (8,)}, (), (B, 3)),

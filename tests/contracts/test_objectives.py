@@ -10,7 +10,13 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, Score, column
 from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
-from gradlogp.models import ConvClassifier, ConvEnergy, conv_noisy_energy, unet_score
+from gradlogp.models import (
+    ConvClassifier,
+    ConvEnergy,
+    conv_noisy_energy,
+    noisy_classifier,
+    unet_score,
+)
 from gradlogp.objectives import (
     FLIPS_AND_SHIFTS,
     JEM,
@@ -39,6 +45,7 @@ from gradlogp.objectives import (
     LogNormal,
     MarginLoss,
     NoiseContrastive,
+    NoisedCrossEntropy,
     NTXent,
     PseudoLikelihood,
     RatioMatching,
@@ -187,6 +194,10 @@ EXAMPLES = {
     "cross_entropy augmented": (
         lambda: Augmented(CrossEntropy(), FLIPS_AND_SHIFTS),
         lambda: ConvClassifier(SHAPE, 3, (4, 8), 8),
+    ),
+    "noised_cross_entropy": (
+        lambda: NoisedCrossEntropy(LogNormal()),
+        lambda: noisy_classifier(SHAPE, 3, 0.5, (4, 8), 8),
     ),
     "nt_xent": (lambda: NTXent(FLIPS_AND_SHIFTS), lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),

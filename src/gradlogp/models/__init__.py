@@ -8,6 +8,7 @@ from gradlogp.models.classifier import (
     ResidualClassifier,
     SpectrogramClassifier,
 )
+from gradlogp.models.descriptor import DescriptorEnergy
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
@@ -22,6 +23,7 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
@@ -37,6 +39,7 @@ from gradlogp.models.score import (
 MODELS = {
     "autoencoder_energy": autoencoder_energy,
     "conv_energy": ConvEnergy,
+    "descriptor_energy": DescriptorEnergy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "residual_energy": ResidualEnergy,
@@ -54,6 +57,7 @@ MODELS = {
     "residual_classifier": ResidualClassifier,
     "mlp_classifier": MLPClassifier,
     "spectrogram_classifier": SpectrogramClassifier,
+    "noisy_classifier": noisy_classifier,
 }
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "GaussianRBM",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyClassifier",
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
@@ -82,6 +87,7 @@ __all__ = [
     "conv_noisy_energy",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_classifier",
     "refinenet_score",
     "unet_noisy_energy",
     "unet_score",

@@ -42,6 +42,7 @@ from gradlogp.objectives.matching import (
     SlicedScoreMatching,
 )
 from gradlogp.objectives.nce import ConditionalNoiseContrastive, GaussianNoise, NoiseContrastive
+from gradlogp.objectives.noised import NoisedCrossEntropy
 from gradlogp.objectives.recovery import Recovery, RecoveryLikelihood
 from gradlogp.objectives.starts import FromBuffer, FromData, FromNoise, FromProposal
 
@@ -67,6 +68,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "flow_matching": FlowMatching,
     "energy_matching": EnergyMatching,
     "cross_entropy": CrossEntropy,
+    "noised_cross_entropy": NoisedCrossEntropy,
     "margin_loss": MarginLoss,
     "nt_xent": NTXent,
 }
@@ -104,6 +106,7 @@ __all__ = [
     "MarginLoss",
     "NTXent",
     "NoiseContrastive",
+    "NoisedCrossEntropy",
     "Objective",
     "Process",
     "PseudoLikelihood",

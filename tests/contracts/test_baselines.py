@@ -18,10 +18,13 @@ from gradlogp.baselines.impute import Imputer
 from gradlogp.baselines.vae import EvidenceBound
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import seeded
-from gradlogp.objectives import NTXent
+from gradlogp.models import Vocabulary
+from gradlogp.objectives import CLIP, NTXent
 from gradlogp.objectives.augment import FLIPS_AND_SHIFTS, Noise
 
 PICTURE, WAVE, VOLUME, ROW, B = (3, 8, 8), (1, 30), (1, 8, 7, 8), (5,), 6
+TEXTS = ["one", "two", "one two", "two one", "three", "three one"]
+WORDS = Vocabulary.of(TEXTS)
 SMALL = {"trunk": (4, 8), "width": 8}
 # "name on data": the shape, further settings, the objective
 NETWORKS = {
@@ -53,6 +56,11 @@ NETWORKS = {
         {"channels": (4, 8), "trunk": None},
         Inpainting(Scattered()),
     ),
+    "clip of captions": (
+        PICTURE,
+        {"vocabulary": WORDS, "channels": (4, 8), "width": 8},
+        CLIP(),
+    ),
     "simclr on volumes": (VOLUME, SMALL, NTXent(Noise())),
 }
 DETECTORS = [
@@ -70,7 +78,8 @@ def build(name, **more):
 def batch(name):
     g = seeded(1)
     x = 2 * torch.rand(B, *NETWORKS[name][0], generator=g) - 1
-    return Batch(x, torch.arange(B) % 3 if "conditional" in name else None)
+    cond = torch.arange(B) % 3 if "conditional" in name else None
+    return Batch(x, WORDS.tokens(TEXTS) if "captions" in name else cond)
 
 
 def test_every_baseline_has_an_example():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradlogp.core.spectrogram import LogMel
-from gradlogp.models import MODELS
+from gradlogp.models import MODELS, Vocabulary
 
 SHAPE = (1, 8, 8)
 WAVE = (2, 21)
@@ -24,6 +24,16 @@ EXAMPLES = {
     "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "descriptor_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "descriptor_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "caption_energy": (
+        {
+            "shape": SHAPE,
+            "vocabulary": Vocabulary(tuple("abc"), 4),
+            "channels": (4, 8),
+            "width": 8,
+        },
+        (torch.tensor([[2, 3, 4, 0], [4, 3, 2, 0], [2, 0, 0, 0], [1, 2, 3, 4], [3, 0, 0, 0]]),),
+        (B,),
+    ),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
@@ -226,7 +236,10 @@ def test_energies_are_smooth(name):
     assert torch.isfinite(curved).all() and (curved.flatten(1).abs().sum(1) > 1e-6).all()
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name][1]])
+LEVELLED = [name for name, (_, more, _) in EXAMPLES.items() if any(m is LEVELS for m in more)]
+
+
+@pytest.mark.parametrize("name", LEVELLED)
 def test_the_level_changes_what_a_noise_conditional_model_says(name):
     model, x = stirred(build(name)), data(name)
     assert (model(x, LEVELS) - model(x, 2 * LEVELS)).abs().max() > 1e-3

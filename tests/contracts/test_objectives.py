@@ -13,15 +13,19 @@ from gradlogp.core.random import seeded
 from gradlogp.models import (
     ConvClassifier,
     ConvEnergy,
+    Vocabulary,
+    caption_energy,
     conv_noisy_energy,
     noisy_classifier,
     unet_score,
 )
 from gradlogp.objectives import (
+    CLIP,
     FLIPS_AND_SHIFTS,
     JEM,
     OBJECTIVES,
     Augmented,
+    CaptionJoint,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
@@ -78,6 +82,10 @@ def joint_energy():
 
 def buffer(classes=None):
     return FromBuffer(ReplayBuffer(32, SHAPE, uniform, seeded(0), 0.1, classes))
+
+
+def captioned():
+    return caption_energy(SHAPE, Vocabulary(tuple("abcde"), 4), (4, 8), 8)
 
 
 def chain():
@@ -199,6 +207,15 @@ EXAMPLES = {
         lambda: NoisedCrossEntropy(LogNormal()),
         lambda: noisy_classifier(SHAPE, 3, 0.5, (4, 8), 8),
     ),
+    "clip of captions": (CLIP, captioned),
+    "caption_joint from noise of captions": (
+        lambda: CaptionJoint(cd(FromNoise(uniform))),
+        captioned,
+    ),
+    "caption_joint from a buffer of captions": (
+        lambda: CaptionJoint(cd(buffer(torch.randint(7, (32, 4), generator=seeded(5))))),
+        captioned,
+    ),
     "nt_xent": (lambda: NTXent(FLIPS_AND_SHIFTS), lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
@@ -238,6 +255,8 @@ def batch(name):
     g = seeded(3)
     x = torch.rand(B, *SHAPE, generator=g) * 2 - 1
     cond = torch.randint(3, (B,), generator=g)
+    if "captions" in name:
+        return Batch(x, torch.randint(7, (B, 4), generator=g))
     if "bits" in name:
         x = (x > 0).float()
     if "categories" in name:  # one-hot along the last axis

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradlogp.baselines.autoencoder import autoencoder
+from gradlogp.baselines.clip import clip
 from gradlogp.baselines.conditional_gan import conditional_gan
 from gradlogp.baselines.context_encoder import context_encoder
 from gradlogp.baselines.copula import GaussianCopula
@@ -35,6 +36,7 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "conditional_gan": conditional_gan,
     "wave_gan": wave_gan,
     "simclr": simclr,
+    "clip": clip,
     "context_encoder": context_encoder,
     "nearest_neighbours": NearestNeighbours,
     "principal_components": PrincipalComponents,

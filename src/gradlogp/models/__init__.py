@@ -1,6 +1,7 @@
 """Energy models and score models."""
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
+from gradlogp.models.caption import CaptionEnergy, caption_energy
 from gradlogp.models.classifier import (
     Classifier,
     ConvClassifier,
@@ -35,11 +36,13 @@ from gradlogp.models.score import (
     unet_score,
     wavenet_score,
 )
+from gradlogp.models.text import Vocabulary
 
 MODELS = {
     "autoencoder_energy": autoencoder_energy,
     "conv_energy": ConvEnergy,
     "descriptor_energy": DescriptorEnergy,
+    "caption_energy": caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "residual_energy": ResidualEnergy,
@@ -65,6 +68,7 @@ __all__ = [
     "RBM",
     "AutoencoderEnergy",
     "BernoulliRBM",
+    "CaptionEnergy",
     "Classifier",
     "ConvClassifier",
     "ConvEnergy",
@@ -83,7 +87,9 @@ __all__ = [
     "SigmaScaled",
     "SpectrogramClassifier",
     "VectorScore",
+    "Vocabulary",
     "autoencoder_energy",
+    "caption_energy",
     "conv_noisy_energy",
     "mlp_noisy_energy",
     "mlp_score",

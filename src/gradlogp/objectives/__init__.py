@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gradlogp.objectives.augment import CROPS_AND_COLOURS, FLIPS_AND_SHIFTS, Augmented
 from gradlogp.objectives.base import Loss, Objective
 from gradlogp.objectives.buffer import ReplayBuffer
+from gradlogp.objectives.caption import CLIP, CaptionJoint
 from gradlogp.objectives.classification import CrossEntropy, MarginLoss
 from gradlogp.objectives.contrastive import (
     ContrastiveDivergence,
@@ -57,6 +58,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "pseudo_likelihood": PseudoLikelihood,
     "ratio_matching": RatioMatching,
     "jem": JEM,
+    "clip": CLIP,
+    "caption_joint": CaptionJoint,
     "explicit_score_matching": ExplicitScoreMatching,
     "implicit_score_matching": ImplicitScoreMatching,
     "sliced_score_matching": SlicedScoreMatching,
@@ -74,11 +77,13 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
 }
 
 __all__ = [
+    "CLIP",
     "CROPS_AND_COLOURS",
     "FLIPS_AND_SHIFTS",
     "JEM",
     "OBJECTIVES",
     "Augmented",
+    "CaptionJoint",
     "ConditionalNoiseContrastive",
     "ContrastiveDivergence",
     "CrossEntropy",

@@ -165,7 +165,7 @@ class IterativeImputer(Imputer):
 @final
 @dataclass(frozen=True)
 class MajorityImputer(Imputer):
-    """Fill a voxel or pixel with what most of its known neighbours are, the honest floor of recovery.
+    """Fill a voxel or pixel with what most of its known neighbours are: hard to beat on random holes.
 
     `size` is the odd side of the window. Data have two values, below and above the middle of their
     range; where votes are equal, or none is known, the training mean of that place decides.

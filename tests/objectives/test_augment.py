@@ -152,6 +152,11 @@ def test_an_augmented_objective_is_the_objective_on_the_changed_batch():
     assert torch.equal(loss.value, CrossEntropy()(model, Batch(seen, y), seeded(2)).value)
 
 
+def test_a_shift_past_the_mirror_is_refused():
+    with pytest.raises(ValueError, match="0 to 11 places fits into 12, got 12"):
+        Shift(12)(X, seeded(1))
+
+
 def test_colours_of_a_grey_picture_are_refused():
     with pytest.raises(ValueError, match="x has 1 channels; leave colour jitter out"):
         ColourJitter()(X[:, :1], seeded(1))

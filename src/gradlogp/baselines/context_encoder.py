@@ -81,7 +81,7 @@ class Hourglass(nn.Module):
 class ContextEncoder(nn.Module):
     """(x [B, *shape], known) -> x with its unknown entries filled in, [B, *shape], in (-1, 1).
 
-    `known` is bool and broadcasts to x. network: [B, channels + 1, *sizes] -> [B, *shape]; critic:
+    `known` is bool, the same for all channels, and broadcasts to x. network: [B, channels + 1, *sizes] -> [B, *shape]; critic:
     any energy of whole pictures, or None for the squared error alone.
     """
 

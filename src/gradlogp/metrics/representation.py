@@ -20,6 +20,8 @@ from torch import Tensor
 
 from gradlogp.metrics.base import Measure, features
 
+CELLS = 2**24  # cosines held at once: 64 MiB
+
 
 def knn_accuracy(
     train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor, k: int = 20
@@ -29,9 +31,11 @@ def knn_accuracy(
     """
     _pair(train, train_labels, "train")
     _pair(test, labels, "test")
-    bank, classes = F.normalize(features(train, "train"), dim=1), int(train_labels.max()) + 1
-    votes = []
-    for part in F.normalize(features(test, "test"), dim=1).split(1000):
+    bank, asks = (
+        F.normalize(features(*z), dim=1).float() for z in ((train, "train"), (test, "test"))
+    )
+    votes, classes = [], int(train_labels.max()) + 1
+    for part in asks.split(max(1, CELLS // len(bank))):
         among = train_labels[(part @ bank.T).topk(min(k, len(bank)), 1).indices]
         votes.append(F.one_hot(among, classes).sum(1).argmax(1))
     says = f"vote of {k} neighbours by cosine among {len(train)} training features"

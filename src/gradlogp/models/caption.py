@@ -54,14 +54,15 @@ class CaptionEnergy(EnergyModel):
                 "this is the energy of a picture with its caption, but got no `cond`; pass tokens"
                 " [B, L]."
             )
-        return self._energy(self.image(x), self.text(cond))
+        f, g = self.image(x), self.text(cond)
+        return self._energy(F.cosine_similarity(f, g), f, g)
 
     def pairs(self, x: Tensor, cond: Tensor) -> Tensor:
         """E(x_i, t_j), [n, m], for n pictures and m texts."""
-        return self._energy(self.image(x)[:, None], self.text(cond)[None])
+        f, g = self.image(x), self.text(cond)
+        return self._energy(F.normalize(f) @ F.normalize(g).T, f[:, None], g[None])
 
-    def _energy(self, f: Tensor, g: Tensor) -> Tensor:
-        cosine = (F.normalize(f, dim=-1) * F.normalize(g, dim=-1)).sum(-1)
+    def _energy(self, cosine: Tensor, f: Tensor, g: Tensor) -> Tensor:
         energy = -cosine * (-self.log_temperature).exp()
         return energy if self.fusion is None else energy - self.fusion(f, g)
 

@@ -81,6 +81,10 @@ class Shift(Augmentation):
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         for axis in range(2, x.ndim):
             size = x.shape[axis]
+            if not 0 <= self.steps < size:
+                raise ValueError(
+                    f"a shift of 0 to {size - 1} places fits into {size}, got {self.steps}."
+                )
             moved = torch.arange(size, device=x.device) + torch.randint(
                 -self.steps, self.steps + 1, (len(x), 1), generator=generator, device=x.device
             )

@@ -14,7 +14,7 @@ arXiv 1807.03748, eq. 4 and 5; Chen et al. (2020), A Simple Framework for Contra
 2002.05709, eq. 1 and algorithm 1.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -57,7 +57,7 @@ class NTXent(Objective):
     model(x) are embeddings [B, d]; the batch holds 2 examples or more, and the more the better.
     """
 
-    augmentation: Augmentation = field(default=CROPS_AND_COLOURS)
+    augmentation: Augmentation = CROPS_AND_COLOURS
     temperature: float = 0.5
 
     def __post_init__(self) -> None:

@@ -34,8 +34,9 @@ from gradlogp.objectives.denoising import normal, squared_error
 def autoencoder(
     shape: Sequence[int], latent: int = 32, channels: Sequence[int] = (16, 32, 64), width: int = 128
 ) -> AutoencoderEnergy:
-    """A narrow autoencoder, convolutional or of perceptrons for vectors: its `encode`, `decode`,
-    and squared error as an energy.
+    """A narrow autoencoder, convolutional or, for vectors, of perceptrons.
+
+    It has `encode`, `decode`, and its squared error as an energy.
     """
     return autoencoder_energy(shape, latent, channels, width, sphere=False)
 

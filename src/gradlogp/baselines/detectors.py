@@ -74,8 +74,9 @@ class NearestNeighbours(Detector):
 @final
 @dataclass(frozen=True)
 class PrincipalComponents(Detector):
-    """The squared error of reconstruction from `rank` principal components; None chooses it by
-    probabilistic PCA's likelihood.
+    """The squared error of reconstruction from the leading principal components.
+
+    `rank` of them; None chooses it by probabilistic PCA's likelihood.
     """
 
     rank: int | None = 32
@@ -112,8 +113,9 @@ def probabilistic(variances: Tensor, rank: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Mahalanobis(Detector):
-    """The squared Mahalanobis distance with a ridge, a share of the mean variance; None: that which
-    finds held-out likeliest.
+    """The squared Mahalanobis distance, with a ridge on the covariance.
+
+    The ridge is a `share` of the mean variance; None takes the share that finds held-out likeliest.
     """
 
     share: float | None = 0.1
@@ -134,7 +136,7 @@ class Mahalanobis(Detector):
 @final
 @dataclass(frozen=True)
 class Isolation(Detector):
-    """scikit-learn's isolation forest: how few random cuts isolate an example."""
+    """How few random cuts isolate an example: scikit-learn's isolation forest."""
 
     trees: int = 100
 
@@ -198,8 +200,9 @@ class ClusterMeans(Detector):
 @final
 @dataclass(frozen=True)
 class OneClassSVM(Detector):
-    """scikit-learn's one-class SVM with an RBF kernel, on a subsample: its time grows with the
-    square of the examples.
+    """The margin of scikit-learn's one-class SVM with an RBF kernel, on a subsample.
+
+    Its time grows with the square of the examples.
     """
 
     nu: float = 0.1

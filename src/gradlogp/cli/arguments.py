@@ -18,6 +18,7 @@ Kind = Literal[
     "models",
     "processes",
     "targets",
+    "baselines",
     "tasks",
     "metrics",
     "experiments",

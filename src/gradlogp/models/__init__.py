@@ -1,7 +1,15 @@
 """Energy models and score models."""
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
-from gradlogp.models.classifier import ConvClassifier, MLPClassifier
+from gradlogp.models.caption import CaptionEnergy, caption_energy
+from gradlogp.models.classifier import (
+    Classifier,
+    ConvClassifier,
+    MLPClassifier,
+    ResidualClassifier,
+    SpectrogramClassifier,
+)
+from gradlogp.models.descriptor import DescriptorEnergy
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
@@ -17,6 +25,7 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
@@ -28,10 +37,13 @@ from gradlogp.models.score import (
     unet_score,
     wavenet_score,
 )
+from gradlogp.models.text import Vocabulary
 
 MODELS = {
     "autoencoder_energy": autoencoder_energy,
     "conv_energy": ConvEnergy,
+    "descriptor_energy": DescriptorEnergy,
+    "caption_energy": caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "residual_energy": ResidualEnergy,
@@ -47,7 +59,10 @@ MODELS = {
     "vector_score": VectorScore,
     "wavenet_score": wavenet_score,
     "conv_classifier": ConvClassifier,
+    "residual_classifier": ResidualClassifier,
     "mlp_classifier": MLPClassifier,
+    "spectrogram_classifier": SpectrogramClassifier,
+    "noisy_classifier": noisy_classifier,
 }
 
 __all__ = [
@@ -55,25 +70,33 @@ __all__ = [
     "RBM",
     "AutoencoderEnergy",
     "BernoulliRBM",
+    "CaptionEnergy",
+    "Classifier",
     "ConvClassifier",
     "ConvEnergy",
     "EnergyModel",
     "GaussianRBM",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyClassifier",
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
     "QuadraticEnergy",
+    "ResidualClassifier",
     "ResidualEnergy",
     "ScoreModel",
     "SigmaScaled",
+    "SpectrogramClassifier",
     "TiltedEnergy",
     "VectorScore",
+    "Vocabulary",
     "autoencoder_energy",
+    "caption_energy",
     "conv_noisy_energy",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_classifier",
     "refinenet_score",
     "unet_noisy_energy",
     "unet_score",

@@ -57,9 +57,9 @@ def check_batch(batch: Batch) -> Batch:
         raise ValueError(
             f"x is in floating point, got {batch.x.dtype}; pass x.float(), whole numbers too."
         )
-    if batch.cond is not None and batch.cond.shape != batch.x.shape[:1]:
+    if batch.cond is not None and batch.cond.shape[:1] != batch.x.shape[:1]:
         raise ValueError(
-            f"`cond` needs one entry per example, shape [{len(batch.x)}], got"
+            f"`cond` needs one entry per example, shape [{len(batch.x)}, ...], got"
             f" {list(batch.cond.shape)}."
         )
     return batch

@@ -19,6 +19,11 @@ POOL: dict[int, type[nn.AvgPool1d] | type[nn.AvgPool2d] | type[nn.AvgPool3d]] = 
     2: nn.AvgPool2d,
     3: nn.AvgPool3d,
 }
+MAX_POOL: dict[int, type[nn.MaxPool1d] | type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {
+    1: nn.MaxPool1d,
+    2: nn.MaxPool2d,
+    3: nn.MaxPool3d,
+}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # what F.interpolate calls it
 
 

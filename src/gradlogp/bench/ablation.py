@@ -83,7 +83,7 @@ def rows(
         referee = judge(digits, Path(folder) / "judge")
         real = {
             "name": "real training pictures",
-            **looks(digits.train.images(slice(0, SAMPLES)), digits, referee),
+            **looks(digits.train.scaled(slice(0, SAMPLES)), digits, referee),
         }
         return [real] + [
             _row(variant, seed, images, digits, referee, Path(folder) / f"{seed}-{i}")
@@ -148,7 +148,7 @@ def looks(x: Tensor, data: Dataset, referee: Judge) -> dict[str, float]:
     """Frechet distance, coverage and the share of the rarest class, of pictures x [n, *shape] in
     [0, 1].
     """
-    real = referee.features(data.test.images(slice(0, len(x))))
+    real = referee.features(data.test.scaled(slice(0, len(x))))
     features = referee.features(x)
     shares = classes.class_shares(referee.labels(x), len(data.classes))
     return {

@@ -102,7 +102,7 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
     """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
     if not isinstance(fitted.recipe, EnergyRecipe):
         return torch.empty(0, *fitted.facts.shape)
-    return data_of(fitted.run, args.data, terminal).validation.images(slice(0, CHOICE))
+    return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
 
 
 def likelihood(args: Likelihood, terminal: Terminal) -> None:

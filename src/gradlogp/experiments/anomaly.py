@@ -130,7 +130,7 @@ def problems(context: Context, scope: Scope) -> Iterator[Problem]:
 
 
 def _pictures(split: Split) -> Tensor:
-    return to_model(split.images())
+    return to_model(split.scaled())
 
 
 def _centred(
@@ -219,7 +219,7 @@ def _cross(context: Context, scope: Scope) -> Iterator[Problem]:
             ).expand(normal.shape)
         parts = [x[_every(len(x), scope.test)] for x in (normal, *strangers.values())]
         kind = torch.cat([torch.full((len(x),), i) for i, x in enumerate(parts)])
-        train = to_model(subsample(known.train.images(), scope.train or None, 0))
+        train = to_model(subsample(known.train.scaled(), scope.train or None, 0))
         says = (
             f"learned from the train part of {name} ({len(train)} pictures); {len(parts[0])} of"
             " each official test part"

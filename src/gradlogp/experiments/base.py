@@ -45,7 +45,7 @@ class Facts:
 
 def measure(data: Dataset) -> Facts:
     """The facts of a data set, from its training part."""
-    x, labels = data.train.images(), data.train.labels
+    x, labels = data.train.scaled(), data.train.labels
     counts = () if labels is None else tuple(labels.bincount(minlength=len(data.classes)).tolist())
     return Facts(tuple(data.shape), counts, float(to_model(x).std()))
 

@@ -44,7 +44,7 @@ def classification_accuracy(
     order = shuffled(len(x), training.batch, 0)
     for step in range(training.steps):
         learner.update(Batch(to_model(x[order(step)]), labels[order(step)]))
-    seen = tasks.labels(learner.ema.module, to_model(data.test.images()))
+    seen = tasks.labels(learner.ema.module, to_model(data.test.scaled()))
     value = float((seen == data.test.labels).double().mean())
     n = len(data.test)
     return Measure(

@@ -128,7 +128,7 @@ def _from_noise(
     found, level = {}, {}
     for steps, x in frames.items():
         found[steps] = frechet.fd(
-            judge.features(data.test.images(slice(0, len(x)))), judge.features(x), judge.name
+            judge.features(data.test.scaled(slice(0, len(x)))), judge.features(x), judge.name
         )
         level[steps] = float(energies(fitted, x).mean())
         desk.note(found[steps], name=f"after {steps} steps", evaluations=steps)
@@ -136,7 +136,7 @@ def _from_noise(
         steps=torch.tensor(list(frames)),
         fd=torch.tensor([float(m) for m in found.values()]),
         energy=torch.tensor(list(level.values())),
-        energy_data=energies(fitted, data.test.images(slice(0, 2000))),
+        energy_data=energies(fitted, data.test.scaled(slice(0, 2000))),
     )
     shown = torch.stack([x[:10] for x in frames.values()]).transpose(0, 1).flatten(0, 1)
     caption = (
@@ -162,7 +162,7 @@ def _from_buffer(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> Non
         .cpu()[: min(fitted.recipe.evaluation.samples, len(data.test))]
         + 1
     ) / 2
-    real = judge.features(data.test.images(slice(0, len(x))))
+    real = judge.features(data.test.scaled(slice(0, len(x))))
     desk.note(frechet.fd(real, judge.features(x), judge.name), name="from the buffer")
     save_grid(
         desk.figure("buffer", "A hundred chains of the replay buffer as training left them."),
@@ -175,7 +175,7 @@ def _from_data(fitted: Fitted, data: Dataset, judge: Judge, desk: Desk) -> None:
     """Chains from test pictures: the share that still looks like its class, and how far a pixel has
     moved.
     """
-    k, start = _k(fitted), data.test.images(slice(0, FROM_DATA))
+    k, start = _k(fitted), data.test.scaled(slice(0, FROM_DATA))
     labels = None if data.test.labels is None else data.test.labels[:FROM_DATA]
     frames = frames_of(
         fitted, start, len(start), fitted.recipe.seed + 6, (k, LONG * k), desk.listener, labels
@@ -229,8 +229,8 @@ def _restoring(
     if not sigmas:
         return
     at = sorted({*(s for s in RESTORING if s < last), last})
-    clean = data.test.images(slice(0, recipe.evaluation.denoise))
-    linear = PixelGaussian.fit(data.train.images())
+    clean = data.test.scaled(slice(0, recipe.evaluation.denoise))
+    linear = PixelGaussian.fit(data.train.scaled())
     found, wiener = [], []
     for sigma in sigmas:
         noisy = noised(clean, sigma, recipe.seed + 2)
@@ -263,8 +263,8 @@ def _energies(fitted: Fitted, data: Dataset, desk: Desk, drawn: Tensor, root: Pa
     """
     n = min(2000, len(data.test))
     pictures = {
-        "training": data.train.images(slice(0, n)),
-        "held-out": data.test.images(slice(0, n)),
+        "training": data.train.scaled(slice(0, n)),
+        "held-out": data.test.scaled(slice(0, n)),
         "generated": drawn,
     }
     strange = _strangers(data, root, n)
@@ -314,6 +314,6 @@ def _strangers(data: Dataset, root: Path | None, n: int) -> Tensor | None:
     if data.name != "mnist" or root is None:
         return None
     try:
-        return shelf.load(STRANGER, root).test.images(slice(0, n))
+        return shelf.load(STRANGER, root).test.scaled(slice(0, n))
     except UserError:
         return None

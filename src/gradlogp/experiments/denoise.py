@@ -102,7 +102,7 @@ class Restoring(Trial):
     def perform(self, context: Context, desk: Desk) -> None:
         method = self.learn(context, desk)
         methods = {sigma: method(sigma) for sigma in self.sigmas}
-        clean = context.data.test.images(slice(0, self.pictures))
+        clean = context.data.test.scaled(slice(0, self.pictures))
         found: dict[float, Tensor] = {}
 
         def restorer(sigma: float) -> Restorer:
@@ -277,7 +277,7 @@ class Network(Restoring):
         model: Any = recipe.model(measure(context.data))
         model.load_state_dict(run.load("ema")[0])
         model.eval().requires_grad_(False)
-        validation = to_model(context.data.validation.images(slice(0, self.calibration)))
+        validation = to_model(context.data.validation.scaled(slice(0, self.calibration)))
         return lambda sigma: self._method(model, validation, sigma)
 
     def _method(self, model: Any, validation: Tensor, sigma: float) -> Method:
@@ -391,8 +391,8 @@ class Contrastive(Restoring):
         fitted = load(desk.run.path / "network", "cpu")
         learned(desk, fitted.run)
         model: Any = fitted.model
-        validation = context.data.validation.images(slice(0, self.choice))
-        pixels = PixelGaussian.fit(to_model(context.data.train.images()))
+        validation = context.data.validation.scaled(slice(0, self.choice))
+        pixels = PixelGaussian.fit(to_model(context.data.train.scaled()))
         energy: Field = model.field()
         return lambda sigma: self._method(energy, pixels, validation, sigma)
 
@@ -464,14 +464,14 @@ def _nothing(data: Dataset) -> Callable[[float], Method]:
 
 
 def _wiener(data: Dataset) -> Callable[[float], Method]:
-    gaussian = PixelGaussian.fit(data.train.images())
+    gaussian = PixelGaussian.fit(data.train.scaled())
     return lambda sigma: Method(
         lambda y: gaussian.restore(y, sigma), "Wiener filter of the pixels' mean and covariance", 0
     )
 
 
 def _memory(data: Dataset) -> Callable[[float], Method]:
-    law = Empirical(data.train.images())
+    law = Empirical(data.train.scaled())
     says = f"exact posterior mean if the {len(data.train)} training pictures were all there is"
     return lambda sigma: Method(
         lambda y: torch.cat([law.denoise(part, sigma) for part in y.split(250)]), says, 0

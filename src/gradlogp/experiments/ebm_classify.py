@@ -63,7 +63,7 @@ def take(split: Split, task: str) -> Examples:
     """The examples of a task: "3v5" has the classes 3 and 5, "parity" all of them, even and odd."""
     assert split.labels is not None
     if task == "parity":
-        return Examples(split.images(), split.labels % 2)
+        return Examples(split.scaled(), split.labels % 2)
     pair = re.fullmatch(r"(\d+)v(\d+)", task)
     first, second = (int(c) for c in pair.groups()) if pair else (-1, -1)
     if first == second or not all((split.labels == c).any() for c in (first, second)):
@@ -72,7 +72,7 @@ def take(split: Split, task: str) -> Examples:
             f" {task!r}."
         )
     keep = ((split.labels == first) | (split.labels == second)).nonzero()[:, 0]
-    return Examples(split.images(keep), (split.labels[keep] == second).long())
+    return Examples(split.scaled(keep), (split.labels[keep] == second).long())
 
 
 def fit_convex(features: Tensor, y: Tensor, decay: float, begin: Tensor | None = None) -> nn.Linear:
@@ -224,7 +224,7 @@ def strangers(context: Context, n: int, seed: int) -> list[tuple[str, Tensor]]:
     names = [name for name in STRANGE if context.data.name == "mnist" and name in datasets.DATASETS]
     return [
         *found,
-        *((name, datasets.load(name, context.root).test.images(slice(0, n))) for name in names),
+        *((name, datasets.load(name, context.root).test.scaled(slice(0, n))) for name in names),
     ]
 
 

@@ -41,7 +41,7 @@ def judge_samples(
     x: Tensor, data: Dataset, judge: Judge, asked_for: Tensor | None = None
 ) -> list[Measure]:
     """All measures of samples x [n, *shape] in [0, 1], against as many test pictures."""
-    real = judge.features(data.test.images(slice(0, len(x))))
+    real = judge.features(data.test.scaled(slice(0, len(x))))
     features = judge.features(x)
     logits = judge.logits(x)
     seen = logits.argmax(1)
@@ -55,7 +55,7 @@ def judge_samples(
         two_sample.one_nn(real, features, judge.name),
         two_sample.c2st(real, features, judge.name),
         classification_accuracy(x, seen if asked_for is None else asked_for, data),
-        memory.memorisation(x[:500], data.train.images(), data.test.images(slice(0, 500))),
+        memory.memorisation(x[:500], data.train.scaled(), data.test.scaled(slice(0, 500))),
     ]
     if asked_for is not None:
         measures.append(classes.agreement(seen, asked_for, judge.accuracy))
@@ -96,7 +96,7 @@ def evaluate(
     listener, run = listener or Silent(), fitted.run
     with run:
         rows, fitted = choose(fitted, data, judge, listener)
-        validation = data.validation.images(slice(0, CHOICE))
+        validation = data.validation.scaled(slice(0, CHOICE))
         seed = fitted.recipe.seed
         desk = Desk(run, seed, listener)
         x, frames = _draw(fitted, data, desk)
@@ -123,7 +123,7 @@ def choose(fitted: Fitted, data: Dataset, judge: Judge, listener: Listener) -> t
     steps = snapshots(fitted.recipe)
     if not steps:
         return [], fitted
-    real, found = judge.features(data.validation.images()), {}
+    real, found = judge.features(data.validation.scaled()), {}
     for step in steps:
         tensors, _ = run.load(snapshot(step))
         fitted.model.load_state_dict(tensors)
@@ -204,7 +204,7 @@ def denoising(
     """
     rows = []
     listener = listener or Silent()
-    clean = data.test.images(slice(0, evaluation.denoise))
+    clean = data.test.scaled(slice(0, evaluation.denoise))
     listener.begin("denoise", len(evaluation.sigmas))
     for sigma in evaluation.sigmas:
         noisy = noised(clean, sigma, seed)
@@ -267,7 +267,7 @@ def _starts(fitted: Fitted, data: Dataset) -> dict[str, Tensor | None]:
         return {"annealing": None}
     if fitted.how().steps == 1:
         return {}
-    return {"chain-noise": None, "chain-data": to_model(data.test.images(slice(0, ROW)))}
+    return {"chain-noise": None, "chain-data": to_model(data.test.scaled(slice(0, ROW)))}
 
 
 def _caption(sampler: Any, step: int) -> str:

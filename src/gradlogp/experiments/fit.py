@@ -105,7 +105,7 @@ def batches(split: Split, recipe: Recipe, device: str) -> Callable[[int], Batch]
         cond = (
             split.labels[i].to(device) if recipe.conditional and split.labels is not None else None
         )
-        return Batch(to_model(split.images(i)).to(device), cond)
+        return Batch(to_model(split.scaled(i)).to(device), cond)
 
     return batch
 

@@ -103,9 +103,9 @@ def judge(data: Dataset, path: Path, listener: Listener | None = None) -> Judge:
     tensors = run.load("ema")[0]
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
-    scale = float(tasks.features(model, to_model(data.validation.images())).square().mean().sqrt())
+    scale = float(tasks.features(model, to_model(data.validation.scaled())).square().mean().sqrt())
     accuracy = float(
-        (tasks.labels(model, to_model(data.test.images())) == data.test.labels).float().mean()
+        (tasks.labels(model, to_model(data.test.scaled())) == data.test.labels).float().mean()
     )
     digest = hashlib.sha256(
         b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))

@@ -211,7 +211,7 @@ class _OnPictures(Trial):
             field = self.field(context, desk, cost)
         data, referee = context.data, context.judge
         n = min(self.samples, len(data.test))
-        real = referee.features(data.test.images(slice(0, n)))
+        real = referee.features(data.test.scaled(slice(0, n)))
         dim, curve = math.prod(data.shape), {}
         desk.listener.begin("sample", sum(s.steps for _, s in variants(dim)))
         for name, sampler in variants(dim):
@@ -277,7 +277,7 @@ class EmpiricalScore(_OnPictures):
     examples: int = 2000
 
     def field(self, context: Context, desk: Desk, cost: Cost) -> NoisyField:
-        return Empirical(to_model(context.data.train.images(slice(0, self.examples))))
+        return Empirical(to_model(context.data.train.scaled(slice(0, self.examples))))
 
 
 @final

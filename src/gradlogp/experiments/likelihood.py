@@ -70,7 +70,7 @@ def likelihood(
     coarsest = recipe.sampler.ladder[0]
     finest = finest or 1 / (bins.data_scale * math.sqrt(12))
     ladder = EDM(finest, coarsest).ladder(levels)
-    prior = measured_prior(to_model(data.train.images()), coarsest)
+    prior = measured_prior(to_model(data.train.scaled()), coarsest)
     nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener)
     how = (
         "exact divergence"
@@ -126,8 +126,8 @@ def grid(split: Split) -> Quantised:
             f"bits per dimension are of pictures in whole numbers, got {split.x.dtype}; take a data"
             " set of pictures."
         )
-    half = 1 / split.levels
-    return Quantised(split.levels + 1, -1 - half, 1 + half)
+    half = 1 / split.max_value
+    return Quantised(split.max_value + 1, -1 - half, 1 + half)
 
 
 def words(bins: Quantised) -> str:
@@ -171,7 +171,7 @@ def histogram_bits(train: Split, test: Split) -> Tensor:
     """Bits per dimension, [n], under the histogram of each pixel in the training pictures with one
     more count for each number.
     """
-    codes, values = test.x.flatten(1).long(), train.levels + 1
+    codes, values = test.x.flatten(1).long(), train.max_value + 1
     cell = values * torch.arange(codes.shape[1])  # where the counts of each pixel begin
     pixels = train.x.flatten(1)
     parts = [
@@ -186,7 +186,7 @@ def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
     """Bits per dimension, [n], of dequantised x under the Gaussian of the dequantised training
     pictures.
     """
-    flat = to_model(train.images()).flatten(1).double()
+    flat = to_model(train.scaled()).flatten(1).double()
     width, dim = 1 / bins.data_scale, flat.shape[1]
     factor = torch.linalg.cholesky(
         flat.T.cov(correction=0).reshape(dim, dim)

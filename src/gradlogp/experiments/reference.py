@@ -19,10 +19,10 @@ def references(
 ) -> dict[str, Rows]:
     """Rows of the two references, by label; real.png and gaussian.png go into `folder`."""
     n = min(evaluation.samples, len(data.train), len(data.test))
-    real = data.train.images(slice(0, n))
-    gaussian = PixelGaussian.fit(data.train.images())
+    real = data.train.scaled(slice(0, n))
+    gaussian = PixelGaussian.fit(data.train.scaled())
     drawn = gaussian.sample(n, 0).clamp(0, 1).unflatten(1, data.shape)
-    save_grid(folder / "real.png", data.test.images(slice(0, ROW * ROW)), columns=ROW)
+    save_grid(folder / "real.png", data.test.scaled(slice(0, ROW * ROW)), columns=ROW)
     save_grid(folder / "gaussian.png", drawn[: ROW * ROW], columns=ROW)
     wiener = denoising(
         lambda sigma: Restorer(lambda y: gaussian.restore(y, sigma), "Wiener filter", 0),

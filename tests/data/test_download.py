@@ -11,7 +11,8 @@ from tests.data.test_idx import idx, images, labels
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, download as fetch_set, load
-from gradlogp.data.download import download, sha256
+from gradlogp.data.download import download
+from gradlogp.data.files import sha256
 from gradlogp.data.idx import MNIST, Idx
 
 CONTENT = bytes(range(256)) * 2000  # half a megabyte: several blocks

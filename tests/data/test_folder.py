@@ -66,10 +66,11 @@ def test_with_a_size_unlike_pictures_are_fitted(tmp_path):
 
 
 def test_the_checksum_is_that_of_the_listing(tmp_path):
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
+    names = [f"{place}/{i}.png" for place in "ab" for i in (1, 2, 3)]
+    for name in names:
         picture(tmp_path / "mine" / name)
     one = hashlib.sha256((tmp_path / "mine/a/1.png").read_bytes()).hexdigest()
-    listing = f"{one}  a/1.png\n{one}  a/2.png\n{one}  b/1.png\n"
+    listing = "".join(f"{one}  {name}\n" for name in names)
     assert load(f"folder:{tmp_path}/mine").checksums == {
         "mine": hashlib.sha256(listing.encode()).hexdigest()
     }

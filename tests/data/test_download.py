@@ -223,5 +223,5 @@ def test_a_file_that_is_there_is_checked_and_never_replaced(server, small, tmp_p
 
 
 def test_what_is_embedded_needs_no_download():
-    with pytest.raises(UserError, match="digits needs no download"):
+    with pytest.raises(UserError, match="digits is not downloaded: it is embedded"):
         fetch_set("digits")

@@ -15,7 +15,8 @@ class UserError(ValueError):
 def printable(text: str) -> str:
     """The text on one line that any UTF-8 terminal takes: a file's name may hold anything."""
     escaped = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(repr(c)[1:-1] if c < " " or c == "\x7f" else c for c in escaped)
+    spaced = escaped.translate(dict.fromkeys(map(ord, "\n\r\t"), " "))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spaced)
 
 
 def at_least(low: float, **settings: float | Sequence[float] | None) -> None:

@@ -19,6 +19,7 @@ from gradlogp.data.base import (
     Dataset,
     Progress,
     Split,
+    mixed,
     require_classes,
     stratified_cut,
     stratified_split,
@@ -60,7 +61,7 @@ def npz(
         labels = _labels(path, arrays[label], len(x), classes) if label else None
         parts.append(Split(scaled, labels, max_value))
     if len(parts) == 2:
-        splits = (*stratified_cut(parts[0]), parts[1])
+        splits = (*stratified_cut(parts[0]), mixed(parts[1]))
         if parts[0].x.shape[1:] != parts[1].x.shape[1:]:
             raise UserError(f"{path}: training and test examples are of unlike shapes.")
     else:

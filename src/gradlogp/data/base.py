@@ -109,7 +109,7 @@ class Dataset:
                     f"{name}: the test examples are {held.x.dtype} {list(held.x.shape[1:])}, the"
                     f" others {whole.x.dtype} {list(whole.x.shape[1:])}; bring them to one form."
                 )
-            splits = (*stratified_cut(whole), held)
+            splits = (*stratified_cut(whole), mixed(held))
         named = _class_names(name, classes, splits)
         require_classes(name, named, *splits)
         columns = numeric_columns(splits[0].x) if found == "row" else None
@@ -188,8 +188,12 @@ def _folds(whole: Split) -> tuple[Tensor, Tensor]:
 
 
 def _part(whole: Split, members: Tensor) -> Split:
-    # mixed again: the first few are a fair sample of the classes
-    return whole[members[shuffled(len(members))]]
+    return mixed(whole[members])
+
+
+def mixed(split: Split) -> Split:
+    """The split in a fixed order that is not its files': its first examples are a fair sample."""
+    return split[shuffled(len(split))]
 
 
 def shuffled(n: int) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.base import Dataset, Progress, Split, require_classes, stratified_split
+from gradlogp.data.base import Dataset, Progress, Split, require_classes, shuffled, stratified_split
 from gradlogp.data.files import cache_folder, data_folder, joined, require_file, sha256
 from gradlogp.data.npz import read_npz
 
@@ -111,5 +111,6 @@ def _by_emoji(codes: list[str], labels: Tensor) -> list[Tensor]:
     parts = []
     for part in stratified_split(Split(heads, labels[heads])):
         members = {bases[i] for i in part.x.tolist()}
-        parts.append(torch.tensor([i for i, base in enumerate(bases) if base in members]))
+        found = torch.tensor([i for i, base in enumerate(bases) if base in members])
+        parts.append(found[shuffled(len(found))])
     return parts

@@ -18,6 +18,7 @@ from gradlogp.data.base import (
     Dataset,
     Progress,
     Split,
+    mixed,
     require_classes,
     stratified_cut,
     stratified_split,
@@ -136,7 +137,7 @@ def _splits(
     if validation is None:
         train, validation = stratified_cut(train)
         said += ", a tenth of the training part as the validation split"
-    return (train, validation, test), (f"{said}.",)
+    return (mixed(train), mixed(validation), mixed(test)), (f"{said}.",)
 
 
 def _read(files: list[Path], size: int | None) -> Tensor:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.base import Dataset, Progress, Split
+from gradlogp.data.base import Dataset, Progress, Split, mixed
 from gradlogp.data.files import cache_folder, data_folder, joined, listing_sha256, split_option
 from gradlogp.data.waves import read_wave, stacked
 
@@ -51,7 +51,9 @@ def fsdd(
     x, rate, notes = stacked([read_wave(file) for file in files], int(option or LENGTH))
     whole = Split(x, torch.tensor([int(digit) for digit, _, _ in facts]), max_value=1)
     names = ("train", "validation", "test")
-    train, validation, test = (whole[torch.tensor([p == name for p in parts])] for name in names)
+    train, validation, test = (
+        mixed(whole[torch.tensor([p == name for p in parts])]) for name in names
+    )
     return Dataset(
         joined("fsdd", speaker, option),
         train,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.base import Dataset, Progress, Split, stratified_cut
+from gradlogp.data.base import Dataset, Progress, Split, mixed, stratified_cut
 from gradlogp.data.files import cache_folder, data_folder, joined, sha256, split_option
 from gradlogp.data.npz import read_npz
 from gradlogp.data.voxels import resized, size_of
@@ -54,7 +54,7 @@ def modelnet10(
         joined("modelnet10", category, str(size)),
         train,
         validation,
-        test,
+        mixed(test),
         classes,
         {path.name: sha256(path)},
         kind="volume",

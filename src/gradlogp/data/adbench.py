@@ -119,7 +119,8 @@ def _rows(path: Path, x: np.ndarray) -> Tensor:
         raise UserError(
             f"{path}: expected rows X (n, d) of numbers, got {list(x.shape)} of {x.dtype}."
         )
-    rows = x.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is said below
+        rows = x.astype(np.float32)
     if bad := np.argwhere(~np.isfinite(rows)).tolist():
         raise UserError(
             f"{path}: expected finite rows, but {len(bad):,} cells of X are missing or too large,"

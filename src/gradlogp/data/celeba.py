@@ -56,13 +56,13 @@ def celeba(
     listed = _partition(folder / PARTITION)
     if lost := sorted(listed.keys() - has.keys()):
         raise UserError(f"{folder / ATTRIBUTES}: {lost[0]} of {PARTITION} is not listed in it.")
+    counts = [list(listed.values()).count(part) for part in range(3)]
+    if not all(counts):
+        raise UserError(f"{folder / PARTITION}: expected pictures in splits 0, 1, 2, got {counts}.")
     # by split, then by name: each split is one stretch of the mapped file
     names = sorted(listed, key=lambda name: (listed[name], name))
     x, checksum = _mapped(folder / FOLDER, names, size, progress)
     labels = torch.tensor([has[name] for name in names])
-    counts = np.bincount([listed[name] for name in names], minlength=3).tolist()
-    if not all(counts):
-        raise UserError(f"{folder / PARTITION}: expected pictures in splits 0, 1, 2, got {counts}.")
     ends = np.cumsum(counts).tolist()
     spans = zip([0, *ends[:-1]], ends, strict=True)
     train, validation, test = (Split(x[a:b], labels[a:b]) for a, b in spans)

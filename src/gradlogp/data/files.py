@@ -149,6 +149,11 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def reason(error: Exception) -> str:
+    """What a decoder says of a damaged file, on one line of no more than 120 characters."""
+    return " ".join(str(error).split())[:120] or "it is cut short or damaged"
+
+
 def needs(extra: str, what: str, error: ImportError) -> UserError:
     """The error for a package that is not there, of the extra that brings it."""
     return UserError(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.files import require_file, require_memory
+from gradlogp.data.files import reason, require_file, require_memory
 
 DEFLATED = 1032  # no deflated byte stands for more than these
 
@@ -54,9 +54,8 @@ def _reading(path: Path, read: Callable[[zipfile.ZipFile], Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # a damaged zip or header raises errors of every kind
-        said = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"{path}: cannot be read as .npz ({said}); it may be cut short or damaged: fetch or"
+            f"{path}: cannot be read as .npz ({reason(error)}); it may be cut short or damaged: fetch or"
             " save it anew."
         ) from error
 

@@ -5,8 +5,11 @@ read -> black behind what is transparent -> grey or RGB -> resize in proportion 
 border's colour
 """
 
+import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +30,27 @@ def read_picture(path: str | Path) -> Image.Image:
     path = Path(path)
     require_file(path, "the picture ")
     try:
-        with warnings.catch_warnings():
-            # of what Pillow has to say about odd files, a person needs nothing
-            warnings.simplefilter("ignore")
+        with _silent():
             return _decoded(path)
     except UserError:
         raise
     except Exception as error:  # damaged files make decoders raise errors of every kind
         reason = getattr(error, "strerror", None) or f"not a whole image file ({error})"
         raise UserError(f"cannot read the picture {path}: {reason}.") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Of what Pillow has to say about odd files, a person needs nothing but the error."""
+    log = logging.getLogger("PIL")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _decoded(path: Path) -> Image.Image:

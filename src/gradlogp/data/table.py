@@ -24,6 +24,7 @@ from gradlogp.data.base import Dataset, Progress, Split, require_classes, strati
 from gradlogp.data.columns import MISSING, Column, Columns
 from gradlogp.data.files import (
     needs,
+    reason,
     replacing,
     require_file,
     require_memory,
@@ -33,6 +34,7 @@ from gradlogp.data.files import (
 
 CATEGORIES = 100  # more different texts are names or sentences, not categories
 FEWEST = 10  # rows
+LARGEST = 1e100  # beyond it squares overflow
 SEPARATORS = b",;\t|"
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
 
@@ -141,8 +143,7 @@ def _read(path: Path) -> Table:
     except UserError:
         raise
     except Exception as error:  # a damaged file makes Arrow raise errors of every kind
-        said = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as a table ({said}).") from error
+        raise UserError(f"{path}: cannot be read as a table ({reason(error)}).") from error
     kept = tuple(column for column in columns if isinstance(column, Cells))
     if table.num_rows < FEWEST or not kept:
         raise UserError(
@@ -287,10 +288,10 @@ def _column(path: Path, cells: Cells, train: np.ndarray) -> Column | None:
         if len(categories) == 1:
             return Column(cells.name, constant=categories[0])
         return Column(cells.name, categories)
-    if np.isinf(cells.numbers).any():
-        row = int(np.isinf(cells.numbers).argmax()) + 1
+    if (huge := np.abs(cells.numbers) > LARGEST).any():
+        row = int(huge.argmax()) + 1
         raise UserError(
-            f"{path}: row {row} of {cells.name} is infinite; correct it or leave it out."
+            f"{path}: row {row} of {cells.name} is infinite or beyond {LARGEST:g}; correct it or leave it out."
         )
     lost = np.isnan(cells.numbers)
     there = cells.numbers[~lost]

@@ -29,6 +29,7 @@ from gradlogp.data.files import (
     files_below,
     listing_sha256,
     needs,
+    reason,
     require_file,
     split_option,
 )
@@ -174,9 +175,10 @@ def _mesh(path: Path, size: int) -> tuple[np.ndarray, bool]:
     try:
         mesh: Any = trimesh.load(path, force="mesh", process=True)
         surface = touched(np.asarray(mesh.triangles, np.float64), size)
+    except ImportError as error:  # of what guesses a text's encoding
+        raise UserError(f"{path}: cannot be read as a mesh (it is no text of UTF-8).") from error
     except Exception as error:  # damaged meshes make parsers raise errors of every kind
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as a mesh ({said}).") from error
+        raise UserError(f"{path}: cannot be read as a mesh ({reason(error)}).") from error
     return binary_fill_holes(surface).astype(np.uint8), bool(mesh.is_watertight)
 
 
@@ -199,7 +201,8 @@ def touched(triangles: np.ndarray, size: int) -> np.ndarray:
     full = np.zeros((size, size, size), bool)
     for k in np.unique(parts):
         for some in np.array_split(scaled[parts == k], 1 + (parts == k).sum() * k * k // 2_000_000):
-            full[tuple(np.rint(_corners(some, k)).astype(int).T)] = True
+            # a flat side between two cells is of one of them, whatever the rounding
+            full[tuple(np.floor(_corners(some, k) + 0.5 + 1e-6).astype(int).T)] = True
     return full
 
 

@@ -26,6 +26,7 @@ from gradlogp.data.files import (
     files_below,
     listing_sha256,
     needs,
+    reason,
     require_file,
     require_memory,
     split_option,
@@ -93,8 +94,7 @@ def read_wave(path: Path) -> Clip:
     except UserError:
         raise
     except Exception as error:  # damaged files make decoders raise errors of every kind
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as a recording ({said}).") from error
+        raise UserError(f"{path}: cannot be read as a recording ({reason(error)}).") from error
     if not clip.samples.size or clip.rate < 1:
         raise UserError(f"{path}: expected a recording, got {clip.length} samples.")
     if not np.isfinite(clip.samples).all():

@@ -68,6 +68,8 @@ def waves(
     files = files_below(path, ENDINGS)
     if len(files) < 3:
         raise UserError(f"{path}: expected at least 3 WAV or FLAC files, found {len(files)}.")
+    size = sum(file.stat().st_size for file in files)
+    require_memory(4 * size, f"{path}: {len(files):,} recordings", "take fewer")
     x, rate, notes = stacked([read_wave(file) for file in files], length, rate)
     classes, places = class_folders(path, files)
     labels = None if places is None else torch.tensor(places)

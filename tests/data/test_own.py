@@ -340,7 +340,7 @@ def test_published_splits_are_kept(tmp_path):
 BAD_ARRAYS = {
     "no name": ({"a": np.ones(3), "b": np.ones(3)}, "expected an array x or X"),
     "NaN": ({"x": np.full((9, 2), np.nan)}, "9 of 9 examples hold NaN"),
-    "one dimension": ({"x": np.ones(9)}, r"expected numbers \(n, ...\) in x"),
+    "one dimension": ({"x": np.ones(9)}, r"expected rows \(n, d\), pictures .*got .9."),
     "dates": ({"x": np.zeros((9, 2), "M8[s]")}, "expected numbers"),
     "few labels": ({"x": np.eye(9), "y": np.arange(3)}, "a label for each of 9 examples, got"),
     "real labels": ({"x": np.eye(9), "y": np.arange(9) / 2}, "labels of whole numbers or texts"),

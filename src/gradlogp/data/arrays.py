@@ -9,6 +9,7 @@ the classes.
 """
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from gradlogp.core.errors import UserError, printable
 from gradlogp.data.base import (
     Dataset,
+    Kind,
     Progress,
     Split,
     mixed,
@@ -45,27 +47,16 @@ def npz(
     path = Path(named).expanduser()
     if not named or path.is_dir():
         raise UserError(f"expected npz:PATH with an .npz file, got {named or 'no path'}.")
-    names = npz_names(path)
-    pairs = _pairs(path, names)
+    pairs = _pairs(path, npz_names(path))
     arrays = read_npz(path, [name for pair in pairs for name in pair if name])
     classes = _classes(path, [arrays[label] for _, label in pairs if label])
-    parts, kind = [], ""
-    for examples, label in pairs:
-        x = arrays[examples]
-        if x.dtype.kind not in "fiub" or x.ndim < 2:
-            raise UserError(
-                f"{path}: expected numbers (n, ...) in {examples}, got {x.dtype} {list(x.shape)}."
-            )
-        kind = kind or guessed(str(path), x.shape)
-        scaled, max_value = arranged(str(path), torch.from_numpy(_signed(x)), kind)
-        labels = _labels(path, arrays[label], len(x), classes) if label else None
-        parts.append(Split(scaled, labels, max_value))
+    kind = guessed(str(path), arrays[pairs[0][0]].shape)
+    parts = [_part(path, arrays, pair, kind, classes) for pair in pairs]
+    if len({part.x.shape[1:] for part in parts}) > 1:
+        raise UserError(f"{path}: training and test examples are of unlike shapes.")
+    splits = stratified_split(parts[0])
     if len(parts) == 2:
         splits = (*stratified_cut(parts[0]), mixed(parts[1]))
-        if parts[0].x.shape[1:] != parts[1].x.shape[1:]:
-            raise UserError(f"{path}: training and test examples are of unlike shapes.")
-    else:
-        splits = stratified_split(parts[0])
     if min(map(len, splits)) == 0:
         raise UserError(f"{path}: expected at least 3 examples, found {sum(map(len, parts))}.")
     require_classes(path, classes, *splits)
@@ -74,7 +65,7 @@ def npz(
         *splits,
         classes,
         {path.name: sha256(path)},
-        kind=kind,  # type: ignore[arg-type]
+        kind=cast(Kind, kind),
         columns=numeric_columns(splits[0].x) if kind == "row" else None,
     )
 
@@ -95,6 +86,23 @@ def _pairs(path: Path, names: list[str]) -> list[tuple[str, str]]:
             f" {', '.join(names) or 'none'}; save it with np.savez(path, x=examples, y=labels)."
         )
     return [(found[0], label)]
+
+
+def _part(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    names: tuple[str, str],
+    kind: str,
+    classes: tuple[str, ...],
+) -> Split:
+    x = arrays[names[0]]
+    if x.dtype.kind not in "fiub" or x.ndim < 2:
+        raise UserError(
+            f"{path}: expected numbers (n, ...) in {names[0]}, got {x.dtype} {list(x.shape)}."
+        )
+    scaled, max_value = arranged(str(path), torch.from_numpy(_signed(x)), kind)
+    labels = _labels(path, arrays[names[1]], len(x), classes) if names[1] else None
+    return Split(scaled, labels, max_value)
 
 
 def _classes(path: Path, labels: list[np.ndarray]) -> tuple[str, ...]:
@@ -121,9 +129,7 @@ def _labels(path: Path, labels: np.ndarray, n: int, classes: tuple[str, ...]) ->
 
 
 def _signed(x: np.ndarray) -> np.ndarray:
-    """torch has no unsigned numbers of more than a byte that it can compute with, nor half's big
-    sister.
-    """
+    """In types that torch computes with: no unsigned numbers of many bytes, no floats of 16."""
     if x.dtype.kind == "u" and x.itemsize > 1:
         return x.astype(np.int64)
     native = x.dtype.newbyteorder("=")

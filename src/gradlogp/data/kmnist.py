@@ -1,4 +1,4 @@
-"""Kuzushiji-MNIST's test part, as strangers for models of digits: 10,000 cursive Japanese
+"""Kuzushiji-MNIST's test part, out of distribution for models of digits: 10,000 cursive Japanese
 characters, grey, 28x28.
 
 Read as published, from t10k-*-idx?-ubyte(.gz) or from kmnist-test-{imgs,labels}.npz, in DIR/kmnist/,
@@ -28,7 +28,7 @@ PAIRS = (*zip(spellings(TEST_IMAGES), spellings(TEST_LABELS), strict=True), NPZ)
 def kmnist(
     which: str = "", root: str | Path | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """10,000 cursive Japanese characters, grey, 28x28: a test part only, of strangers to models of
+    """10,000 cursive Japanese characters, grey, 28x28: a test part only, out of distribution for
     digits.
     """
     folder = data_folder(which or root) or cache_folder()

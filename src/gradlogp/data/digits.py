@@ -10,10 +10,12 @@ from pathlib import Path
 import torch
 
 from gradlogp.data.base import Dataset, Progress, Split, stratified_split
-from gradlogp.data.download import sha256
+from gradlogp.data.files import sha256
 
 
-def digits(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
+def digits(
+    which: str = "", root: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
     """1,797 handwritten digits, grey, 8x8; they are always there.
 
     1,257 train, 180 validation, 360 test, each class in its share. Folder and progress go unused.

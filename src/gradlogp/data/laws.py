@@ -27,7 +27,9 @@ LAWS = {
 COUNTS = {"train": 200_000, "validation": 10_000, "test": 20_000}
 
 
-def laws(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
+def laws(
+    which: str = "", root: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
     """Draws of a Gaussian (column 0) and of a mixture (column 1) on the line, whose scores are
     known.
     """

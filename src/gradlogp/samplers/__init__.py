@@ -5,6 +5,7 @@ generates.
 from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.samplers.corrector import PredictorCorrector
+from gradlogp.samplers.descent import Descent
 from gradlogp.samplers.gibbs import (
     BlockGibbs,
     CheckerboardGibbs,
@@ -30,6 +31,7 @@ SAMPLERS = {
     "hmc": HMC,
     "nuts": NUTS,
     "underdamped": Underdamped,
+    "descent": Descent,
     "parallel_tempering": ParallelTempering,
     "tempered_transitions": TemperedTransitions,
     "gibbs": Gibbs,
@@ -65,6 +67,7 @@ __all__ = [
     "CheckerboardGibbs",
     "ConsistentAnnealedLangevin",
     "DPMSolver",
+    "Descent",
     "Gibbs",
     "GibbsLangevin",
     "GibbsWithGradients",

@@ -24,6 +24,8 @@ EXAMPLES = {
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
+    "principal_mixture": ({"shape": SHAPE, "components": 3, "rank": 2}, (), (B,)),
+    "principal_mixture on vectors": ({"shape": 3, "components": 2, "rank": 1}, (), (B,)),
     "residual_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "residual_energy on waves": (
         {"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True},

@@ -9,6 +9,7 @@ from gradlogp.models.energy import (
     QuadraticEnergy,
     ResidualEnergy,
 )
+from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
     PreconditionedEnergy,
@@ -33,6 +34,7 @@ MODELS = {
     "conv_energy": ConvEnergy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
+    "principal_mixture": PrincipalMixture,
     "residual_energy": ResidualEnergy,
     "bernoulli_rbm": BernoulliRBM,
     "gaussian_rbm": GaussianRBM,
@@ -60,6 +62,8 @@ __all__ = [
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
+    "PrincipalMixture",
+    "Proposed",
     "QuadraticEnergy",
     "ResidualEnergy",
     "ScoreModel",

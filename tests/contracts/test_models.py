@@ -20,6 +20,11 @@ EXAMPLES = {
     "autoencoder_energy": ({"shape": SHAPE, "latent": 4, "channels": (4, 8), "width": 8}, (), (B,)),
     "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "conv_energy of patches": (
+        {"shape": SHAPE, "channels": (4, 8), "width": 8, "patch": 3},
+        (),
+        (B,),
+    ),
     "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),

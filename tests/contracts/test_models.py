@@ -21,6 +21,11 @@ EXAMPLES = {
     "autoencoder_energy": ({"shape": SHAPE, "latent": 4, "channels": (4, 8), "width": 8}, (), (B,)),
     "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "conv_energy of patches": (
+        {"shape": SHAPE, "channels": (4, 8), "width": 8, "patch": 3},
+        (),
+        (B,),
+    ),
     "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "descriptor_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "descriptor_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
@@ -37,6 +42,8 @@ EXAMPLES = {
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
+    "principal_mixture": ({"shape": SHAPE, "components": 3, "rank": 2}, (), (B,)),
+    "principal_mixture on vectors": ({"shape": 3, "components": 2, "rank": 1}, (), (B,)),
     "residual_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "residual_energy on waves": (
         {"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True},

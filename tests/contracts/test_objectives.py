@@ -31,8 +31,10 @@ from gradlogp.objectives import (
     CrossEntropy,
     DenoisingScoreMatching,
     DiscreteDiffusion,
+    DualScoreMatching,
     EnergyDiscrepancy,
     EnergyMatching,
+    EquilibriumMatching,
     ExplicitScoreMatching,
     FiniteDifferenceScoreMatching,
     FlowMatching,
@@ -197,6 +199,11 @@ EXAMPLES = {
     "energy_matching": (
         lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)),
         energy,
+    ),
+    "equilibrium_matching": (EquilibriumMatching, energy),
+    "dual_score_matching": (
+        lambda: DualScoreMatching(LogNormal()),
+        lambda: conv_noisy_energy(SHAPE, 0.5, (4, 8), 8, classes=3),
     ),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "cross_entropy augmented": (

@@ -18,6 +18,7 @@ from gradlogp.models.energy import (
     ResidualEnergy,
     TiltedEnergy,
 )
+from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
     PreconditionedEnergy,
@@ -46,6 +47,7 @@ MODELS = {
     "caption_energy": caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
+    "principal_mixture": PrincipalMixture,
     "residual_energy": ResidualEnergy,
     "tilted_energy": TiltedEnergy,
     "bernoulli_rbm": BernoulliRBM,
@@ -82,6 +84,8 @@ __all__ = [
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
+    "PrincipalMixture",
+    "Proposed",
     "QuadraticEnergy",
     "ResidualClassifier",
     "ResidualEnergy",

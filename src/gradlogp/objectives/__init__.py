@@ -32,7 +32,9 @@ from gradlogp.objectives.diffusion import (
 )
 from gradlogp.objectives.discrepancy import EnergyDiscrepancy
 from gradlogp.objectives.discrete import PseudoLikelihood, RatioMatching
+from gradlogp.objectives.dual import DualScoreMatching, log_normaliser
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
+from gradlogp.objectives.equilibrium import EquilibriumMatching
 from gradlogp.objectives.flow import EnergyMatching, FlowMatching, FromHalves
 from gradlogp.objectives.info_nce import NTXent
 from gradlogp.objectives.joint import JEM
@@ -70,6 +72,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "hybrid_bound": HybridBound,
     "flow_matching": FlowMatching,
     "energy_matching": EnergyMatching,
+    "equilibrium_matching": EquilibriumMatching,
+    "dual_score_matching": DualScoreMatching,
     "cross_entropy": CrossEntropy,
     "noised_cross_entropy": NoisedCrossEntropy,
     "margin_loss": MarginLoss,
@@ -89,8 +93,10 @@ __all__ = [
     "CrossEntropy",
     "DenoisingScoreMatching",
     "DiscreteDiffusion",
+    "DualScoreMatching",
     "EnergyDiscrepancy",
     "EnergyMatching",
+    "EquilibriumMatching",
     "ExplicitScoreMatching",
     "FiniteDifferenceScoreMatching",
     "FlowMatching",
@@ -126,6 +132,7 @@ __all__ = [
     "Weight",
     "ddpm_simple",
     "improved_contrastive_divergence",
+    "log_normaliser",
     "nearest_neighbour_entropy",
     "persistent_contrastive_divergence",
 ]

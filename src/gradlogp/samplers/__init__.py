@@ -5,6 +5,7 @@ generates.
 from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.samplers.corrector import PredictorCorrector
+from gradlogp.samplers.descent import Descent
 from gradlogp.samplers.gibbs import (
     BlockGibbs,
     CheckerboardGibbs,
@@ -31,6 +32,7 @@ SAMPLERS = {
     "hmc": HMC,
     "nuts": NUTS,
     "underdamped": Underdamped,
+    "descent": Descent,
     "parallel_tempering": ParallelTempering,
     "tempered_transitions": TemperedTransitions,
     "gibbs": Gibbs,
@@ -66,6 +68,7 @@ __all__ = [
     "CheckerboardGibbs",
     "ConsistentAnnealedLangevin",
     "DPMSolver",
+    "Descent",
     "GaussianPosterior",
     "Gibbs",
     "GibbsLangevin",

@@ -195,7 +195,6 @@ def test_a_grid_of_samples(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
         ("sample runs/ebm --out runs", "ends in .png or .npz"),
         ("sample runs/ebm --class 3", "not conditional"),
         ("sample runs/ncsn --class 10", "0 to 9"),
-        ("sample runs/ncsn --steps 5", "leave out --steps"),
         ("denoise runs/ebm picture.png --sigma 0.3 --out x.npz", "ends in .png"),
         (
             "denoise runs/ebm picture.png --sigma 0.3 --out runs/ebm/config.json/x.png",
@@ -345,3 +344,16 @@ def test_the_demo_is_the_comparison_of_four(
         asked[0].seed,
     ) == ("demo", "digits", "quick", Path("runs/demo"), 2)
     assert "gradlogp sample runs/demo/ncsn_class" in capsys.readouterr().out
+
+
+def test_another_sampler_than_the_runs_can_draw(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sample", "runs/ncsn", "--n", "4", "--out", "x.npz", "--sampler", "dpm_solver"]
+    assert main([*words, "--steps", "5", "--set", "order=3"]) == 0
+    assert "5 steps each" in capsys.readouterr().out
+    assert (
+        main(["sample", "runs/ebm", "--n", "2", "--sampler", "mala", "--set", "step_size=.01"]) == 0
+    )
+    assert main(["sample", "runs/ncsn", "--sampler", "gibbs"]) == 2
+    assert "those that fit are annealed_langevin" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import PRESETS, Target, leaves, override, restored, to_dict
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.settings import from_dict
+from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver
 from tests.targets import DIGITS, MNIST
 
 METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.methods]
@@ -110,3 +111,41 @@ def test_an_override_may_be_for_one_method_alone():
 def test_leaves_have_dotted_names():
     names = leaves(RECIPES["ebm"](DIGITS, "quick", 0))
     assert {"seed", "training.learning_rate", "chain.grad_clip", "buffer.capacity"} <= names.keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "table"),
+    [
+        ("ncsn", "sampler", LADDER_SAMPLERS),
+        ("ebm", "chain", STEP_SAMPLERS),
+    ],
+)
+def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table):
+    made = RECIPES[recipe](MNIST, "quick", 0)
+    for name, member in table.items():
+        more = [f"{field}.adapt=5"] if name == "preconditioned_langevin" else []
+        if more:  # it needs a preconditioner, or to learn one
+            continue
+        changed = override(made, [f"{field}.kind={name}"])
+        assert type(getattr(changed, field)) is member
+        assert leaves(changed)[f"{field}.kind"] == name
+        assert restored(json.loads(json.dumps(to_dict(changed)))) == changed
+
+
+def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():
+    made = RECIPES["ncsn"](MNIST, "quick", 0)
+    changed = override(made, ["sampler.order=3", "sampler.kind=dpm_solver", "sampler.levels=9"])
+    assert changed.sampler == DPMSolver(made.sampler.process, 9, order=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sampler.kind=mala", "'mala' does not fit here; those that fit are annealed_langevin,"),
+        ("sampler.kind=heum", "'heum' does not exist; those that fit are"),
+        ("net.kind=unet", "no setting 'net.kind'"),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_answered_with_those_that_do(change, message):
+    with pytest.raises(UserError, match=message):
+        override(RECIPES["ncsn"](MNIST, "quick", 0), [change])

@@ -183,12 +183,17 @@ class Generative(Recipe):
 
     evaluation: Evaluation
     takes_steps: ClassVar[bool] = False  # whether its sampler may run for any number of steps
+    sampler_field: ClassVar[str] = ""  # the setting that holds the sampler, where it can be chosen
 
     @abc.abstractmethod
     def sampling(
         self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"
     ) -> tasks.Sampling[Any]:
         """How to draw from the model."""
+
+    def steps_setting(self) -> str:
+        """The setting that holds the number of the sampler's steps."""
+        return f"{self.sampler_field}.levels"
 
     def restoration(
         self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int

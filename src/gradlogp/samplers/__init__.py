@@ -2,6 +2,8 @@
 generates.
 """
 
+import inspect
+
 from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
 from gradlogp.samplers.corrector import PredictorCorrector
@@ -24,6 +26,13 @@ from gradlogp.samplers.reverse import DDIM, Ancestral, Reverse, ReverseSDE
 from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
 from gradlogp.samplers.tempering import ParallelTempering, TemperedTransitions
 from gradlogp.samplers.underdamped import Underdamped
+
+
+def _needs(sampler: type) -> list[str]:
+    """The settings without which it cannot be made."""
+    parameters = inspect.signature(sampler).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty]
+
 
 SAMPLERS = {
     "langevin": Langevin,
@@ -53,13 +62,24 @@ SAMPLERS = {
     "unipc": UniPC,
 }
 
+# Those that walk down the levels of a noise-conditional field, and those that follow the score of
+# one density and need nothing but a step size: what recipes let one choose from.
+LADDER_SAMPLERS = {name: s for name, s in SAMPLERS.items() if hasattr(s, "ladder")}
+STEP_SAMPLERS = {
+    name: s
+    for name, s in SAMPLERS.items()
+    if name not in LADDER_SAMPLERS and _needs(s) == ["step_size"]
+}
+
 __all__ = [
     "DDIM",
     "DPS",
     "HMC",
+    "LADDER_SAMPLERS",
     "MALA",
     "NUTS",
     "SAMPLERS",
+    "STEP_SAMPLERS",
     "AdaptiveFlow",
     "Ancestral",
     "Annealed",

@@ -7,7 +7,7 @@ pictures, on [-1, 1], twice those on [0, 1].
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
 from torch import Generator, Tensor
@@ -39,8 +39,13 @@ from gradlogp.objectives import (
     Uncertainty,
     Weight,
 )
-from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
+from gradlogp.samplers import LADDER_SAMPLERS, ConsistentAnnealedLangevin, PredictorCorrector
 from gradlogp.training import GuardSettings, Training
+
+if TYPE_CHECKING:
+    LadderSampler = Any
+else:
+    LadderSampler = Union[tuple(LADDER_SAMPLERS.values())]  # noqa: UP007
 
 BUDGETS: Choices = {
     "any": {
@@ -91,12 +96,13 @@ class ScoreRecipe(Generative):
     # share of training examples shown without their class, so that the model also knows the
     # marginal
     drop_cond: float = 0.1
-    sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
+    sampler: LadderSampler = field(
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60)
     )
     guidance: float = 0.0  # of a conditional model; 0 is off
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    sampler_field: ClassVar[str] = "sampler"
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
@@ -167,6 +173,10 @@ class ScoreRecipe(Generative):
 
         return Restoration(restore, "posterior mean in one step (Tweedie)", 1)
 
+    def steps_setting(self) -> str:
+        inside = "predictor." if isinstance(self.sampler, PredictorCorrector) else ""
+        return f"{self.sampler_field}.{inside}levels"
+
     def coarsest_level(self) -> float:
         return self.sampler.ladder[0]
 
@@ -195,8 +205,8 @@ class ScoreRecipe(Generative):
         return (
             "It learns this at **many noise levels**, from hardly any noise to so much that nothing"
             " is left of the example. To draw, it begins with pure noise and goes down through"
-            f" {self.sampler.levels} levels{with_steps} (annealed Langevin dynamics): first the"
-            " coarse shape, last the details."
+            f" {len(self.sampler.ladder)} levels{with_steps}: first the coarse shape, last the"
+            " details."
         )
 
 

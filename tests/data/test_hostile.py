@@ -147,7 +147,7 @@ def test_a_linked_class_folder_counts_and_a_circle_ends(tmp_path):
     pictures(tmp_path / "elsewhere" / "cats")
     pictures(tmp_path / "mine" / "dogs", start=100)
     (tmp_path / "mine" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
-    (tmp_path / "mine" / "dogs" / "again").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine" / "dogs" / "again").symlink_to(tmp_path / "mine" / "dogs")
     data = load(f"folder:{tmp_path}/mine")
     assert data.classes == ("cats", "dogs")
     assert sum(len(part) for part in (data.train, data.validation, data.test)) == 20

@@ -1,10 +1,10 @@
 """Files that ask for what they should not get: petabytes, pickles, pipes that never end."""
 
-import io
 import os
 import struct
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 from tests.data import fixtures
 
 from gradlogp.core.errors import UserError, printable
-from gradlogp.data import load
+from gradlogp.data import DATASETS, load
 from gradlogp.data.adbench import read_table
 from gradlogp.data.npz import npz_names, read_npz
 from gradlogp.data.picture import fit, read_picture
@@ -99,8 +99,6 @@ def test_a_pipe_is_never_waited_for(tmp_path):
 def png(width: int, height: int) -> bytes:
     """The start of a PNG of that size: what a decoder sees before it takes memory."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    import zlib
-
     body = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return b"\x89PNG\r\n\x1a\n" + body + b"\0\0\0\0IDAT\x35\xaf\x06\x1e"
 
@@ -149,7 +147,7 @@ def test_a_linked_class_folder_counts_and_a_circle_ends(tmp_path):
     pictures(tmp_path / "elsewhere" / "cats")
     pictures(tmp_path / "mine" / "dogs", start=100)
     (tmp_path / "mine" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
-    (tmp_path / "mine" / "dogs" / "again").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine" / "dogs" / "again").symlink_to(tmp_path / "mine" / "dogs")
     data = load(f"folder:{tmp_path}/mine")
     assert data.classes == ("cats", "dogs")
     assert sum(len(part) for part in (data.train, data.validation, data.test)) == 20
@@ -238,6 +236,7 @@ def test_a_path_for_a_name_is_understood(tmp_path, monkeypatch):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes" / "a.off").write_text(fixtures.OFF)
     (tmp_path / "people.csv").write_text(fixtures.CSV)
+    (tmp_path / "people.csv.gz").write_bytes(b"")
     np.savez("x.npz", x=COLUMN)
     meant = {
         "icons": "folder",
@@ -246,6 +245,7 @@ def test_a_path_for_a_name_is_understood(tmp_path, monkeypatch):
         "people.csv": "csv",
         "x.npz": "npz",
         "./icons": "folder",
+        "people.csv.gz": "csv",
     }
     for name, kind in meant.items():
         with pytest.raises(UserError, match=f"unknown data set .* did you mean '{kind}:{name}'"):
@@ -267,4 +267,27 @@ def test_an_encrypted_archive_is_no_traceback(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"a.npz: cannot be read as .npz .*encrypted"):
         read_npz(path, ["x"])
-    assert io.BytesIO
+
+
+@pytest.mark.parametrize("name", ["digits", "laws"])
+def test_what_a_name_does_not_take_is_not_ignored(name):
+    with pytest.raises(UserError, match=f"expected {name} alone, there is only one; got {name}:x"):
+        load(f"{name}:x")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/x/a.bin"), "cannot read /x/a.bin: Permission"),
+        (OSError("gone"), "cannot read its files: gone"),
+        (MemoryError(), "does not fit in memory"),
+    ],
+)
+def test_what_a_disk_or_a_memory_refuses_is_said_of_every_reader(monkeypatch, raised, said):
+    def reader(which, root, progress):
+        raise raised
+
+    for name in DATASETS:
+        monkeypatch.setitem(DATASETS, name, reader)
+        with pytest.raises(UserError, match=f"{name}: .*{said}"):
+            load(name)

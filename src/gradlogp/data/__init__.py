@@ -82,7 +82,16 @@ def load(name: str, root: str | Path | None = None, progress: Progress | None = 
     should be, and for examples that are all one constant.
     """
     reader, which = _resolve(name)
-    data = reader(which, root, progress)
+    try:
+        data = reader(which, root, progress)
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot read {error.filename or 'its files'}: {error.strerror or error}."
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            f"{name}: it does not fit in memory; take fewer or smaller ones."
+        ) from error
     if len(data.train) and not _varies(data.train):
         raise UserError(
             f"{name}: every value of every example is {float(data.train.x.flatten()[0]):g} (all"
@@ -123,8 +132,8 @@ def _resolve(name: str) -> tuple[Reader, str]:
 def _of_path(name: str) -> str | None:
     """The name that reads the file or folder `name`, if there is one of a kind that is read."""
     path = Path(name).expanduser()
-    ending = path.suffix.lower()
     if path.is_file():
+        ending = Path(path.name.lower().removesuffix(".gz")).suffix
         tables = {".csv": "csv", ".tsv": "csv", ".parquet": "csv", ".npz": "npz"}
         return f"{tables[ending]}:{name}" if ending in tables else None
     endings = {f.suffix.lower() for f in path.rglob("*")} if name and path.is_dir() else set()

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from gradlogp.data.base import Dataset, Progress, Split, stratified_split
-from gradlogp.data.files import sha256
+from gradlogp.data.files import sha256, takes_nothing
 
 
 def digits(
@@ -20,6 +20,7 @@ def digits(
 
     1,257 train, 180 validation, 360 test, each class in its share. Folder and progress go unused.
     """
+    takes_nothing("digits", which)
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -36,6 +36,12 @@ def listing_sha256(files: list[Path], below: Path) -> str:
     return listing.hexdigest()
 
 
+def takes_nothing(name: str, which: str) -> None:
+    """Raises UserError for "NAME:WHICH" of a set of which there is only one."""
+    if which:
+        raise UserError(f"expected {name} alone, there is only one; got {name}:{which}.")
+
+
 def split_option(
     name: str, option: str, there: Callable[[Path], bool] = Path.exists
 ) -> tuple[str, str]:

@@ -72,6 +72,7 @@ __all__ = [
     "Classifier",
     "ConvClassifier",
     "ConvEnergy",
+    "DescriptorEnergy",
     "EnergyModel",
     "GaussianRBM",
     "MLPClassifier",

@@ -76,6 +76,7 @@ __all__ = [
     "Classifier",
     "ConvClassifier",
     "ConvEnergy",
+    "DescriptorEnergy",
     "EnergyModel",
     "GaussianRBM",
     "MLPClassifier",

@@ -32,7 +32,10 @@ GROUPS: tuple[Mapping[str, Any], ...] = (
 
 def summary(folder: Path, runs: Runs) -> Rows:
     """Ranks and paired tests seed by seed, and figures of the first."""
-    every = [dict(zip(runs, map(items, paths), strict=True)) for paths in zip(*runs.values())]
+    every = [
+        dict(zip(runs, map(items, paths), strict=True))
+        for paths in zip(*runs.values(), strict=True)
+    ]
     samples = folder / "samples"
     add_captions(samples / "figures.json", drawing.figures_of(samples, every[0]))
     return [r for kept in every for r in (*ranks(kept), *leads(kept))]

@@ -51,6 +51,7 @@ EXAMPLES = {
         (B,),
     ),
     "residual_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "tilted_energy": ({"dim": 64, "width": 8}, (), (B,)),
     "bernoulli_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm on waves": ({"shape": WAVE, "hidden": 6, "variance": 0.5}, (), (B,)),

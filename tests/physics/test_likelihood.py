@@ -231,6 +231,18 @@ def test_measured_variances_are_the_optimal_ones():
     )
 
 
+def test_the_same_noise_at_all_levels_has_the_same_mean_and_less_between_levels():
+    """On N(0, s^2) the error at level l is (l^2 x0 - s^2 l eps) / (s^2 + l^2): with one eps the
+    ratio of two levels' variances is that of the exact ones far more nearly.
+    """
+    law, levels = gaussian([0.0], [1.0]), (1.0, 1.01)
+    exact = torch.tensor([s**2 / (1 + s**2) for s in levels], dtype=torch.float64)
+    field = measure_variance(law, data(law, 2000), levels, seeded(0), same_noise=True)
+    ratios = field.variances / exact
+    assert ((ratios - 1) / (2 / 2000) ** 0.5).abs().max() < 4
+    assert abs(float(ratios[1] / ratios[0]) - 1) < 0.1 * (2 / 2000) ** 0.5
+
+
 def test_measured_variances_mend_ancestral_sampling_with_few_levels():
     """10 levels: the fixed small variance loses a quarter of a Gaussian's variance, the measured
     one none.

@@ -124,7 +124,7 @@ class ResidualEnergy(JointEnergy):
 
 
 class TiltedEnergy(EnergyModel):
-    """A correction to N(0, I), E(x) = |x|^2 / 2 + f(x) of vectors x [B, dim], with f zero at the
+    """A correction to N(0, I), E(x) = |x|^2 / 2 + f(x) of x with `dim` entries, f constant at the
     start.
     """
 
@@ -135,7 +135,8 @@ class TiltedEnergy(EnergyModel):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return x.square().sum(1) / 2 + self.head(self.trunk(x))[:, 0]
+        flat = x.flatten(1)
+        return flat.square().sum(1) / 2 + self.head(self.trunk(flat))[:, 0]
 
 
 class QuadraticEnergy(EnergyModel):

@@ -83,16 +83,16 @@ class ContrastiveDetector(Detecting):
         seed_weights(self.seed, problem)
         model, score = self.fit(problem)
         cost.seconds += time.perf_counter() - began
-        images = self.budget(problem, self.images // self.of_images)
+        images = self.images_for(problem, self.images // self.of_images)
         spend(cost, model, images, self.chain_steps + 2)
         return score(problem.test)
 
-    def budget(self, problem: Problem, images: int) -> int:
+    def images_for(self, problem: Problem, images: int) -> int:
         return int(images * (self.share if problem.protocol == "tables" else 1))
 
     def training(self, problem: Problem, images: int, learning_rate: float) -> Training:
         return Training(
-            self.budget(problem, images),
+            self.images_for(problem, images),
             batch=min(self.batch, len(problem.normal)),
             learning_rate=learning_rate,
             grad_clip=1.0,

@@ -4,8 +4,8 @@ Tasks are pairs of classes, and parity. Out-of-distribution pictures are told fr
 :math:`E(x) = -\log\sum_y e^{-E(x, y)}`, and by one minus the largest probability.
 
 References: LeCun et al. (2006), A Tutorial on Energy-Based Learning, section 2; Hendrycks & Gimpel
-(2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples, arXiv 1610.02136 (the
-largest probability); Liu et al. (2020), Energy-based Out-of-distribution Detection, arXiv 2010.03759
+(2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples (the largest
+probability); Liu et al. (2020), Energy-based Out-of-distribution Detection, arXiv 2010.03759
 (the energy of a classifier as a score).
 """
 

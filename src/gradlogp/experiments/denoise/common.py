@@ -13,7 +13,7 @@ loses less is too sure of itself. Where the mean of its samples is a better esti
 in one step, a sample must be held against that mean.
 
 References: Efron (2011), Tweedie's Formula; Blau & Michaeli (2018), The Perception-Distortion
-Tradeoff, arXiv 1711.06077, theorem 2 (the factor of two).
+Tradeoff, theorem 2 (the factor of two).
 """
 
 import abc

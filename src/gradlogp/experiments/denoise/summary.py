@@ -79,7 +79,7 @@ def _curves(path: Path, kept: Kept, sigmas: Sequence[float]) -> dict[str, str]:
         if name != "noisy"
     }
     with figures.sheet(path, columns=2, width=4.8, height=3.8) as (left, right):
-        style: Any = {"log": "x", "markers": True}
+        style: dict[str, Any] = {"log": "x", "markers": True}
         figures.lines(left, series, NOISE, "PSNR, dB", "restored pictures", **style)
         figures.lines(right, gains, NOISE, "gain, dB", "gain over Wiener's filter", **style)
         for axis in (left, right):

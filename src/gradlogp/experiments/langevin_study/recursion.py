@@ -6,7 +6,7 @@ digit: with data N(0, v) and step h at level sigma,
 Measured over many chains it must agree within the error of a variance, :math:`V\sqrt{2/n}`; and beyond
 :math:`h = 2(v + \sigma^2)` the factor exceeds 1 and the chains must leave.
 
-Reference: Song & Ermon (2020), arXiv 2006.09011, proposition 2 (technique 4).
+Reference: Song & Ermon (2020), arXiv 2006.09011, proposition 3.
 """
 
 import math

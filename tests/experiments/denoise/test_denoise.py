@@ -9,31 +9,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradlogp.experiments.base import measure
-from gradlogp.experiments.fit import build
-from gradlogp.experiments.trial import Context
-from gradlogp.experiments.wiener import noised
 
 from gradlogp import data, tasks
+from gradlogp.baselines.wiener import noised
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.progress import Silent
-from gradlogp.experiments import COMPARISONS, compare
-from gradlogp.experiments.denoise import (
-    FLOORS,
-    TRIALS,
-    RestorerRecipe,
-    calibrated,
+from gradlogp.experiments.denoise import DSM
+from gradlogp.experiments.denoise.common import (
+    bias_and_variance,
     decibels,
-    geometric,
     loss_of_a_sample,
     mse,
-    skill_and_spread,
 )
+from gradlogp.experiments.denoise.methods import AUTOENCODERS, ENERGIES, UNTRAINED
+from gradlogp.experiments.denoise.networks import RestorerRecipe, geometric
+from gradlogp.harness import prepare, run_comparison
+from gradlogp.harness.fit import build
+from gradlogp.harness.recipe import Target, specify
+from gradlogp.harness.trial import Context
 from gradlogp.metrics import image
 from gradlogp.runs import read_json
 from gradlogp.samplers import Ancestral, Langevin
+from gradlogp.tasks.likelihood import measure_variance
 from gradlogp.training import Training
 
 DATA = Path(os.environ.get("GRADLOGP_DATA") or "/nowhere")
@@ -55,18 +54,14 @@ def gaussian():
     return clean, noisy
 
 
-def law(gaussian, levels=40, measured=True):
+def loss(gaussian, levels=40, measured=True):
     """What a sample by reverse diffusion from the noisy picture loses, with its standard error."""
     clean, noisy = gaussian
     field = Denoiser(lambda x, s: x * (STD**2 / (STD**2 + s.view(-1, 1, 1, 1) ** 2)))
     ladder = geometric(SIGMA, 0.02, levels)
     if measured:
-        field = calibrated(
-            field,
-            ladder,
-            STD * torch.randn(2000, 1, 4, 4, generator=seeded(4), dtype=torch.float64),
-            5,
-        )
+        known = STD * torch.randn(2000, 1, 4, 4, generator=seeded(4), dtype=torch.float64)
+        field = measure_variance(field, known, ladder, seeded(5), same_noise=True)
     sampler = Ancestral(levels=tuple(ladder), variance="learned" if measured else "small")
     sample = walk(sampler, field, noisy, sampler.steps, seeded(2))
     found = loss_of_a_sample(mse(GAIN * noisy, clean), mse(sample, clean), "a sample")
@@ -78,17 +73,17 @@ def test_a_posterior_sample_by_reverse_diffusion_loses_three_decibels(gaussian):
     of first order.
     """
     for levels in (10, 40):
-        value, spread = law(gaussian, levels)
+        value, spread = loss(gaussian, levels)
         assert spread < 0.05 and abs(value - TWO) < 4 * spread
-    short, shorter = (TWO - law(gaussian, levels, measured=False)[0] for levels in (160, 40))
+    short, shorter = (TWO - loss(gaussian, levels, measured=False)[0] for levels in (160, 40))
     assert 0 < short < 0.1 and shorter / short > 3
 
 
-def test_spread_and_skill_are_one_for_draws_of_the_posterior(gaussian):
+def test_bias_and_variance_are_one_for_draws_of_the_posterior(gaussian):
     clean, noisy = gaussian
     eps = torch.randn(4, *clean.shape, generator=seeded(6), dtype=torch.float64)
     for wrong in (1.0, 0.8):
-        bias, spread = skill_and_spread(GAIN * noisy + wrong * GAIN**0.5 * SIGMA * eps, clean)
+        bias, spread = bias_and_variance(GAIN * noisy + wrong * GAIN**0.5 * SIGMA * eps, clean)
         value, error = decibels(bias, bias + spread)
         assert error < 0.05 and abs(value - 10 * math.log10(1 + wrong**2)) < 4 * error
 
@@ -127,16 +122,14 @@ def test_a_gain_is_the_ratio_of_the_means_with_a_paired_error():
 
 def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
     digits = data.load("digits")
-    facts = measure(digits)
+    spec = specify(digits)
     kinds = (
         ("unet", "score matching"),
         ("unet", "squared error"),
         ("unet_energy", "score matching"),
     )
     score, auto, energy = (
-        build(
-            RestorerRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), facts, "cpu"
-        )
+        build(RestorerRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), spec, "cpu")
         for net, loss in kinds
     )
     for a, b in zip(score.model.parameters(), auto.model.parameters(), strict=True):
@@ -150,82 +143,81 @@ def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
     matched, squared = (
         learner.objective(learner.model, x, seeded(5)).value for learner in (score, auto)
     )
-    weight = score.objective.weigh(level) / (2 * level**4) * facts.shape[1] * facts.shape[2]
+    weight = score.objective.weigh(level) / (2 * level**4) * spec.shape[1] * spec.shape[2]
     torch.testing.assert_close(matched, weight * squared, rtol=1e-5, atol=0)
 
 
-def tiny(name, **more):
-    make = TRIALS[name]
+def tiny(make, **more):
+    """The same method, trained on 128 pictures and tested on 12."""
 
-    def tinier(dataset="digits", preset="quick", seed=0):
-        trial = make(dataset, preset, seed)
-        changes = (
+    def tinier(target, preset="quick", seed=0):
+        trial = make(target, preset, seed)
+        training = (
             {"training": replace(trial.training, images=128)} if hasattr(trial, "training") else {}
         )
-        return replace(trial, pictures=12, sigmas=(0.3, 0.5), **changes, **more)
+        return replace(trial, pictures=12, sigmas=(0.3, 0.5), **training, **more)
 
     tinier.__doc__ = make.__doc__
     return tinier
 
 
-def test_a_comparison_of_restorers(tmp_path, monkeypatch):
-    from gradlogp.experiments.compare import EXPERIMENTS
+def at(found, method, metric, **axes):
+    return next(
+        r for r in found if (r.get("method"), r["metric"], r.get("axes")) == (method, metric, axes)
+    )
 
+
+def test_a_comparison_of_restorers(tmp_path):
     names = ("dsm", "dae", "ae", "wiener", "memory", "noisy")
-    for name in names:
-        monkeypatch.setitem(
-            EXPERIMENTS, name, tiny(name, **({"levels": 3} if name == "dsm" else {}))
-        )
-    monkeypatch.setitem(COMPARISONS, "dsm", replace(COMPARISONS["dsm"], methods=names))
-    rows = compare("dsm", data.load("digits"), "quick", tmp_path / "c", listener=Silent())
-    found = {(r["method"], r["metric"]): r for r in rows}
+    methods = {name: tiny(AUTOENCODERS[name]) for name in names}
+    methods["dsm"] = tiny(AUTOENCODERS["dsm"], levels=3)
+    digits, out = data.load("digits"), tmp_path / "c"
+    comparison = replace(DSM, methods=methods)
+    entries = prepare(comparison, Target.of(digits), "quick", out)
+    found = run_comparison("dsm", comparison, digits, entries, out)
     for name in names:
         assert {
-            found[name, f"denoise_{metric}_{s}"]["n"]
-            for metric in ("psnr", "ssim")
-            for s in ("0.3", "0.5")
+            at(found, name, metric, noise=s)["n"] for metric in ("psnr", "ssim") for s in (0.3, 0.5)
         } == {12}
-    assert found["noisy", "denoise_psnr_0.5"]["value"] == pytest.approx(
-        found["wiener", "denoise_psnr_0.5"]["noisy"]
-    )
-    noisy, wiener = (found[name, "denoise_psnr_0.5"]["value"] for name in ("noisy", "wiener"))
-    assert found["noisy", "gain_over_wiener at noise 0.5"]["value"] == pytest.approx(
-        noisy - wiener, abs=1e-4
-    )
-    assert (
-        found["dsm", "sample_loss at noise 0.5"]["value"] > 0
-        and ("dsm", "gain_over_dae at noise 0.3") in found
-    )
-    captions = read_json(tmp_path / "c" / "samples" / "figures.json")
+    noisy, wiener = (at(found, name, "psnr", noise=0.5) for name in ("noisy", "wiener"))
+    assert noisy["value"] == pytest.approx(wiener["noisy"])
+    gain = at(found, "noisy", "gain", over="wiener", noise=0.5)["value"]
+    assert gain == pytest.approx(noisy["value"] - wiener["value"], abs=1e-4)
+    assert at(found, "dsm", "sample_loss", noise=0.5)["value"] > 0
+    assert at(found, "dsm", "gain", over="dae", noise=0.3)["n"] == 12
+    captions = read_json(out / "samples" / "figures.json")
     assert set(captions) == {"figure-psnr.png", "figure-strips.png", "figure-3db.png"}
-    assert all((tmp_path / "c" / "samples" / name).stat().st_size > 1000 for name in captions)
+    assert all((out / "samples" / name).stat().st_size > 1000 for name in captions)
 
 
 def test_an_energy_trained_by_contrastive_divergence_restores_by_its_chains(tmp_path):
-    trial = tiny("cd_ebm", images=128, choice=2, samples=2, steps=5, weights=(1.0, 300.0))()
-    with trial.into(tmp_path / "r", Context(data.load("digits")), Silent()) as run:
-        found = {r["metric"]: r for r in run.results()}
+    changes = {"images": 128, "choice": 2, "samples": 2, "steps": 5, "weights": (1.0, 300.0)}
+    digits = data.load("digits")
+    trial = tiny(ENERGIES["cd_ebm"], **changes)(Target.of(digits))
+    with trial.into(tmp_path / "r", Context(digits), Silent()) as run:
+        found = [{"method": "cd_ebm", **r} for r in run.results()]
         assert run.status()["parameters"] > 0 and run.status()["evaluations"] >= 128 * 20
-    assert (
-        "mean of the second halves of 2 chains of 5 Langevin steps"
-        in found["denoise_psnr_0.5"]["protocol"]
-    )
-    assert found["denoise_psnr_0.5"]["evaluations"] == 10
-    assert found["psnr single sample at noise 0.5"]["value"] < found["denoise_psnr_0.5"]["value"]
+    psnr = at(found, "cd_ebm", "psnr", noise=0.5)
+    assert "mean of the second halves of 2 chains of 5 Langevin steps" in psnr["protocol"]
+    assert psnr["evaluations"] == 10
+    one = at(found, "cd_ebm", "psnr", noise=0.5, of="one sample")
+    assert one["value"] < psnr["value"]
 
 
 @pytest.mark.data
 @pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason="GRADLOGP_DATA has no mnist")
-def test_the_floors_on_mnist_are_those_of_a_computation_apart():
+def test_what_needs_no_learning_scores_on_mnist_as_computed_apart():
     """PSNR on the whole test part, computed independently: 19.89 and 17.51 by Wiener's filter,
     15.98 by memory.
     """
     mnist = data.load("mnist", DATA)
     clean = mnist.test.scaled(slice(0, 250))
     for name, at in (("wiener", {0.3: 19.89, 0.5: 17.51}), ("memory", {0.5: 15.98})):
-        method = FLOORS[name](mnist)
+        restorer_at = UNTRAINED[name](mnist)
         for sigma, exact in at.items():
-            found = image.psnr(clean, method(sigma).mean(noised(clean, sigma, 0)).clamp(0, 1))
+            found = image.psnr(
+                clean, restorer_at(sigma).estimate(noised(clean, sigma, 0)).clamp(0, 1)
+            )
             assert (
                 abs(found.value - exact) < 4 * found.stderr + 0.1
             )  # 5,000 pictures of the training part are for validation

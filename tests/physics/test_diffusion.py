@@ -182,7 +182,7 @@ def test_the_hybrid_learns_the_mean_by_the_simple_loss_and_the_variance_by_the_b
     whole = slopes(VariationalBound(chain))
     assert torch.allclose(hybrid[1], 0.01 * whole[1], rtol=1e-12)
     x0, g = batch.x, seeded(1)
-    k, _ = VariationalBound(chain).law.draw(30, g, x0)
+    k, _ = VariationalBound(chain).steps.draw(30, g, x0)
     eps = torch.randn(x0.shape, generator=g, dtype=torch.float64)
     level = chain.at(k, x0).level[:, None]
     simple = ((x0 + level * eps) * field.mean - x0).square().sum(1) / (2 * level[:, 0] ** 2)

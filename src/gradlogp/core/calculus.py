@@ -37,18 +37,18 @@ def draw_probes(
     x: Tensor,
     count: int,
     generator: Randomness,
-    law: Literal["rademacher", "gaussian"] = "rademacher",
+    distribution: Literal["rademacher", "gaussian"] = "rademacher",
 ) -> Tensor:
     """`count` random directions for each row of x [B, *shape], [count, B, *shape]."""
-    if count < 1 or law not in ("rademacher", "gaussian"):
+    if count < 1 or distribution not in ("rademacher", "gaussian"):
         raise ValueError(
-            f"expected count >= 1 and law 'rademacher' or 'gaussian', got {count} and {law!r}."
+            f"expected count >= 1 and a distribution 'rademacher' or 'gaussian', got {count} and {distribution!r}."
         )
     probes = x.new_empty(count, *x.shape)
     for v in probes:
         (
             normal_(v, generator)
-            if law == "gaussian"
+            if distribution == "gaussian"
             else uniform_(v, generator).round_().mul_(2).sub_(1)
         )
     return probes

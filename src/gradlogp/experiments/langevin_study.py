@@ -27,9 +27,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from gradlogp.core.annealing import geometric_ratio
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.noise import EDM, VarianceExploding, geometric_ratio
+from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import Streams, normal_, seeded
 from gradlogp.core.targets import Empirical, gaussian
 from gradlogp.data import save_grid

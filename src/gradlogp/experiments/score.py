@@ -59,7 +59,7 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | FromProcess | SingleLevel = field(
+    levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
     weight: Weight = "edm"
@@ -76,10 +76,10 @@ class ScoreRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
-        if self.weight == "likelihood" and isinstance(self.law, Ladder | SingleLevel):
+        if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
             raise UserError(
-                "the weight 'likelihood' needs a law of levels with a density, got"
-                f" {type(self.law).__name__}; use LogNormal or FromProcess."
+                "the weight 'likelihood' needs a distribution of levels with a density, got"
+                f" {type(self.levels).__name__}; use LogNormal or FromProcess."
             )
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
             raise UserError(
@@ -103,7 +103,7 @@ class ScoreRecipe(Generative):
         drop = self.drop_cond if self.conditional else 0.0
         uncertainty = Uncertainty().to(device) if self.uncertainty else None
         return DenoisingScoreMatching(
-            self.law, self.weight, facts.std, drop, uncertainty=uncertainty
+            self.levels, self.weight, facts.std, drop, uncertainty=uncertainty
         )
 
     def generator(
@@ -147,7 +147,7 @@ def ncsn_single(dataset: str = "digits", preset: str = "quick", seed: int = 0) -
     generate.
     """
     recipe = ncsn(dataset, preset, seed)
-    return replace(recipe, experiment="ncsn_single", law=SingleLevel(0.6))
+    return replace(recipe, experiment="ncsn_single", levels=SingleLevel(0.6))
 
 
 def ncsn_class(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> ScoreRecipe:

@@ -101,19 +101,19 @@ class FlowMatching(Objective):
     """Flow matching on straight lines, the velocity from noise to data: for good pictures on a
     small budget.
 
-    `law` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t.
+    `levels` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t.
     `optimal_transport` pairs the noise with the data of its batch (on the CPU: a host sync for each
     step).
     """
 
-    law: LevelDistribution = field(default_factory=lambda: FromProcess(Rectified()))
+    levels: LevelDistribution = field(default_factory=lambda: FromProcess(Rectified()))
     optimal_transport: bool = False
     drop_cond: float = 0.0
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         noisy = as_noisy(model, drop(cond, self.drop_cond, generator))
-        sigma = self.law.sample(len(x0), generator, x0)
+        sigma = self.levels.sample(len(x0), generator, x0)
         eps = normal(x0, generator)
         if self.optimal_transport:
             eps = paired(x0, eps, cond)

@@ -37,7 +37,7 @@ from gradlogp.core.fields import as_field, check_energy
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 
-class NoiseLaw(Protocol):
+class NoiseDistribution(Protocol):
     """A normalised law that can be drawn from: energy(x) = -log p(x) [n] in nats, sample(n,
     generator) [n, *shape].
     """
@@ -105,7 +105,7 @@ class NoiseContrastive(Objective):
     free constant.
     """
 
-    noise: NoiseLaw
+    noise: NoiseDistribution
     ratio: int = 1
 
     def __post_init__(self) -> None:

@@ -296,7 +296,7 @@ def title(recipe: Mapping[str, Any]) -> str:
     elif recipe.get("kind") == "ScoreRecipe":
         what = "Score network, " + (
             "one noise level"
-            if (recipe.get("law") or {}).get("kind") == "SingleLevel"
+            if (recipe.get("levels") or {}).get("kind") == "SingleLevel"
             else "many noise levels"
         )
     else:

@@ -34,17 +34,9 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField, check_denoised, column
-from gradlogp.core.noise import (
-    EDM,
-    Cosine,
-    Rectified,
-    SubVariancePreserving,
-    VarianceExploding,
-    VariancePreserving,
-)
+from gradlogp.core.noise import Process, VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 
-Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
 Clip = tuple[float, float] | float | None
 
 

@@ -89,6 +89,22 @@ def test_rates_are_the_derivatives_of_alpha_and_sigma(process):
 
 
 @everywhere
+def test_the_sde_is_known_at_every_level_those_beyond_the_ends_included(process):
+    """f = d ln alpha / dt and g^2 = alpha^2 d level^2 / dt, with t by the inverse of its own level."""
+    first, last = (float(process.level(t)) for t in process.ends)
+    levels = [0.9 * first, 1.5 * first, (first * last) ** 0.5, last, 1.034 * last, 3 * last]
+    level = torch.tensor(levels, dtype=torch.float64, requires_grad=True)
+    per_time = 1 / slope(process.time(level), level)
+    log_alpha = process.alpha_at(level).log()
+    f, g = process.sde_at(level)
+    close(f, slope(log_alpha, level) * per_time if log_alpha.requires_grad else 0 * level, 1e-9)
+    close(g**2 / (process.alpha_at(level) ** 2 * 2 * level * per_time), torch.ones_like(level))
+    inside = times().detach()
+    close(process.sde_at(process.level(inside)), (process.drift(inside), process.diffusion(inside)))
+    close(process.rates_at(process.level(inside)), process.rates(inside))
+
+
+@everywhere
 def test_the_levels_of_float32_have_times_that_are_times(process):
     """Rounding carries some past the ends; they are still levels of the process."""
     levels = torch.tensor(process.ladder(50))

@@ -98,6 +98,17 @@ class NoiseProcess(abc.ABC):
         f, sigma = self.drift(t), self.sigma(t)
         return f * self.alpha(t), self.diffusion(t) ** 2 / (2 * sigma) + f * sigma
 
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """f and g where sigma / alpha is `level`; beyond t = 1 the process goes on as it did."""
+        t = self.time(level)
+        return self.drift(t), self.diffusion(t)
+
+    def rates_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """`rates` where sigma / alpha is `level`."""
+        alpha, (f, g) = self.alpha_at(level), self.sde_at(level)
+        sigma = alpha * as_level(level)
+        return f * alpha, g**2 / (2 * sigma) + f * sigma
+
     def log_snr(self, t: Scalar) -> Tensor:
         return -2 * self.level(t).log()
 
@@ -164,6 +175,10 @@ class VarianceExploding(NoiseProcess):
     def diffusion(self, t: Scalar) -> Tensor:
         return self.sigma(t) * math.sqrt(2 * self._rate)
 
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        level = as_level(level)
+        return torch.zeros_like(level), level * math.sqrt(2 * self._rate)
+
     def time(self, level: Scalar) -> Tensor:
         return (as_level(level) / self.sigma_min).log() / self._rate
 
@@ -211,9 +226,13 @@ class EDM(NoiseProcess):
         return torch.zeros_like(as_time(t))
 
     def diffusion(self, t: Scalar) -> Tensor:
-        low, width = self._roots
-        root = low + width * as_time(t)
-        return (2 * self.rho * width * root ** (2 * self.rho - 1)).sqrt()
+        return self.sde_at(self.sigma(t))[1]
+
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """g^2 = d level^2 / dt, where level = root^rho and the root is straight in t."""
+        level = as_level(level)
+        speed = 2 * self.rho * self._roots[1]
+        return torch.zeros_like(level), (speed * level ** (2 - 1 / self.rho)).sqrt()
 
     def time(self, level: Scalar) -> Tensor:
         low, width = self._roots
@@ -245,15 +264,39 @@ class _Beta(NoiseProcess, abc.ABC):
     def alpha(self, t: Scalar) -> Tensor:
         return (-self.integral(t) / 2).exp()
 
+    def alpha_at(self, level: Scalar) -> Tensor:
+        return (-self._integral_at(as_level(level)) / 2).exp()
+
     def drift(self, t: Scalar) -> Tensor:
         return -self.beta(t) / 2
+
+    def diffusion(self, t: Scalar) -> Tensor:
+        return self._diffusion(self.beta(t), self.integral(t))
+
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        integral = self._integral_at(as_level(level))
+        beta = self._beta_of_integral(integral)
+        return -beta / 2, self._diffusion(beta, integral)
+
+    def time(self, level: Scalar) -> Tensor:
+        return self._time_of_integral(self._integral_at(as_level(level)))
+
+    @abc.abstractmethod
+    def _integral_at(self, level: Tensor) -> Tensor:
+        """The integral of beta up to where sigma / alpha is `level`."""
+
+    @abc.abstractmethod
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        """g, by beta and by its integral."""
+
+    def _beta_of_integral(self, integral: Tensor) -> Tensor:
+        return (self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integral).sqrt()
 
     def _time_of_integral(self, integral: Tensor) -> Tensor:
         """The inverse of `integral`: the positive root of a quadratic, in the form that does not
         cancel.
         """
-        slope = self.beta_max - self.beta_min
-        return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+        return 2 * integral / (self.beta_min + self._beta_of_integral(integral))
 
 
 @final
@@ -267,17 +310,14 @@ class VariancePreserving(_Beta):
     2006.11239.
     """
 
-    def alpha_at(self, level: Scalar) -> Tensor:
-        return (1 + as_level(level) ** 2).rsqrt()
-
     def sigma(self, t: Scalar) -> Tensor:
         return (-torch.expm1(-self.integral(t))).sqrt()
 
-    def diffusion(self, t: Scalar) -> Tensor:
-        return self.beta(t).sqrt()
+    def _integral_at(self, level: Tensor) -> Tensor:
+        return torch.log1p(level**2)
 
-    def time(self, level: Scalar) -> Tensor:
-        return self._time_of_integral(torch.log1p(as_level(level) ** 2))
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        return beta.sqrt()
 
 
 @final
@@ -290,18 +330,15 @@ class SubVariancePreserving(_Beta):
     References: Song et al. (2021), arXiv 2011.13456, eq. 12 and 29.
     """
 
-    def alpha_at(self, level: Scalar) -> Tensor:
-        return (-torch.asinh(as_level(level) / 2)).exp()
-
     def sigma(self, t: Scalar) -> Tensor:
         return -torch.expm1(-self.integral(t))
 
-    def diffusion(self, t: Scalar) -> Tensor:
-        return (self.beta(t) * -torch.expm1(-2 * self.integral(t))).sqrt()
-
-    def time(self, level: Scalar) -> Tensor:
+    def _integral_at(self, level: Tensor) -> Tensor:
         """level = 2 sinh(B / 2)."""
-        return self._time_of_integral(2 * torch.asinh(as_level(level) / 2))
+        return 2 * torch.asinh(level / 2)
+
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        return (beta * -torch.expm1(-2 * integral)).sqrt()
 
 
 @final

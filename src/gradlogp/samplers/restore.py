@@ -152,7 +152,7 @@ class DPS:
         """zeta in scaled coordinates: the published step is one of y = alpha x, whose gradient is 1
         / alpha that of x.
         """
-        alphas = [*self.predictor.process.alpha(self.predictor.times).tolist(), 1.0]
+        alphas = [*self.predictor.process.alpha_at(self.predictor.noisy).tolist(), 1.0]
         return [self.zeta / (now * after) for now, after in itertools.pairwise(alphas)]
 
     def init(self, field: NoisyField, x: Tensor) -> ReverseState:

@@ -90,8 +90,9 @@ class DiscreteDiffusion:
     def table(self) -> Tensor:
         """The four numbers of each step k = 0 (next to the data), 1, ..., [4, T], in float64.
 
-        At k = 0 the posterior is a point; there `small` is that of k = 1, as in Nichol & Dhariwal,
-        for V = 0 alone.
+        At k = 0 the posterior is a point; there, for V = 0 alone, `small` is that of k = 1, as in
+        Nichol & Dhariwal: of x_1 as the process has it, so alpha^2 of what it is in scaled
+        coordinates.
         """
         high = torch.tensor(self.levels[::-1], dtype=torch.float64)
         low = torch.cat([high.new_zeros(1), high[:-1]])
@@ -99,7 +100,7 @@ class DiscreteDiffusion:
         v = 0.0 if self.variance == "learned" else float(self.variance)
         small, spread = low**2 * pull, v * high**2 / (v + high**2)
         if v == 0 and self.variance != "learned":
-            small[0] = small[1]
+            small[0] = small[1] * (1 / (1 + high[0] ** 2) if self.prior_std is None else 1)
         return torch.stack([high, pull, small, spread])
 
     def at(self, k: Tensor, like: Tensor) -> Step:

@@ -219,7 +219,11 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """The standard error of `value`, by the delta method: only of the weights seen."""
+        """The standard error of `value`, by the delta method: only of the weights seen, and infinite
+        for a single one.
+        """
+        if len(self.log_weights) < 2:
+            return math.inf
         share = self.log_weights.softmax(0) * len(self.log_weights)
         return float(share.std()) / math.sqrt(len(share))
 

@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field
+from gradlogp.core.fields import Field, leaf, recording
 from gradlogp.core.random import Randomness, normal_, uniform_
 
 VectorField = Callable[[Tensor], Tensor]  # (B, *shape) -> (B, *shape)
@@ -61,8 +61,8 @@ def products(
     one forward pass.
     """
     graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
+    with recording():
+        x = x if graph and x.requires_grad else _leaf(x)
         value = function(x)
         if value.shape != x.shape:
             raise ValueError(
@@ -71,6 +71,16 @@ def products(
             )
         rows = [_pull(value, x, v, graph) for v in vectors]
     return value if graph else value.detach(), rows
+
+
+def _leaf(x: Tensor) -> Tensor:
+    try:
+        return leaf(x)
+    except RuntimeError as error:
+        raise ValueError(
+            "divergences and products with Jacobians do not go through vmap, jvp and their kin; take"
+            " them outside, or torch.func.jacrev of the score inside."
+        ) from error
 
 
 def _pull(value: Tensor, x: Tensor, v: Tensor, graph: bool) -> Tensor:

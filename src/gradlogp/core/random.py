@@ -9,7 +9,7 @@ drawn in.
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -104,11 +104,21 @@ Randomness: TypeAlias = Generator | Streams | Masked | Repeated
 
 def fill(out: Tensor, generator: Randomness, distribution: str) -> Tensor:
     """Fill `out` in place with draws from the distribution of that name of torch.Tensor."""
-    return (
-        getattr(out, distribution)(generator=generator)
-        if isinstance(generator, Generator)
-        else generator.fill(out, distribution)
-    )
+    if isinstance(generator, Generator):
+        return getattr(out, distribution)(generator=generator)
+    return check_generator(generator).fill(out, distribution)
+
+
+def check_generator(generator: Any) -> Any:
+    """The generator as it is; ValueError where it is none: chance is never drawn from a global
+    state.
+    """
+    if not isinstance(generator, Generator) and not hasattr(generator, "fill"):
+        raise ValueError(
+            f"expected a torch.Generator or Streams, got {generator!r}; seeded(0) of"
+            " gradlogp.core.random makes one."
+        )
+    return generator
 
 
 def normal_(out: Tensor, generator: Randomness) -> Tensor:

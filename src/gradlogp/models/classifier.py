@@ -31,6 +31,12 @@ class ConvClassifier(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
+        smallest = 2 ** (len(channels) - 1)
+        if len(shape) != 3 or min(shape[1:]) < smallest:
+            raise ValueError(
+                f"a classifier of {len(channels)} stages needs pictures (channels, height, width) of"
+                f" {smallest} x {smallest} or more, got {tuple(shape)}; give it fewer channels."
+            )
         stride = 2 if min(shape[1:]) > 16 else 1
         layers: list[nn.Module] = [
             nn.Conv2d(shape[0], channels[0], 5, stride=stride, padding=2),

@@ -48,7 +48,9 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_denoised, column
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.noise import Process, VarianceExploding
+from gradlogp.core.random import check_generator, normal_, uniform_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
@@ -56,8 +58,8 @@ Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
 
 def strata(n: int, generator: Generator, like: Tensor) -> Tensor:
     """n uniforms, one in each of n strata of equal probability, in random order."""
-    order = torch.randperm(n, generator=generator, device=like.device)
-    return (order + torch.rand(n, generator=generator, device=like.device, dtype=like.dtype)) / n
+    order = torch.randperm(n, generator=check_generator(generator), device=like.device)
+    return (order + uniform_(like.new_empty(n), generator)) / n
 
 
 class LevelDistribution(abc.ABC):
@@ -78,11 +80,10 @@ class LevelDistribution(abc.ABC):
 
     def sample(self, n: int, generator: Generator, like: Tensor | None = None) -> Tensor:
         """n levels, one in each of n strata of equal probability, in random order; of the kind and
-        on the device of `like`.
+        on the device of `like`, which is in float32 or float64.
         """
-        return self.quantile(
-            strata(n, generator, torch.empty(0) if like is None else like).clamp(1e-6, 1 - 1e-6)
-        )
+        like = torch.empty(0) if like is None else check_numbers(like, "like")
+        return self.quantile(strata(n, generator, like).clamp(1e-6, 1 - 1e-6))
 
 
 @final
@@ -222,12 +223,15 @@ def drop(cond: Tensor | None, share: float, generator: Generator) -> Tensor | No
     if cond is None or share <= 0:
         return cond
     return torch.where(
-        torch.rand(len(cond), generator=generator, device=cond.device) < share, -1, cond
+        uniform_(torch.empty(len(cond), device=cond.device, dtype=torch.float32), generator)
+        < share,
+        -1,
+        cond,
     )
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return normal_(like.new_empty(like.shape), generator)
 
 
 def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:

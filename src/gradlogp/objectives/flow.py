@@ -89,7 +89,8 @@ def assignment(cost: np.ndarray) -> np.ndarray:
 
 def paired(x0: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
     """eps in the order that makes the squared distances to x0 least, within each class."""
-    cost = torch.cdist(x0.flatten(1).double(), eps.flatten(1).double()).square()
+    flat = x0.detach().flatten(1).double()
+    cost = torch.cdist(flat, eps.flatten(1).double()).square()
     if cond is not None:
         cost = cost + (cond[:, None] != cond) * (1 + 2 * len(x0) * cost.max())
     return eps[torch.from_numpy(assignment(cost.cpu().numpy())).to(eps.device)]

@@ -35,7 +35,7 @@ from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.calculus import draw_probes, products, with_divergence
-from gradlogp.core.fields import Field, as_field, check_score
+from gradlogp.core.fields import Field, as_field, check_score, recorded, recording
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Directions = Literal["rademacher", "gaussian", "sphere"]
@@ -99,7 +99,7 @@ class ImplicitScoreMatching(Objective):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
-        with torch.enable_grad():
+        with recording():
             score, trace = with_divergence(as_field(model, cond).score, x)
         check_curvature(trace, score)
         return Loss(
@@ -124,8 +124,9 @@ class _Sliced(Objective, abc.ABC):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
-        vectors = directions(x, self.projections, generator, self.distribution)
-        with torch.enable_grad():
+        with recording():
+            x = recorded(x)
+            vectors = directions(x, self.projections, generator, self.distribution)
             norms, traces = zip(*self.parts(as_field(model, cond), x, vectors), strict=True)
         norm = torch.stack(norms).mean(0)
         trace = torch.stack(traces).mean(0)

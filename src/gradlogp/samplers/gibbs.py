@@ -37,7 +37,7 @@ from torch import Tensor
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
 from gradlogp.core.fields import Field, MaskedField, column
 from gradlogp.core.random import Randomness, normal_, seeded, uniform_
-from gradlogp.samplers.metropolis import choose, decide
+from gradlogp.samplers.metropolis import check_digits, choose, decide
 
 PROBES = 64  # random states, at least, at which an energy is tried
 
@@ -106,7 +106,7 @@ class Gibbs:
 
     def init(self, field: Field, x: Tensor) -> GibbsState:
         x = check_states(x, self.values).clone()
-        return GibbsState(x, field.energy(x), x.new_empty(len(x)))
+        return GibbsState(x, check_digits(field.energy(x)), x.new_empty(len(x)))
 
     def step(
         self, field: Field, state: GibbsState, generator: Randomness
@@ -419,7 +419,8 @@ class GibbsWithGradients:
 
     def init(self, field: Field, x: Tensor) -> GradientGibbsState:
         x = check_states(x, self.values).clone()
-        return GradientGibbsState(x, *field.energy_and_score(x), x.new_empty(len(x)))
+        energy, score = field.energy_and_score(x)
+        return GradientGibbsState(x, check_digits(energy), score, x.new_empty(len(x)))
 
     def step(
         self, field: Field, state: GradientGibbsState, generator: Randomness

@@ -25,7 +25,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import NoisyField
+from gradlogp.core.fields import NoisyField, leaf, recording
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseInfo, ReverseSDE, ReverseState
 from gradlogp.samplers.solvers import DPMSolver, UniPC
@@ -161,8 +161,8 @@ class DPS:
     def step(
         self, field: NoisyField, state: ReverseState, generator: Randomness
     ) -> tuple[ReverseState, ReverseInfo]:
-        with torch.enable_grad():
-            x = state.x.clone().requires_grad_(True)
+        with recording():
+            x = leaf(state.x.clone())
             denoised = self.predictor.denoised(field, x, self.ladder[state.taken])
             residual = (self.y - self.operator(denoised)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(residual.sum(), x)

@@ -259,11 +259,8 @@ class Bracket:
 
     def contains(self, log_z: float, errors: float = 0.0) -> bool:
         """Whether log_z lies within, give or take so many standard errors."""
-        return (
-            self.lower.value - errors * self.lower.error
-            <= log_z
-            <= self.upper.value + errors * self.upper.error
-        )
+        below, above = (errors * e.error if errors else 0.0 for e in (self.lower, self.upper))
+        return self.lower.value - below <= log_z <= self.upper.value + above
 
 
 Steps = (

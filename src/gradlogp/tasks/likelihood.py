@@ -42,6 +42,7 @@ from torch import Tensor
 from gradlogp.core.calculus import with_divergence
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Level, NoisyField, as_field, as_noisy, column
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.objectives.diffusion import DiscreteDiffusion
 from gradlogp.samplers.adaptive import PAIRS
@@ -130,7 +131,7 @@ def ode_likelihood(
             f" {list(levels)[:4]}...; take process.ladder(n)."
         )
     field = as_noisy(model, cond)
-    dim = x[0].numel()
+    dim = check_numbers(x)[0].numel()
     evaluations = 0
 
     def slope(u: Tensor, y: Tensor) -> Tensor:
@@ -340,7 +341,7 @@ def energy_nats(model: Any, x: Tensor, log_z: float | Tensor, cond: Tensor | Non
     is): bracket it from above.
     """
     with torch.no_grad():
-        return as_field(model, cond).energy(x) + log_z
+        return as_field(model, cond).energy(check_numbers(x)) + log_z
 
 
 def check_temperature(sampler: Any) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.fields import Level
+from gradlogp.core.random import check_generator
 from gradlogp.core.targets.base import Target, variance
 
 
@@ -79,4 +80,5 @@ class Empirical(Target):
         return (nats + math.log(n) + d / 2 * (2 * math.pi * var).log()).to(x.dtype)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
+        check_generator(generator)
         return self.examples[torch.randint(len(self.examples), (n,), generator=generator)].double()

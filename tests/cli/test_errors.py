@@ -43,7 +43,7 @@ BAD = [  # words, code, what the line says
     ("train ebm --set evaluation.samples=1", 2, "samples must be 2 or more, got 1"),
     ("train ebm --set dataset=mnist", 2, "dataset is said by the command itself"),
     ("train ncsn --set net.patch=0", 2, "patch must be 1 or more, got 0"),
-    ("train ncsn --set law.width=-1", 2, "width is the standard deviation"),
+    ("train ncsn --set levels.width=-1", 2, "width is the standard deviation"),
     ("train ncsn --set guard.patience=0", 2, "patience must be 1 or more, got 0"),
     ("train ebm --out file.txt", 2, "expected a folder, but that is a file"),
     ("train ebm --out file.txt/below", 2, "cannot write in"),

@@ -71,17 +71,23 @@ def test_uncertainty_is_straight_between_its_knots():
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_laws_and_weights_become_json_and_come_back(process):
+def test_levels_and_weights_become_json_and_come_back(process):
     recipe = RECIPES["ncsn"](DIGITS, "quick", 0)
-    for law in (FromProcess(PROCESSES[process](), True), Ladder(PROCESSES[process](), 7)):
-        settings = from_dict(type(recipe), to_dict(recipe) | {"law": to_dict(law)})
+    for levels in (
+        FromProcess(PROCESSES[process](), True),
+        Ladder(PROCESSES[process](), 7),
+        Ladder(levels=(3.0, 1.0)),
+    ):
+        settings = from_dict(type(recipe), to_dict(recipe) | {"levels": to_dict(levels)})
         settings = override(settings, ["weight=min_snr", "uncertainty=true"])
-        assert settings.law == law and settings.weight == "min_snr"
+        assert settings.levels == levels and settings.weight == "min_snr"
         assert from_dict(type(recipe), json.loads(json.dumps(to_dict(settings)))) == settings
 
 
 def test_likelihood_needs_levels_with_a_density():
-    with pytest.raises(UserError, match="needs a law of levels with a density, got Single"):
+    with pytest.raises(
+        UserError, match="needs a distribution of levels with a density, got Single"
+    ):
         override(RECIPES["ncsn_single"](DIGITS, "quick", 0), ["weight=likelihood"])
 
 

@@ -27,9 +27,7 @@ def precision(gaussian):
 def test_the_gaussian_alone_is_wieners_filter_and_its_posterior():
     gaussian, y = prior(), torch.rand(5, 1, 2, 2, generator=seeded(1))
     posterior = GaussianPosterior.of(gaussian, SIGMA)
-    torch.testing.assert_close(
-        posterior.mean(y), gaussian.restore(y, SIGMA), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(posterior.mean(y), gaussian.restore(y, SIGMA), atol=1e-6, rtol=0)
     exact = torch.linalg.inv(precision(gaussian) + torch.eye(DIM) / SIGMA**2)
     torch.testing.assert_close(posterior.covariance.double(), exact, atol=1e-6, rtol=0)
     torch.testing.assert_close(

@@ -55,6 +55,12 @@ class ConvClassifier(Classifier):
     ) -> None:
         spatial = spatial_rank(shape)
         conv, pool = CONV[spatial], MAX_POOL[spatial]
+        smallest = 2 ** (len(channels) - 1)
+        if min(shape[1:]) < smallest:
+            raise ValueError(
+                f"a classifier of {len(channels)} stages needs sizes of {smallest} or more, got"
+                f" {tuple(shape)}; give it fewer channels."
+            )
         stride = 2 if min(shape[1:]) > 16 else 1
         layers: list[nn.Module] = [
             conv(shape[0], channels[0], 5, stride=stride, padding=2),

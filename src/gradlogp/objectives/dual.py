@@ -50,12 +50,12 @@ class DualScoreMatching(Objective):
     """Dual score matching: an energy at every noise level by its slopes in x and in the level.
 
     Choose it for a log-density that compares between levels and is normalised. The model gives an
-    energy that takes sigma (a `NoisyEnergy`), smooth in both. `law` is that of sigma, which must
+    energy that takes sigma (a `NoisyEnergy`), smooth in both. `levels` is that of sigma, which must
     reach from the finest level that is asked for to one where the noised data are Gaussian;
     `level_weight` is w, and 0 leaves denoising score matching.
     """
 
-    law: LevelDistribution
+    levels: LevelDistribution
     level_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class DualScoreMatching(Objective):
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         dim = x0[0].numel()
-        sigma, eps = self.law.sample(len(x0), generator, x0), normal(x0, generator)
+        sigma, eps = self.levels.sample(len(x0), generator, x0), normal(x0, generator)
         in_x, in_level = slopes(as_noisy(model, cond), x0 + column(sigma, x0) * eps, sigma)
         space = half_square(in_x - eps)
         level = (in_level - (dim - eps.flatten(1).square().sum(1))).square() / (8 * dim)

@@ -29,11 +29,11 @@ class NoisedCrossEntropy(Objective):
     model(x, sigma [B]) are logits [B, classes].
     """
 
-    law: LevelDistribution
+    levels: LevelDistribution
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, y = classes_of(batch, "cross-entropy")
-        sigma = self.law.sample(len(x0), generator, x0)
+        sigma = self.levels.sample(len(x0), generator, x0)
         logits = model(x0 + column(sigma, x0) * normal(x0, generator), sigma)
         accuracy = mean((logits.argmax(1) == y).float())
         return Loss(F.cross_entropy(logits, y, reduction="none"), {"accuracy": accuracy})

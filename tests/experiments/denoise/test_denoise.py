@@ -139,7 +139,7 @@ def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
     ]
     assert count[0] == count[1] == count[2]
     x = Batch(2 * digits.train.scaled(slice(0, 8)) - 1)
-    level = score.objective.law.sample(8, seeded(5), x.x)
+    level = score.objective.levels.sample(8, seeded(5), x.x)
     matched, squared = (
         learner.objective(learner.model, x, seeded(5)).value for learner in (score, auto)
     )

@@ -69,7 +69,7 @@ class RestorerRecipe(Recipe):
     net: Net = "unet"
     loss: Loss = "score matching"
     channels: tuple[int, ...] = (24, 48)
-    law: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.0))
+    levels: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.0))
     latent: int = 64
     contractive: float = 1.0
     guard: GuardSettings = field(default_factory=GuardSettings)
@@ -91,11 +91,11 @@ class RestorerRecipe(Recipe):
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         if self.loss == "score matching":
-            return DenoisingScoreMatching(self.law, "edm", spec.std)
+            return DenoisingScoreMatching(self.levels, "edm", spec.std)
         if self.net == "narrow":
             weight = self.contractive if self.loss == "contractive" else 0.0
             return Reconstruction(contractive=weight)
-        return DenoisingError(self.law, spec.std if self.loss == "weighted error" else None)
+        return DenoisingError(self.levels, spec.std if self.loss == "weighted error" else None)
 
 
 @final

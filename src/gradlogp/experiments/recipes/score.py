@@ -88,7 +88,7 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | FromProcess | SingleLevel = field(
+    levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
     weight: Weight = "edm"
@@ -106,10 +106,10 @@ class ScoreRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
-        if self.weight == "likelihood" and isinstance(self.law, Ladder | SingleLevel):
+        if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
             raise UserError(
-                "the weight 'likelihood' needs a law of levels with a density, got"
-                f" {type(self.law).__name__}; use LogNormal or FromProcess."
+                "the weight 'likelihood' needs a distribution of levels with a density, got"
+                f" {type(self.levels).__name__}; use LogNormal or FromProcess."
             )
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
             raise UserError(
@@ -136,7 +136,7 @@ class ScoreRecipe(Generative):
         drop = self.drop_cond if self.conditional else 0.0
         uncertainty = Uncertainty().to(device) if self.uncertainty else None
         return DenoisingScoreMatching(
-            self.law, self.weight, spec.std, drop, uncertainty=uncertainty
+            self.levels, self.weight, spec.std, drop, uncertainty=uncertainty
         )
 
     def sampling(
@@ -181,7 +181,7 @@ class ScoreRecipe(Generative):
         return self.sampler.ladder[0]
 
     def title(self) -> str:
-        levels = "one noise level" if isinstance(self.law, SingleLevel) else "many noise levels"
+        levels = "one noise level" if isinstance(self.levels, SingleLevel) else "many noise levels"
         return f"Score network, {levels}{', told the class' if self.conditional else ''}"
 
     def about(self) -> str:
@@ -194,9 +194,9 @@ class ScoreRecipe(Generative):
         return "\n\n".join([*paragraphs, *([TOLD] if self.conditional else [])])
 
     def _about_levels(self) -> str:
-        if isinstance(self.law, SingleLevel):
+        if isinstance(self.levels, SingleLevel):
             return (
-                f"It is trained at **one noise level only** ({self.law.sigma:g} in model"
+                f"It is trained at **one noise level only** ({self.levels.sigma:g} in model"
                 " coordinates). This is the control experiment: pure noise is like nothing that it"
                 " ever saw, so it is expected to fail at drawing, while it may well restore."
             )
@@ -221,7 +221,7 @@ def ncsn_single(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRe
     generate.
     """
     recipe = ncsn(target, preset, seed)
-    return replace(recipe, experiment="ncsn_single", law=SingleLevel(0.6))
+    return replace(recipe, experiment="ncsn_single", levels=SingleLevel(0.6))
 
 
 def ncsn_class(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from gradlogp.core.noise import EDM, VarianceExploding, geometric_ratio
+from gradlogp.core.annealing import geometric_ratio
+from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.samplers import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
 
 TOP, BOTTOM = 10.0, 0.05  # noise levels on [-1, 1]

@@ -38,7 +38,7 @@ def finite(x: Numbers, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
         raise UserError(
             f"`{name}` needs at least one example, but has shape {list(found.shape)}; pass some."
         )
-    found = found.to("cpu" if found.device.type == "mps" else found.device, dtype)  # no float64
+    found = double(found) if dtype == torch.float64 else found.to(dtype)
     rows = found.reshape(len(found) if found.ndim else 1, -1)
     if bad := int((~rows.isfinite()).any(1).sum()):
         raise UserError(
@@ -46,6 +46,11 @@ def finite(x: Numbers, name: str, dtype: torch.dtype = torch.float64) -> Tensor:
             f" than {dtype} can; look for a diverged sampler, or drop those examples and say so."
         )
     return found
+
+
+def double(x: Tensor) -> Tensor:
+    """`x` in float64, in which sums are taken; on the CPU where its device has none."""
+    return x.to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
 def _from_numpy(x: Any, name: str) -> Tensor:

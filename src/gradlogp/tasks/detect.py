@@ -17,7 +17,7 @@ normal there, so that no level drowns the others.
 
 The score of an example is its own: it depends neither on its neighbours in the batch nor on their
 number or order. Noise is therefore drawn once and shared by all examples, which also takes it out of
-their comparison. Sums are taken in float64.
+their comparison. Sums are taken in float64, and so are scores.
 
 A path integral needs a conservative score to be a difference of log-densities; of a score network,
 which is one only nearly, it is the work done along the straight line. Nothing here looks at an
@@ -75,7 +75,7 @@ def energy(model: Any, x: Tensor, sigma: float | None = None, cond: Tensor | Non
     """E(x), or E(x, sigma), [B]: -log p up to a constant; of an autoencoder energy the error of its
     reconstruction.
     """
-    return by_batch(lambda x, c: field_at(model, c, sigma).energy(x), x, cond)
+    return by_batch(lambda x, c: double(field_at(model, c, sigma).energy(x)), x, cond)
 
 
 def gradient_norm(

@@ -6,19 +6,27 @@ import pytest
 import torch
 
 from gradlogp.baselines.detectors import (
+    DETECTORS,
     ClusterMeans,
+    Detector,
     Isolation,
     Mahalanobis,
     NearestNeighbours,
+    NoisedEnergy,
     OneClassSVM,
     PrincipalComponents,
     Spectrum,
+    cross_fitted,
     probabilistic,
+    robust,
 )
+from gradlogp.core.errors import UserError
 from gradlogp.core.random import seeded
 from gradlogp.metrics.detection import auroc
 
 ALL = [
+    NoisedEnergy(),
+    ClusterMeans(3),
     NearestNeighbours(),
     PrincipalComponents(2),
     PrincipalComponents(None),
@@ -92,3 +100,124 @@ def test_far_means_count_for_less_than_near_ones():
     near = torch.stack([normal[:900].mean(0), normal[900:].mean(0), normal[:900].mean(0)])
     expected = (x - near).square().sum(1) - (near - mean).square().sum(1)
     assert torch.allclose(score(x), expected, atol=1e-3)
+
+
+def every() -> list[Detector]:
+    return [DETECTORS[name]() for name in DETECTORS]
+
+
+NAMES = list(DETECTORS)
+
+
+@pytest.mark.parametrize("detector", every(), ids=NAMES)
+def test_rows_come_in_any_form(detector):
+    normal, x = draw(100, 3, 2, 1), draw(20, 3, 2, 1)
+    whole = detector.fit(normal)(x)
+    assert whole.shape == (20,) and detector.fit(normal)(x[:0]).shape == (0,)
+    for form in (lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x.clone().requires_grad_()):
+        found = detector.fit(form(normal))(form(x))
+        assert not found.requires_grad and torch.allclose(found.double(), whole.double(), rtol=1e-3)
+    held = normal.half()
+    low = detector.fit(held)(x.half())
+    assert torch.allclose(low, detector.fit(held.float())(x.half().float()))
+    few = detector.fit((10 * normal).round().int())((10 * x).round().int())
+    assert auroc(few[:0].new_zeros(1), few.sort().values).value >= 0 and few.isfinite().all()
+
+
+@pytest.mark.parametrize("detector", every(), ids=NAMES)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: x.index_fill(0, torch.tensor([3]), math.nan), "finite numbers, but 1 of"),
+        (lambda x: x * (1 + 1j), "real numbers"),
+        (lambda x: x[:, :2], "same columns"),
+    ],
+)
+def test_what_is_no_row_is_refused_by_fit_and_by_score(detector, spoil, message):
+    normal, x = draw(100, 3, 2, 1), draw(20, 3, 2, 1)
+    with pytest.raises(ValueError, match=message):
+        detector.fit(normal, spoil(normal))
+    with pytest.raises(ValueError, match=message):
+        detector.fit(normal)(spoil(x))
+    if "columns" not in message:
+        with pytest.raises(UserError, match=message):
+            detector.fit(spoil(normal))
+
+
+@pytest.mark.parametrize("detector", every(), ids=NAMES)
+def test_a_single_row_teaches_nothing_and_says_so(detector):
+    with pytest.raises(UserError, match="two normal rows at least, got 1"):
+        detector.fit(draw(1, 1, 1))
+
+
+@pytest.mark.parametrize("detector", every(), ids=NAMES)
+def test_huge_rows_are_scored_or_refused_and_never_lost(detector):
+    normal, x = draw(100, 3, 2, 1), draw(20, 3, 2, 1)
+    for scale in (1e25, 1e-25):
+        try:
+            found = detector.fit(scale * normal)(scale * x)
+        except UserError as error:
+            assert "finite" in str(error)
+        else:
+            assert found.isfinite().all()
+    far = x.double().index_fill(0, torch.tensor([4]), 1e39)
+    with pytest.raises(UserError, match="more than torch.float32 can"):
+        detector.fit(normal)(far)
+    with pytest.raises(UserError, match="finite"):
+        detector.fit(normal)(far.clamp(max=1e38).float() * 10)
+
+
+def test_what_is_chosen_without_held_out_rows_is_chosen_by_a_fifth():
+    stds = (3, 2, 1.5, *[0.2] * 7)
+    normal = draw(1000, *stds)
+    fifth = torch.arange(1000) % 5 == 4
+    for detector in (PrincipalComponents(None), Mahalanobis(None)):
+        apart = detector.fit(normal[~fifth], normal[fifth])
+        assert torch.equal(detector.fit(normal)(normal), apart(normal))
+
+
+def test_the_noised_energy_is_the_density_of_the_rows_with_noise():
+    rows = draw(50, 1, 3).double()
+    x = draw(7, 1, 3).double()
+    middle, deviation = robust(rows)
+    gaps = ((x - middle) / deviation)[:, None] - ((rows - middle) / deviation)[None]
+    exact = (-gaps.square().sum(2) / 2).exp().mean(1) / (2 * math.pi)
+    assert torch.allclose(NoisedEnergy().fit(rows)(x), -exact.log(), atol=1e-10)
+
+
+def test_robust_deviations_are_those_of_a_gaussian_whatever_a_tenth_of_the_rows_says():
+    rows = draw(20_000, 3).double()
+    rows[:2000] = 1e6
+    middle, deviation = robust(torch.cat([rows, torch.zeros(20_000, 1)], 1))
+    assert abs(float(middle[0])) < 0.6 and 3 < float(deviation[0]) < 3.7 and deviation[1] == 1
+    mostly = torch.tensor([0.0] * 9 + [5.0])[:, None]
+    assert float(robust(mostly)[1]) == pytest.approx(float(mostly.std()))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05])
+def test_the_noised_energy_finds_outliers_like_those_it_unknowingly_learned(share):
+    """Two clusters and unmarked outliers all about them, some far away: scored as new rows and, cross-fitted,
+    as the rows of the table themselves.
+    """
+    g = seeded("dirty")
+    normal = draw(1000, 1, 1, 1, 1, 1)
+    normal[::2] += 4
+    strange = 12 * (torch.rand(1000, 5, generator=g) - 0.4)
+    strange[::5] *= 100
+    count = round(1000 * share)
+    table = torch.cat([normal[:1000], strange[:count]])
+    fresh = draw(500, 1, 1, 1, 1, 1)
+    fresh[::2] += 4
+    score = NoisedEnergy().fit(table)
+    assert auroc(score(fresh), score(strange[500:])).value > 0.93
+    own = cross_fitted(NoisedEnergy(), table)
+    assert auroc(own[:1000], own[1000:]).value > 0.93
+
+
+def test_cross_fitting_scores_every_row_by_what_has_not_seen_it():
+    rows = draw(40, 1, 1)
+    found = cross_fitted(NearestNeighbours(1), rows, folds=20)
+    exact = torch.cdist(rows, rows).fill_diagonal_(math.inf).min(1).values
+    assert (found >= exact - 1e-4).all() and (found < exact + 1e-4).float().mean() > 0.8
+    with pytest.raises(UserError, match="2 folds or more"):
+        cross_fitted(NearestNeighbours(1), rows, folds=21)

@@ -22,7 +22,7 @@ def test_the_traces_are_those_of_the_trajectory():
     x = torch.randn(6, 1, 3, 3, generator=seeded(1))
     end, traces, film = watched("mala", x, 9, step_size=0.1)
     assert film.shape == (6, 9, 1, 3, 3) and torch.equal(film[:, -1], end)
-    whole = torch.cat([x[:, None], film], 1)
+    whole = torch.cat([x[:, None], film], 1).double()
     assert torch.allclose(traces["displacement"], whole.diff(dim=1).flatten(2).norm(dim=2))
     assert torch.allclose(traces["energy"], film.flatten(2).square().sum(2) / 2, atol=1e-5)
     assert torch.equal(traces["functions"], film.flatten(2)[:, :, [0, 3, 5, 8]])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gradlogp.core.errors import UserError
 from gradlogp.metrics.image import psnr, psnr_each, ssim, ssim_each
 
 
@@ -93,3 +94,25 @@ def test_unpaired_or_flat_images_are_refused():
         bad = torch.zeros(3, 1, 8, 8)
         bad[1, 0, 2] = math.nan
         psnr(torch.zeros(3, 1, 8, 8), bad)
+
+
+@pytest.mark.parametrize("measure", [psnr, psnr_each, ssim, ssim_each])
+def test_images_in_another_range_are_refused_and_served_by_their_span(measure):
+    g = torch.Generator().manual_seed(0)
+    clean = torch.rand(4, 1, 8, 8, generator=g).mul(255).round() / 255
+    restored = torch.rand(4, 1, 8, 8, generator=g).mul(255).round() / 255
+    whole = measure(clean, restored)
+    for low, high in ((0, 255), (-1, 1)):
+        a, b = (low + (high - low) * x.double() for x in (clean, restored))
+        with pytest.raises(UserError, match=r"`clean` needs images in \[0, 1\], but holds"):
+            measure(a, b)
+        found = measure(a, b, (low, high))
+        each = (found, whole) if isinstance(found, torch.Tensor) else (found.value, whole.value)
+        assert torch.allclose(*(torch.as_tensor(x, dtype=torch.float64) for x in each))
+    a, b = ((255 * x).round().byte().numpy() for x in (clean, restored))
+    with pytest.raises(UserError, match="such as \\(0, 255\\) for bytes"):
+        measure(a, b)
+    with pytest.raises(UserError, match="`restored` needs images"):
+        measure(clean, b)
+    assert measure(a, b, (0, 255)) is not None
+    assert measure(clean, restored + 0.5) is not None  # what is restored may overshoot

@@ -15,6 +15,24 @@ from gradlogp.metrics.mcmc import (
     split_rhat,
 )
 
+# of arviz-stats 0.8 for `wave` below: ess with method "mean", rhat "split" and "rank"
+ARVIZ = {
+    (2, 101): (55.34755609759355, 0.9930117732306646, 0.9934108402663536),
+    (4, 400): (488.06135436019804, 0.9982410648645842, 0.9984023210191277),
+    (3, 8): (33.12506980107854, 1.8340929290753776, 1.551073086832757),
+    (2, 4): (7.224719895935548, 0.7700215665054733, 1.1952318775572817),
+}
+
+
+def wave(chains: int, steps: int) -> torch.Tensor:
+    """Chains that anybody can make again: sums of sines of the logistic map."""
+    x = torch.linspace(0.1, 0.4, chains, dtype=torch.float64)
+    out = []
+    for _ in range(steps):
+        x = 3.99 * x * (1 - x)
+        out.append(x)
+    return torch.stack(out, 1).cumsum(1).sin()
+
 
 def ar1(rho: float, chains: int, steps: int, seed: int = 0) -> torch.Tensor:
     """Stationary AR(1) chains of unit variance, [chains, steps]."""
@@ -111,3 +129,52 @@ def test_traces_that_say_nothing_are_refused(x, message):
     for measure in (ess, rhat):
         with pytest.raises(UserError if x.ndim > 1 else ValueError, match=message):
             measure(x)
+
+
+def test_ties_share_their_mean_rank():
+    g = torch.Generator().manual_seed(0)
+    rare = (torch.rand(4, 1000, generator=g) < 0.05).double()
+    assert split_rhat(rare, rank=True) == pytest.approx(1, abs=0.005)
+    same = torch.full((2, 4), 3.0, dtype=torch.float64)
+    assert normal_scores(same).abs().max() < 1e-12
+    assert normal_scores(torch.tensor([[1.0, 2.0, 2.0, 3.0]]))[0, 1:3].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+@pytest.mark.parametrize("of", [effective_samples, split_rhat, autocorrelation])
+def test_the_unit_of_a_trace_does_not_matter(of, scale):
+    x = ar1(0.8, 4, 500)
+    assert torch.allclose(of(scale * x), of(x), rtol=1e-9, atol=1e-9)
+
+
+def test_the_origin_of_a_trace_does_not_matter():
+    x = ar1(0.8, 4, 500).mul(8).round() * 2**-46  # exact beside 1
+    assert effective_samples(1 + x) == pytest.approx(float(effective_samples(x)), rel=1e-9)
+
+
+def test_a_chain_that_drifts_is_split():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 1000, generator=g, dtype=torch.float64) + torch.linspace(-2, 2, 1000)
+    halves = torch.cat([x[:, :500], x[:, 500:]])
+    assert effective_samples(x) < 12
+    assert effective_samples(x) < 1.01 * effective_samples(halves)
+
+
+def test_a_stuck_chain_among_two_has_values_and_no_standard_error():
+    x = torch.stack([ar1(0.0, 1, 100)[0], torch.zeros(100, dtype=torch.float64)])
+    for measure in (ess, rhat):
+        got = measure(x)
+        assert math.isfinite(got.value) and got.stderr is None
+
+
+def test_what_never_moves_is_said_to_be_left_out():
+    x = torch.stack([ar1(0.0, 8, 100), torch.ones(8, 100, dtype=torch.float64)], 2)
+    for measure in (ess, rhat):
+        assert "1 quantities that move (1 that never do left out)" in measure(x).protocol
+
+
+@pytest.mark.parametrize(("chains", "steps"), ARVIZ)
+def test_the_definitions_are_those_of_arviz(chains, steps):
+    x = wave(chains, steps)
+    found = [effective_samples(x), split_rhat(x), split_rhat(x, rank=True)]
+    assert [float(v) for v in found] == pytest.approx(ARVIZ[chains, steps], rel=1e-9)

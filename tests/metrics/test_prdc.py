@@ -99,10 +99,19 @@ def test_blocks_change_nothing(monkeypatch):
     assert prdc(real, fake) == whole
 
 
-def test_the_spread_is_of_the_judged():
-    p = precision(normal(100, 4, 0), normal(80, 4, 1) + 1)
-    assert 0.1 < p.value < 0.9
-    assert p.stderr == pytest.approx((p.value * (1 - p.value) / 79) ** 0.5)
+def test_a_standard_error_needs_quarters_that_have_balls():
+    whole = prdc(normal(100, 4, 0), normal(24, 4, 1) + 1)
+    assert all(m.stderr is not None and m.stderr >= 0 for m in whole.values())
+    few = prdc(normal(100, 4, 0), normal(23, 4, 1) + 1)
+    assert all(m.stderr is None for m in few.values())
+
+
+def test_the_reference_is_exact_where_points_come_in_pairs():
+    """Each point has its copy on the rim of its closed ball, of radius 0 with k = 1."""
+    x = normal(50, 4, 0)
+    found = prdc(x.repeat(2, 1), x.repeat(2, 1), k=1)
+    assert found["precision"].value == found["precision"].reference == 1
+    assert "closed balls" in found["precision"].protocol
 
 
 def test_k_is_at_least_one_and_below_the_sample_size():

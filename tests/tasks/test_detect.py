@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.random import seeded
 from gradlogp.metrics.detection import auroc
@@ -52,15 +53,92 @@ def test_score_norms_are_those_of_clean_examples(x):
 
 def test_denoising_errors_have_their_closed_form_mean_at_each_example(x):
     """(sigma^2 x / (V + sigma^2))^2 summed, plus D (V sigma / (V + sigma^2))^2 of noise."""
-    few = x[:3].repeat_interleave(4000, 0)
-    errors = detect.denoising_errors(gaussian, few, LEVELS, seeded(0), draws=2).unflatten(
-        0, (3, 4000)
-    )
+    errors = detect.denoising_errors(gaussian, x[:3], LEVELS, seeded(0), draws=4000)
     for i, s in enumerate(LEVELS):
         bias = (s**2 / (V + s**2)) ** 2 * x[:3].square().sum(1)
-        expected = bias + D * (V * s / (V + s**2)) ** 2
-        z = (errors[:, :, i].mean(1) - expected) / (errors[:, :, i].std(1) / 4000**0.5)
+        noise = (V * s / (V + s**2)) ** 2
+        error = ((2 * D * noise**2 + 4 * noise * bias) / 4000).sqrt()
+        z = (errors[:, i] - bias - D * noise) / error
         assert z.abs().max() < 4, (s, z)
+
+
+def of_each(name, x):
+    """Every score here of examples x."""
+    normal = math.sqrt(V) * torch.randn(200, D, generator=seeded("normal"))
+    norms = detect.score_norms(gaussian, normal, LEVELS)
+    errors = detect.denoising_errors(gaussian, normal, LEVELS, seeded(1))
+    return {
+        "energy": lambda: detect.energy(field, x),
+        "gradient_norm": lambda: detect.gradient_norm(gaussian, x, 1.0),
+        "score_norms": lambda: detect.score_norms(gaussian, x, LEVELS),
+        "denoising_errors": lambda: detect.denoising_errors(gaussian, x, LEVELS, seeded(0), 2),
+        "relative": lambda: detect.relative(
+            detect.denoising_errors(gaussian, x, LEVELS, seeded(0)), errors
+        ),
+        "path_energy": lambda: detect.path_energy(gaussian, x, torch.zeros(D), 1.0),
+        "typicality": lambda: detect.typicality(
+            detect.energy(field, x), detect.energy(field, normal)
+        ),
+        "mixture": lambda: detect.NormMixture(norms[:100], norms[100:]).score(
+            detect.score_norms(gaussian, x, LEVELS)
+        ),
+        "neighbours": lambda: detect.NormNeighbours(norms).score(
+            detect.score_norms(gaussian, x, LEVELS)
+        ),
+    }[name]()
+
+
+EACH = (
+    "energy",
+    "gradient_norm",
+    "score_norms",
+    "denoising_errors",
+    "relative",
+    "path_energy",
+    "typicality",
+    "mixture",
+    "neighbours",
+)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_score_is_the_examples_own(name, monkeypatch):
+    """Whatever comes beside it, in whatever order, in batches of whatever size."""
+    x = math.sqrt(V) * torch.randn(50, D, generator=seeded("own"))
+    whole = of_each(name, x)
+    assert len(whole) == 50 and not torch.allclose(whole[0], whole[1])
+    order = torch.randperm(50, generator=seeded("order"))
+    assert torch.allclose(of_each(name, x[order]), whole[order], rtol=1e-5)
+    assert torch.allclose(of_each(name, x[7:8]), whole[7:8], rtol=1e-5)
+    assert name == "mixture" or len(of_each(name, x[:0])) == 0
+    monkeypatch.setattr(detect, "BATCH", 7)
+    assert torch.allclose(of_each(name, x), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("of", ["size", "denoising", "path"])
+def test_sums_are_taken_in_float64(of):
+    """A large entry beside many small ones: float32 loses them."""
+    x = torch.cat([torch.full((1, 1), 1e4), torch.full((1, 100_000), 1e-1)], 1)
+    exact = 1e8 + 100_000 * float(x[0, 1]) ** 2
+    nothing = Denoiser(lambda x, sigma: torch.zeros_like(x))
+    one = type("One", (), {"field": lambda self, cond: Energy(lambda x: x.square().sum(1) / 2)})()
+    found = {
+        "size": lambda: detect.size(x).square(),
+        "denoising": lambda: detect.denoising_errors(nothing, x, (1.0,), seeded(0))[:, 0],
+        "path": lambda: 2 * detect.path_energy(one, x, torch.zeros(100_001), nodes=1),
+    }[of]()
+    assert found.dtype == torch.float64
+    assert float(found) == pytest.approx(exact, rel=1e-9)
+
+
+def test_normal_examples_without_error_are_no_measure():
+    errors = torch.tensor([[1.0, 2.0]])
+    assert detect.relative(errors, torch.tensor([[1.0, 0.0]])).isfinite().all()
+    with pytest.raises(UserError, match="some error, but all have none; take larger"):
+        detect.relative(errors, torch.zeros(3, 2))
+    for one in (lambda: detect.NormMixture(errors, errors), lambda: detect.NormNeighbours(errors)):
+        with pytest.raises(UserError, match="two of them at least, got 1"):
+            one().score(errors)
 
 
 def test_relative_errors_are_one_on_average_where_normal(x):

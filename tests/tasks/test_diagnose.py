@@ -1,11 +1,12 @@
 """The report on a run of chains says what the closed forms say."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gradlogp.core.diagnose import Trajectory
+from gradlogp.core.diagnose import Diagnostics, Trajectory
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Energy
 from gradlogp.core.random import seeded
@@ -76,3 +77,28 @@ def test_chains_that_cannot_be_judged_are_refused():
         chains(Langevin(0.1), FIELD, torch.zeros(2, 2), 3, 0, seeded(0))
     with pytest.raises(ValueError, match="NaN"):
         chains(Langevin(5.0), FIELD, torch.ones(2, 2), 2000, 0, seeded(0))
+
+
+def test_functions_that_never_move_are_counted_apart():
+    x = torch.randn(10, 2, generator=seeded(1), dtype=torch.float64)
+
+    def watched(*columns):
+        functions = lambda x: torch.stack(
+            [x[:, 0] if c else torch.ones(len(x)) for c in columns], 1
+        )
+        return chains(Langevin(0.2), FIELD, x, 50, 0, seeded(0), functions)[1]
+
+    assert "smallest of 1; 1 of 2 never moved" in str(watched(True, False))
+    assert "smallest of 1\n" in str(watched(True))
+    still = watched(False)
+    assert "not one of 1 functions ever moved" in str(still) and "R-hat" not in str(still)
+
+
+def test_the_displacement_of_whole_numbers_and_of_large_ones():
+    """A walker that steps by 1e30 in two coordinates at once, and one on a lattice."""
+    for dtype, step in ((torch.float32, 1e30), (torch.int64, 3)):
+        x = torch.zeros(2, 2, dtype=dtype)
+        watch = Diagnostics(x)
+        watch(1, SimpleNamespace(x=x + torch.tensor(step).to(dtype)), None)
+        moved = watch.traces()["displacement"]
+        assert moved.flatten().tolist() == pytest.approx([step * 2**0.5] * 2)

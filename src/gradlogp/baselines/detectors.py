@@ -1,14 +1,15 @@
 r"""Detectors without a generative network: what an anomaly score must beat before it has shown
 anything. High = anomalous.
 
-| detector | score | chosen on held-out normal examples | |---|---|---| | `NearestNeighbours` |
-distance to the k-th nearest training example | nothing: k = 5, or 1, fixed | |
-`PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not
-fixed | | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`,
-where it is not fixed | | `Isolation` | isolation forest: few random cuts isolate an anomaly |
-nothing: 100 trees of 256 | | `ClusterMeans` | :math:`\|x - \mu_c\|^2 - \|\mu_c\|^2`, c the nearest
-of 200 clusters by k-means | nothing | | `OneClassSVM` | the margin of a one-class SVM with an RBF
-kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
+| detector | score | chosen on held-out normal examples |
+|---|---|---|
+| `NoisedEnergy` | :math:`-\log` density of the rows with noise added | nothing: noise of one robust deviation |
+| `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
+| `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
+| `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
+| `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
+| `ClusterMeans` | :math:`\|x - \mu_c\|^2 - \|\mu_c\|^2`, c the nearest of 200 clusters by k-means | nothing |
+| `OneClassSVM` | the margin of a one-class SVM with an RBF kernel | nothing: nu = .1, gamma = 1 / (d var), on 2,000 examples |
 
 PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is
 chosen, r maximises the likelihood that probabilistic PCA gives to held-out examples, and so does
@@ -19,7 +20,8 @@ not a distance: what lies beyond an outer cluster is normal to it.
 
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour);
 Tipping & Bishop (1999), Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et
-al. (2001), Estimating the Support of a High-Dimensional Distribution.
+al. (2001), Estimating the Support of a High-Dimensional Distribution; Karras et al. (2022), arXiv
+2206.00364, app. B.3 (the ideal denoiser, whose energy `NoisedEnergy` is).
 """
 
 import abc
@@ -30,20 +32,100 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from gradlogp.core.arrays import Numbers, finite, real
+from gradlogp.core.errors import UserError
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import seeded
 from gradlogp.core.spectrum import Spectrum
+from gradlogp.core.targets import Empirical
 
 Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
+BLOCK = 1000  # rows scored at a time
+WIDE = 1e15  # beyond it, or below 1 over it, squares are taken in float64
 
 
 class Detector(abc.ABC):
-    """fit(normal [n, *shape], held_out [m, *shape], seed) -> the scores of anything of that shape;
-    nothing abnormal is seen.
+    """fit(normal [n, *shape]) -> the scores of anything of that shape; nothing abnormal is asked for.
+
+    Rows are tensors, arrays or lists of any real type. What a detector chooses it chooses by
+    `held_out` [m, *shape], more normal rows; without them by every fifth of `normal`, which it then
+    does not learn from.
     """
 
+    @property
+    def chooses(self) -> bool:
+        return False
+
+    @final
+    def fit(
+        self, normal: Numbers, held_out: Numbers | None = None, seed: int = 0
+    ) -> Callable[[Numbers], Tensor]:
+        known = _rows(normal, "normal", None)
+        if len(known) < 2:
+            raise UserError(
+                f"a detector learns from two normal rows at least, got {len(known)}; pass more."
+            )
+        fifth = torch.arange(len(known)) % 5 == 4
+        if held_out is not None:
+            kept_back = _rows(held_out, "held_out", known)
+        elif self.chooses and len(known) >= 10:
+            known, kept_back = known[~fifth], known[fifth]
+        else:
+            kept_back = known
+        score = self.learn(known, kept_back, seed)
+
+        def scores(x: Numbers) -> Tensor:
+            rows = _rows(x, "x", known)
+            found = score(rows) if len(rows) else known.new_zeros(0)
+            if bad := int((~found.isfinite()).sum()):
+                raise UserError(
+                    f"{bad} of {len(found)} rows lie so far out that their score is not finite in"
+                    f" {known.dtype}; fit and score in float64, or rescale the columns."
+                )
+            return found
+
+        return scores
+
     @abc.abstractmethod
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores: ...
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
+        """The scores of rows that are finite and of the type and shape of `normal`."""
+
+
+def _rows(x: Numbers, name: str, like: Tensor | None) -> Tensor:
+    """Finite rows [n, *shape] in the type of `like`, else in float32 where that holds them; UserError
+    where they are not.
+    """
+    given = real(x, name)
+    if like is None:
+        short = given.dtype.itemsize <= 2 or given.dtype == torch.float32
+        rows = finite(given, name, torch.float32 if short else torch.float64)
+        return rows if 1 / WIDE < rows.abs().max() < WIDE else rows.double()
+    if given.shape[1:] != like.shape[1:]:
+        raise ValueError(
+            f"`{name}` needs rows of shape {list(like.shape[1:])} as those that were fitted, but has"
+            f" {list(given.shape[1:])}; pass the same columns."
+        )
+    return finite(given, name, like.dtype).to(like.device) if len(given) else given.to(like)
+
+
+def cross_fitted(detector: Detector, rows: Numbers, folds: int = 5, seed: int = 0) -> Tensor:
+    """The scores of the very rows [n, *shape] that are learned from, [n], each by a detector that has
+    not seen it.
+
+    What finds the outliers of one unmarked table: a detector that has learned a row finds it normal.
+    """
+    known = _rows(rows, "rows", None)
+    if not 2 <= folds <= len(known) // 2:
+        raise UserError(
+            f"cross-fitting needs 2 folds or more, of two rows each, got {folds} of {len(known)}"
+            " rows; take fewer folds or more rows."
+        )
+    fold = torch.randperm(len(known), generator=seeded(seed, "folds")) % folds
+    found = torch.zeros(len(known), dtype=torch.float64)
+    for k in range(folds):
+        score = detector.fit(known[fold != k], seed=seed)
+        found[fold == k] = score(known[fold == k]).double().cpu()
+    return found
 
 
 def subsample(x: Tensor, most: int | None, seed: int) -> Tensor:
@@ -53,6 +135,51 @@ def subsample(x: Tensor, most: int | None, seed: int) -> Tensor:
         if most is None or len(x) <= most
         else x[torch.randperm(len(x), generator=seeded(seed, "subsample"))[:most]]
     )
+
+
+def robust(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and deviation of each column of rows [n, D]: the distance of the quartiles over 1.349,
+    which is the standard deviation of a Gaussian and hardly minds outliers.
+
+    Where more than half of a column is one number, its standard deviation; 1 where all of it is.
+    """
+    low, middle, high = torch.quantile(rows, rows.new_tensor([0.25, 0.5, 0.75]), dim=0)
+    deviation = (high - low) / 1.349
+    deviation = torch.where(deviation > 0, deviation, rows.std(0))
+    return middle, torch.where(deviation > 0, deviation, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class NoisedEnergy(Detector):
+    r"""The energy of all rows with noise of one robust deviation added: what denoising learns, in
+    closed form.
+
+    .. math:: E(z) = -\log \tfrac1n \sum_i \mathcal N(z; z_i, \sigma^2 I), \qquad \sigma = 1,
+
+    of rows standardised by median and quartiles (`robust`). It is the exact minimiser of denoising
+    score matching at that level (`core.targets.Empirical`), so nothing is trained and nothing chosen:
+    the level is that of the data's own deviation. Small enough to know the shape of the data, large
+    enough for a few unmarked outliers among the rows not to hollow it out: at a fifth of it they are
+    modes of their own, and at four times it nothing but the distance from the median is left.
+
+    Not a network, because one learned at the same level is worse on tables: see docs/contamination.
+    `most` caps the rows that are kept.
+    """
+
+    level: float = 1.0
+    most: int | None = None
+
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
+        rows = subsample(normal, self.most, seed).flatten(1).double()
+        middle, deviation = robust(rows)
+        noised = Empirical((rows - middle) / deviation)
+
+        def score(x: Tensor) -> Tensor:
+            z = (x.flatten(1).double() - middle) / deviation
+            return torch.cat([noised.energy(part, self.level) for part in z.split(BLOCK)])
+
+        return score
 
 
 @final
@@ -65,7 +192,7 @@ class NearestNeighbours(Detector):
     k: int = 5
     most: int | None = None
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         among = subsample(normal, self.most, seed)
         centre = among.mean(0)
         return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
@@ -82,7 +209,7 @@ class PrincipalComponents(Detector):
     rank: int | None = 32
     ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         spectrum = Spectrum.fit(normal)
         dim = len(spectrum.mean)
         rank = (
@@ -91,6 +218,10 @@ class PrincipalComponents(Detector):
             else min(self.rank, max(1, dim // 2))
         )
         return lambda x: spectrum.coordinates(x)[:, rank:].double().square().sum(1)
+
+    @property
+    def chooses(self) -> bool:
+        return self.rank is None
 
     def choose(self, spectrum: Spectrum, held_out: Tensor) -> int:
         squared = spectrum.coordinates(held_out).double().square().mean(0)
@@ -121,7 +252,11 @@ class Mahalanobis(Detector):
     share: float | None = 0.1
     shares: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    @property
+    def chooses(self) -> bool:
+        return self.share is None
+
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         spectrum = Spectrum.fit(normal)
         squared = spectrum.coordinates(held_out).double().square().mean(0)
         mean = spectrum.variances.mean().clamp(min=1e-12)
@@ -140,13 +275,15 @@ class Isolation(Detector):
 
     trees: int = 100
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         from sklearn.ensemble import IsolationForest
 
-        forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed).fit(
-            normal.flatten(1).numpy()
-        )
-        return lambda x: torch.from_numpy(-forest.score_samples(x.flatten(1).numpy()))
+        def single(x: Tensor, name: str) -> Any:  # trees cut in float32
+            return finite(x.flatten(1), name, torch.float32).cpu().numpy()
+
+        forest: Any = IsolationForest(n_estimators=self.trees, random_state=seed)
+        forest.fit(single(normal, "normal"))
+        return lambda x: torch.from_numpy(-forest.score_samples(single(x, "x")))
 
 
 def clusters_of(x: Tensor, count: int, seed: int) -> dict[str, Tensor]:
@@ -185,7 +322,7 @@ class ClusterMeans(Detector):
 
     count: int = 200  # where there are ten examples for each
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         mean = normal.mean(0)
         found = clusters_of(normal - mean, max(1, min(self.count, len(normal) // 10)), seed)
 
@@ -208,7 +345,7 @@ class OneClassSVM(Detector):
     nu: float = 0.1
     most: int = 2000
 
-    def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
         from sklearn.svm import OneClassSVM as Machine
 
         among = subsample(normal, self.most, seed).flatten(1)
@@ -219,3 +356,14 @@ class OneClassSVM(Detector):
         return lambda x: torch.from_numpy(
             -machine.decision_function((x.flatten(1) - centre).numpy())
         )
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "noised_energy": NoisedEnergy,
+    "neighbours": NearestNeighbours,
+    "principal_components": PrincipalComponents,
+    "mahalanobis": Mahalanobis,
+    "isolation_forest": Isolation,
+    "cluster_means": ClusterMeans,
+    "one_class_svm": OneClassSVM,
+}

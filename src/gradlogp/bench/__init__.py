@@ -34,6 +34,11 @@ BENCHES: dict[str, Bench] = {
         "accuracy",
         "sampler-table.md",
     ),
+    "contamination": Bench(
+        "What detectors are worth whose training rows hold unmarked outliers, on ADBench.",
+        "contamination",
+        "contamination.md",
+    ),
     "objectives": Bench(
         "What each objective reaches in equal seconds.", "objectives", "objective-table.md"
     ),

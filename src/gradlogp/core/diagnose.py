@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradlogp.core.arrays import double
+
 Functions = Callable[[Tensor], Tensor]
 
 
@@ -49,7 +51,7 @@ class Diagnostics:
                 "accept": getattr(info, "accept", None),
                 "swap": getattr(info, "swap", None),
                 "energy": getattr(state, "energy", None),
-                "displacement": (state.x - self.last).flatten(1).norm(dim=1),
+                "displacement": (double(state.x) - double(self.last)).flatten(1).norm(dim=1),
                 "functions": self.functions(state.x),
             }
             for name, value in found.items():

@@ -89,6 +89,9 @@ def from_dict(cls: type[T], data: Any, path: str = "") -> T:
     for key in data:
         if key != "kind" and key not in known:
             raise UserError(unknown(f"{path}{key}", [path + k for k in known]))
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if f.name not in data and f.default is f.default_factory:  # both are missing
+            raise UserError(f"{path}{f.name} is missing, which {cls.__name__} needs.")
     values = {k: coerce(hints[k], data[k], f"{path}{k}") for k in known if k in data}
     return cls(**values)
 

@@ -15,7 +15,7 @@ Reference: Richardson & Weiss (2018), On GANs and GMMs, arXiv 1805.12462, sectio
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import Measure, feature_pair
+from gradlogp.metrics.base import Measure, Metric, feature_pair
 
 LEVEL, QUANTILE = 0.05, 1.959964
 
@@ -33,12 +33,10 @@ def ndb(
     variance = pooled * (1 - pooled) * (1 / len(real) + 1 / len(fake))
     different = (p - q).abs() > QUANTILE * variance.sqrt()
     value = float(different.double().mean())
-    return Measure(
-        "ndb",
+    return NDB.measure(
         value,
         (value * (1 - value) / k) ** 0.5,
         len(real) + len(fake),
-        "lower",
         f"share of {k} k-means bins (seed {seed}) of {real.shape[1]} features of network {network}"
         f" whose shares differ at level {LEVEL}, {len(real)} real and {len(fake)} generated,"
         " binomial standard error over bins",
@@ -56,3 +54,15 @@ def shares(real: Tensor, fake: Tensor, k: int, seed: int = 0) -> tuple[Tensor, T
     counts = (torch.cdist(x.cpu(), centres).argmin(1).bincount(minlength=k) for x in (real, fake))
     p, q = (c.double() / c.sum() for c in counts)
     return p, q
+
+
+NDB = Metric(
+    key="ndb",
+    name="bins drawn differently",
+    meaning="The share of bins of the real examples that are drawn too often or too rarely; a twentieth"
+    " is what chance alone gives.",
+    better="lower",
+    call=ndb,
+    takes=("features", "features"),
+    says="share of bins of the real that are drawn too often or rarely",
+)

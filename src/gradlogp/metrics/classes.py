@@ -15,11 +15,12 @@ import math
 import torch
 from torch import Tensor
 
+from gradlogp.core.arrays import Numbers, real
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import GROUPS, Measure, features, jackknife
+from gradlogp.metrics.base import GROUPS, Measure, Metric, binomial_error, features, jackknife
 
 
-def class_shares(predicted: Tensor, classes: int) -> Tensor:
+def class_shares(predicted: Numbers, classes: int) -> Tensor:
     """Share of every class, [classes], from labels [n]."""
     labels = _labels(predicted, "predicted")
     if labels.min() < 0 or labels.max() >= classes:
@@ -30,41 +31,37 @@ def class_shares(predicted: Tensor, classes: int) -> Tensor:
     return labels.bincount(minlength=classes).double() / len(labels)
 
 
-def class_entropy(predicted: Tensor, classes: int = 10) -> Measure:
+def class_entropy(predicted: Numbers, classes: int = 10) -> Measure:
     """Entropy of the class shares in nats; floor: N labels drawn evenly from `classes`."""
-    shares, n = class_shares(predicted, classes), len(predicted)
+    shares, n = class_shares(predicted, classes), len(real(predicted, "predicted"))
     surprise = -shares[shares > 0].log()
     value = (shares[shares > 0] * surprise).sum()
     spread = ((shares[shares > 0] * (surprise - value) ** 2).sum() / n).sqrt()
-    return Measure(
-        "class_entropy",
+    return CLASS_ENTROPY.measure(
         float(value),
         float(spread),
         n,
-        "higher",
         f"nats, shares of {classes} classes among {n} predicted labels, standard error by"
         " the delta method",
         math.log(classes) - (classes - 1) / (2 * n),
     )
 
 
-def inception_score(logits: Tensor) -> Measure:
+def inception_score(logits: Numbers) -> Measure:
     """exp of the mutual information between sample and class, from an independent classifier's
     logits [n, classes]; jackknife standard error. Salimans et al. (2016), arXiv 1606.03498, section 4.
     """
     log_p = features(logits, "logits").log_softmax(1)
-    groups = min(GROUPS, len(logits))
+    groups = min(GROUPS, len(log_p))
     left_out = torch.stack(
         [_inception(log_p[torch.arange(len(log_p)) % groups != g]) for g in range(groups)]
     )
-    return Measure(
-        "inception_score",
+    return INCEPTION_SCORE.measure(
         float(_inception(log_p)),
         jackknife(left_out),
-        len(logits),
-        "higher",
-        f"domain classifier of {logits.shape[1]} classes, {len(logits)} samples, jackknife standard error"
-        f" standard error over {groups} groups",
+        len(log_p),
+        f"domain classifier of {log_p.shape[1]} classes, {len(log_p)} samples, jackknife standard"
+        f" error over {groups} groups",
         trivial=1.0,
     )
 
@@ -74,7 +71,7 @@ def _inception(log_p: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - marginal)).sum(1).mean().exp()
 
 
-def agreement(predicted: Tensor, asked: Tensor, on_real: float | None = None) -> Measure:
+def agreement(predicted: Numbers, asked: Numbers, on_real: float | None = None) -> Measure:
     """Share of samples whose predicted label [n] is the asked one [n]; `on_real`, the classifier's
     accuracy on real test data, is its floor.
     """
@@ -87,19 +84,18 @@ def agreement(predicted: Tensor, asked: Tensor, on_real: float | None = None) ->
         )
     n = len(asked)
     value = float((predicted == asked).double().mean())
-    return Measure(
-        "agreement",
+    return AGREEMENT.measure(
         value,
-        math.sqrt(value * (1 - value) / n),
+        binomial_error(value, n),
         n,
-        "higher",
-        f"label asked against label predicted by an independent classifier, {n} samples, spread:"
-        " binomial standard error",
+        f"label asked against label predicted by an independent classifier, {n} samples, binomial"
+        " standard error",
         on_real,
     )
 
 
-def _labels(x: Tensor, name: str) -> Tensor:
+def _labels(given: Numbers, name: str) -> Tensor:
+    x = real(given, name)
     if x.ndim != 1 or x.is_floating_point():
         raise ValueError(
             f"`{name}` needs integer labels of shape [n], but has {list(x.shape)} of {x.dtype}; "
@@ -108,3 +104,34 @@ def _labels(x: Tensor, name: str) -> Tensor:
     if len(x) == 0:
         raise UserError(f"`{name}` needs at least one label, but has none; draw some samples.")
     return x.long()
+
+
+CLASS_ENTROPY = Metric(
+    key="class_entropy",
+    call=class_entropy,
+    takes=("labels",),
+    says="entropy of the predicted classes, nats",
+    name="evenness of classes",
+    meaning="How evenly the classes are drawn, in nats. It says nothing of quality.",
+    better="higher",
+    unit="nats",
+)
+INCEPTION_SCORE = Metric(
+    key="inception_score",
+    call=inception_score,
+    takes=("logits",),
+    says="1 to the number of classes, by the domain's classifier",
+    name="inception score",
+    meaning="How sure the judge is of each drawing, and of how many classes: 1 to the number of"
+    " classes. Blind to copies.",
+    better="higher",
+)
+AGREEMENT = Metric(
+    key="agreement",
+    call=agreement,
+    takes=("labels", "labels"),
+    says="share of samples of the class that was asked for",
+    name="class obeyed",
+    meaning="The share of pictures in which the judge sees the class that was asked for.",
+    better="higher",
+)

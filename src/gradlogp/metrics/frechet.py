@@ -17,18 +17,20 @@ unless the feature network is theirs: values do not compare across networks.
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import GROUPS, Measure, feature_pair, features, finite, jackknife
+from gradlogp.core.arrays import Numbers, finite
+from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, features, jackknife
 
 
-def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
+def frechet(mean_a: Numbers, cov_a: Numbers, mean_b: Numbers, cov_b: Numbers) -> float:
     """Closed form for means [d] and covariances [d, d], which may be singular; in float64."""
-    given, d = (mean_a, cov_a, mean_b, cov_b), len(mean_a)
+    given = [finite(x, "moments") for x in (mean_a, cov_a, mean_b, cov_b)]
+    d = len(given[0])
     if [x.shape for x in given] != [(d,), (d, d)] * 2:
         raise ValueError(
             "`frechet` needs means [d] and covariances [d, d], but has shapes "
             f"{[list(x.shape) for x in given]}; for samples use frechet_distance."
         )
-    mean_a, cov_a, mean_b, cov_b = (finite(x, "moments") for x in given)
+    mean_a, cov_a, mean_b, cov_b = given
     overlap = torch.linalg.svdvals(
         _root(cov_a) @ _root(cov_b)
     ).sum()  # = tr (A^1/2 B A^1/2)^1/2, without its sqrt(eps)
@@ -37,12 +39,12 @@ def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> flo
     )
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
+def frechet_distance(a: Numbers, b: Numbers) -> float:
     """FD of two feature matrices [n, d] and [m, d]."""
     return _distance(*feature_pair(a, b))
 
 
-def noise_floor(x: Tensor, n: int, m: int) -> float:
+def noise_floor(x: Numbers, n: int, m: int) -> float:
     """The FD to expect between samples of n and m points of the law of features `x` [many, d].
 
     Uses measured fourth moments, so it holds for any law: the Gaussian formula is 10 to 25 % low
@@ -58,7 +60,7 @@ def noise_floor(x: Tensor, n: int, m: int) -> float:
     return float((1 / n + 1 / m) * (values.sum() + (variance[live] / pairs[live]).sum() / 2))
 
 
-def fd(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
+def fd(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
     """FD of features [n, d] and [m, d] with its noise floor; jackknife standard error over both samples.
 
     The spread is right away from the floor and up to 1.7 times too wide at it, where FD is
@@ -71,12 +73,10 @@ def fd(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
     spread = jackknife(
         torch.tensor([_distance(real[a], fake[b]) for a, b in keep], dtype=torch.float64)
     )
-    return Measure(
-        "fd",
+    return FD.measure(
         _distance(real, fake),
         spread,
         m,
-        "lower",
         f"Gaussian fits of {d} features of network {network}, {n} real and {m} generated, "
         f"jackknife standard error over {groups} groups",
         noise_floor(real, n, m),
@@ -94,3 +94,16 @@ def _covariance(x: Tensor) -> Tensor:
 def _root(cov: Tensor) -> Tensor:
     values, basis = torch.linalg.eigh(cov)
     return basis * values.clamp(min=0).sqrt() @ basis.T
+
+
+FD = Metric(
+    key="fd",
+    call=fd,
+    takes=("features", "features"),
+    says="Frechet distance between Gaussian fits of features",
+    name="Fréchet distance",
+    meaning="How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the"
+    " judge. The one number to look at first. Even real pictures do not score 0, since no two"
+    " samples are the same.",
+    better="lower",
+)

@@ -1,6 +1,6 @@
 r"""How near a restored image is to the clean one.
 
-    PSNR = 10 log10 (1 / mse)   in dB, images in [0, 1]
+    PSNR = 10 log10 (1 / mse)   in dB, images in [0, 1], or mapped there from `span`
     SSIM = mean over pixels of (2 m_x m_y + c_1)(2 s_xy + c_2) / ((m_x^2 + m_y^2 + c_1)(s_x^2 + s_y^2 + c_2))
 
 with c_1 = .01^2, c_2 = .03^2 and moments under a Gaussian window of 11 pixels, sigma 1.5, kept
@@ -15,54 +15,53 @@ import math
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import Measure, finite, standard_error
+from gradlogp.core.arrays import Numbers, finite, real
+from gradlogp.core.errors import UserError
+from gradlogp.metrics.base import Measure, Metric, standard_error
 
 WINDOW, SIGMA = 11, 1.5
 CHUNK = 1000  # images
+Span = tuple[float, float]  # what black and white are
 
 
-def psnr(clean: Tensor, restored: Tensor) -> Measure:
+def psnr(clean: Numbers, restored: Numbers, span: Span = (0.0, 1.0)) -> Measure:
     """PSNR in dB of the mean squared error over all images (n, ...); inf for identical ones.
 
+    Clean images lie in `span`: (0, 255) for bytes, (-1, 1) for waves; restored ones may overshoot.
     Not the mean of the PSNRs of single images, which is larger (Jensen) and dominated by the easy
     ones.
     """
-    mse = _mse(*_images(clean, restored))
+    mse = _mse(*_images(clean, restored, span))
     error, mean = standard_error(mse), float(mse.mean())
     spread = 10 / math.log(10) * error / mean if error is not None and mean > 0 else None
-    return Measure(
-        "psnr",
+    return PSNR.measure(
         float(_decibel(mse.mean())),
         spread,
         len(mse),
-        "higher",
-        "dB, data range 1, from the mean squared error of all images, standard error over images",
+        f"dB, data range {span[1] - span[0]:g}, from the mean squared error of all images, standard error over images",
     )
 
 
-def psnr_each(clean: Tensor, restored: Tensor) -> Tensor:
+def psnr_each(clean: Numbers, restored: Numbers, span: Span = (0.0, 1.0)) -> Tensor:
     """PSNR in dB of every image alone, [n]."""
-    return _decibel(_mse(*_images(clean, restored)))
+    return _decibel(_mse(*_images(clean, restored, span)))
 
 
-def ssim(clean: Tensor, restored: Tensor) -> Measure:
+def ssim(clean: Numbers, restored: Numbers, span: Span = (0.0, 1.0)) -> Measure:
     """Mean SSIM of images (n, c, h, w), channels averaged; 1 for identical ones."""
-    each = ssim_each(clean, restored)
-    window, sigma = _window(*clean.shape[2:])
-    return Measure(
-        "ssim",
+    each = ssim_each(clean, restored, span)
+    window, sigma = _window(*real(clean, "clean").shape[2:])
+    return SSIM.measure(
         float(each.mean()),
         standard_error(each),
         len(each),
-        "higher",
-        "data range 1, Gaussian "
-        f"window of {window} pixels, sigma {sigma:.3g}, standard error over images",
+        f"data range {span[1] - span[0]:g}, Gaussian window of {window} pixels, sigma {sigma:.3g}, standard error over images",
     )
 
 
-def ssim_each(clean: Tensor, restored: Tensor) -> Tensor:
+def ssim_each(clean: Numbers, restored: Numbers, span: Span = (0.0, 1.0)) -> Tensor:
     """SSIM of every image alone, [n]."""
-    clean, restored = _images(clean, restored)
+    clean, restored = _images(clean, restored, span)
     if clean.ndim != 4:
         raise ValueError(
             f"`clean` needs images of shape [n, c, h, w], but has {list(clean.shape)}; "
@@ -108,10 +107,54 @@ def _decibel(mse: Tensor) -> Tensor:
     return -10 * mse.log10()
 
 
-def _images(clean: Tensor, restored: Tensor) -> tuple[Tensor, Tensor]:
+def _images(clean: Numbers, restored: Numbers, span: Span) -> tuple[Tensor, Tensor]:
+    """Both in float64, mapped from `span` to [0, 1]."""
+    clean, restored = real(clean, "clean"), real(restored, "restored")
     if clean.shape != restored.shape or clean.ndim < 2:
         raise ValueError(
             f"`clean` and `restored` need one shape [n, ...], but have {list(clean.shape)} and "
             f"{list(restored.shape)}; pair every restored image with its clean one."
         )
-    return finite(clean, "clean"), finite(restored, "restored")
+    for name, x in (("clean", clean), ("restored", restored)):
+        if name == "clean" or not x.is_floating_point():
+            _check_span(x, name, span)
+    low, high = span
+    x, y = (
+        (finite(z, name) - low) / (high - low)
+        for z, name in ((clean, "clean"), (restored, "restored"))
+    )
+    return x, y
+
+
+def _check_span(x: Tensor, name: str, span: Span) -> None:
+    low, high = span
+    least, most = (float(v) for v in finite(x, name).aminmax())
+    slack = 1e-6 * (high - low)
+    if least < low - slack or most > high + slack:
+        raise UserError(
+            f"`{name}` needs images in [{low:g}, {high:g}], but holds {least:g} to {most:g}; pass"
+            " span=(black, white), such as (0, 255) for bytes and (-1, 1) for waves."
+        )
+
+
+PSNR = Metric(
+    key="psnr",
+    call=psnr,
+    takes=("images", "images"),
+    says="peak signal-to-noise ratio of restored images, dB",
+    name="restored, dB",
+    meaning="Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB"
+    " more is half the error.",
+    better="higher",
+    unit="dB",
+)
+SSIM = Metric(
+    key="ssim",
+    call=ssim,
+    takes=("images", "images"),
+    says="structural similarity of restored images, 1 if identical",
+    name="structural similarity",
+    meaning="How near the restored picture is to the clean one in local contrast and shape; 1 is"
+    " identical.",
+    better="higher",
+)

@@ -11,10 +11,11 @@ Reference: Binkowski et al. (2018), arXiv 1801.01401, section 4.
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import GROUPS, Measure, feature_pair, jackknife
+from gradlogp.core.arrays import Numbers
+from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, jackknife
 
 
-def kid(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
+def kid(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
     """KID of features [n, d] and [m, d]; jackknife standard error over both samples (too wide, by up to
     1.4, near zero).
     """
@@ -24,12 +25,10 @@ def kid(real: Tensor, fake: Tensor, network: str = "unnamed") -> Measure:
     tables = [_pairs(x, y, groups) for x, y in ((real, real), (fake, fake), (real, fake))]
     whole = [sums.sum() / counts.sum() for sums, counts in tables]
     left_out = [_without_each(sums) / _without_each(counts) for sums, counts in tables]
-    return Measure(
-        "kid",
+    return KID.measure(
         float(_combine(whole)),
         jackknife(_combine(left_out)),
         m,
-        "lower",
         f"unbiased MMD^2, kernel (x.y/{d} + 1)^3, {d} features of network {network}, {n} real and "
         f"{m} generated, jackknife standard error over {groups} groups",
         0.0,
@@ -65,3 +64,15 @@ def _without_each(table: Tensor) -> Tensor:
 
 def _combine(means: list[Tensor]) -> Tensor:
     return means[0] + means[1] - 2 * means[2]
+
+
+KID = Metric(
+    key="kid",
+    call=kid,
+    takes=("features", "features"),
+    says="unbiased kernel distance (MMD^2) of features, near 0 if equal",
+    name="kernel distance",
+    meaning="A second opinion on the same question, which assumes less. Around 0 the crowds cannot"
+    " be told apart; slightly below 0 is luck.",
+    better="lower",
+)

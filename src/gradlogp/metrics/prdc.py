@@ -1,29 +1,32 @@
 r"""Precision, recall, density and coverage: who lies in whose k-nearest-neighbour balls.
 
-    B_k(x) = ball around x that reaches its k-th neighbour in its own sample
+    B_k(x) = closed ball around x that reaches its k-th neighbour in its own sample
 
     precision = share of fakes in some real ball        recall   = share of reals in some fake ball
     density   = mean over fakes of (real balls) / k     coverage = share of reals whose ball holds a fake
 
 For two samples of one law E density = 1 and E coverage = 1 - prod_{i=1..k} (n - i) / (n + m - i),
-whatever the law. Precision and recall have no such constant, but leaving out one real point at a
-time gives their identity value without bias: the share of reals that are among the k neighbours of
-some other real.
+whatever the law (without ties). Precision and recall have no such constant, but leaving out one real point at a
+time gives their identity value without bias: the share of reals that lie in the ball of some other
+real. Balls are closed: what lies on the rim, such as a copy, is inside.
 
 References: Kynkaanniemi et al. (2019), arXiv 1904.06991, eq. 1-2; Naeem et al. (2020), arXiv
 2002.09797, eq. 3-5.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from gradlogp.core.arrays import Numbers
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import Measure, feature_pair, standard_error
+from gradlogp.metrics.base import QUARTERS, Measure, Metric, feature_pair, subsample_error
 
 CELLS = 2**23  # distances held at once: 64 MiB
+EXACT, FAST = "donot_use_mm_for_euclid_dist", "use_mm_for_euclid_dist"  # ways of torch.cdist
 
 
 def expected_coverage(n: int, m: int, k: int = 5) -> float:
@@ -31,86 +34,131 @@ def expected_coverage(n: int, m: int, k: int = 5) -> float:
     return 1 - math.prod((n - i) / (n + m - i) for i in range(1, k + 1))
 
 
-def prdc(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> dict[str, Measure]:
+def prdc(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> dict[str, Measure]:
     """All four from one table of distances between features [n, d] and [m, d], in blocks of 64 MiB.
 
-    Spreads are standard errors over the judged points with the balls held fixed: at n = m some 1.1
-    to 1.4 times too small, more where n and m are far apart. The floor of recall is that of n
-    fakes; it moves by .02 for m = n / 3.
+    Standard errors are over reals, generated and balls alike, None for samples of fewer than 4 (k +
+    1). The reference of recall is that of n fakes; it moves by .02 for m = n / 3.
     """
     if k < 1:
         raise UserError(f"`k` needs to be at least 1, but is {k}; pass k=5 as the papers do.")
     real, fake = feature_pair(real, fake, at_least=k + 1)
     (n, d), m = real.shape, len(fake)
-    reach_real, reached = _balls(real, k)
-    reach_fake, _ = _balls(fake, k)
-    hits = real.new_zeros(m)
+    values, reached = _shares(real, fake, k, EXACT)
+    error: list[float | None] = [None] * 4
+    if min(n, m) >= QUARTERS * (k + 1):
+        halves = subsample_error(lambda x, y: _shares(x, y, k, FAST)[0], real, fake)
+        error = [float(e) for e in halves]
+    protocol = (
+        f"k = {k} nearest neighbours, closed balls, {d} features of network {network}, {n} real and"
+        f" {m} generated, standard error by random quarters"
+    )
+    references = (reached, reached, 1.0, expected_coverage(n, m, k))
+    return {
+        metric.key: metric.measure(float(value), error[i], m, protocol, references[i])
+        for i, (metric, value) in enumerate(zip(PRDC, values, strict=True))
+    }
+
+
+def _shares(real: Tensor, fake: Tensor, k: int, mode: str) -> tuple[Tensor, float]:
+    """Precision, recall, density and coverage, [4], and the share of reals in the ball of another."""
+    reach_real, reached = _balls(real, k, mode)
+    reach_fake, _ = _balls(fake, k, mode)
+    hits = real.new_zeros(len(fake))
     covered = []
     recalled = []
-    for rows, distance in _blocks(real, fake):
+    for rows, distance in _blocks(real, fake, mode):
         inside = distance <= reach_real[rows, None]
         hits += inside.sum(0)
         covered.append(inside.any(1))
         recalled.append((distance <= reach_fake).any(1))
-    found = {
-        "precision": (hits > 0, "generated", reached),
-        "recall": (torch.cat(recalled), "reals", reached),
-        "density": (hits / k, "generated", 1.0),
-        "coverage": (torch.cat(covered), "reals", expected_coverage(n, m, k)),
-    }
-    protocol = (
-        f"k = {k} nearest neighbours, {d} features of network {network}, {n} real and {m}"
-        " generated, standard error: "
-    )
-    return {
-        name: Measure(
-            name,
-            float(each.double().mean()),
-            standard_error(each),
-            m,
-            "higher",
-            f"{protocol}standard error over the {judged} with the balls fixed",
-            floor,
-        )
-        for name, (each, judged, floor) in found.items()
-    }
+    each = (hits > 0, torch.cat(recalled), hits / k, torch.cat(covered))
+    return torch.stack([x.double().mean() for x in each]), reached
 
 
-def precision(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> Measure:
+def precision(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> Measure:
     return prdc(real, fake, k, network)["precision"]
 
 
-def recall(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> Measure:
+def recall(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> Measure:
     return prdc(real, fake, k, network)["recall"]
 
 
-def density(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> Measure:
+def density(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> Measure:
     return prdc(real, fake, k, network)["density"]
 
 
-def coverage(real: Tensor, fake: Tensor, k: int = 5, network: str = "unnamed") -> Measure:
+def coverage(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> Measure:
     return prdc(real, fake, k, network)["coverage"]
 
 
-def _balls(x: Tensor, k: int) -> tuple[Tensor, float]:
-    """Distance [n] to the k-th neighbour, and the share of points that are a neighbour of some
-    other point.
+def _balls(x: Tensor, k: int, mode: str) -> tuple[Tensor, float]:
+    """Distance [n] to the k-th neighbour, and the share of points that lie in the ball of some other
+    point.
     """
-    near = [
-        distance.topk(k + 1, largest=False) for _, distance in _blocks(x, x)
-    ]  # a point is its own nearest
-    neighbours = torch.cat([found.indices[:, 1:] for found in near]).unique()
-    return torch.cat([found.values[:, k] for found in near]), len(neighbours) / len(x)
+    reach = []
+    found = x.new_zeros(len(x), dtype=torch.bool)
+    for rows, distance in _blocks(x, x, mode):
+        itself = torch.arange(len(distance), device=x.device)
+        distance[itself, itself + rows.start] = math.inf
+        reach.append(distance.topk(k, largest=False).values[:, -1])
+        found |= (distance <= reach[-1][:, None]).any(0)
+    return torch.cat(reach), float(found.double().mean())
 
 
-def _blocks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _blocks(x: Tensor, y: Tensor, mode: str) -> Iterator[tuple[slice, Tensor]]:
     """Rows of the distance table [n, m], some at a time.
 
-    By differences, not by |x|^2 + |y|^2 - 2 x.y: that is some times faster but loses the small
-    distances to cancellation (a copy lands at 1e-8 |x|, not 0), so that ties with a ball's rim fall
-    either way.
+    EXACT goes by differences, not by |x|^2 + |y|^2 - 2 x.y: that is some times faster but loses the
+    small distances to cancellation (a copy lands at 1e-8 |x|, not 0), so that ties with a ball's
+    rim fall either way. FAST is that, good enough for a standard error.
     """
     step = max(1, CELLS // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
-        yield rows, torch.cdist(x[rows], y, compute_mode="donot_use_mm_for_euclid_dist")
+        yield rows, torch.cdist(x[rows], y, compute_mode=mode)
+
+
+def _metric(key: str, call: Callable[..., Measure], says: str, meaning: str) -> Metric:
+    return Metric(
+        key=key,
+        call=call,
+        takes=("features", "features"),
+        says=says,
+        name=key,
+        meaning=meaning,
+        better="higher",
+    )
+
+
+PRECISION = _metric(
+    "precision",
+    precision,
+    "share of generated that lie among the real",
+    "The share of drawn pictures that look like some real one. Low: many drawings are of nothing.",
+)
+RECALL = _metric(
+    "recall",
+    recall,
+    "share of real that lie among the generated",
+    "The share of real pictures that look like some drawn one. Low: whole kinds are never drawn.",
+)
+DENSITY = replace(
+    _metric(
+        "density",
+        density,
+        "how densely real surrounds generated, 1 if equal",
+        "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
+        " keeps to the most ordinary pictures.",
+    ),
+    better="none",
+    aim=1.0,
+)
+COVERAGE = _metric(
+    "coverage",
+    coverage,
+    "share of real with a generated neighbour",
+    "The share of real pictures that have a drawn one for a near neighbour: quality and variety in"
+    " one.",
+)
+PRDC = (PRECISION, RECALL, DENSITY, COVERAGE)

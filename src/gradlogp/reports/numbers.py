@@ -11,24 +11,11 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from gradlogp.metrics import quantity
+
 Row = Mapping[str, Any]
 
 TRIVIAL = "Gaussian of the pixels"  # as the harness names it
-# Metrics of which more is not better: the value that is right, or none where no value is better.
-AIMS = {
-    "memorisation": "1",
-    "density": "1",
-    "sample_loss": "3.01",
-    "energy_gap": "0",
-    "deviation": "0",
-    "slope_error": "0",
-    "from_logistic": "0",
-    "energy": "",
-    "contrast": "",
-    "growth": "",
-    "taken_at": "",
-    "p": "",
-}
 EXPECTED = {
     "reference": "a perfect method (expected)",
     "trivial": "a trivial method (expected)",
@@ -159,7 +146,10 @@ class Numbers:
 
     def aim(self, metric: Key) -> str | None:
         """The value that is right where neither less nor more is better; empty where none is."""
-        return AIMS.get(metric.metric)
+        known = quantity(metric.metric)
+        if known is None or known.better != "none":
+            return None
+        return "" if known.aim is None else f"{known.aim:g}"
 
     def head(self, metric: Key, label: str) -> str:
         """The label and what is good: low, high, near 1, or nothing."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from gradlogp.metrics import quantity
 from gradlogp.reports.numbers import Key
 
 
@@ -15,202 +16,6 @@ class Word(NamedTuple):
     says: str
 
 
-METRICS = {
-    "fd": Word(
-        "Fréchet distance",
-        "How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the"
-        " judge. The one number to look at first. Even real pictures do not score 0, since no two"
-        " samples are the same.",
-    ),
-    "kid": Word(
-        "kernel distance",
-        "A second opinion on the same question, which assumes less. Around 0 the crowds cannot be"
-        " told apart; slightly below 0 is luck.",
-    ),
-    "precision": Word(
-        "precision",
-        "The share of drawn pictures that look like some real one. Low: many drawings are of"
-        " nothing.",
-    ),
-    "recall": Word(
-        "recall",
-        "The share of real pictures that look like some drawn one. Low: whole kinds are never"
-        " drawn.",
-    ),
-    "density": Word(
-        "density",
-        "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
-        " keeps to the most ordinary pictures.",
-    ),
-    "coverage": Word(
-        "coverage",
-        "The share of real pictures that have a drawn one for a near neighbour: quality and variety"
-        " in one.",
-    ),
-    "rarest_class": Word(
-        "rarest class",
-        "The share of the class that is drawn least often. Near 0: that class is forgotten.",
-    ),
-    "commonest_class": Word(
-        "commonest class",
-        "The share of the class that is drawn most often. Near 1: always the same.",
-    ),
-    "class_entropy": Word(
-        "evenness of classes",
-        "How evenly the classes are drawn, in nats. It says nothing of quality.",
-    ),
-    "memorisation": Word(
-        "freshness",
-        "The distance from a drawn picture to the nearest training picture, over the same distance"
-        " for real pictures that were held back. 0: copies of the training set (so real training"
-        " pictures score 0). 1: as fresh as new ones. Noise and blur raise it above 1.",
-    ),
-    "agreement": Word(
-        "class obeyed",
-        "The share of pictures in which the judge sees the class that was asked for.",
-    ),
-    "1nna": Word(
-        "told apart by neighbours",
-        "Of all pictures, real and drawn, the share whose nearest other one is of their own kind."
-        " 0.5: nobody can tell them apart. Far below 0.5: copies.",
-    ),
-    "c2st": Word(
-        "told apart by a classifier",
-        "How often a simple classifier can tell drawn from real; 0.5 is a coin.",
-    ),
-    "inception_score": Word(
-        "inception score",
-        "How sure the judge is of each drawing, and of how many classes: 1 to the number of"
-        " classes. Blind to copies.",
-    ),
-    "cas": Word(
-        "classes taught",
-        "The accuracy, on real pictures, of a classifier that has seen nothing but drawn ones:"
-        " nonsense and whatever is never drawn both cost accuracy. Real training pictures, as many,"
-        " say what can be reached.",
-    ),
-    "retention": Word(
-        "class kept",
-        "The share of chains from real pictures whose class is still that of their start. Low: the"
-        " model does not know the pictures as its own.",
-    ),
-    "energy": Word(
-        "mean energy", "Low means likely; only differences between kinds of pictures count."
-    ),
-    "energy_gap": Word(
-        "held-out minus training energy",
-        "0: held-out pictures are as likely as those learned from. Above: learned by heart.",
-    ),
-    "taken_at": Word(
-        "weights taken at",
-        "The share of the training after which the weights were best on the validation part.",
-    ),
-    "auroc": Word(
-        "AUROC",
-        "The chance that an anomaly gets a higher score than a normal example; 0.5 is a coin.",
-    ),
-    "auprc": Word(
-        "AUPRC",
-        "The average precision of the anomalies. A coin scores their share, so read it beside"
-        " that.",
-    ),
-    "fpr95": Word(
-        "false alarms at 95 %",
-        "The share of normal examples that is alarmed about when 95 % of the anomalies are caught.",
-    ),
-    "lead": Word(
-        "lead over the best baseline",
-        "The AUROC less that of the best baseline on the same examples: above 0 wins.",
-    ),
-    "rank": Word(
-        "mean rank",
-        "Where the method comes among all others, from one set to the next, on average: 1 is always"
-        " first.",
-    ),
-    "place": Word(
-        "mean place among baselines",
-        "Its rank where it alone joins the baselines: 1 is before all of them, always.",
-    ),
-    "accuracy": Word("accuracy", "The share of examples that are classified rightly."),
-    "nll": Word(
-        "surprise, nats",
-        "How surprised the classifier is by the true class, on average; 0 is never.",
-    ),
-    "ece": Word(
-        "calibration error",
-        "How far the classifier's confidence is from its accuracy. 0: when it says 80 %, it is"
-        " right in 80 % of the cases.",
-    ),
-    "bits_per_dim": Word(
-        "bits per dimension",
-        "How many bits a pixel costs when the model compresses pictures that it has not seen; fewer"
-        " is a better model of all there is, fine noise included.",
-    ),
-    "bits_per_dim_histogram": Word(
-        "bits per dimension, pixels alone",
-        "The same by a histogram for each pixel: what anything must beat.",
-    ),
-    "bits_per_dim_gaussian": Word(
-        "bits per dimension, Gaussian", "The same by one Gaussian of all pixels."
-    ),
-    "psnr": Word(
-        "restored, dB",
-        "Peak signal-to-noise ratio: how near the restored picture is to the clean one. 3 dB more"
-        " is half the error.",
-    ),
-    "ssim": Word(
-        "structural similarity",
-        "How near the restored picture is to the clean one in local contrast and shape; 1 is"
-        " identical.",
-    ),
-    "snr": Word("restored, dB", "Signal-to-noise ratio: 3 dB more is half the error."),
-    "nrmse": Word(
-        "restored, RMS error",
-        "How far a restored row is from the clean one, in standard deviations of the columns.",
-    ),
-    "fd_gain": Word(
-        "Fréchet distance gained", "How far the distance falls beside that of another method."
-    ),
-    "gain": Word(
-        "gain, dB",
-        "How many dB nearer to the clean example than another method comes, on the same examples"
-        " under the same noise.",
-    ),
-    "sample_loss": Word(
-        "lost by one sample, dB",
-        "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the error, is"
-        " what a model that knows how uncertain it is must lose; less is too sure, more is too"
-        " unsure.",
-    ),
-    "rmse": Word(
-        "RMS error of the score",
-        "How far the learned score is from the exact one where the law has its mass, in units of 1"
-        " / s.",
-    ),
-    "relative": Word(
-        "relative error of the score",
-        "The mean squared error under the law, over the mean square of the exact score.",
-    ),
-    "slope_error": Word(
-        "error of the slope",
-        "How far a fitted line's slope is from the value that it has in closed form.",
-    ),
-    "largest_deviation": Word(
-        "largest deviation, standard errors",
-        "The largest difference of a measured variance from its exact recursion, over all settings."
-        " Chance alone gives 2 to 3.",
-    ),
-    "ess": Word(
-        "effective samples",
-        "How many independent draws the chains are worth: a chain that moves slowly says the same"
-        " thing many times.",
-    ),
-    "rhat": Word(
-        "agreement of chains",
-        "Whether chains that began apart tell the same story: 1 is alike, above 1.01 is too early"
-        " to stop.",
-    ),
-}
 HEADLINE = ("fd", "precision", "recall", "coverage", "agreement", "memorisation")
 
 
@@ -310,8 +115,9 @@ def axes(key: Key) -> str:
 
 def metric(key: Key) -> Word:
     """The words for a metric and its axes; a new one keeps its bare name."""
-    word = METRICS.get(key.metric, Word(key.metric, ""))
-    return Word(f"{word.name} {axes(key)}".strip(), word.says)
+    known = quantity(key.metric)
+    name, meaning = (known.name, known.meaning) if known else (key.metric, "")
+    return Word(f"{name} {axes(key)}".strip(), meaning)
 
 
 def together(keys: Sequence[Key]) -> str:

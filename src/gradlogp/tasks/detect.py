@@ -1,19 +1,23 @@
 r"""Detect: how strange a trained model finds each example. High = anomalous, always; every score is
 [B], or [B, levels] to combine.
 
-| score | equation | source | |---|---|---| | `energy` | :math:`E(x)`; of an autoencoder :math:`\|x
-- g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) | | `gradient_norm` |
-:math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 | | `score_norms` |
-:math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
-| `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by
-level | Vincent (2011), eq. 11 | | `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x -
-x_r)\,dt` | the gradient theorem | | `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow
-ODE | Song et al. (2021), eq. 39 | | `typicality` | :math:`\lvert -\log p(x) - H \rvert`, H the mean
-of normal examples | Nalisnick et al. (2019), eq. 5 |
+| score | equation | source |
+|---|---|---|
+| `energy` | :math:`E(x)`; of an autoencoder :math:`\|x - g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) |
+| `gradient_norm` | :math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 |
+| `score_norms` | :math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
+| `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by level | Vincent (2011), eq. 11 |
+| `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x - x_r)\,dt` | the gradient theorem |
+| `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow ODE | Song et al. (2021), eq. 39 |
+| `typicality` | :math:`\lvert -\log p(x) - H \rvert`, H the mean of normal examples | Nalisnick et al. (2019), eq. 5 |
 
 Scores by level become one by `NormMixture` and `NormNeighbours` (MSMA: how the vector of norms of
 normal examples is distributed) or by `relative`, the mean over levels of each error over what is
 normal there, so that no level drowns the others.
+
+The score of an example is its own: it depends neither on its neighbours in the batch nor on their
+number or order. Noise is therefore drawn once and shared by all examples, which also takes it out of
+their comparison. Sums are taken in float64, and so are scores.
 
 A path integral needs a conservative score to be a difference of log-densities; of a score network,
 which is one only nearly, it is the work done along the straight line. Nothing here looks at an
@@ -31,12 +35,13 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from gradlogp.core.arrays import double
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, as_field, as_noisy
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.neighbours import nearest
-from gradlogp.core.random import Randomness, normal_
 
 BATCH = 1000  # examples at a time
 Function = Callable[
@@ -47,7 +52,7 @@ Function = Callable[
 def by_batch(function: Function, x: Tensor, cond: Tensor | None = None) -> Tensor:
     """`function` of all of x, some at a time and without a graph."""
     check_numbers(x)
-    conds = [None] * -(-len(x) // BATCH) if cond is None else cond.split(BATCH)
+    conds = [None] * max(1, -(-len(x) // BATCH)) if cond is None else cond.split(BATCH)
     with torch.no_grad():
         return torch.cat(
             [function(part, c).detach() for part, c in zip(x.split(BATCH), conds, strict=True)]
@@ -60,15 +65,19 @@ def field_at(model: Any, cond: Tensor | None, sigma: float | None) -> Field:
 
 
 def size(x: Tensor) -> Tensor:
-    """The Euclidean norm of each example, [B]."""
-    return x.flatten(1).square().sum(1).sqrt()
+    """The Euclidean norm of each example, [B], in float64."""
+    return _squared(x).sqrt()
+
+
+def _squared(x: Tensor) -> Tensor:
+    return double(x).flatten(1).square().sum(1)
 
 
 def energy(model: Any, x: Tensor, sigma: float | None = None, cond: Tensor | None = None) -> Tensor:
     """E(x), or E(x, sigma), [B]: -log p up to a constant; of an autoencoder energy the error of its
     reconstruction.
     """
-    return by_batch(lambda x, c: field_at(model, c, sigma).energy(x), x, cond)
+    return by_batch(lambda x, c: double(field_at(model, c, sigma).energy(x)), x, cond)
 
 
 def gradient_norm(
@@ -93,22 +102,26 @@ def denoising_errors(
     model: Any,
     x: Tensor,
     levels: Sequence[float],
-    generator: Randomness,
+    generator: Generator,
     draws: int = 1,
     cond: Tensor | None = None,
 ) -> Tensor:
     """|D(x + sigma_i eps, sigma_i) - x|^2, the mean over `draws` of noise, [B, levels]: what the
     model cannot put back.
+
+    The noise of a level and draw is one, [*shape], for all examples. In few dimensions take more
+    draws.
     """
+    shape = (len(levels), draws, *x.shape[1:])
+    noise = torch.randn(shape, generator=generator, device=generator.device).to(x)
 
     def errors(x: Tensor, cond: Tensor | None) -> Tensor:
-        return torch.stack(
-            [torch.stack([error(x, cond, s) for _ in range(draws)]).mean(0) for s in levels], 1
-        )
-
-    def error(x: Tensor, cond: Tensor | None, sigma: float) -> Tensor:
-        noisy = x + sigma * normal_(torch.empty_like(x), generator)
-        return (as_noisy(model, cond).denoise(noisy, sigma) - x).flatten(1).square().sum(1)
+        field = as_noisy(model, cond)
+        found = [
+            torch.stack([_squared(field.denoise(x + sigma * eps, sigma) - x) for eps in same])
+            for sigma, same in zip(levels, noise, strict=True)
+        ]
+        return torch.stack([each.mean(0) for each in found], 1)
 
     return by_batch(errors, x, cond)
 
@@ -116,8 +129,17 @@ def denoising_errors(
 def relative(errors: Tensor, normal: Tensor) -> Tensor:
     """The mean over levels of errors [B, levels], each over its mean for normal examples [n,
     levels]: near 1 where normal.
+
+    A level at which normal examples have next to no error counts as if theirs were 1e-12 of the
+    largest.
     """
-    return (errors / normal.mean(0)).mean(1)
+    usual = double(normal).mean(0)
+    if not usual.max() > 0:
+        raise UserError(
+            "relative errors need normal examples with some error, but all have none; take larger"
+            " noise levels, or a model that does not hand back what it is given."
+        )
+    return (double(errors) / usual.clamp(min=1e-12 * float(usual.max()))).mean(1)
 
 
 def path_energy(
@@ -139,13 +161,10 @@ def path_energy(
     def work(x: Tensor, cond: Tensor | None) -> Tensor:
         field = field_at(model, cond, sigma)
         way = x - reference
-        total = x.new_zeros(len(x))
+        total = double(x.new_zeros(len(x)))
         for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
-            total -= (
-                weight
-                / 2
-                * (field.score(reference + (place + 1) / 2 * way) * way).flatten(1).sum(1)
-            )
+            force = double(field.score(reference + (place + 1) / 2 * way))
+            total -= weight / 2 * (force * double(way)).flatten(1).sum(1)
         return total
 
     return by_batch(work, x, cond)
@@ -153,7 +172,7 @@ def path_energy(
 
 def typicality(nats: Tensor, normal: Tensor) -> Tensor:
     """|nats - mean of normal|, [B], of -log p(x): too likely is as strange as too unlikely."""
-    return (nats - normal.mean()).abs()
+    return (double(nats) - double(normal).mean()).abs()
 
 
 @final
@@ -175,8 +194,7 @@ class NormMixture:
     def __post_init__(self) -> None:
         from sklearn.mixture import GaussianMixture
 
-        self.mean = self.features.mean(0)
-        self.std = self.features.std(0).clamp(min=1e-12)
+        self.mean, self.std = _standard(self.features)
         usable = [
             k for k in self.components if k * (self.features.shape[1] + 1) <= len(self.features)
         ] or [1]
@@ -187,7 +205,7 @@ class NormMixture:
         self.chosen = self.mixture.n_components
 
     def _standard(self, features: Tensor) -> Any:
-        return ((features - self.mean) / self.std).double().numpy()
+        return ((double(features) - self.mean) / self.std).cpu().numpy()
 
     def score(self, features: Tensor) -> Tensor:
         return torch.from_numpy(-self.mixture.score_samples(self._standard(features)))
@@ -204,6 +222,17 @@ class NormNeighbours:
     k: int = 5
 
     def score(self, features: Tensor) -> Tensor:
-        mean = self.features.mean(0)
-        std = self.features.std(0).clamp(min=1e-12)
-        return nearest((features - mean) / std, (self.features - mean) / std, self.k).mean(1)
+        mean, std = _standard(self.features)
+        near, among = ((double(x) - mean) / std for x in (features, self.features))
+        return nearest(near, among, self.k).mean(1)
+
+
+def _standard(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each level, in float64."""
+    if len(features) < 2:
+        raise UserError(
+            f"the norms of normal examples need two of them at least, got {len(features)}; pass"
+            " more."
+        )
+    x = double(features)
+    return x.mean(0), x.std(0).clamp(min=1e-12)

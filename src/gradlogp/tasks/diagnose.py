@@ -2,6 +2,7 @@
 and displacement.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,24 +42,25 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"{self.chains} chains of {self.steps} steps",
-            (
-                f"ESS          {min(self.ess, key=_nan_last):.0f} of {self.chains * self.steps},"
-                f" the smallest of {len(self.ess)}"
-            ),
-            f"split R-hat  {max(self.rhat, key=_nan_first):.3f}, the largest",
+            *self._worst(),
             f"displacement {self.displacement:.3g} a step",
         ]
         known = (("acceptance", self.accept), ("exchange", self.swap), ("energy", self.energy))
         lines += [f"{name:<12} {value:.4g}" for name, value in known if value is not None]
         return "\n".join(lines)
 
-
-def _nan_last(value: float) -> float:
-    return value if value == value else float("inf")
-
-
-def _nan_first(value: float) -> float:
-    return value if value == value else -float("inf")
+    def _worst(self) -> list[str]:
+        ess = [value for value in self.ess if not math.isnan(value)]
+        rhat = [value for value in self.rhat if not math.isnan(value)]
+        if not ess:
+            return [f"ESS          none: not one of {len(self.ess)} functions ever moved"]
+        stuck = len(self.ess) - len(ess)
+        left_out = f"; {stuck} of {len(self.ess)} never moved" if stuck else ""
+        return [
+            f"ESS          {min(ess):.0f} of {self.chains * self.steps}, the smallest of"
+            f" {len(ess)}{left_out}",
+            f"split R-hat  {max(rhat):.3f}, the largest",
+        ]
 
 
 def chains(
@@ -97,14 +99,14 @@ def chains(
 def report(traces: dict[str, Tensor]) -> Report:
     """The report on the traces of `core.diagnose.Diagnostics`."""
     mean = {
-        name: float(traces[name].mean()) if name in traces else None
+        name: float(traces[name].double().mean()) if name in traces else None
         for name in ("accept", "energy")
     }
-    jump = float(traces["displacement"].square().mean().sqrt())
+    jump = float(traces["displacement"].double().square().mean().sqrt())
     ess, rhat = (
         tuple(torch.atleast_1d(f(traces["functions"])).tolist())
         for f in (effective_samples, split_rhat)
     )
     count, steps = traces["displacement"].shape
-    swap = float(traces["swap"].mean((0, 1)).min()) if "swap" in traces else None
+    swap = float(traces["swap"].double().mean((0, 1)).min()) if "swap" in traces else None
     return Report(count, steps, mean["accept"], ess, rhat, mean["energy"], swap, jump, traces)

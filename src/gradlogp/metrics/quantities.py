@@ -1,0 +1,226 @@
+"""What numbers mean that comparisons measure themselves: the words of `Quantity` for what no function
+of this room computes.
+"""
+
+from gradlogp.metrics.base import Better, Quantity
+
+
+def _quantity(
+    key: str,
+    better: Better,
+    name: str,
+    meaning: str,
+    unit: str = "",
+    aim: float | None = None,
+) -> Quantity:
+    return Quantity(key=key, name=name, meaning=meaning, better=better, unit=unit, aim=aim)
+
+
+QUANTITIES = {
+    each.key: each
+    for each in (
+        _quantity(
+            "rarest_class",
+            "higher",
+            "rarest class",
+            "The share of the class that is drawn least often. Near 0: that class is forgotten.",
+        ),
+        _quantity(
+            "commonest_class",
+            "lower",
+            "commonest class",
+            "The share of the class that is drawn most often. Near 1: always the same.",
+        ),
+        _quantity(
+            "cas",
+            "higher",
+            "classes taught",
+            "The accuracy, on real pictures, of a classifier that has seen nothing but drawn"
+            " ones: nonsense and whatever is never drawn both cost accuracy. Real training"
+            " pictures, as many, say what can be reached.",
+        ),
+        _quantity(
+            "retention",
+            "higher",
+            "class kept",
+            "The share of chains from real pictures whose class is still that of their start."
+            " Low: the model does not know the pictures as its own.",
+        ),
+        _quantity(
+            "energy",
+            "none",
+            "mean energy",
+            "Low means likely; only differences between kinds of pictures count.",
+            unit="nats",
+        ),
+        _quantity(
+            "energy_gap",
+            "none",
+            "held-out minus training energy",
+            "0: held-out pictures are as likely as those learned from. Above: learned by heart.",
+            unit="nats",
+            aim=0.0,
+        ),
+        _quantity(
+            "taken_at",
+            "none",
+            "weights taken at",
+            "The share of the training after which the weights were best on the validation part.",
+        ),
+        _quantity(
+            "lead",
+            "higher",
+            "lead over the best baseline",
+            "The AUROC less that of the best baseline on the same examples: above 0 wins.",
+        ),
+        _quantity(
+            "rank",
+            "lower",
+            "mean rank",
+            "Where the method comes among all others, from one set to the next, on average: 1"
+            " is always first.",
+        ),
+        _quantity(
+            "place",
+            "lower",
+            "mean place among baselines",
+            "Its rank where it alone joins the baselines: 1 is before all of them, always.",
+        ),
+        _quantity(
+            "bits_per_dim",
+            "lower",
+            "bits per dimension",
+            "How many bits a pixel costs when the model compresses pictures that it has not"
+            " seen; fewer is a better model of all there is, fine noise included.",
+            unit="bits",
+        ),
+        _quantity(
+            "bits_per_dim_histogram",
+            "lower",
+            "bits per dimension, pixels alone",
+            "The same by a histogram for each pixel: what anything must beat.",
+            unit="bits",
+        ),
+        _quantity(
+            "bits_per_dim_gaussian",
+            "lower",
+            "bits per dimension, Gaussian",
+            "The same by one Gaussian of all pixels.",
+            unit="bits",
+        ),
+        _quantity(
+            "gain",
+            "higher",
+            "gain, dB",
+            "How many dB nearer to the clean example than another method comes, on the same"
+            " examples under the same noise.",
+            unit="dB",
+        ),
+        _quantity(
+            "fd_gain",
+            "higher",
+            "Fréchet distance gained",
+            "How far the distance falls beside that of another method.",
+        ),
+        _quantity(
+            "snr",
+            "higher",
+            "restored, dB",
+            "Signal-to-noise ratio: 3 dB more is half the error.",
+            unit="dB",
+        ),
+        _quantity(
+            "nrmse",
+            "lower",
+            "restored, RMS error",
+            "How far a restored row is from the clean one, in standard deviations of the columns.",
+        ),
+        _quantity(
+            "displacement",
+            "lower",
+            "displacement",
+            "How far chains from real examples move an entry, on average.",
+        ),
+        _quantity(
+            "excess",
+            "none",
+            "excess variance",
+            "The measured variance less that of the data.",
+        ),
+        _quantity(
+            "sample_loss",
+            "none",
+            "lost by one sample, dB",
+            "How much worse one draw from the posterior is than its mean. 3.01 dB, twice the"
+            " error, is what a model that knows how uncertain it is must lose; less is too sure,"
+            " more is too unsure.",
+            unit="dB",
+            aim=3.01,
+        ),
+        _quantity(
+            "rmse",
+            "lower",
+            "RMS error of the score",
+            "How far the learned score is from the exact one where the law has its mass, in"
+            " units of 1 / s.",
+        ),
+        _quantity(
+            "relative",
+            "lower",
+            "relative error of the score",
+            "The mean squared error under the law, over the mean square of the exact score.",
+        ),
+        _quantity(
+            "slope_error",
+            "none",
+            "error of the slope",
+            "How far a fitted line's slope is from the value that it has in closed form.",
+            aim=0.0,
+        ),
+        _quantity(
+            "largest_deviation",
+            "lower",
+            "largest deviation, standard errors",
+            "The largest difference of a measured variance from its exact recursion, over all"
+            " settings. Chance alone gives 2 to 3.",
+            unit="standard errors",
+        ),
+        _quantity(
+            "deviation",
+            "none",
+            "deviation, standard errors",
+            "How far a measured variance is from its exact recursion. Chance alone gives about 1.",
+            unit="standard errors",
+            aim=0.0,
+        ),
+        _quantity(
+            "from_logistic",
+            "none",
+            "difference from logistic regression",
+            "The largest difference of a probability from that of logistic regression: 0, for"
+            " the two are one model.",
+            aim=0.0,
+        ),
+        _quantity(
+            "contrast",
+            "none",
+            "contrast",
+            "How far apart the energies of the two classes are for one example, over their mean size."
+            " It says whether a classifier by energies is sharp, not whether it is right.",
+        ),
+        _quantity(
+            "growth",
+            "none",
+            "growth",
+            "By how much the logarithm of |x| grows in a step without noise. Above 0 the chain"
+            " diverges.",
+        ),
+        _quantity(
+            "p",
+            "none",
+            "p, McNemar",
+            "The chance that two equally good classifiers would differ by as much on these"
+            " examples.",
+        ),
+    )
+}

@@ -230,7 +230,7 @@ def _across(known: Dataset, context: Context, scope: Scope) -> Problem:
 
 def _others(names: Sequence[str], like: Tensor, context: Context) -> list[Tensor]:
     """Pictures on [0, 1] that are made here, or the test parts of other data sets."""
-    generator = seeded("strangers")
+    generator = seeded("strangers")  # a word of the first version: it decides the draws
     return [
         MADE[name](like, generator)
         if name in MADE

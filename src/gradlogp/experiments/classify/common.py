@@ -156,7 +156,8 @@ def improbability(logits: Tensor) -> Tensor:
 
 def others(context: Context, n: int, seed: int) -> Mapping[str, Tensor]:
     """Pictures of other kinds: uniform noise, and published sets where there are some."""
-    noise = torch.rand(n, *context.data.shape, generator=seeded(seed, "strange"))
+    generator = seeded(seed, "strange")  # a word of the first version: it decides the draws
+    noise = torch.rand(n, *context.data.shape, generator=generator)
     names = OTHERS.get(context.data.name, ())
     sets = {name: readers.load(name, context.root).test.scaled(slice(0, n)) for name in names}
     return {"noise": noise, **sets}

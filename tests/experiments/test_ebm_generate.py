@@ -22,7 +22,7 @@ from gradlogp.experiments.evaluate import evaluate
 from gradlogp.experiments.fit import fit, load, snapshot
 from gradlogp.experiments.judge import Judge
 from gradlogp.models import ConvClassifier
-from gradlogp.runs import Run
+from gradlogp.runs import Run, read_results
 
 TINY = [
     "training.images=320",
@@ -70,7 +70,7 @@ def folder(digits, judge, tmp_path_factory):
 
 
 def test_every_method_is_chosen_judged_and_summed_up(folder):
-    rows = json.loads((folder / "results.json").read_text())
+    rows = read_results(folder)
     for method in METHODS:
         found = {row["metric"] for row in rows if row["method"] == method}
         assert {

@@ -14,12 +14,12 @@ from gradlogp.cli.arguments import Data, Denoise, Evaluate, Likelihood, List, Re
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import replacing
 from gradlogp.data import DATASETS, save_grid, save_picture
 from gradlogp.experiments import Fitted, judge, judge_beside, load
 from gradlogp.experiments.energy import EnergyRecipe
 from gradlogp.experiments.likelihood import likelihood as measure_likelihood, scored
 from gradlogp.metrics.image import psnr
-from gradlogp.runs.files import replacing
 
 COLUMNS = 10  # pictures in a row of a grid
 CHOICE = 50  # validation pictures that an energy's weight is chosen on

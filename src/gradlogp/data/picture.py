@@ -6,8 +6,6 @@ border's colour
 """
 
 import math
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import make_folder, replacing
 
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's word for them
 
@@ -108,15 +107,9 @@ def save_grid(
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(part, format="PNG")
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror or error}.") from error
+    make_folder(path.parent)
+    with replacing(path) as file:
+        picture.save(file, format="PNG")
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

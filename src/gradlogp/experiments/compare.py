@@ -35,7 +35,7 @@ from gradlogp.experiments.settings import from_dict, override
 from gradlogp.experiments.table import Table
 from gradlogp.experiments.trial import Context, Trial
 from gradlogp.experiments.workers import Part, side_by_side
-from gradlogp.runs import Run, read_json, write_json
+from gradlogp.runs import Run, read_checked, write_json, write_results
 
 Contender = Generative | Trial
 Experiment = Callable[[str, str, int], Contender]  # (dataset, preset, seed) -> settings
@@ -238,7 +238,7 @@ def compare(
             for m in comparison.methods
         }
         rows += comparison.summary(out, runs)
-    write_json(out / "results.json", rows)
+    write_results(out, rows)
     return rows
 
 
@@ -330,7 +330,7 @@ def _note(
             f"{out} holds other things ({strangers[0]}) and is no comparison's folder; choose"
             " another --out."
         )
-    old = {"changes": [], **read_json(path)} if path.exists() else note
+    old = {"changes": [], **read_checked(out, path.name)} if path.exists() else note
     if any(old.get(key) != said for key, said in note.items()):
         changed = " ".join(old["changes"]) or "nothing"
         raise UserError(

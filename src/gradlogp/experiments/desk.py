@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener
 from gradlogp.metrics import Measure
-from gradlogp.runs import Run, read_json, write_json
-from gradlogp.runs.files import replacing
+from gradlogp.runs import Run, read_checked, write_json
 
 Rows = list[dict[str, Any]]
 
@@ -67,7 +67,7 @@ class Desk:
         """Where to save the picture samples/figure-NAME.png; its caption is kept for the report."""
         path = self.run.picture(f"figure-{name}")
         index = path.with_name("figures.json")
-        write_json(index, {**(read_json(index) if index.exists() else {}), path.name: caption})
+        write_json(index, {**(read_checked(self.run.path, f"samples/{index.name}") if index.exists() else {}), path.name: caption})
         return path
 
     def keep(self, **arrays: Tensor) -> None:

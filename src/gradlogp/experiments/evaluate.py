@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gradlogp import metrics
+from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
 from gradlogp.data.picture import save_grid
@@ -167,9 +168,8 @@ def _draw(fitted: Fitted, data: Dataset, desk: Desk) -> tuple[Drawn, dict[int, T
         (x, asked_for), share = fitted.draw(n, seed, listener=desk.listener), 1.0
     seconds = (time.perf_counter() - began) * share / n
     save_grid(run.picture("final"), x[: ROW * ROW], columns=ROW)
-    np.savez_compressed(
-        run.picture("final").with_suffix(".npz"), samples=(x * 255).round().byte().numpy()
-    )
+    with replacing(run.picture("final").with_suffix(".npz")) as file:
+        np.savez_compressed(file, samples=(x * 255).round().byte().numpy())
     if asked_for is not None:
         _ten_of_each(x, asked_for, fitted.facts.classes, run)
     return (

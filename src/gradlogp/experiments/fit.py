@@ -25,7 +25,7 @@ from gradlogp.experiments.energy import EnergyRecipe
 from gradlogp.experiments.latent import GANRecipe, VAERecipe
 from gradlogp.experiments.score import ScoreRecipe
 from gradlogp.experiments.settings import from_dict, to_dict
-from gradlogp.runs import Run
+from gradlogp.runs import Run, blamed
 from gradlogp.tasks import generate, milestones
 from gradlogp.training import Guard, Learner, reach_in_words, shuffled, train
 
@@ -132,6 +132,7 @@ def fit(
     run = Run.create(path, describe(recipe, data, facts), surroundings(device))
     with run:
         if run.status()["state"] != "training":
+            run.verify()
             return run
         learner = build(recipe, facts, device)
         if recipe.reach < 0.01 * learner.guard.data_range:
@@ -242,9 +243,12 @@ def load(path: Path, device: str | None = None) -> Fitted:
     device = device or default_device()
     run = Run.open(path)
     recipe = recipe_of(run)
-    facts = from_dict(Facts, run.config["facts"], "facts.")
-    model = recipe.model(facts)
-    model.load_state_dict(run.load("ema")[0])
+    tensors, _ = run.load("ema")
+    with blamed(run.path / "config.json", "describes no model that this version can build"):
+        facts = from_dict(Facts, run.config["facts"], "facts.")
+        model = recipe.model(facts)
+    with blamed(run.path / "ema.safetensors", "holds another model than config.json describes"):
+        model.load_state_dict(tensors)
     return Fitted(run, recipe, facts, model.to(device).eval().requires_grad_(False), device)
 
 
@@ -255,4 +259,6 @@ def recipe_of(run: Run) -> Generative:
             f"{run.path} holds no recipe that this version knows ({settings.get('kind')!r}); "
             f"expected one of {', '.join(RECIPES)}."
         )
-    return from_dict(RECIPES[settings["kind"]], settings, "")
+    with blamed(run.path / "config.json", "holds settings that go together in no recipe"):
+        found: Generative = from_dict(RECIPES[settings["kind"]], settings, "")
+    return found

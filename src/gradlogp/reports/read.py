@@ -2,7 +2,6 @@
 written.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,13 +12,14 @@ from typing import Any
 from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import read_bytes
 from gradlogp.experiments.chains import TABLES
 from gradlogp.experiments.table import Table
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Numbers
 from gradlogp.reports.picture import Picture, picture, strip
 from gradlogp.reports.plot import LARGE, Line, chart
-from gradlogp.runs import Run, read_json
+from gradlogp.runs import Run, inside, read_checked, read_comparison, safe_path
 
 STYLES = 6  # colours that the page has
 GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
@@ -44,18 +44,15 @@ class Figure:
 
 def captions(folder: Path) -> dict[str, str]:
     """Name of a picture -> what it shows, as `samples/figures.json` has them."""
-    index = folder / "samples" / "figures.json"
-    return (
-        {str(name): str(caption) for name, caption in _object(index).items()}
-        if index.is_file()
-        else {}
-    )
+    there = (folder / "samples" / "figures.json").exists()
+    return dict(read_checked(folder, "samples/figures.json")) if there else {}
 
 
 def figures(folder: Path) -> list[Figure]:
     """Those that have a caption, in its order."""
     found = [
-        (caption, picture(folder / "samples" / name)) for name, caption in captions(folder).items()
+        (caption, picture(inside(folder, f"samples/{name}")))
+        for name, caption in captions(folder).items()
     ]
     return [Figure(caption, shown) for caption, shown in found if shown]
 
@@ -130,16 +127,12 @@ class Shown:
     @property
     def guard(self) -> list[str]:
         """What the guard of the training said."""
-        path = self.run.path / "log.txt"
-        lines = (
-            path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if path.is_file()
-            else []
-        )
+        path = inside(self.run.path, "log.txt")
+        lines = read_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
         return [found[1] for line in lines if (found := GUARD.match(line))]
 
     def picture(self, name: str) -> Picture | None:
-        return picture(self.run.path / "samples" / f"{name}.png")
+        return picture(inside(self.run.path, f"samples/{name}.png"))
 
     @property
     def figures(self) -> list[Figure]:
@@ -172,8 +165,8 @@ class Shown:
 
     @property
     def films(self) -> list[Film]:
-        path = self.run.path / "samples" / "films.json"
-        captions = read_json(path) if path.is_file() else {}
+        there = (self.run.path / "samples" / "films.json").exists()
+        captions = read_checked(self.run.path, "samples/films.json") if there else {}
         kinds = ("annealing", "chain-noise", "chain-data")
         return [
             Film(kind, found, captions.get(kind, ()))
@@ -407,7 +400,8 @@ class Page:
 
 def page(folder: Path) -> Page:
     """What there is in a run folder or a comparison folder. Raises UserError for any other folder."""
-    if (folder / "compare.json").is_file():
+    folder = safe_path(folder)
+    if (folder / "compare.json").exists():
         return _comparison(folder)
     shown = Shown(Run.open(folder))
     rows = [{"method": shown.name, **row} for row in shown.results]
@@ -415,7 +409,7 @@ def page(folder: Path) -> Page:
 
 
 def _comparison(folder: Path) -> Page:
-    note = _object(folder / "compare.json")
+    note, rows = read_comparison(folder)
     runs = [Shown(Run.open(path.parent)) for path in sorted(folder.glob("*/config.json"))]
     judge = next((run for run in runs if run.name == "judge"), None)
     runs = [run for run in runs if run.name != "judge"]
@@ -443,25 +437,13 @@ def _comparison(folder: Path) -> Page:
         methods,
         judge,
         [m for m in named if m not in order],
-        Numbers(_rows(folder, runs), order),
+        Numbers(_rows(rows, runs), order),
     )
 
 
-def _rows(folder: Path, runs: Sequence[Shown]) -> list[dict[str, Any]]:
+def _rows(rows: list[dict[str, Any]], runs: Sequence[Shown]) -> list[dict[str, Any]]:
     """Of results.json; of a comparison that is under way, those of the runs that are done."""
-    path = folder / "results.json"
-    rows = [row for row in (read_json(path) if path.is_file() else []) if isinstance(row, dict)]
     there = {row.get("method") for row in rows}
     return rows + [
         {"method": run.name, **row} for run in runs if run.name not in there for row in run.results
     ]
-
-
-def _object(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(
-            f"{path} should hold an object that names the methods of a comparison, but holds"
-            f" {json.dumps(found)[:40]}."
-        )
-    return found

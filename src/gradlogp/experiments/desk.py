@@ -67,7 +67,13 @@ class Desk:
         """Where to save the picture samples/figure-NAME.png; its caption is kept for the report."""
         path = self.run.picture(f"figure-{name}")
         index = path.with_name("figures.json")
-        write_json(index, {**(read_checked(self.run.path, f"samples/{index.name}") if index.exists() else {}), path.name: caption})
+        write_json(
+            index,
+            {
+                **(read_checked(self.run.path, f"samples/{index.name}") if index.exists() else {}),
+                path.name: caption,
+            },
+        )
         return path
 
     def keep(self, **arrays: Tensor) -> None:

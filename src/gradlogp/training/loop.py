@@ -33,7 +33,7 @@ from gradlogp.core.random import seeded
 from gradlogp.core.stop import Waiting
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
-from gradlogp.runs.schema import COUNT, NUMBER, like, wrong
+from gradlogp.runs.schema import COUNT, NUMBER, TEXT, like, wrong
 from gradlogp.training.guard import Guard, Verdict
 
 LONGEST = 20.0  # seconds between two checkpoints to resume from
@@ -340,17 +340,17 @@ def _begin(learner: Learner, run: Run, follow: _Follow, fallback: bool) -> Windo
 def _save(learner: Learner, run: Run, window: Window) -> None:
     """A checkpoint to resume from, at any step: with the log line that is begun."""
     sums = {f"window.{name}": total for name, total in window.sums.items()}
-    meta = {**learner.meta(), "window": window.count}
+    meta = {**learner.meta(), "window": {"count": window.count, "names": list(window.sums)}}
     run.checkpoint(learner.step, {**learner.tensors(), **sums}, meta, resume=True)
 
 
 def _load(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Window:
-    mine = {k: x for k, x in tensors.items() if not k.startswith("window.")}
-    sums = {k.removeprefix("window."): tensors[k] for k in tensors.keys() - mine.keys()}
-    if said := wrong(meta, {"window?": COUNT}, "its note"):
+    if said := wrong(meta, {"window?": {"count": COUNT, "names": [TEXT]}}, "its note"):
         raise ValueError(said)
-    learner.load(mine, meta)
-    return Window(dict(sorted(sums.items())), meta.get("window", 0))
+    window = meta.get("window", {"count": 0, "names": []})
+    sums = {name: tensors[f"window.{name}"] for name in window["names"]}
+    learner.load({k: x for k, x in tensors.items() if not k.startswith("window.")}, meta)
+    return Window(sums, window["count"])
 
 
 def _roll_back(learner: Learner, run: Run) -> None:

@@ -180,7 +180,11 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
     assert guard.running_mean["gap"] == pytest.approx(0.1)
     other = Guard(GuardSettings(patience=10))
     other.load(guard.state())
-    assert other.running_mean == guard.running_mean and other.seen == 30 and math.isfinite(other.best_loss)
+    assert (
+        other.running_mean == guard.running_mean
+        and other.seen == 30
+        and math.isfinite(other.best_loss)
+    )
 
 
 def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():

@@ -160,7 +160,7 @@ class Shown:
     def progress(self) -> list[tuple[int, Picture]]:
         """(updates made, a column of samples), in the order of learning."""
         files = sorted((self.run.path / "samples").glob("progress-*.png"))
-        steps = [(path.stem.removeprefix("progress-"), picture(path)) for path in files]
+        steps = [(path.stem.removeprefix("progress-"), self.picture(path.stem)) for path in files]
         return sorted((int(step), found) for step, found in steps if found and step.isdigit())
 
     @property
@@ -361,7 +361,7 @@ class Page:
     @property
     def real(self) -> Picture | None:
         """A grid of real pictures, where the folder has one."""
-        return picture(self.folder / "samples" / "real.png")
+        return picture(inside(self.folder, "samples/real.png"))
 
     @property
     def real_strip(self) -> Picture | None:
@@ -372,12 +372,16 @@ class Page:
             for run in m.runs
             for p in sorted((run.run.path / "samples").glob("denoise-*.png"))
         ]
-        return None if self.real or not paths else strip(paths[0])
+        return (
+            None
+            if self.real or not paths
+            else strip(inside(paths[0].parents[1], f"samples/{paths[0].name}"))
+        )
 
     @property
     def trivial(self) -> Picture | None:
         """A grid of samples of the trivial method, where the folder has one."""
-        return picture(self.folder / "samples" / "gaussian.png")
+        return picture(inside(self.folder, "samples/gaussian.png"))
 
     @property
     def levels(self) -> list[str]:

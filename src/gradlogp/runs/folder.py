@@ -97,8 +97,8 @@ class Run:
         version = content.get("format")
         if version not in (1, FORMAT):
             raise UserError(
-                f"{path} is a run of format {ascii(version)[:20]}, and this gradlogp {__version__}"
-                f" reads 1 to {FORMAT}."
+                f"{path / 'config.json'} has format {ascii(version)[:20]}, and this gradlogp"
+                f" {__version__} reads 1 to {FORMAT}."
             )
         return cls(path, content["config"], content["about"], version)
 

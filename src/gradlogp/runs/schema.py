@@ -84,7 +84,8 @@ TABLE = {
 }
 CONFIG = {
     "recipe?": {
-        **{f"{key}?": TEXT for key in ("kind", "experiment", "dataset", "preset")},
+        **{f"{key}?": TEXT for key in ("kind", "dataset", "preset")},
+        "experiment?": NAME,
         "seed?": COUNT,
         "conditional?": FLAG,
         "training?": {"images?": POSITIVE, "batch?": POSITIVE},

@@ -177,6 +177,8 @@ class Learner:
             parts[part][name] = tensor
         for part in ("model", "ema"):
             _finite(part, parts[part])
+        _alike("objective", parts["objective"], self.objective.state())
+        _alike("random", parts["random"], {"generator": self.generator.get_state()})
         self._check(meta)
         self.model.load_state_dict(parts["model"])
         self.ema.load_state_dict(parts["ema"])
@@ -203,6 +205,14 @@ class Learner:
                     raise ValueError(f"optimizer.{i}.{name} has another shape than its parameter")
             _finite(f"optimizer.{i}", found)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def _alike(part: str, tensors: dict[str, Tensor], mine: dict[str, Tensor]) -> None:
+    if odd := sorted(tensors.keys() ^ mine.keys()):
+        raise ValueError(f"{part}.{odd[0]} is there and not here, or the other way round")
+    for name, x in tensors.items():
+        if x.shape != mine[name].shape or x.dtype != mine[name].dtype:
+            raise ValueError(f"{part}.{name} has another shape or type")
 
 
 def _finite(part: str, tensors: dict[str, Tensor]) -> None:

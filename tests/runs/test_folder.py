@@ -118,7 +118,9 @@ def test_opening_something_else_lists_the_runs_that_are_near(tmp_path: Path) -> 
 def test_another_format_is_refused(run: Run) -> None:
     config = run.path / "config.json"
     config.write_text(config.read_text().replace('"format": 2', '"format": 3'))
-    with pytest.raises(UserError, match="format 3, and this gradlogp .* reads 1 to 2"):
+    with pytest.raises(
+        UserError, match="config.json has format 3, and this gradlogp .* reads 1 to 2"
+    ):
         Run.open(run.path)
 
 

@@ -103,7 +103,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
 
     from gradlogp.runs import tensors
 
-    with Run.create(tmp_path / "run", {"seed": 1}) as run:
+    with Run.create(tmp_path / "run", {"seed": 1}):
         config = tmp_path / "run" / "config.json"
         config.write_text(config.read_text().replace('"format": 2', '"format": 1'))
         (tmp_path / "run" / "state").mkdir()

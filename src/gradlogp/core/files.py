@@ -38,6 +38,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def there(path: Path) -> bool:
+    """Whether anything has this name, be it a link to nothing."""
+    return os.path.lexists(path)
+
+
 def append(path: Path, data: bytes) -> None:
     """Add to the end of the file, all of `data` or nothing. Raises UserError where the system
     refuses.

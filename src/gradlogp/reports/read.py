@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
-from gradlogp.core.files import read_bytes
+from gradlogp.core.files import read_bytes, there
 from gradlogp.experiments.chains import TABLES
 from gradlogp.experiments.table import Table
 from gradlogp.reports import words
@@ -44,8 +44,8 @@ class Figure:
 
 def captions(folder: Path) -> dict[str, str]:
     """Name of a picture -> what it shows, as `samples/figures.json` has them."""
-    there = (folder / "samples" / "figures.json").exists()
-    return dict(read_checked(folder, "samples/figures.json")) if there else {}
+    found = there(folder / "samples" / "figures.json")
+    return dict(read_checked(folder, "samples/figures.json")) if found else {}
 
 
 def figures(folder: Path) -> list[Figure]:
@@ -165,13 +165,13 @@ class Shown:
 
     @property
     def films(self) -> list[Film]:
-        there = (self.run.path / "samples" / "films.json").exists()
-        captions = read_checked(self.run.path, "samples/films.json") if there else {}
+        found = there(self.run.path / "samples" / "films.json")
+        captions = read_checked(self.run.path, "samples/films.json") if found else {}
         kinds = ("annealing", "chain-noise", "chain-data")
         return [
-            Film(kind, found, captions.get(kind, ()))
+            Film(kind, shown, captions.get(kind, ()))
             for kind in kinds
-            if (found := self.picture(kind))
+            if (shown := self.picture(kind))
         ]
 
     @cached_property
@@ -405,7 +405,7 @@ class Page:
 def page(folder: Path) -> Page:
     """What there is in a run folder or a comparison folder. Raises UserError for any other folder."""
     folder = safe_path(folder)
-    if (folder / "compare.json").exists():
+    if there(folder / "compare.json"):
         return _comparison(folder)
     shown = Shown(Run.open(folder))
     rows = [{"method": shown.name, **row} for row in shown.results]
@@ -447,7 +447,7 @@ def _comparison(folder: Path) -> Page:
 
 def _rows(rows: list[dict[str, Any]], runs: Sequence[Shown]) -> list[dict[str, Any]]:
     """Of results.json; of a comparison that is under way, those of the runs that are done."""
-    there = {row.get("method") for row in rows}
+    done = {row.get("method") for row in rows}
     return rows + [
-        {"method": run.name, **row} for run in runs if run.name not in there for row in run.results
+        {"method": run.name, **row} for run in runs if run.name not in done for row in run.results
     ]

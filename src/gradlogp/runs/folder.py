@@ -68,7 +68,7 @@ class Run:
         another process's run.
         """
         path = safe_path(path)
-        if (path / "config.json").exists():
+        if files.there(path / "config.json"):
             run = cls.open(path)
             _compare(path, run.config, unplain(plain(config)))
             run._writing()
@@ -91,7 +91,7 @@ class Run:
     def open(cls, path: str | Path) -> Self:
         """The run in this folder, to read or to go on with. Raises UserError where there is none."""
         path = safe_path(path)
-        if not (path / "config.json").exists():
+        if not files.there(path / "config.json"):
             raise _no_run(path)
         content = read_checked(path, "config.json")
         version = content.get("format")
@@ -193,7 +193,7 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """{"state": "training" | "trained" | "evaluated", "seconds": ..., ...}"""
-        if not (self.path / "status.json").exists():
+        if not files.there(self.path / "status.json"):
             return {"state": STATES[0], "seconds": 0.0}
         return dict(read_checked(self.path, "status.json"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gradlogp.core.errors import UserError
-from gradlogp.core.files import inside
+from gradlogp.core.files import inside, there
 from gradlogp.runs.files import read_json, write_json
 from gradlogp.runs.legacy import modern
 from gradlogp.runs.schema import checked, read_checked
@@ -37,7 +37,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     Damaged.
     """
     path = inside(folder, NAME)
-    if not path.exists():
+    if not there(path):
         return []
     content = checked(path, modern(read_json(path)))
     if content["format"] != FORMAT:

@@ -200,9 +200,9 @@ class Learner:
             number, _, name = key.partition(".")
             state.setdefault(int(number), {})[name] = tensor
         for i, found in state.items():
-            for name in ("exp_avg", "exp_avg_sq"):
-                if found[name].shape != self.learned[i].shape:
-                    raise ValueError(f"optimizer.{i}.{name} has another shape than its parameter")
+            moment = torch.empty_like(self.learned[i])
+            like_them = {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
+            _alike(f"optimizer.{i}", found, like_them)
             _finite(f"optimizer.{i}", found)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 

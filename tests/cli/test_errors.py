@@ -48,6 +48,13 @@ BAD = [  # words, code, what the line says
     ("train ebm --out file.txt", 2, "expected a folder, but that is a file"),
     ("train ebm --out file.txt/below", 2, "cannot write in"),
     ("train ebm --out strange", 2, "no run folder"),
+    (f"train ebm --out {'x' * 300}", 2, "--out holds the name"),
+    ("train ebm --out a\0b", 2, "--out holds the name 'a\\x00b', which holds control"),
+    ("train ebm --out \udcff", 2, "--out holds the name '\\udcff', which is not UTF-8"),
+    (f"sample nowhere --out {'x' * 300}.png", 2, "nowhere does not exist"),
+    (f"sample {'x' * 300}", 2, "the path holds the name"),
+    ("sample a\0b", 2, "the path holds the name"),
+    ("report a\0b", 2, "the path holds the name"),
     ("compare emb", 2, "no comparison 'emb'; did you mean 'ebm'?"),
     ("compare ebm --seeds 0", 2, "--seeds: input should be greater than or equal to 1, got 0"),
     ("compare ebm --out strange", 2, "no comparison's folder"),
@@ -94,7 +101,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "code", "says"), BAD, ids=[words for words, *_ in BAD])
+@pytest.mark.parametrize(
+    ("words", "code", "says"), BAD, ids=[ascii(words)[1:60] for words, *_ in BAD]
+)
 def test_bad_words_get_one_line(
     words: str, code: int, says: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

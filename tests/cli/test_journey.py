@@ -5,6 +5,7 @@ evaluate, report, compare.
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gradlogp import data
 from gradlogp.cli import main
 from gradlogp.cli.terminal import Lane
 from gradlogp.harness import Evaluator
@@ -277,11 +279,13 @@ def test_evaluating_fills_the_results_and_the_report(
 
 
 def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = Path("runs/ebm/config.json")
-    config.write_text(config.read_text().replace('"digits.csv.gz": "', '"digits.csv.gz": "0'))
-    assert main(["evaluate", "runs/ebm"]) == 2
+    here = data.load("digits")
+    with monkeypatch.context() as patch:
+        other = replace(here, checksums={"digits.csv.gz": "0f" * 32})
+        patch.setattr(data, "load", lambda *_: other)
+        assert main(["evaluate", "runs/ebm"]) == 2
     assert "other pictures" in capsys.readouterr().err
     Path("runs/ncsn/status.json").unlink()
     assert main(["evaluate", "runs/ncsn"]) == 2

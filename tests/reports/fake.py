@@ -10,7 +10,7 @@ from PIL import Image
 
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import Target, to_dict
-from gradlogp.runs import Run, write_json
+from gradlogp.runs import Run, write_json, write_results
 
 SIGMAS = (0.1, 0.3)
 METRICS = {
@@ -178,5 +178,5 @@ def comparison(
             made = run(path, method, seed=seed, dataset=dataset, **settings)
             found += [{"method": method, **r} for r in made.results()]
     if all(settings.get("state", "evaluated") == "evaluated" for settings in methods.values()):
-        write_json(folder / "results.json", found)
+        write_results(folder, found)
     return folder

@@ -9,7 +9,7 @@ import pytest
 from gradlogp import reports
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES
-from gradlogp.runs import Run, read_json, write_json
+from gradlogp.runs import Run, read_json, read_results, write_json, write_results
 from tests.reports import fake
 from tests.targets import DIGITS
 
@@ -186,7 +186,7 @@ def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
     for method, value in (("esm", 0.1), ("ism", 0.2)):
         config = {
             "recipe": {"kind": "ScoreMatching", "experiment": method, "seed": 0},
-            "data": {"name": "laws"},
+            "data": {"name": "laws", "checksums": {}},
         }
         with Run.create(folder / method, config, {"date": "2030-01-02"}) as made:
             made.write_results(
@@ -253,12 +253,10 @@ def test_numbers_that_are_none(tmp_path):
         tmp_path / "c", ebm={"fd": float("nan"), "recall": float("inf")}, ncsn={}
     )
     rows = [
-        row
-        for row in read_json(folder / "results.json")
-        if row["metric"] != "coverage" or row["method"] == "ebm"
+        row for row in read_results(folder) if row["metric"] != "coverage" or row["method"] == "ebm"
     ]
-    write_json(
-        folder / "results.json",
+    write_results(
+        folder,
         [{**row, "stderr": None} if row["metric"] == "precision" else row for row in rows],
     )
     text, page = written(folder)
@@ -268,10 +266,10 @@ def test_numbers_that_are_none(tmp_path):
 
 def test_several_seeds_are_averaged(tmp_path):
     folder = fake.comparison(tmp_path / "c", seeds=(3, 4), ebm={}, ncsn={})
-    rows = read_json(folder / "results.json")
+    rows = read_results(folder)
     first = next(row for row in rows if row["method"] == "ebm" and row["metric"] == "fd")
     first["value"] = 14.0  # with the other's 10: mean 12, standard error 4 / sqrt 2 / sqrt 2
-    write_json(folder / "results.json", rows)
+    write_results(folder, rows)
     text, page = written(folder)
     assert "12.0" in cells(text, "<code>ebm<") and "± 2.0" in cells(text, "<code>ebm<")
     assert "seeds 3, 4" in page.words and "--seed 3 --seeds 2" in plain(text)
@@ -339,11 +337,11 @@ def test_settings_of_another_version_are_shown_all_the_same(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="no run folder"):
         reports.write(tmp_path)
-    write_json(tmp_path / "compare.json", {"methods": ["ebm"]})
+    write_json(tmp_path / "compare.json", {"comparison": "ebm", "methods": ["ebm"]})
     with pytest.raises(UserError, match="no run has begun"):
         reports.write(tmp_path)
     write_json(tmp_path / "compare.json", [1])
-    with pytest.raises(UserError, match="names the methods"):
+    with pytest.raises(UserError, match="should be an object, but is a list"):
         reports.write(tmp_path)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gradlogp.core import files
 from gradlogp.core.errors import UserError
-from gradlogp.runs import Damaged, Run, folder, lock, new_path
+from gradlogp.runs import Damaged, Run, lock, new_path
 
 CONFIG = {
     "experiment": "ebm",
@@ -116,8 +117,10 @@ def test_opening_something_else_lists_the_runs_that_are_near(tmp_path: Path) -> 
 
 def test_another_format_is_refused(run: Run) -> None:
     config = run.path / "config.json"
-    config.write_text(config.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(UserError, match="format 2, and this gradlogp .* reads 1"):
+    config.write_text(config.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(
+        UserError, match="config.json has format 3, and this gradlogp .* reads 1 to 2"
+    ):
         Run.open(run.path)
 
 
@@ -137,17 +140,23 @@ def test_new_paths_are_named_by_experiment_and_date_and_differ(tmp_path: Path) -
 # --- metrics ---
 
 
-def test_metrics_come_back_nan_and_inf_included(run: Run) -> None:
+def test_metrics_come_back_and_what_is_not_finite_as_nan(run: Run) -> None:
     run.record(10, {"loss": torch.tensor(0.5), "norm": 3})
     run.record(20, {"loss": math.nan, "norm": -math.inf})
     text = (run.path / "metrics.jsonl").read_text()
     assert text.splitlines() == [
         '{"step": 10, "loss": 0.5, "norm": 3.0}',
-        '{"step": 20, "loss": "nan", "norm": "-inf"}',
+        '{"step": 20, "loss": null, "norm": null}',
     ]
     first, second = run.metrics()
     assert first == {"step": 10, "loss": 0.5, "norm": 3.0} and isinstance(first["step"], int)
-    assert math.isnan(second["loss"]) and second["norm"] == -math.inf
+    assert math.isnan(second["loss"]) and math.isnan(second["norm"])
+
+
+def test_metrics_of_earlier_versions_which_wrote_nan_as_text_are_read(run: Run) -> None:
+    (run.path / "metrics.jsonl").write_text('{"step": 20, "loss": "nan", "norm": "-inf"}\n')
+    (row,) = run.metrics()
+    assert math.isnan(row["loss"]) and row["norm"] == -math.inf
 
 
 def test_a_last_line_cut_by_a_kill_is_left_out_and_then_removed(run: Run) -> None:
@@ -169,7 +178,7 @@ def test_a_spoilt_line_in_the_middle_is_named(run: Run) -> None:
     run.record(2, {"loss": 1.0})
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b'{"step": 1', b'{"step" 1'))
-    with pytest.raises(Damaged, match="line 1 is"):
+    with pytest.raises(Damaged, match="Line 1 is"):
         run.metrics()
 
 
@@ -199,7 +208,7 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(run: Run, monkeypat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     run.record(1, {"loss": 2.0})
-    monkeypatch.setattr(folder, "open", lambda path, mode: Full(path, "ab"), raising=False)
+    monkeypatch.setattr(files, "open", lambda path, mode: Full(path, "ab"), raising=False)
     with pytest.raises(UserError, match=r"metrics\.jsonl: No space left"):
         run.record(2, {"loss": 1.0})
     monkeypatch.undo()

@@ -96,7 +96,7 @@ def test_a_flipped_byte_is_damage_wherever_it_is(small: Path, flip: int) -> None
 
 def test_another_format_is_named(small: Path, monkeypatch) -> None:
     monkeypatch.setattr(tensors, "FORMAT", "2")
-    with pytest.raises(Damaged, match="has format 1; this gradlogp .* reads format 2"):
+    with pytest.raises(Damaged, match="has format '1'; this gradlogp .* reads format '2'"):
         read(small)
 
 

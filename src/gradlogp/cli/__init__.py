@@ -2,8 +2,8 @@
 
     gradlogp VERB words --flags  ->  arguments (pydantic, tyro)  ->  one function  ->  text, or JSON with --json
 
-Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 130 stopped by
-Ctrl-C. Only a programming error shows a traceback.
+Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 128 + n stopped
+by signal n (130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP). Only a programming error shows a traceback.
 """
 
 import ctypes
@@ -11,40 +11,42 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from gradlogp.cli.arguments import VERBS, Arguments, Refused
-from gradlogp.cli.parse import parse
+from gradlogp.core import stop
 from gradlogp.core.errors import UserError
 
 __all__ = ["main"]
 
 SYSTEM = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EIO,
-    errno.EMFILE,
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "EMFILE", "ENFILE", "ESTALE"),
+        *("ENAMETOOLONG", "ELOOP", "ENOTDIR", "EISDIR", "ENOMEM"),
+    )
+    if hasattr(errno, name)
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever began us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
-        name, arguments = parse(argv)
-        keep_memory()
-        perform(name, arguments)
+        with stop.handled(stop.leave):
+            work = prepared(argv)
+        with stop.handled(stop.stop):
+            work()
         sys.stdout.flush()
         return 0
-    except (Refused, UserError) as error:
+    except UserError as error:
         return _complain(error, 2)
-    except KeyboardInterrupt as stop:
-        print(f"gradlogp: stopped{'; ' if stop.args else ''}{stop}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"gradlogp: stopped{'; ' if stopped.args else ''}{stopped}", file=sys.stderr)
+        return 128 + getattr(stopped, "signum", 2)
     except BrokenPipeError:  # `gradlogp list | head`: whoever read has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -60,13 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(done.code or 0)
 
 
-def perform(verb: str, arguments: Arguments) -> None:
-    """Call the verb's function; only now is torch imported."""
+def prepared(argv: Sequence[str]) -> Callable[[], None]:
+    """What the words ask for, with all that it needs imported; only now is that torch."""
+    from gradlogp.cli.arguments import VERBS, Refused
+    from gradlogp.cli.parse import parse
+
+    try:
+        verb, arguments = parse(argv)
+    except Refused as error:
+        raise UserError(str(error)) from error
+    keep_memory()
     from gradlogp.cli.terminal import Terminal
 
-    module, function = VERBS[verb][1].split(".")
-    with Terminal(arguments.as_json) as terminal:
-        getattr(importlib.import_module(f"gradlogp.cli.{module}"), function)(arguments, terminal)
+    module, name = VERBS[verb][1].split(".")
+    function = getattr(importlib.import_module(f"gradlogp.cli.{module}"), name)
+
+    def work() -> None:
+        with Terminal(arguments.as_json) as terminal:
+            function(arguments, terminal)
+
+    return work
 
 
 def _complain(error: object, code: int) -> int:

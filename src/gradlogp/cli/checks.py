@@ -13,7 +13,7 @@ from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
 from gradlogp.harness import spec_of
-from gradlogp.runs import Run, new_path
+from gradlogp.runs import Run, blamed, new_path, safe_path
 
 
 def known(name: str, names: Iterable[str], what: str) -> None:
@@ -41,6 +41,7 @@ def writable(path: Path, *suffixes: str) -> None:
     """Raises UserError unless a folder or, with `suffixes`, a file with one of them can be written
     at `path`.
     """
+    safe_path(path, "--out")
     if suffixes and path.suffix.lower() not in suffixes:
         raise UserError(
             f"--out {path}: expected a name that ends in {' or '.join(suffixes)}, got"
@@ -65,8 +66,9 @@ def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
     """The data set that `run` was trained on. Raises UserError if it is another: its test part may
     hold what the run saw.
     """
-    there = run.config["data"]
-    shape = list(spec_of(run).shape)
+    with blamed(run.path / "config.json", "does not say what the run was trained on"):
+        there = run.config["data"]
+        shape = list(spec_of(run).shape)
     kind = there["name"].partition(":")[0]
     dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
     if (
@@ -92,11 +94,12 @@ def place(out: Path | None, name: str, begun: Callable[[Path], bool]) -> Path:
 
 @contextmanager
 def stopping(out: Path) -> Iterator[None]:
-    """Ctrl-C says where the same command goes on."""
+    """Ctrl-C, and every other signal to end, says where the same command goes on."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on {_where(out)}") from None
+    except KeyboardInterrupt as stop:
+        stop.args = (f"the same command goes on {_where(out)}",)
+        raise
 
 
 def _where(out: Path) -> str:

@@ -38,7 +38,7 @@ from gradlogp.harness import (
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
-from gradlogp.runs import Run, read_json
+from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
 
 FLAGS = (
@@ -177,7 +177,7 @@ def _compares(path: Path, note: Mapping[str, Any]) -> bool:
     """Whether `path` is this comparison, begun and not finished."""
     if not (path / "compare.json").is_file() or (path / "results.json").exists():
         return False
-    return note.items() <= read_json(path / "compare.json").items()
+    return note.items() <= read_checked(path, "compare.json").items()
 
 
 DEMO = """\

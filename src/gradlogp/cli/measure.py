@@ -8,8 +8,8 @@ from gradlogp.bench.page import made_by
 from gradlogp.cli.arguments import Bench
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import replacing
 from gradlogp.reports.results import SAID, UNSAID, kept
-from gradlogp.runs.files import replacing
 
 COUNTS = {"seconds": "counts evaluations, not seconds", "seeds": "has no seeds to repeat"}
 

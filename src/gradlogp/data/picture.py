@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.files import replacing, require_file
+from gradlogp.core.files import make_folder, replacing
+from gradlogp.data.files import require_file
 
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's word for them
 PIXELS = 80_000_000  # no larger picture is decoded: it would take gigabytes
@@ -140,8 +141,9 @@ def save_grid(
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    with replacing(path) as part:
-        picture.save(part, format="PNG")
+    make_folder(path.parent)
+    with replacing(path) as file:
+        picture.save(file, format="PNG")
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

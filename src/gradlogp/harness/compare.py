@@ -22,7 +22,7 @@ from gradlogp.harness.reference import references
 from gradlogp.harness.settings import override
 from gradlogp.harness.table import Column, Table
 from gradlogp.harness.trial import Context, Trial
-from gradlogp.runs import Run, read_json, write_json
+from gradlogp.runs import Run, read_checked, write_json, write_results
 
 Method = Generative | Trial
 Maker = Callable[[Target, str, int], Any]  # (data, preset, seed) -> the settings of a method
@@ -135,7 +135,7 @@ def run_comparison(
     parts = [Part(e.path.name, _one, (e, about[e.method], context, fallback)) for e in entries]
     side_by_side(parts, workers, listener)
     rows = gather(comparison, context, entries, out)
-    write_json(out / "results.json", rows)
+    write_results(out, rows)
     return rows
 
 
@@ -239,7 +239,7 @@ def _note(
             f"{out} holds other things ({unexpected[0]}) and is no comparison's folder; choose"
             " another --out."
         )
-    old = {"changes": [], **read_json(path)} if path.exists() else note
+    old = {"changes": [], **read_checked(out, path.name)} if path.exists() else note
     if any(old.get(key) != said for key, said in note.items()):
         changed = " ".join(old["changes"]) or "nothing"
         raise UserError(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gradlogp import metrics
 from gradlogp.baselines.wiener import noised
+from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
 from gradlogp.harness.cas import classification_accuracy
@@ -189,7 +190,8 @@ def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
     run, kind = fitted.run, fitted.spec.coordinates
     path = run.picture("final")
     kind.preview(path, x[: ROW * ROW], columns=ROW)
-    np.savez_compressed(path.with_suffix(".npz"), samples=kind.compact(x))
+    with replacing(path.with_suffix(".npz")) as file:
+        np.savez_compressed(file, samples=kind.compact(x))
     if asked is not None:
         _some_of_each(x, asked, fitted.spec.classes, run, kind)
 

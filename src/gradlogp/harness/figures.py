@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradlogp.runs.files import replacing
+from gradlogp.core.files import replacing
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#56b4e9", "#14181d", "#7f7f7f")
 DASHES = ("-", "--", "-.", ":")

@@ -21,7 +21,7 @@ from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
-from gradlogp.runs import Run
+from gradlogp.runs import Run, blamed
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import Guard, Learner, displacement_in_words, shuffled, train
 
@@ -129,6 +129,7 @@ def fit(
     run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
     with run:
         if run.status()["state"] != "training":
+            run.verify()
             return run
         learner = build(recipe, spec, device)
         _warn_of_short_steps(recipe, learner, listener)
@@ -302,14 +303,18 @@ def load(path: Path, device: str | None = None) -> Fitted:
     run = Run.open(path)
     recipe = recipe_of(run)
     spec = spec_of(run)
-    model = recipe.model(spec)
-    model.load_state_dict(run.load("ema")[0])
+    tensors, _ = run.load("ema")
+    with blamed(run.path / "config.json", "describes no model that this version can build"):
+        model = recipe.model(spec)
+    with blamed(run.path / "ema.safetensors", "holds another model than config.json describes"):
+        model.load_state_dict(tensors)
     return Fitted(run, recipe, spec, model.to(device).eval().requires_grad_(False), device)
 
 
 def recipe_of(run: Run) -> Generative:
     """The recipe that the run folder was made with."""
-    recipe = restored(run.config.get("recipe"))
+    with blamed(run.path / "config.json", "holds settings that go together in no recipe"):
+        recipe = restored(run.config.get("recipe"))
     if not isinstance(recipe, Generative):
         raise UserError(
             f"{run.path} holds {type(recipe).__name__}, which is measured beside other methods but"
@@ -321,4 +326,5 @@ def recipe_of(run: Run) -> Generative:
 def spec_of(run: Run) -> DataSpec:
     """The specification of the data that the run was trained on; runs of version 1 call it spec."""
     stored = run.config.get("spec", run.config.get("spec"))
-    return from_dict(DataSpec, stored, "spec.")
+    with blamed(run.path / "config.json", "does not describe its data"):
+        return from_dict(DataSpec, stored, "spec.")

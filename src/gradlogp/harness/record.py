@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener
 from gradlogp.metrics import Measure
-from gradlogp.runs import Run, read_json, write_json
-from gradlogp.runs.files import replacing
+from gradlogp.runs import Run, read_checked, write_json
 
 Rows = list[dict[str, Any]]
 
@@ -124,4 +124,6 @@ class Items(Mapping[str, Tensor]):
 
 def add_captions(index: Path, captions: Mapping[str, str]) -> None:
     """Adds name -> caption to the figures.json at `index`."""
-    write_json(index, {**(read_json(index) if index.exists() else {}), **captions})
+    folder = index.parent.parent
+    old = read_checked(folder, f"samples/{index.name}") if index.exists() else {}
+    write_json(index, {**old, **captions})

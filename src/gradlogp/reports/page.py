@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from gradlogp.core.errors import UserError
 from gradlogp.reports import command, plot, words
 from gradlogp.reports.export import tables
 from gradlogp.reports.layout import grids
@@ -53,14 +54,20 @@ def render(shown: Page) -> str:
         "paragraphs": paragraphs,
     }
     template = environment.get_template("report.html.jinja")
-    text = template.render(
-        page=shown,
-        grids=grids(shown),
-        protocols=protocols(shown),
-        words=words,
-        command=command,
-        marker=plot.marker,
-    )
+    try:
+        text = template.render(
+            page=shown,
+            grids=grids(shown),
+            protocols=protocols(shown),
+            words=words,
+            command=command,
+            marker=plot.marker,
+        )
+    except jinja2.UndefinedError as error:
+        raise UserError(
+            f"{shown.folder}: a config.json there has settings that no page can show ({error}); put"
+            " back the one that training wrote."
+        ) from error
     return text.lstrip() + "\n"
 
 

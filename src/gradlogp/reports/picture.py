@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradlogp.core.files import read_bytes
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -21,7 +23,7 @@ class Picture:
 def picture(path: Path) -> Picture | None:
     """The PNG file at `path`; None where there is none, or it is none."""
     try:
-        return _picture(path.read_bytes())
+        return _picture(read_bytes(path)) if path.exists() else None
     except OSError:
         return None
 

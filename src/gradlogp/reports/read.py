@@ -2,7 +2,6 @@
 written.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import read_bytes, there
 from gradlogp.experiments.recipes.chains import TABLES
 from gradlogp.harness.kinds import KINDS
 from gradlogp.harness.table import Column, Table
@@ -20,7 +20,7 @@ from gradlogp.reports import words
 from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.picture import Picture, picture, strip
 from gradlogp.reports.plot import LARGE, Line, chart
-from gradlogp.runs import Run, read_json
+from gradlogp.runs import Run, inside, read_checked, read_comparison, safe_path
 
 EVALUATORS = ("evaluator", "judge")  # the runs of the evaluation classifier, now and in version 1
 STYLES = 6  # colours that the page has
@@ -46,18 +46,15 @@ class Figure:
 
 def captions(folder: Path) -> dict[str, str]:
     """Name of a picture -> what it shows, as `samples/figures.json` has them."""
-    index = folder / "samples" / "figures.json"
-    return (
-        {str(name): str(caption) for name, caption in _object(index).items()}
-        if index.is_file()
-        else {}
-    )
+    found = there(folder / "samples" / "figures.json")
+    return dict(read_checked(folder, "samples/figures.json")) if found else {}
 
 
 def figures(folder: Path) -> list[Figure]:
     """Those that have a caption, in its order."""
     found = [
-        (caption, picture(folder / "samples" / name)) for name, caption in captions(folder).items()
+        (caption, picture(inside(folder, f"samples/{name}")))
+        for name, caption in captions(folder).items()
     ]
     return [Figure(caption, shown) for caption, shown in found if shown]
 
@@ -132,16 +129,12 @@ class Shown:
     @property
     def guard(self) -> list[str]:
         """What the guard of the training said."""
-        path = self.run.path / "log.txt"
-        lines = (
-            path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if path.is_file()
-            else []
-        )
+        path = inside(self.run.path, "log.txt")
+        lines = read_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
         return [found[1] for line in lines if (found := GUARD.match(line))]
 
     def picture(self, name: str) -> Picture | None:
-        return picture(self.run.path / "samples" / f"{name}.png")
+        return picture(inside(self.run.path, f"samples/{name}.png"))
 
     @property
     def figures(self) -> list[Figure]:
@@ -170,18 +163,18 @@ class Shown:
     def progress(self) -> list[tuple[int, Picture]]:
         """(updates made, a column of samples), in the order of learning."""
         files = sorted((self.run.path / "samples").glob("progress-*.png"))
-        steps = [(path.stem.removeprefix("progress-"), picture(path)) for path in files]
+        steps = [(path.stem.removeprefix("progress-"), self.picture(path.stem)) for path in files]
         return sorted((int(step), found) for step, found in steps if found and step.isdigit())
 
     @property
     def films(self) -> list[Film]:
-        path = self.run.path / "samples" / "films.json"
-        captions = read_json(path) if path.is_file() else {}
+        found = there(self.run.path / "samples" / "films.json")
+        captions = read_checked(self.run.path, "samples/films.json") if found else {}
         kinds = ("annealing", "chain-noise", "chain-data")
         return [
-            Film(kind, found, captions.get(kind, ()))
+            Film(kind, shown, captions.get(kind, ()))
             for kind in kinds
-            if (found := self.picture(kind))
+            if (shown := self.picture(kind))
         ]
 
     @cached_property
@@ -380,7 +373,7 @@ class Page:
     @property
     def real(self) -> Picture | None:
         """A grid of real pictures, where the folder has one."""
-        return picture(self.folder / "samples" / "real.png")
+        return picture(inside(self.folder, "samples/real.png"))
 
     @property
     def real_strip(self) -> Picture | None:
@@ -391,12 +384,16 @@ class Page:
             for run in m.runs
             for p in sorted((run.run.path / "samples").glob("denoise-*.png"))
         ]
-        return None if self.real or not paths else strip(paths[0])
+        return (
+            None
+            if self.real or not paths
+            else strip(inside(paths[0].parents[1], f"samples/{paths[0].name}"))
+        )
 
     @property
     def trivial(self) -> Picture | None:
         """A grid of samples of the trivial method, where the folder has one."""
-        return picture(self.folder / "samples" / "gaussian.png")
+        return picture(inside(self.folder, "samples/gaussian.png"))
 
     @property
     def levels(self) -> list[str]:
@@ -432,7 +429,8 @@ def _table(said: Mapping[str, Any]) -> Table:
 
 def page(folder: Path) -> Page:
     """What there is in a run folder or a comparison folder. Raises UserError for any other folder."""
-    if (folder / "compare.json").is_file():
+    folder = safe_path(folder)
+    if there(folder / "compare.json"):
         return _comparison(folder)
     shown = Shown(Run.open(folder))
     rows = [{"method": shown.name, **row} for row in shown.results]
@@ -440,7 +438,7 @@ def page(folder: Path) -> Page:
 
 
 def _comparison(folder: Path) -> Page:
-    note = _object(folder / "compare.json")
+    note, rows = read_comparison(folder)
     runs = [Shown(Run.open(path.parent)) for path in sorted(folder.glob("*/config.json"))]
     evaluator = next((run for run in runs if run.name in EVALUATORS), None)
     runs = [run for run in runs if run.name not in EVALUATORS]
@@ -468,25 +466,13 @@ def _comparison(folder: Path) -> Page:
         methods,
         evaluator,
         [m for m in named if m not in order],
-        Numbers(_rows(folder, runs), order),
+        Numbers(_rows(rows, runs), order),
     )
 
 
-def _rows(folder: Path, runs: Sequence[Shown]) -> list[dict[str, Any]]:
+def _rows(rows: list[dict[str, Any]], runs: Sequence[Shown]) -> list[dict[str, Any]]:
     """Of results.json; of a comparison that is under way, those of the runs that are done."""
-    path = folder / "results.json"
-    rows = [row for row in (read_json(path) if path.is_file() else []) if isinstance(row, dict)]
-    there = {row.get("method") for row in rows}
+    done = {row.get("method") for row in rows}
     return rows + [
-        {"method": run.name, **row} for run in runs if run.name not in there for row in run.results
+        {"method": run.name, **row} for run in runs if run.name not in done for row in run.results
     ]
-
-
-def _object(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(
-            f"{path} should hold an object that names the methods of a comparison, but holds"
-            f" {json.dumps(found)[:40]}."
-        )
-    return found

@@ -14,7 +14,7 @@ from gradlogp.reports import command, words
 from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, captions, page
-from gradlogp.runs import write_text
+from gradlogp.runs import inside, safe_name, write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
@@ -30,7 +30,7 @@ def write_results(folder: Path, docs: Path) -> Path:
         raise UserError(
             f"{folder} is a single run; a page of results is made from a comparison's folder."
         )
-    name = str(shown.note["comparison"])
+    name = safe_name(shown.note["comparison"], "the comparison's name")
     path = docs / f"{name}.md"
     pictures = [
         (f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
@@ -103,7 +103,7 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
     found = [
-        (owner, folder / "samples" / name, caption)
+        (owner, inside(folder, f"samples/{name}"), caption)
         for owner, folder in drawn
         for name, caption in captions(folder).items()
     ]

@@ -1,57 +1,17 @@
-"""A file is there whole or not at all: write beside it, fsync, then take its place in one step."""
+"""Text and JSON in files: strict JSON, which other programs read as well."""
 
-import contextlib
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import read_bytes, replacing
 
 
 class Damaged(UserError):
     """A file that was cut, changed, or written in a form that this version does not read."""
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that becomes `path` when the block ends well, and is gone when it does not.
-
-    Raises UserError, with `path` as it was, where the system refuses (no space, no permission).
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise refused(path, error) from error
-        raise
-    _sync_folder(path.parent)
-
-
-def refused(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write {path}: {error.strerror or error}. What was there is untouched; "
-        "make room (or choose another folder) and run the same command again."
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name last through a power cut, where the system has a way to."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_text(path: str | Path, text: str | bytes) -> None:
@@ -71,11 +31,18 @@ def read_json(path: str | Path) -> Any:
     is no JSON.
     """
     path = Path(path)
+    return from_json(path, read_bytes(path))
+
+
+def from_json(path: Path, text: bytes | str) -> Any:
+    """The value of a JSON text of the file `path`. Raises Damaged where it is none, is nested too
+    deep, or holds what is no UTF-8.
+    """
     try:
-        return unplain(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
+        value = unplain(json.loads(text))
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{path} is damaged: it is no JSON ({error}).") from error
 
 

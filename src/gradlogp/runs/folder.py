@@ -3,34 +3,42 @@
 config.json            what decides the numbers, and facts about the machine that ran it
 metrics.jsonl          one line for each logged step: {"step": 100, "loss": 0.25}
 state/step-*           the newest two checkpoints: enough to go on to the same numbers
+state/resume-*         a later one, where a stopped run goes on; the guard never goes back to it
 weights.safetensors    the model; ema.safetensors: its moving average
-results.json           rows of metric, value, spread, n, seed, protocol, seconds, evaluations
+results.json           rows of metric, axes, value, stderr, n, seed, protocol, seconds, evaluations
 samples/*.png, log.txt, status.json
 
 Reading needs no lock. The first write takes the folder's lock for this process, and holds it until
-`close`.
+`close`. What is read has the shape that `schema` says. Checkpoints and models carry the digest of
+the config that they were written under: those of another run are refused. No name and no link may
+lead out of the folder.
 """
 
-import contextlib
+import hashlib
 import json
+import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gradlogp import __version__
+from gradlogp.core import files
 from gradlogp.core.errors import UserError
-from gradlogp.runs.files import Damaged, plain, read_json, refused, unplain, write_json, write_text
+from gradlogp.core.files import inside, safe_path
+from gradlogp.runs.files import Damaged, from_json, plain, unplain, write_json, write_text
 from gradlogp.runs.lock import Lock, hold
+from gradlogp.runs.results import read_results, write_results
+from gradlogp.runs.schema import blamed, checked, read_checked
 from gradlogp.runs.tensors import read, write
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2  # 1: checkpoints and models did not say whose they are
 KEEP = 2
 STATES = ("training", "trained", "evaluated")
 
@@ -40,10 +48,13 @@ class Run:
     (device, versions).
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], about: dict[str, Any]):
+    def __init__(
+        self, path: Path, config: dict[str, Any], about: dict[str, Any], version: int = FORMAT
+    ):
         self.path = path
         self.config = config
         self.about = about
+        self.format = version
         self._lock: Lock | None = None
 
     @classmethod
@@ -56,17 +67,14 @@ class Run:
         Raises UserError where the folder holds a run with another config, something else, or
         another process's run.
         """
-        path = Path(path)
-        if (path / "config.json").exists():
+        path = safe_path(path)
+        if files.there(path / "config.json"):
             run = cls.open(path)
             _compare(path, run.config, unplain(plain(config)))
             run._writing()
             return run
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            strangers = [item.name for item in path.iterdir() if not item.name.startswith(".")]
-        except OSError as error:
-            raise UserError(f"cannot make the folder {path}: {error.strerror or error}.") from error
+        files.make_folder(path)
+        strangers = [item.name for item in path.iterdir() if not item.name.startswith(".")]
         if strangers:
             raise UserError(
                 f"{path} holds other things ({strangers[0]}) and is no run folder; choose another"
@@ -82,17 +90,17 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """The run in this folder, to read or to go on with. Raises UserError where there is none."""
-        path = Path(path)
-        if not (path / "config.json").is_file():
+        path = safe_path(path)
+        if not files.there(path / "config.json"):
             raise _no_run(path)
-        content = read_json(path / "config.json")
-        version = content.get("format") if isinstance(content, dict) else None
-        if version != FORMAT:
+        content = read_checked(path, "config.json")
+        version = content.get("format")
+        if version not in (1, FORMAT):
             raise UserError(
-                f"{path} is a run of format {version}, and this gradlogp {__version__} reads"
-                f" {FORMAT}."
+                f"{path / 'config.json'} has format {ascii(version)[:20]}, and this gradlogp"
+                f" {__version__} reads 1 to {FORMAT}."
             )
-        return cls(path, content.get("config", {}), content.get("about", {}))
+        return cls(path, content["config"], content["about"], version)
 
     def _writing(self) -> None:
         """Every write begins here: take the lock, and clear up what a kill may have left."""
@@ -101,10 +109,10 @@ class Run:
         self._lock, new = hold(self.path)
         if not new:
             return
-        for leftover in (*self.path.glob(".*.tmp"), *self.path.glob("state/.*.tmp")):
-            leftover.unlink()
+        for folder in ("", "state", "samples"):
+            files.clear(self.path / folder)
         if self._metrics.exists():
-            os.truncate(self._metrics, sum(map(len, self._lines())))
+            files.cut(self._metrics, sum(map(len, self._lines())))
 
     def close(self) -> None:
         """Let other processes write. A process that ends does so by itself."""
@@ -119,14 +127,18 @@ class Run:
     # --- what happened ---
 
     def log(self, text: str) -> None:
-        self._append(self.path / "log.txt", f"{datetime.now().isoformat(' ', 'seconds')} {text}\n")
+        line = f"{datetime.now().isoformat(' ', 'seconds')} {text}\n"
+        self._writing()
+        files.append(inside(self.path, "log.txt"), line.encode())
 
     def record(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One line of metrics. JSON has no nan, inf and -inf: these are written as strings, and
-        read back as numbers.
+        """One line of metrics. JSON has no nan and inf: these are written as null, so that a column
+        stays one of numbers, and read back as nan.
         """
-        line = {"step": int(step), **{name: float(number) for name, number in numbers.items()}}
-        self._append(self._metrics, json.dumps(plain(line)) + "\n")
+        found = {name: float(number) for name, number in numbers.items()}
+        line = {name: number if math.isfinite(number) else None for name, number in found.items()}
+        self._writing()
+        files.append(self._metrics, (json.dumps({"step": int(step), **line}) + "\n").encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines. A last one that a kill has cut is left out; Damaged for anything else that is
@@ -139,46 +151,33 @@ class Run:
         never broken.
         """
         self._writing()
+        for later, path in self._checkpoints().items():
+            if later > step:
+                files.remove(path)
+        self._drop_old()
         rows = self._rows()
         kept = [line for row, line in rows if row["step"] <= step]
         if len(kept) < len(rows):
             write_text(self._metrics, b"".join(kept))
-        for later, path in self._checkpoints().items():
-            if later > step:
-                path.unlink()
 
     @property
     def _metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return inside(self.path, "metrics.jsonl")
 
     def _lines(self) -> list[bytes]:
-        lines = (
-            self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
-        )
+        path = self._metrics
+        lines = files.read_bytes(path).splitlines(keepends=True) if path.exists() else []
         return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
 
     def _rows(self) -> list[tuple[dict[str, Any], bytes]]:
-        rows = []
-        for number, line in enumerate(self._lines(), 1):
-            try:
-                row = unplain(json.loads(line))
-                rows.append(({**row, "step": int(row["step"])}, line))
-            except (ValueError, LookupError, TypeError) as error:
-                raise Damaged(
-                    f"{self._metrics} is damaged: line {number} is {line[:40]!r}; remove it."
-                ) from error
-        return rows
+        return [(self._row(number, line), line) for number, line in enumerate(self._lines(), 1)]
 
-    def _append(self, path: Path, line: str) -> None:
-        self._writing()
-        size = path.stat().st_size if path.exists() else 0
+    def _row(self, number: int, line: bytes) -> dict[str, Any]:
         try:
-            with open(path, "ab") as file:
-                file.write(line.encode())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(path, size)
-            raise refused(path, error) from error
+            row = checked(self._metrics, from_json(self._metrics, line))
+        except Damaged as error:
+            raise Damaged(f"{error} Line {number} is {line[:40]!r}; remove it.") from error
+        return {name: math.nan if found is None else found for name, found in row.items()}
 
     # --- where it stands ---
 
@@ -189,41 +188,66 @@ class Run:
         if state not in STATES:
             raise ValueError(f"a run is {', '.join(STATES)}; got {state!r}.")
         self._writing()
-        write_json(self.path / "status.json", {**self.status(), "state": state, **facts})
+        path = inside(self.path, "status.json")
+        write_json(path, {**self.status(), "state": state, **facts})
 
     def status(self) -> dict[str, Any]:
         """{"state": "training" | "trained" | "evaluated", "seconds": ..., ...}"""
-        path = self.path / "status.json"
-        return dict(read_json(path)) if path.exists() else {"state": STATES[0], "seconds": 0.0}
+        if not files.there(self.path / "status.json"):
+            return {"state": STATES[0], "seconds": 0.0}
+        return dict(read_checked(self.path, "status.json"))
 
     def checkpoint(
-        self, step: int, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any] | None = None
+        self,
+        step: int,
+        tensors: Mapping[str, "Tensor"],
+        meta: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> Path:
-        """Write state/step-<step>.safetensors whole, then drop all but the newest two."""
+        """Write state/step-<step>.safetensors whole, then drop all but the newest two.
+
+        With `resume` it is state/resume-<step>.safetensors: where a stopped run goes on, and gone
+        with the next checkpoint. It falls due by the clock, so `checkpoints` does not name it.
+        """
         self._writing()
-        path = self.path / "state" / f"step-{step:08d}.safetensors"
-        self._folder("state")
-        write(path, tensors, meta)
-        for old in list(self._checkpoints().values())[KEEP:]:
-            old.unlink()
+        kind = "resume" if resume else "step"
+        path = inside(self.path, f"state/{kind}-{step:08d}.safetensors")
+        files.make_folder(path.parent)
+        write(path, tensors, {**(meta or {}), "run": {"config": self.digest, "step": step}})
+        self._drop_old()
         return path
+
+    def _drop_old(self) -> None:
+        """Leave the newest two checkpoints, and one to resume from if that is newer."""
+        by_step, by_clock = self._checkpoints("step"), self._checkpoints("resume")
+        newest = max([*by_step, *by_clock], default=0)
+        stale = [path for step, path in by_clock.items() if step < newest or step in by_step]
+        for path in [*stale, *list(by_step.values())[KEEP:]]:
+            files.remove(path)
 
     @property
     def checkpoints(self) -> list[int]:
-        """The steps of the checkpoints there are, newest first."""
-        return list(self._checkpoints())
+        """The steps of the checkpoints that training itself can go back to, newest first."""
+        return list(self._checkpoints("step"))
 
     def latest(
-        self, fallback: bool = False
+        self,
+        fallback: bool = False,
+        accept: Callable[[dict[str, "Tensor"], dict[str, Any]], object] | None = None,
+        resume: bool = True,
     ) -> tuple[int, dict[str, "Tensor"], dict[str, Any]] | None:
         """Step, tensors and meta of the newest checkpoint; None where there is none.
 
-        Raises Damaged where the newest is, and says which one is whole; `fallback` takes that one.
+        Raises Damaged where the newest is, belongs to another run, or is refused by `accept`
+        (tensors, meta), which raises what it likes; and says which one is whole. `fallback` takes
+        that one. Without `resume` those that fell due by the clock are passed over.
         """
         damage: Damaged | None = None
-        for step, path in self._checkpoints().items():
+        for step, path in self._checkpoints("step|resume" if resume else "step").items():
             try:
-                state, meta = read(path)
+                state, meta = self._checkpoint(step, path)
+                with blamed(path, "is no checkpoint of this run"):
+                    accept and accept(state, meta)
             except Damaged as error:
                 damage = damage or error
                 continue
@@ -239,63 +263,113 @@ class Run:
             )
         return None
 
-    def _checkpoints(self) -> dict[int, Path]:
+    def _checkpoint(self, step: int, path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+        state, meta = read(path)
+        owner = self._owner(path, meta)
+        if owner is not None and owner.get("step") != step:
+            raise Damaged(f"{path} is the checkpoint of another step; put back the one it had.")
+        return state, meta
+
+    def _checkpoints(self, kinds: str = "step|resume") -> dict[int, Path]:
         """Newest first."""
         names = {
-            path: re.fullmatch(r"step-(\d+)", path.stem)
-            for path in self.path.glob("state/step-*.safetensors")
+            path: re.fullmatch(rf"(?:{kinds})-(\d{{1,18}})", path.stem)
+            for path in sorted(inside(self.path, "state").glob("*.safetensors"))
         }
-        return dict(
-            sorted(((int(found[1]), path) for path, found in names.items() if found), reverse=True)
-        )
+        found = sorted((int(name[1]), path.name) for path, name in names.items() if name)
+        steps = {step: inside(self.path, f"state/{name}") for step, name in found}
+        return dict(reversed(steps.items()))
+
+    @property
+    def digest(self) -> str:
+        """Of the config, which decides the numbers."""
+        text = json.dumps(plain(self.config), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _owner(self, path: Path, meta: dict[str, Any]) -> dict[str, Any] | None:
+        """Takes from the note whose the file is. Raises Damaged where that is another run."""
+        owner = meta.pop("run", None)
+        if owner is None and self.format == 1:
+            return None
+        if not isinstance(owner, dict) or owner.get("config") != self.digest:
+            raise Damaged(
+                f"{path} belongs to another run: it was written under other settings than those of"
+                f" {self.path / 'config.json'}; put back the file of this run."
+            )
+        return owner
 
     # --- what came of it ---
 
     def weights(self, tensors: Mapping[str, "Tensor"], name: str = "weights", **meta: Any) -> Path:
         """Write weights.safetensors, or ema.safetensors with name="ema"."""
         self._writing()
-        path = self.path / f"{name}.safetensors"
-        write(path, tensors, meta)
+        path = inside(self.path, f"{name}.safetensors")
+        write(path, tensors, {**meta, "run": {"config": self.digest}})
         return path
 
     def load(self, name: str = "weights") -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-        """The tensors and meta that `weights` wrote. Raises UserError where there are none yet."""
-        path = self.path / f"{name}.safetensors"
+        """The tensors and meta that `weights` wrote. Raises UserError where there are none yet, and
+        Damaged where they are another run's, or not finite.
+        """
+        path = inside(self.path, f"{name}.safetensors")
         if not path.exists():
             raise UserError(
                 f"{self.path} has no {path.name}: it is not trained yet; the command that began it"
                 " goes on."
             )
-        return read(path)
+        tensors, meta = read(path)
+        self._owner(path, meta)
+        sick = [
+            name for name, x in tensors.items() if x.is_floating_point() and not x.isfinite().all()
+        ]
+        if sick:
+            raise Damaged(f"{path} is no model: {sick[0][:60]!a} holds NaN or infinity.")
+        return tensors, meta
+
+    def verify(self) -> None:
+        """Raises Damaged unless the model files of this run, which is trained, are whole and its
+        own.
+        """
+        for name in ("weights", "ema"):
+            path = self.path / f"{name}.safetensors"
+            try:
+                if not path.exists():
+                    raise Damaged(f"{path} is gone.")
+                self.load(name)
+            except Damaged as error:
+                raise Damaged(
+                    f"{error} Remove {path.with_name('status.json')}, and the same command writes it"
+                    " again from the last checkpoint."
+                ) from error
 
     def write_results(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Replace results.json: rows of metric, value, spread, n, seed, protocol, seconds,
+        """Replace results.json: rows of metric, axes, value, stderr, n, seed, protocol, seconds,
         evaluations.
         """
         self._writing()
-        write_json(self.path / "results.json", list(rows))
+        write_results(self.path, rows)
 
     def update_results(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put `rows` in the place of those of the same metrics; what other tasks found stays."""
+        """Put `rows` in the place of those of the same metrics and axes; what other tasks found
+        stays.
+        """
         new = list(rows)
-        ours = {row["metric"] for row in new}
-        self.write_results([*(row for row in self.results() if row["metric"] not in ours), *new])
+        ours = {_key(row) for row in new}
+        self.write_results([*(row for row in self.results() if _key(row) not in ours), *new])
 
     def results(self) -> list[dict[str, Any]]:
-        path = self.path / "results.json"
-        return list(read_json(path)) if path.exists() else []
+        """The rows of results.json, in today's words; none where nothing is measured yet."""
+        return read_results(self.path)
 
     def picture(self, name: str) -> Path:
         """Where to write the picture of this name: samples/<name>.png."""
-        return self._folder("samples") / (name if name.endswith(".png") else f"{name}.png")
+        path = inside(self.path, f"samples/{name.removesuffix('.png')}.png")
+        files.make_folder(path.parent)
+        return path
 
-    def _folder(self, name: str) -> Path:
-        folder = self.path / name
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise refused(folder, error) from error
-        return folder
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["metric"], *sorted(row.get("axes", {}).items()))
 
 
 def new_path(experiment: str, root: str | Path = "runs") -> Path:

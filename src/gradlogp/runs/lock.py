@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import read_bytes
 
 try:
     import fcntl
@@ -24,8 +25,9 @@ class Lock:
             handle = _claim(path)
         except OSError as error:
             raise _refusal(path, error) from error
-        os.truncate(handle, 0)
-        os.write(handle, str(self.pid).encode())
+        with contextlib.suppress(OSError):  # the number is only told; the lock is the system's
+            os.truncate(handle, 0)
+            os.write(handle, str(self.pid).encode())
         weakref.finalize(self, _release, handle, path)
 
 
@@ -47,7 +49,8 @@ def hold(folder: Path) -> tuple[Lock, bool]:
 def _claim(path: Path) -> int:
     if fcntl is None:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    # a link would have us write over what it points to, and a pipe would have us wait
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     try:
         # lockf, not flock: forked data loaders would keep a flock alive after the run that they
         # served was killed
@@ -69,11 +72,12 @@ def _release(handle: int, path: Path) -> None:
 def _refusal(path: Path, error: OSError) -> UserError:
     if not isinstance(error, BlockingIOError | FileExistsError):
         return UserError(
-            f"cannot write in {path.parent}: {error.strerror}; choose another folder with --out."
+            f"cannot write in {path.parent}: {path.name}: {error.strerror}; choose another folder with"
+            " --out."
         )
     owner = "another process"
     with contextlib.suppress(OSError, ValueError):
-        owner = f"process {int(path.read_text())}"
+        owner = f"process {int(read_bytes(path))}"
     gone = "" if fcntl else f" (if it is gone, remove {path})"
     return UserError(
         f"{path.parent} is being written by {owner}: wait for it, end it{gone}, or choose another"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlogp import __version__
-from gradlogp.core.errors import UserError
-from gradlogp.runs.files import Damaged, plain, replacing, unplain
+from gradlogp.core.files import read_bytes, replacing
+from gradlogp.runs.files import Damaged, from_json, plain
 
 if TYPE_CHECKING:  # torch takes seconds to import, and most of a run folder is text
     from torch import Tensor
@@ -97,17 +97,19 @@ def _bytes(tensor: "Tensor") -> memoryview:
 
 
 def read(path: str | Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """The tensors, on the CPU, and the note. Raises Damaged unless every byte is as it was written."""
+    """The tensors, on the CPU, and the note. Raises Damaged unless every byte is as it was written,
+    and is what a safetensors file is made of.
+    """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    data = read_bytes(path)
     meta = _verify(path, data)
 
     from safetensors.torch import load
 
-    return load(data), meta
+    try:
+        return load(data), meta
+    except Exception as error:  # a header with a right digest may say anything
+        raise Damaged(f"{path} is no safetensors file: {' '.join(str(error).split())}.") from error
 
 
 def _verify(path: Path, data: bytes) -> dict[str, Any]:
@@ -121,14 +123,15 @@ def _verify(path: Path, data: bytes) -> dict[str, Any]:
         notes = json.loads(data[8:size])["__metadata__"]
         version = notes["gradlogp_format"]
         digest = notes["sha256"].encode()
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        note = notes["meta"] + ""
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(
             f"{path} is damaged, or was not written by gradlogp: its header cannot be read."
         ) from error
     if version != FORMAT:
         raise Damaged(
-            f"{path} has format {version}; this gradlogp {__version__} reads format {FORMAT}: get"
-            " the other one."
+            f"{path} has format {ascii(version)[:20]}; this gradlogp {__version__} reads format"
+            f" {FORMAT!r}: get the other one."
         )
     found = hashlib.sha256(data[:size].replace(digest, ZEROS.encode(), 1))
     found.update(memoryview(data)[size:])
@@ -137,4 +140,7 @@ def _verify(path: Path, data: bytes) -> dict[str, Any]:
             f"{path} is damaged: its {len(data)} bytes do not have the digest that was written with"
             " them."
         )
-    return dict(unplain(json.loads(notes["meta"])))
+    meta = from_json(path, note)
+    if not isinstance(meta, dict):
+        raise Damaged(f"{path} is damaged: its note should be an object.")
+    return meta

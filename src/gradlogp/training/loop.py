@@ -3,7 +3,13 @@ r"""One loop for all learners: :math:`\theta \leftarrow \theta - \eta_k\,
 
 A batch is a function of the step, the noise comes from one generator that is saved, and the guard's
 rollback is the resume of the last checkpoint: a run that was killed and one that was not end at the
-same numbers.
+same numbers, and the same files.
+
+A checkpoint falls due at steps that the settings decide; the guard goes back to these alone, so that
+the clock has no say in the numbers. One to resume from falls due by the clock besides, and at a
+signal that ends the run. What follows from a checkpoint (the model's files, pictures, snapshots) is
+written after it, and written again from it when the run goes on: a kill in between leaves nothing
+that is older than the checkpoint.
 
 The learning rate warms up linearly and falls along a cosine to `final_lr` of its peak. Samples are
 drawn with the exponential moving average of the weights, whose horizon grows with the run: decay =
@@ -24,9 +30,14 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
+from gradlogp.core.stop import Waiting
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
+from gradlogp.runs.schema import COUNT, NUMBER, TEXT, like, wrong
 from gradlogp.training.guard import Diverged, Guard, Verdict
+
+LONGEST = 20.0  # seconds between two checkpoints to resume from
+FEWEST = 5  # checkpoints of a run, however short it is
 
 
 @final
@@ -70,6 +81,14 @@ class Training:
     @property
     def steps(self) -> int:
         return max(1, self.images // self.batch)
+
+    @property
+    def spacing(self) -> int:
+        """Steps between two checkpoints: `checkpoint_every`, and less in a run so short that the
+        guard would have little but step 0 to go back to.
+        """
+        short = self.steps // FEWEST // self.log_every * self.log_every
+        return min(self.checkpoint_every, max(self.log_every, short))
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""
@@ -145,6 +164,7 @@ class Learner:
         return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
 
     def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Raises ValueError, LookupError or RuntimeError where these are not of this learner."""
         parts: dict[str, dict[str, Tensor]] = {
             "model": {},
             "ema": {},
@@ -153,22 +173,52 @@ class Learner:
             "optimizer": {},
         }
         for key, tensor in tensors.items():
-            part, name = key.split(".", 1)
+            part, _, name = key.partition(".")
             parts[part][name] = tensor
+        for part in ("model", "ema"):
+            _finite(part, parts[part])
+        _alike("objective", parts["objective"], self.objective.state())
+        _alike("random", parts["random"], {"generator": self.generator.get_state()})
+        self._check(meta)
         self.model.load_state_dict(parts["model"])
         self.ema.load_state_dict(parts["ema"])
         self.objective.load(parts["objective"])
         self.generator.set_state(parts["random"]["generator"].cpu())
         self._load_optimizer(parts["optimizer"])
-        self.step, self.seconds = meta["step"], meta["seconds"]
+        self.step, self.seconds = meta["step"], float(meta["seconds"])
         self.guard.load(meta["guard"])
+
+    def _check(self, meta: dict[str, Any]) -> None:
+        guard = like({**self.guard.state(), "came_from": None})
+        shape = {"step": COUNT, "seconds": NUMBER, "guard": guard}
+        if said := wrong(meta, shape, "its note"):
+            raise ValueError(said)
 
     def _load_optimizer(self, slots: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in slots.items():
-            i, name = key.split(".", 1)
-            state.setdefault(int(i), {})[name] = tensor
+            number, _, name = key.partition(".")
+            state.setdefault(int(number), {})[name] = tensor
+        for i, found in state.items():
+            moment = torch.empty_like(self.learned[i])
+            like_them = {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
+            _alike(f"optimizer.{i}", found, like_them)
+            _finite(f"optimizer.{i}", found)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def _alike(part: str, tensors: dict[str, Tensor], mine: dict[str, Tensor]) -> None:
+    if odd := sorted(tensors.keys() ^ mine.keys()):
+        raise ValueError(f"{part}.{odd[0]} is there and not here, or the other way round")
+    for name, x in tensors.items():
+        if x.shape != mine[name].shape or x.dtype != mine[name].dtype:
+            raise ValueError(f"{part}.{name} has another shape or type")
+
+
+def _finite(part: str, tensors: dict[str, Tensor]) -> None:
+    for name, x in tensors.items():
+        if x.is_floating_point() and not x.isfinite().all():
+            raise ValueError(f"{part}.{name} holds NaN or infinity")
 
 
 def learn(learner: Learner, x: Tensor, cond: Tensor | None = None, seed: int = 0) -> Any:
@@ -207,9 +257,9 @@ def learn_from(
 class Window:
     """Means of the logged numbers since the last log line, kept on the device until they are read."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+    def __init__(self, sums: dict[str, Tensor] | None = None, count: int = 0) -> None:
+        self.sums = sums or {}
+        self.count = count
 
     def add(self, info: dict[str, Tensor]) -> None:
         self.count += 1
@@ -252,42 +302,98 @@ def train(
     """Train until `learner.settings.steps`, from the newest checkpoint of `run` if there is one.
 
     `watch(step)` is called after the steps in `watch_at` (a picture of the progress, say); it must
-    not draw from the learner's generator. Raises `Diverged` when the guard gives up, `Damaged` for
-    a broken checkpoint.
+    not draw from the learner's generator, and is called again for the step of a checkpoint that the
+    run goes on from.
+
+    A signal to end lets the step be made and a checkpoint be written, and then has the effect that
+    it would have had (see `core.stop`). Raises `Diverged` when the guard gives up, `Damaged` for a
+    checkpoint that is broken or another run's.
     """
     listener = listener or Silent()
-    if (found := run.latest(fallback=fallback)) is not None:
-        _resume(learner, found[1], found[2], run)
-    else:
-        run.checkpoint(0, learner.tensors(), learner.meta())
+    follow = _Follow(learner, run, watch, watch_at)
     settings = learner.settings
-    window = Window()
+    window = _begin(learner, run, follow, fallback)
     began = time.perf_counter() - learner.seconds
+    saved = time.monotonic()
     listener.begin("train", settings.steps, learner.step)
-    while learner.step < settings.steps:
-        verdict, info = learner.update(batches(learner.step))
-        _tell(learner.guard, run, listener)
-        if verdict is Verdict.ROLL_BACK:
-            _roll_back(learner, run)
-            window = Window()
-            listener.end()
-            listener.begin("train", settings.steps, learner.step)
-            continue
-        if verdict is Verdict.STEP:
-            window.add(info)
-        learner.seconds = time.perf_counter() - began
-        listener.advance()
-        _keep(learner, run, window)
-        if watch is not None and learner.step in watch_at:
+    with Waiting() as signals:
+        while learner.step < settings.steps:
+            verdict, info = learner.update(batches(learner.step))
+            _tell(learner.guard, run, listener)
+            if verdict is Verdict.ROLL_BACK:
+                _roll_back(learner, run)
+                window = Window()
+                listener.end()
+                listener.begin("train", settings.steps, learner.step)
+                continue
+            if verdict is Verdict.STEP:
+                window.add(info)
+            learner.seconds = time.perf_counter() - began
+            listener.advance()
+            kept = _keep(learner, run, window)
             paused = time.perf_counter()
-            watch(learner.step)
+            if kept:
+                follow.models()
+            follow.watched()
             began += time.perf_counter() - paused
+            if not kept and (signals.signum or time.monotonic() - saved >= LONGEST):
+                _save(learner, run, window)
+                kept = True
+            saved = time.monotonic() if kept else saved
+            if signals.signum:
+                signals.deliver()
     listener.end()
 
 
-def _resume(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any], run: Run) -> None:
-    learner.load(tensors, meta)
+@dataclass
+class _Follow:
+    """What follows from a checkpoint: `models` from each, `watched` where it is due."""
+
+    learner: Learner
+    run: Run
+    watch: Callable[[int], None] | None
+    watch_at: frozenset[int]
+
+    def models(self) -> None:
+        self.run.weights(self.learner.model.state_dict(), "weights")
+        self.run.weights(self.learner.ema.module.state_dict(), "ema")
+
+    def watched(self) -> None:
+        if self.watch is not None and self.learner.step in self.watch_at:
+            self.watch(self.learner.step)
+
+
+def _begin(learner: Learner, run: Run, follow: _Follow, fallback: bool) -> Window:
+    """Go on from the newest checkpoint, or write the first; the window of the log line begun."""
+    windows: list[Window] = []
+
+    def accept(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        windows.append(_load(learner, tensors, meta))
+
+    if run.latest(fallback, accept) is None:
+        run.checkpoint(0, learner.tensors(), learner.meta())
+        return Window()
     run.rewind(learner.step)
+    if learner.step in run.checkpoints and learner.step:
+        follow.models()
+        follow.watched()
+    return windows[-1]
+
+
+def _save(learner: Learner, run: Run, window: Window) -> None:
+    """A checkpoint to resume from, at any step: with the log line that is begun."""
+    sums = {f"window.{name}": total for name, total in window.sums.items()}
+    meta = {**learner.meta(), "window": {"count": window.count, "names": list(window.sums)}}
+    run.checkpoint(learner.step, {**learner.tensors(), **sums}, meta, resume=True)
+
+
+def _load(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Window:
+    if said := wrong(meta, {"window?": {"count": COUNT, "names": [TEXT]}}, "its note"):
+        raise ValueError(said)
+    window = meta.get("window", {"count": 0, "names": []})
+    sums = {name: tensors[f"window.{name}"] for name in window["names"]}
+    learner.load({k: x for k, x in tensors.items() if not k.startswith("window.")}, meta)
+    return Window(sums, window["count"])
 
 
 def _roll_back(learner: Learner, run: Run) -> None:
@@ -300,9 +406,9 @@ def _roll_back(learner: Learner, run: Run) -> None:
     newest, *older = run.checkpoints
     if newest == learner.guard.came_from and older:
         run.rewind(older[0])
-    found = run.latest()
+    found = run.latest(resume=False, accept=learner.load)
     assert found is not None, "a run has a checkpoint from its first step on"
-    _resume(learner, found[1], found[2], run)
+    run.rewind(learner.step)
     learner.guard.came_from = found[0]
     run.checkpoint(found[0], learner.tensors(), learner.meta())
 
@@ -315,8 +421,8 @@ def _tell(guard: Guard, run: Run, listener: Listener) -> None:
         listener.say(text)
 
 
-def _keep(learner: Learner, run: Run, window: Window) -> None:
-    """Write the log line and the checkpoint that are due."""
+def _keep(learner: Learner, run: Run, window: Window) -> bool:
+    """Write the log line and the checkpoint that are due; returns whether a checkpoint was."""
     settings = learner.settings
     last = learner.step == learner.settings.steps
     if window.count and (learner.step % settings.log_every == 0 or last):
@@ -324,7 +430,7 @@ def _keep(learner: Learner, run: Run, window: Window) -> None:
         run.record(
             learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds}
         )
-    if (learner.step % settings.checkpoint_every == 0 and learner.guard.healthy) or last:
+    due = (learner.step % settings.spacing == 0 and learner.guard.healthy) or last
+    if due:
         run.checkpoint(learner.step, learner.tensors(), learner.meta())
-        run.weights(learner.model.state_dict(), "weights")
-        run.weights(learner.ema.module.state_dict(), "ema")
+    return due

@@ -29,7 +29,7 @@ from gradlogp.harness.cas import classification_accuracy
 from gradlogp.harness.fit import snapshot
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
-from gradlogp.runs import Run
+from gradlogp.runs import Run, read_results
 from tests.targets import DIGITS
 
 METHODS = tuple(RIVALS.methods)
@@ -83,7 +83,7 @@ def folder(digits, judge, tmp_path_factory):
 
 
 def test_every_method_is_chosen_judged_and_summed_up(folder):
-    rows = json.loads((folder / "results.json").read_text())
+    rows = read_results(folder)
     for method in METHODS:
         found = {row["metric"] for row in rows if row["method"] == method}
         assert {

@@ -17,9 +17,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import replacing
 from gradlogp.core.random import Randomness, uniform_
 from gradlogp.metrics import Measure
-from gradlogp.runs.files import replacing
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """The one error that a person, not a programmer, is meant to read."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class UserError(ValueError):
     """A wrong flag, file, setting or number: one line that says what was expected, what was found
-    and what to do.
+    and what to do. `code` is what the command exits with.
     """
+
+    code: ClassVar[int] = 2
 
 
 def at_least(low: float, **settings: float | Sequence[float] | None) -> None:

@@ -12,7 +12,7 @@ min(ema, (1 + n) / (10 + n)).
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -27,6 +27,8 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
 from gradlogp.training.guard import Guard, Verdict
+
+LARGEST_RATE = 1e37  # ten times as much overflows float32
 
 
 @final
@@ -54,6 +56,11 @@ class Training:
                 "training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate"
                 f" > 0, got {self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every},"
                 f" {self.learning_rate}."
+            )
+        if self.learning_rate > LARGEST_RATE:
+            raise UserError(
+                f"learning_rate must be {LARGEST_RATE:g} or less, got {self.learning_rate:g}: one"
+                " step would leave the range of a weight."
             )
         at_least(0, warmup=self.warmup, final_lr=self.final_lr, grad_clip=self.grad_clip)
         if not (0 <= self.beta1 < 1 and 0 <= self.ema < 1) or self.grad_clip == 0:
@@ -140,6 +147,11 @@ class Learner:
         for i, slots in self.optimizer.state_dict()["state"].items():
             flat |= {f"optimizer.{i}.{name}": t for name, t in slots.items()}
         return flat
+
+    def weights(self) -> Iterator[Tensor]:
+        """All that is learned, and its average."""
+        yield from self.learned
+        yield from (x for x in self.ema.module.state_dict().values() if x.is_floating_point())
 
     def meta(self) -> dict[str, Any]:
         return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
@@ -233,6 +245,8 @@ def train(
     listener.begin("train", settings.steps, learner.step)
     while learner.step < settings.steps:
         verdict, info = learner.update(batches(learner.step))
+        if verdict is Verdict.STEP and _writes(learner, watch_at):
+            verdict = learner.guard.weigh(learner.step, learner.weights())
         _tell(learner.guard, run, listener)
         if verdict is Verdict.ROLL_BACK:
             _roll_back(learner, run)
@@ -250,6 +264,13 @@ def train(
             watch(learner.step)
             began += time.perf_counter() - paused
     listener.end()
+
+
+def _writes(learner: Learner, watch_at: frozenset[int]) -> bool:
+    """Whether weights are written, or looked at, after this step."""
+    every = learner.settings.checkpoint_every
+    last = learner.step == learner.settings.steps
+    return last or learner.step % every == 0 or learner.step in watch_at
 
 
 def _resume(learner: Learner, tensors: dict[str, Tensor], meta: dict[str, Any], run: Run) -> None:
@@ -292,6 +313,8 @@ def _keep(learner: Learner, run: Run, window: Window) -> None:
             learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds}
         )
     if (learner.step % settings.checkpoint_every == 0 and learner.guard.healthy) or last:
-        run.checkpoint(learner.step, learner.tensors(), learner.meta())
         run.weights(learner.model.state_dict(), "weights")
         run.weights(learner.ema.module.state_dict(), "ema")
+        run.checkpoint(
+            learner.step, learner.tensors(), learner.meta()
+        )  # last: it says all is there

@@ -231,15 +231,15 @@ class Bench(Arguments):
     the docs.
     """
 
-    name: Positional[Literal["ablation", "accuracy", "objectives", "cd-bias", "overhead"]]
+    name: Positional[Literal["ablation", "accuracy", "objectives", "cd-bias", "guard", "overhead"]]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
     """Seconds for each fit or figure (objectives, overhead); by default those of the committed
     page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias, objectives); by default those of the
-    committed page.
+    """Repetitions of each fit, or machines (ablation, cd-bias, guard, objectives); by default those of
+    the committed page.
     """
     write: Path | None = None
     """The folder of the docs, to write the page and its pictures into."""

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from gradlogp import tasks
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
+from gradlogp.core.kernel import NotFinite
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
@@ -27,7 +29,19 @@ from gradlogp.experiments.score import ScoreRecipe
 from gradlogp.experiments.settings import from_dict, to_dict
 from gradlogp.runs import Run
 from gradlogp.tasks import generate, milestones
-from gradlogp.training import Guard, Learner, reach_in_words, shuffled, train
+from gradlogp.training import (
+    Guard,
+    Learner,
+    diagnosed,
+    doubts,
+    examine,
+    not_finite,
+    reach_in_words,
+    shuffled,
+    train,
+    unhealthy,
+)
+from gradlogp.training.health import DATA as HEALTH_DATA, SAMPLES as HEALTH_SAMPLES
 
 RECIPES: dict[str, type[Any]] = {
     r.__name__: r for r in (EnergyRecipe, ScoreRecipe, VAERecipe, GANRecipe)
@@ -130,12 +144,13 @@ def fit(
         )
     facts = measure(data)
     run = Run.create(path, describe(recipe, data, facts), surroundings(device))
-    with run:
+    with run, diagnosed(run):
         if run.status()["state"] != "training":
             return run
         learner = build(recipe, facts, device)
-        if recipe.reach < 0.01 * learner.guard.data_range:
-            listener.say("guard: " + reach_in_words(recipe.reach, learner.guard.data_range) + ".")
+        real = data.train.images(slice(0, HEALTH_DATA))
+        worries = _worries(recipe, learner, real)
+        _warn(worries, run, listener)
         look, at = (
             _look(recipe, learner, facts, run, device)
             if isinstance(recipe, Generative)
@@ -143,14 +158,50 @@ def fit(
         )
         train(learner, batches(data.train, recipe, device), run, listener, look, at, fallback)
         images = recipe.training.steps * min(recipe.training.batch, len(data.train))
+        found = _health(recipe, learner, facts, real, worries, device)
         run.mark(
             "trained",
             seconds=learner.seconds,
             images=images,
             evaluations=images * recipe.evaluations_per_example,
             parameters=sum(p.numel() for p in learner.model.parameters()),
+            **found,
         )
+        if said := unhealthy(run.status()):
+            run.log(f"guard: {said}")
+            listener.say(f"guard: {said}")
     return run
+
+
+def _worries(recipe: Recipe, learner: Learner, real: Tensor) -> list[str]:
+    """Settings with which nothing can be learned."""
+    found = doubts(learner.objective, to_model(real))
+    if recipe.reach < 0.01 * learner.guard.data_range:
+        found.append(reach_in_words(recipe.reach, learner.guard.data_range))
+    return found
+
+
+def _warn(worries: list[str], run: Run, listener: Listener) -> None:
+    for worry in worries:
+        listener.say(f"guard: {worry}.")
+        if not run.checkpoints:  # a run that goes on has said so
+            run.log(f"guard: {worry}.")
+
+
+def _health(
+    recipe: Recipe, learner: Learner, facts: Facts, real: Tensor, worries: list[str], device: str
+) -> dict[str, Any]:
+    """The health of a few samples, for the status; nothing of a recipe that draws none."""
+    if not isinstance(recipe, Generative):
+        return {}
+    how = recipe.generator(learner.ema.module, facts, device)
+    cond = asked(facts, HEALTH_SAMPLES) if recipe.conditional else None
+    lengths = {how.steps, getattr(recipe, "chain_steps", how.steps)}
+    draws = [
+        partial(generate, how, HEALTH_SAMPLES, recipe.seed + 6, cond, steps=steps)
+        for steps in sorted(lengths)
+    ]
+    return {"samples": examine(draws, real, worries).as_dict()}
 
 
 def snapshots(recipe: Generative) -> list[int]:
@@ -189,7 +240,11 @@ def _progress_picture(
 
     def picture(step: int) -> None:
         how = recipe.generator(learner.ema.module, facts, device)
-        x = generate(how, 8, recipe.seed, asked(facts, 8) if recipe.conditional else None)
+        try:
+            x = generate(how, 8, recipe.seed, asked(facts, 8) if recipe.conditional else None)
+        except NotFinite:
+            run.log(f"guard, step {step}: no picture of the progress: {not_finite().verdict}.")
+            return
         save_grid(run.picture(f"progress-{step:08d}"), x, columns=1)
 
     return picture

@@ -1,5 +1,7 @@
 """Trainings that go wrong say so: a fast part of the bench, every kind of model and every ending."""
 
+import importlib
+
 import pytest
 import torch
 

@@ -67,7 +67,7 @@ def test_the_verdict_is_of_the_samples_and_leaves_the_run_as_it_was(tmp_path, mo
     monkeypatch.setitem(KINDS, "vae", (300, ()))
     with one_thread():
         assert command(Case("vae"), tmp_path / "with")[0] == "well"
-        module = importlib.import_module("gradlogp.experiments.fit")
+        module = importlib.import_module("gradlogp.harness.fit")
         monkeypatch.setattr(module, "_health", lambda *_: {})
         assert command(Case("vae"), tmp_path / "without")[0] == "well"
     one, other = (Run.open(tmp_path / name) for name in ("with", "without"))

@@ -94,14 +94,14 @@ def test_a_dry_run_resolves_the_settings_and_does_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    changes = ["--set", "training.images=640", "net.channels=8,8", "--set", "buffer.fresh=.1"]
+    changes = ["--set", "training.images=640", "net.channels=8,8", "--set", "buffer.restart_prob=.1"]
     words = ["train", "ebm", "--dry-run", "--seed", "3", *changes]
     text = said(capsys, *words)
     for line in (
         "seed = 3",
         "training.images = 640",
         "net.channels = (8, 8)",
-        "buffer.fresh = 0.1",
+        "buffer.restart_prob = 0.1",
         "# steps: 10",
     ):
         assert line in text.splitlines()

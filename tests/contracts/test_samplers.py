@@ -224,7 +224,7 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
     assert langevin(0.1).kind == "density"
     for unlawful in ({"noise_std": 0.005}, {"grad_clip": 0.03}, {"clamp": (-1, 1)}):
         assert langevin(10.0, **unlawful).kind == "generator"
-    assert langevin(10.0, grad_clip=0.03).reach == pytest.approx(0.3)
+    assert langevin(10.0, grad_clip=0.03).max_displacement == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gradlogp.data import DATASETS, Split, load
-from gradlogp.data.base import cut, deal
+from gradlogp.data.base import cut, stratified_split
 
 
 def numbered(n: int, classes: int | None = None) -> Split:
@@ -20,17 +20,17 @@ def numbers(split: Split) -> list[int]:
 
 @pytest.mark.parametrize("n", [3, 4, 10, 57, 1797])
 @pytest.mark.parametrize("classes", [None, 3])
-def test_every_image_is_dealt_once_and_its_label_goes_along(n, classes):
+def test_every_image_is_in_one_split_and_its_label_goes_along(n, classes):
     whole = numbered(n, classes)
-    parts = deal(whole)
+    parts = stratified_split(whole)
     assert sorted(number for part in parts for number in numbers(part)) == list(range(n))
     assert all(len(part) for part in parts)
     if classes:
         assert all(torch.equal(part.labels, whole.labels[numbers(part)]) for part in parts)
 
 
-def test_the_deal_is_7_1_2_in_every_class():
-    train, validation, test = deal(numbered(1000, classes=5))
+def test_the_split_is_7_1_2_in_every_class():
+    train, validation, test = stratified_split(numbered(1000, classes=5))
     assert [part.labels.bincount().tolist() for part in (train, validation, test)] == [
         [140] * 5,
         [20] * 5,
@@ -39,7 +39,7 @@ def test_the_deal_is_7_1_2_in_every_class():
 
 
 def test_the_first_images_of_a_split_are_a_mixture():
-    assert deal(numbered(1000, classes=5))[0].labels[:100].bincount().min() > 8
+    assert stratified_split(numbered(1000, classes=5))[0].labels[:100].bincount().min() > 8
 
 
 def test_a_cut_keeps_the_rest_and_is_the_same_every_time():
@@ -57,11 +57,11 @@ def test_a_cut_keeps_the_rest_and_is_the_same_every_time():
     ]  # for good: results are compared across versions
 
 
-def test_images_are_bytes_over_levels():
-    split = Split(torch.tensor([[[[0, 8, 16]]], [[[1, 2, 4]]]], dtype=torch.uint8), levels=16)
-    assert split.images().tolist() == [[[[0, 0.5, 1]]], [[[1 / 16, 1 / 8, 1 / 4]]]]
-    assert split.images().dtype == torch.float32
-    assert torch.equal(split.images(torch.tensor([1])), split.images(slice(1, 2)))
+def test_scaled_images_are_bytes_over_their_maximum():
+    split = Split(torch.tensor([[[[0, 8, 16]]], [[[1, 2, 4]]]], dtype=torch.uint8), max_value=16)
+    assert split.scaled().tolist() == [[[[0, 0.5, 1]]], [[[1 / 16, 1 / 8, 1 / 4]]]]
+    assert split.scaled().dtype == torch.float32
+    assert torch.equal(split.scaled(torch.tensor([1])), split.scaled(slice(1, 2)))
 
 
 def test_digits_are_all_there_in_fair_shares():
@@ -80,7 +80,7 @@ def test_digits_have_exactly_the_17_grey_levels_of_scikit_learn():
     from sklearn.datasets import load_digits
 
     digits = load("digits")
-    x = torch.cat([s.images() for s in (digits.train, digits.validation, digits.test)])
+    x = torch.cat([s.scaled() for s in (digits.train, digits.validation, digits.test)])
     assert torch.equal(x.unique() * 16, torch.arange(17.0))
     ours = sorted(map(tuple, (x * 16).flatten(1).int().tolist()))
     assert ours == sorted(map(tuple, load_digits().data.astype(int).tolist()))

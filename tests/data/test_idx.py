@@ -175,7 +175,7 @@ def test_the_published_files(published):
     if published is MNIST:
         assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
         assert data.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-        pixels = torch.cat([data.train.images(), data.validation.images()])
+        pixels = torch.cat([data.train.scaled(), data.validation.scaled()])
         assert [pixels.mean().item(), pixels.std().item()] == pytest.approx(
             [0.1307, 0.3081], abs=1e-4
         )

@@ -145,7 +145,7 @@ def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
         sum(p.numel() for p in learner.model.parameters()) for learner in (score, auto, energy)
     ]
     assert count[0] == count[1] == count[2]
-    x = Batch(2 * digits.train.images(slice(0, 8)) - 1)
+    x = Batch(2 * digits.train.scaled(slice(0, 8)) - 1)
     level = score.objective.law.sample(8, seeded(5), x.x)
     matched, squared = (
         learner.objective(learner.model, x, seeded(5)).value for learner in (score, auto)
@@ -221,7 +221,7 @@ def test_the_floors_on_mnist_are_those_of_a_computation_apart():
     15.98 by memory.
     """
     mnist = data.load("mnist", DATA)
-    clean = mnist.test.images(slice(0, 250))
+    clean = mnist.test.scaled(slice(0, 250))
     for name, at in (("wiener", {0.3: 19.89, 0.5: 17.51}), ("memory", {0.5: 15.98})):
         method = FLOORS[name](mnist)
         for sigma, exact in at.items():

@@ -107,7 +107,7 @@ def test_jem_leaves_rows_and_items(tmp_path):
 
 
 def test_principal_components_have_unit_variance():
-    x = DIGITS.data.train.images()
+    x = DIGITS.data.train.scaled()
     z = Principal(x, 5, squares=True)(x)
     assert z.shape[1] == 5 + 15
     torch.testing.assert_close(

@@ -103,7 +103,7 @@ def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
         assert kept["fd"][2] == pytest.approx(rows["fd"], rel=1e-3)
         assert kept["fd"][3] == pytest.approx(rows["fd after 9 steps"], rel=1e-3)
     fitted = load(folder / "ebm")
-    x = digits.test.images(slice(0, 50))
+    x = digits.test.scaled(slice(0, 50))
     with torch.no_grad():
         torch.testing.assert_close(energies(fitted, x), fitted.model(to_model(x)))
     expected = {
@@ -140,7 +140,7 @@ def test_the_snapshot_of_the_lowest_distance_becomes_the_model(
 def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_class_knows_one(
     digits,
 ):
-    x = digits.train.images(slice(0, 400))
+    x = digits.train.scaled(slice(0, 400))
     y = digits.train.labels[:400]
     taught = classification_accuracy(x, y, digits, 6000)
     assert float(taught) > 0.85 and taught.stderr == pytest.approx(

@@ -38,7 +38,7 @@ class ExactGaussian(NoisyField):
     """The posterior mean under the Gaussian with the mean and covariance of the training pictures."""
 
     def __init__(self):
-        flat = to_model(DATA.train.images()).flatten(1).double()
+        flat = to_model(DATA.train.scaled()).flatten(1).double()
         self.mean, self.cov = flat.mean(0), flat.T.cov(correction=0)
 
     def denoise(self, x, sigma):
@@ -104,7 +104,7 @@ def test_the_floors_are_what_they_say():
         histogram_bits(DATA.train, test[:5]), torch.stack(by_hand).double(), atol=1e-6, rtol=0
     )
     bins, width = grid(test), 2 / K
-    flat = to_model(DATA.train.images()).flatten(1).double()
+    flat = to_model(DATA.train.scaled()).flatten(1).double()
     law = torch.distributions.MultivariateNormal(
         flat.mean(0), flat.T.cov(correction=0) + width**2 / 12 * torch.eye(4).double()
     )

@@ -27,12 +27,12 @@ def test_overrides_reach_every_depth():
         [
             "training.batch=32",
             "chain.step_size=5",
-            "buffer.fresh=0.2",
+            "buffer.restart_prob=0.2",
             "net.channels=8,16",
             "data_noise=0",
         ],
     )
-    assert (recipe.training.batch, recipe.chain.step_size, recipe.buffer.fresh) == (32, 5.0, 0.2)
+    assert (recipe.training.batch, recipe.chain.step_size, recipe.buffer.restart_prob) == (32, 5.0, 0.2)
     assert recipe.net.channels == (8, 16) and recipe.data_noise == 0.0
 
 

@@ -8,8 +8,8 @@ def zeros(x, generator):
     return x.zero_()
 
 
-def buffer(capacity=1000, fresh=0.0, noise=zeros, **more):
-    return ReplayBuffer(capacity, (1,), noise, torch.Generator().manual_seed(0), fresh, **more)
+def buffer(capacity=1000, restart_prob=0.0, noise=zeros, **more):
+    return ReplayBuffer(capacity, (1,), noise, torch.Generator().manual_seed(0), restart_prob, **more)
 
 
 def test_ancestry_survives_two_thousand_updates():
@@ -25,14 +25,14 @@ def test_ancestry_survives_two_thousand_updates():
 
 
 def test_the_share_of_fresh_chains():
-    kept = buffer(fresh=0.05, noise=lambda x, g: x.fill_(7.0))
+    kept = buffer(restart_prob=0.05, noise=lambda x, g: x.fill_(7.0))
     g = torch.Generator().manual_seed(1)
     kept.x.zero_()
     n, fresh = 0, 0
     for _ in range(500):
         draw = kept.draw(64, g)
-        assert torch.equal(draw.x[:, 0] == 7.0, draw.fresh)  # a restart is a restart, not a nudge
-        n, fresh = n + 64, fresh + int(draw.fresh.sum())
+        assert torch.equal(draw.x[:, 0] == 7.0, draw.restarted)  # a restart is a restart, not a nudge
+        n, fresh = n + 64, fresh + int(draw.restarted.sum())
     assert abs(fresh - 0.05 * n) / (0.05 * 0.95 * n) ** 0.5 < 4
 
 
@@ -50,7 +50,7 @@ def test_every_chain_is_drawn_equally_often_and_never_twice_at_once():
 
 def test_a_slot_keeps_its_class():
     classes = torch.tensor([0, 0, 1])  # two thirds, one third
-    kept = buffer(300, fresh=0.5, classes=classes)
+    kept = buffer(300, restart_prob=0.5, classes=classes)
     g = torch.Generator().manual_seed(1)
     before = kept.cond.clone()
     draw = kept.draw(300, g)
@@ -72,7 +72,7 @@ def test_it_comes_back_exactly():
     ("call", "message"),
     [
         (lambda: buffer(0), "capacity >= 1"),
-        (lambda: buffer(fresh=1.5), "fresh"),
+        (lambda: buffer(restart_prob=1.5), "restart_prob"),
         (lambda: buffer(10).draw(11, torch.Generator()), "cannot give 11 distinct"),
         (lambda: buffer(10).load({"x": torch.zeros(9, 1)}), "resume with the settings"),
     ],

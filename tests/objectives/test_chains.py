@@ -99,7 +99,7 @@ def test_a_machine_keeps_its_states_binary():
 
 def test_the_regulariser_is_the_sum_of_both_squares():
     flat = lambda x: 3 + 0 * x.sum(1)  # 9 at the data and 9 at the chains
-    loss = ContrastiveDivergence(Langevin(0.1), FromData(), 2, regularise=0.5)(
+    loss = ContrastiveDivergence(Langevin(0.1), FromData(), 2, energy_l2=0.5)(
         flat, Batch(torch.randn(B, 2)), seeded(0)
     )
     assert torch.equal(loss.value, torch.full((B,), 9.0)) and float(loss.info["energy_scale"]) == 3

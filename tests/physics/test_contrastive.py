@@ -39,7 +39,7 @@ def gradient(a: float, data_var: float, starts, steps: int, h: float = 0.1) -> t
     g = torch.Generator().manual_seed(0)
     x = torch.randn(N, 1, generator=g, dtype=torch.float64) * data_var**0.5
     model = Precision(a)
-    value = ContrastiveDivergence(Langevin(h), starts, steps, regularise=0.0)(
+    value = ContrastiveDivergence(Langevin(h), starts, steps, energy_l2=0.0)(
         model, Batch(x), g
     ).value
     return grouped(value, model.a)
@@ -99,7 +99,7 @@ def normal(n, var=1.0, seed=0):
 @pytest.mark.parametrize("a", [0.7, 1.0, 1.3])
 def test_the_gradient_vanishes_at_the_true_model_and_points_back_to_it_elsewhere(a):
     model = Precision(a)
-    loss = ContrastiveDivergence(Exact(), FromData(), 1, regularise=0.0)(
+    loss = ContrastiveDivergence(Exact(), FromData(), 1, energy_l2=0.0)(
         model, Batch(normal(N)), seeded(1)
     )
     value, error = grouped(loss.value, model.a)

@@ -171,7 +171,7 @@ def test_its_contrast_weighs_the_chains_at_their_temperature():
         lambda batch, g: var**0.5 * torch.randn(batch.x.shape, generator=g, dtype=torch.float64)
     )
     contrast = ContrastiveDivergence(
-        Langevin(h, (2 * h * heat) ** 0.5), exact_chains, 3, regularise=0.0
+        Langevin(h, (2 * h * heat) ** 0.5), exact_chains, 3, energy_l2=0.0
     )
     found = slopes(EnergyMatching(contrast, weight, optimal_transport=False), Bowl(a), data(dim=1))
     exact = flow_slope(a) + weight * (S**2 - var) / 2

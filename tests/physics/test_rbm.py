@@ -243,7 +243,7 @@ def test_what_cannot_be_is_refused():
 def test_contrastive_divergence_rests_at_the_true_machine():
     """From exact draws, a step of the chain keeps their law, so the gradient is 0 on average."""
     rbm, g = bernoulli_rbm(), seeded(14)
-    objective = ContrastiveDivergence(BlockGibbs(), FromData(), steps=1, regularise=0.0)
+    objective = ContrastiveDivergence(BlockGibbs(), FromData(), steps=1, energy_l2=0.0)
     grads = []
     for _ in range(60):
         rbm.zero_grad()

@@ -7,7 +7,7 @@ from gradlogp.core.random import normal_
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
 from gradlogp.tasks import (
-    Generator,
+    Sampling,
     choose,
     film,
     generate,
@@ -18,7 +18,7 @@ from gradlogp.tasks import (
 )
 
 TARGET = gaussian([0.5, -1.0], [0.7, 1.3])
-HOW = Generator(
+HOW = Sampling(
     lambda cond: TARGET,
     ConsistentAnnealedLangevin(VarianceExploding(0.02, 20.0), 60, 0.3),
     lambda x, g: normal_(x.double(), g).mul_(20.0),
@@ -57,7 +57,7 @@ def final_variance(sampler, data_var):
 
 
 def test_conditions_reach_the_field():
-    how = Generator(lambda cond: gaussian_at(cond), HOW.sampler, HOW.prior, 60, (1,))
+    how = Sampling(lambda cond: gaussian_at(cond), HOW.sampler, HOW.prior, 60, (1,))
     cond = torch.tensor([-3.0, 3.0]).repeat(10)
     x = generate(how, 20, 0, cond, batch=7)
     assert torch.equal(x[:, 0] > 0, cond > 0)
@@ -69,7 +69,7 @@ def gaussian_at(cond):
 
 def test_a_film_begins_and_ends_where_it_says():
     start = torch.ones(5, 2, dtype=torch.float64)
-    how = Generator(
+    how = Sampling(
         lambda cond: Energy(lambda x: x.square().sum(1) / 2),
         Langevin(0.1, noise_std=0.0),
         None,

@@ -27,7 +27,7 @@ class Ring:
     images: int = 64 * 60
     chain: Langevin = Langevin(0.01, clamp=(-1, 1))  # noqa: RUF009
     guard: GuardSettings = GuardSettings(max_energy=20.0, patience=20)  # noqa: RUF009
-    regularise: float = 0.03
+    energy_l2: float = 0.03
     poison: int | None = None  # the step whose batch holds NaN
 
     def learner(self) -> Learner:
@@ -36,7 +36,7 @@ class Ring:
         uniform = lambda x, g: x.uniform_(-1, 1, generator=g)
         buffer = ReplayBuffer(256, (2,), uniform, g, 0.05)
         objective = ContrastiveDivergence(
-            self.chain, FromBuffer(buffer), 10, regularise=self.regularise
+            self.chain, FromBuffer(buffer), 10, energy_l2=self.energy_l2
         )
         settings = Training(
             self.images,
@@ -49,7 +49,11 @@ class Ring:
             warmup=5,
         )
         return Learner(
-            MLPEnergy(2, (32, 32)), objective, settings, g, Guard(self.guard, 2.0, self.chain.reach)
+            MLPEnergy(2, (32, 32)),
+            objective,
+            settings,
+            g,
+            Guard(self.guard, 2.0, self.chain.max_displacement),
         )
 
     def batches(self):

@@ -21,7 +21,7 @@ from gradlogp.training import (
     Learner,
     Training,
     diagnosed,
-    reach_in_words,
+    displacement_in_words,
     sample_health,
     train,
 )
@@ -258,8 +258,10 @@ def test_chains_that_cannot_move_are_named(run):
 
 
 def test_reach_is_said_in_words():
-    assert "by 0.00015 of its range per step: chains cannot mix" in reach_in_words(0.01 * 0.03, 2.0)
-    assert "cannot mix" not in reach_in_words(10 * 0.03, 2.0)
+    assert "by 0.00015 of its range per step: chains cannot mix" in displacement_in_words(
+        0.01 * 0.03, 2.0
+    )
+    assert "cannot mix" not in displacement_in_words(10 * 0.03, 2.0)
 
 
 def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():

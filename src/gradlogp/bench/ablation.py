@@ -22,11 +22,11 @@ from gradlogp import data as shelf
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.progress import Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import EXPERIMENTS, Fitted, Judge, judge, override
-from gradlogp.experiments.base import measure
-from gradlogp.experiments.chains import frames_of
-from gradlogp.experiments.energy import EnergyRecipe
-from gradlogp.experiments.fit import batches, build, describe
+from gradlogp.experiments import EXPERIMENTS, Fitted, Evaluator, judge, override
+from gradlogp.harness.recipe import measure
+from gradlogp.experiments.recipes.chains import frames_of
+from gradlogp.experiments.recipes.energy import EnergyRecipe
+from gradlogp.harness.fit import batches, build, describe
 from gradlogp.metrics import classes, frechet, prdc
 from gradlogp.runs import Run
 from gradlogp.training import Diverged, Learner, train
@@ -49,12 +49,12 @@ VARIANTS = (
     Variant("no buffer", experiment="ebm_no_buffer"),
     Variant("buffer of 256", ("buffer.capacity=256",)),
     Variant("buffer of 8,192", ("buffer.capacity=8192",)),
-    Variant("no restarts", ("buffer.fresh=0",)),
-    Variant("all restarted", ("buffer.fresh=1",)),
+    Variant("no restarts", ("buffer.restart_prob=0",)),
+    Variant("all restarted", ("buffer.restart_prob=1",)),
     Variant("K = 10", ("chain_steps=10",)),
     Variant("K = 60", ("chain_steps=60",)),
     Variant("no clip of the score", ("chain.grad_clip=none",)),
-    Variant("energies not regularised", ("regularise=0",)),
+    Variant("energies not regularised", ("energy_l2=0",)),
     Variant("chains that cannot move", ("chain.step_size=0.01",)),
     Variant("learning rate / 10", ("training.learning_rate=1e-3",)),
     Variant("learning rate x 5", ("training.learning_rate=5e-2",)),
@@ -80,33 +80,33 @@ def rows(
     """
     digits = shelf.load("digits")
     with one_thread(), TemporaryDirectory() as folder:
-        referee = judge(digits, Path(folder) / "judge")
+        evaluator = judge(digits, Path(folder) / "judge")
         real = {
             "name": "real training pictures",
-            **looks(digits.train.images(slice(0, SAMPLES)), digits, referee),
+            **looks(digits.train.scaled(slice(0, SAMPLES)), digits, evaluator),
         }
         return [real] + [
-            _row(variant, seed, images, digits, referee, Path(folder) / f"{seed}-{i}")
+            _row(variant, seed, images, digits, evaluator, Path(folder) / f"{seed}-{i}")
             for seed in range(seeds)
             for i, variant in enumerate(variants)
         ]
 
 
 def _row(
-    variant: Variant, seed: int, images: int, digits: Dataset, referee: Judge, path: Path
+    variant: Variant, seed: int, images: int, digits: Dataset, evaluator: Evaluator, path: Path
 ) -> dict[str, Any]:
     return {
         "name": variant.name,
         "seed": seed,
-        **outcome(recipe_of(variant, seed, images), digits, referee, path),
+        **outcome(recipe_of(variant, seed, images), digits, evaluator, path),
     }
 
 
-def outcome(recipe: EnergyRecipe, data: Dataset, referee: Judge, path: Path) -> dict[str, Any]:
+def outcome(recipe: EnergyRecipe, data: Dataset, evaluator: Evaluator, path: Path) -> dict[str, Any]:
     """Train into the run folder `path`, and judge fresh samples after many steps and after K."""
-    facts, k = measure(data), recipe.chain_steps
-    learner = build(recipe, facts, "cpu")
-    with Run.create(path, describe(recipe, data, facts)) as run:
+    spec, k = measure(data), recipe.chain_steps
+    learner = build(recipe, spec, "cpu")
+    with Run.create(path, describe(recipe, data, spec)) as run:
         diverged = _diverged(learner, recipe, data, run)
         found = {
             **_spent(recipe),
@@ -117,12 +117,12 @@ def outcome(recipe: EnergyRecipe, data: Dataset, referee: Judge, path: Path) -> 
         }
         if diverged:
             return found
-        fitted = Fitted(run, recipe, facts, learner.ema.module.eval().requires_grad_(False))
+        fitted = Fitted(run, recipe, spec, learner.ema.module.eval().requires_grad_(False))
         frames = frames_of(
             fitted, None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent()
         )
-        short = looks(frames[k], data, referee)["fd"]
-        return {**found, **looks(frames[recipe.generate_steps], data, referee), "fd_short": short}
+        short = looks(frames[k], data, evaluator)["fd"]
+        return {**found, **looks(frames[recipe.generate_steps], data, evaluator), "fd_short": short}
 
 
 def _spent(recipe: EnergyRecipe) -> dict[str, float]:
@@ -144,15 +144,15 @@ def _diverged(learner: Learner, recipe: EnergyRecipe, data: Dataset, run: Run) -
     return False
 
 
-def looks(x: Tensor, data: Dataset, referee: Judge) -> dict[str, float]:
+def looks(x: Tensor, data: Dataset, evaluator: Evaluator) -> dict[str, float]:
     """Frechet distance, coverage and the share of the rarest class, of pictures x [n, *shape] in
     [0, 1].
     """
-    real = referee.features(data.test.images(slice(0, len(x))))
-    features = referee.features(x)
-    shares = classes.class_shares(referee.labels(x), len(data.classes))
+    real = evaluator.features(data.test.scaled(slice(0, len(x))))
+    features = evaluator.features(x)
+    shares = classes.class_shares(evaluator.labels(x), len(data.classes))
     return {
-        "fd": float(frechet.fd(real, features, referee.name)),
+        "fd": float(frechet.fd(real, features, evaluator.name)),
         "coverage": float(prdc.coverage(real, features)),
         "rarest": float(shares.min()),
     }

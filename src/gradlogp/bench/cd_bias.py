@@ -143,7 +143,7 @@ def simulated(
     """The gradient that `ContrastiveDivergence` gives with `BlockGibbs` from the data, against the
     exact one of CD-k and of all.
     """
-    objective = ContrastiveDivergence(BlockGibbs(), FromData(), steps=k, regularise=0.0)
+    objective = ContrastiveDivergence(BlockGibbs(), FromData(), steps=k, energy_l2=0.0)
     parameters = [p.machine.weight, p.machine.visible_bias, p.machine.hidden_bias]
     seen = []
     for _ in range(groups):

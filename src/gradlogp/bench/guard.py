@@ -31,7 +31,8 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
-from gradlogp.experiments import EXPERIMENTS, Judge, fit, judge, load, override
+from gradlogp.experiments import RECIPES
+from gradlogp.harness import Evaluator, Target, evaluator_of, fit, load, override
 from gradlogp.metrics import frechet
 from gradlogp.training import unhealthy
 
@@ -113,8 +114,8 @@ FAULTS = (
     Fault("no clamp, step of 1e3", ("chain.clamp=none", "chain.step_size=1e3"), ENERGIES),
     Fault("clamp of .01", ("chain.clamp=-0.01,0.01",), ENERGIES),
     Fault("noise of 1 in each step", ("chain.noise_std=1.0",), ENERGIES),
-    Fault("not regularised, learning rate x 10", ("regularise=0.0",), ENERGIES, rate=10),
-    Fault("regularised by 1e6", ("regularise=1e6",), ENERGIES),
+    Fault("not regularised, learning rate x 10", ("energy_l2=0.0",), ENERGIES, rate=10),
+    Fault("regularised by 1e6", ("energy_l2=1e6",), ENERGIES),
     Fault("noise of 10 on the data", ("data_noise=10.0",), ENERGIES),
     Fault("no roll-back, learning rate x 100", ("guard.max_rollbacks=0",), ENERGIES, rate=100),
     Fault("noise levels about 5e-5", ("law.mean=-10.0",), ("ncsn",)),
@@ -142,7 +143,9 @@ class Case:
     def recipe(self) -> Any:
         updates, quick = KINDS[self.kind]
         fault = self.fault or Fault("")
-        recipe = override(EXPERIMENTS[self.kind]("digits", "quick", self.seed), quick)
+        recipe = override(
+            RECIPES[self.kind](Target.of(shelf.load("digits")), "quick", self.seed), quick
+        )
         rate = recipe.training.learning_rate * fault.rate
         changes = (f"training.learning_rate={rate!r}", "training.checkpoint_every=100")
         recipe = override(recipe, [*changes, *fault.changes])
@@ -167,7 +170,7 @@ def spoiled(data: Dataset, how: str) -> Dataset:
     if not how:
         return data
     parts = {
-        part: Split(DAMAGE[how](split.images()), split.labels, levels=1)
+        part: Split(DAMAGE[how](split.scaled()), split.labels, max_value=1)
         for part, split in vars(data).items()
         if isinstance(split, Split)
     }
@@ -189,14 +192,14 @@ DAMAGE: dict[str, Callable[[Tensor], Tensor]] = {
 def rows(seeds: int = HEALTHY_SEEDS) -> list[dict[str, Any]]:
     """How every forced divergence ends, and `seeds` healthy runs of each kind."""
     with one_thread(), TemporaryDirectory() as folder:
-        referee = judge(shelf.load("digits"), Path(folder) / "judge")
+        referee = evaluator_of(shelf.load("digits"), Path(folder) / "evaluator")
         return [
             attempt(case, referee, Path(folder) / f"run-{i}")
             for i, case in enumerate([*forced(), *healthy(seeds)])
         ]
 
 
-def attempt(case: Case, referee: Judge, path: Path) -> dict[str, Any]:
+def attempt(case: Case, referee: Evaluator, path: Path) -> dict[str, Any]:
     """Run the case's command twice in the folder `path`, and say how it ended."""
     ending, said = command(case, path)
     again, _ = command(case, path)
@@ -230,15 +233,15 @@ def command(case: Case, path: Path) -> tuple[str, str]:
     return "marked" if said else "well", said
 
 
-def closeness(case: Case, referee: Judge, path: Path) -> float:
+def closeness(case: Case, referee: Evaluator, path: Path) -> float:
     """How far the samples of a run are from test pictures, 1 = as far as what takes no learning; of
     an energy after many steps or as many as in training, whichever is nearer. Samples stand in the
     range of the data that were given.
     """
-    digits, scale = shelf.load("digits"), float(case.data().train.images().nan_to_num().max())
+    digits, scale = shelf.load("digits"), float(case.data().train.scaled().nan_to_num().max())
     fitted = load(path, "cpu")
-    real = referee.features(digits.test.images(slice(0, SAMPLES)))
-    mean = digits.train.images().mean(0, keepdim=True).expand(SAMPLES, *digits.shape)
+    real = referee.features(digits.test.scaled(slice(0, SAMPLES)))
+    mean = digits.train.scaled().mean(0, keepdim=True).expand(SAMPLES, *digits.shape)
     noise = torch.rand(mean.shape, generator=seeded("noise"))
 
     def distance(x: Tensor) -> float:

@@ -64,7 +64,7 @@ def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
     """The data set that `run` was trained on. Raises UserError if it is another: its test part may
     hold what the run saw.
     """
-    there, shape = run.config["data"], run.config["facts"]["shape"]
+    there, shape = run.config["data"], run.config["spec"]["shape"]
     kind = there["name"].partition(":")[0]
     dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
     if (

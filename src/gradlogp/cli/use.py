@@ -16,8 +16,8 @@ from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, save_grid, save_picture
 from gradlogp.experiments import Fitted, judge, judge_beside, load
-from gradlogp.experiments.energy import EnergyRecipe
-from gradlogp.experiments.likelihood import likelihood as measure_likelihood, scored
+from gradlogp.experiments.recipes.energy import EnergyRecipe
+from gradlogp.harness.likelihood import likelihood as measure_likelihood, scored
 from gradlogp.metrics.image import psnr
 from gradlogp.runs.files import replacing
 
@@ -67,7 +67,7 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     picture, fitted = data.read_picture(args.image), load(args.run)
     out = args.out or args.run / "samples" / f"denoised-{args.image.stem}.png"
     writable(out, ".png")
-    channels, height, width = fitted.facts.shape
+    channels, height, width = fitted.spec.shape
     given, fitting = data.fit(picture, (channels, height, width))
     terminal.say(f"{args.image}: {fitting}")
     noisy = given[None]
@@ -101,8 +101,8 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
 def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
     """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
     if not isinstance(fitted.recipe, EnergyRecipe):
-        return torch.empty(0, *fitted.facts.shape)
-    return data_of(fitted.run, args.data, terminal).validation.images(slice(0, CHOICE))
+        return torch.empty(0, *fitted.spec.shape)
+    return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
 
 
 def likelihood(args: Likelihood, terminal: Terminal) -> None:
@@ -134,11 +134,11 @@ def trained(path: Path, verb: str) -> Fitted:
 def evaluate(args: Evaluate, terminal: Terminal) -> None:
     fitted = trained(args.run, "evaluate")
     dataset = data_of(fitted.run, args.data, terminal)
-    referee = judge(dataset, judge_beside(args.run, dataset), terminal)
-    rows = experiments.evaluate(fitted, dataset, referee, terminal)
+    evaluator = judge(dataset, judge_beside(args.run, dataset), terminal)
+    rows = experiments.evaluate(fitted, dataset, evaluator, terminal)
     path = reports.write(args.run)
     terminal.show(show.measures(rows))
-    terminal.say(f"features and labels by {referee.name}\nreport: {path}")
+    terminal.say(f"features and labels by {evaluator.name}\nreport: {path}")
     terminal.result({"run": args.run, "report": path, "rows": rows})
 
 

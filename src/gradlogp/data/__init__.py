@@ -9,6 +9,7 @@ from pathlib import Path
 from gradlogp.core.errors import UserError
 from gradlogp.data.adbench import adbench, table
 from gradlogp.data.base import Dataset, Progress, Split
+from gradlogp.data.columns import Column, Columns
 from gradlogp.data.digits import digits
 from gradlogp.data.folder import folder
 from gradlogp.data.idx import FASHION_MNIST, MNIST
@@ -18,6 +19,8 @@ from gradlogp.data.picture import fit, read_picture, save_grid, save_picture
 
 __all__ = [
     "DATASETS",
+    "Column",
+    "Columns",
     "Dataset",
     "Progress",
     "Split",

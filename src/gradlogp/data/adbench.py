@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.base import Dataset, Progress, Split, _shuffled
+from gradlogp.data.base import Dataset, Progress, Split, shuffled
+from gradlogp.data.columns import numeric_columns
 from gradlogp.data.download import sha256
 from gradlogp.data.idx import cache_folder, data_folder
 
@@ -92,12 +93,19 @@ def read_table(path: Path) -> Dataset:
             f"{path}: expected 20 normal rows and 2 anomalies at least, got {len(normal)} and"
             f" {len(anomalous)}."
         )
-    normal = normal[_shuffled(len(normal))]
+    normal = normal[shuffled(len(normal))]
     half, fifth = len(normal) // 2, len(normal) // 10
     parts = [normal[fifth:half], normal[:fifth], torch.cat([normal[half:], anomalous])]
-    train, validation, test = (Split(rows[i], labels[i], levels=1) for i in parts)
+    train, validation, test = (Split(rows[i], labels[i], max_value=1) for i in parts)
     return Dataset(
-        f"adbench:{path.stem}", train, validation, test, CLASSES, {path.name: sha256(path)}
+        f"adbench:{path.stem}",
+        train,
+        validation,
+        test,
+        CLASSES,
+        {path.name: sha256(path)},
+        kind="row",
+        columns=numeric_columns(train.x),
     )
 
 

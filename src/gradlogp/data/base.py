@@ -1,48 +1,60 @@
 """What every reader returns: examples in three splits, and how the splits are cut.
 
-Images are kept as bytes, which become floats only when asked for, x = byte / levels in [0, 1],
-shape (n, channels, height, width). Rows of tables and draws from laws, shape (n, d), are floats in
-their own units, with levels = 1. The cuts depend on nothing but the data: a run's seed never moves
-an image from one split to another.
+Whole numbers stay as they were published (pictures are bytes) and become floats only when asked
+for, x / max_value in [0, 1]. Shapes: pictures (n, channels, height, width), volumes (n, 1, depth,
+height, width), waveforms (n, channels, length) in [-1, 1], rows (n, d) in their own units; the last
+two are floats, with max_value = 1. The cuts depend on nothing but the data: a run's seed never
+moves an example from one split to another.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlogp.data.columns import Columns
+
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all or None)
+Kind = Literal["picture", "volume", "waveform", "row", "caption"]  # caption: a captioned picture
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: `x` uint8 (n, c, h, w) or float (n, d), `labels` int64 (n,) or None;
-    the byte `levels` is white.
+    """One part of a data set: `x` uint8 (n, c, ...) or float (n, ...), `labels` int64 (n,) or None;
+    `max_value` becomes 1 (a byte of this value is white). `captions` has one text per example.
     """
 
     x: Tensor
     labels: Tensor | None = None
-    levels: int = 255
+    max_value: int = 255
+    captions: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: Tensor | slice) -> "Split":
-        return Split(
-            self.x[index], None if self.labels is None else self.labels[index], self.levels
-        )
+        labels = None if self.labels is None else self.labels[index]
+        captions = self.captions
+        if captions is not None:
+            captions = tuple(captions[i] for i in torch.arange(len(self))[index].tolist())
+        return Split(self.x[index], labels, self.max_value, captions)
 
-    def images(self, index: Tensor | slice | None = None) -> Tensor:
-        """The images, or those at `index`, as float32 in [0, 1]."""
-        return (self.x if index is None else self.x[index]).float() / self.levels
+    def scaled(self, index: Tensor | slice | None = None) -> Tensor:
+        """The examples, or those at `index`, as float32 x / max_value: pictures in [0, 1]."""
+        return (self.x if index is None else self.x[index]).float() / self.max_value
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits; `checksums` (file name -> sha256) is what a run records of where they
-    came from.
+    """Three disjoint splits of one `kind`; `checksums` (file name -> sha256) is what a run records
+    of where they came from.
+
+    columns: what the entries of a row stand for. rate: samples a second of a waveform (Hz). notes:
+    sentences on what a reader did to the files (resampled, dropped, padded), for a person.
     """
 
     name: str
@@ -51,10 +63,14 @@ class Dataset:
     test: Split
     classes: tuple[str, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind = "picture"
+    columns: Columns | None = None
+    rate: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of one image, (d,) of one row."""
+        """(channels, height, width) of a picture, (d,) of a row, and so on."""
         return tuple(self.train.x.shape[1:])
 
 
@@ -62,33 +78,33 @@ def cut(train: Split, n: int) -> tuple[Split, Split]:
     """(train, validation): a fixed shuffle, the last `n` of which validate. For sets published with
     a test set.
     """
-    order = _shuffled(len(train))
+    order = shuffled(len(train))
     return train[order[:-n]], train[order[-n:]]
 
 
-def deal(whole: Split) -> tuple[Split, Split, Split]:
+def stratified_split(whole: Split) -> tuple[Split, Split, Split]:
     """(train, validation, test), 7 : 1 : 2 and stratified, of a set published without splits (3
-    images at least).
+    examples at least).
 
-    The shuffled images are stacked class by class and dealt like cards to ten players, so no class
-    can be off its share by more than a card or two; two players hold test, one holds validation.
+    Stratified 10-fold assignment: the shuffled examples are sorted by class and numbered 0..9 in
+    turn, so no class is off its share by more than an example or two; two folds are the test split,
+    one is the validation split.
     """
-    order = _shuffled(len(whole))
+    order = shuffled(len(whole))
     if whole.labels is not None:
         order = order[whole.labels[order].argsort(stable=True)]
-    player = torch.arange(len(whole)) % 10
-    tests, validates = (player == 1) | (player == 5), player == 2
+    fold = torch.arange(len(whole)) % 10
+    test = (fold == 1) | (fold == 5)
+    validation = fold == 2
 
-    def hand(mine: Tensor) -> Split:
-        cards = order[mine]
-        return whole[
-            cards[_shuffled(len(cards))]
-        ]  # mixed again: the first few are a fair sample of the classes
+    def part(chosen: Tensor) -> Split:
+        members = order[chosen]
+        # mixed again: the first few are a fair sample of the classes
+        return whole[members[shuffled(len(members))]]
 
-    return hand(~(tests | validates)), hand(validates), hand(tests)
+    return part(~(test | validation)), part(validation), part(test)
 
 
-def _shuffled(n: int) -> Tensor:
-    return torch.from_numpy(
-        np.random.RandomState(0).permutation(n)
-    )  # numpy has frozen this stream for good
+def shuffled(n: int) -> Tensor:
+    """The numbers 0..n-1 in an order that is fixed for good: numpy has frozen this stream."""
+    return torch.from_numpy(np.random.RandomState(0).permutation(n))

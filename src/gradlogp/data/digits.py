@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from gradlogp.data.base import Dataset, Progress, Split, deal
+from gradlogp.data.base import Dataset, Progress, Split, stratified_split
 from gradlogp.data.download import sha256
 
 
@@ -22,7 +22,9 @@ def digits(root: str | Path | None = None, progress: Progress | None = None) -> 
 
     bunch = load_digits()
     x = torch.from_numpy(bunch.images).byte()[:, None]  # 0..16
-    train, validation, test = deal(Split(x, torch.from_numpy(bunch.target).long(), levels=16))
+    train, validation, test = stratified_split(
+        Split(x, torch.from_numpy(bunch.target).long(), max_value=16)
+    )
     with resources.as_file(resources.files("sklearn.datasets.data") / "digits.csv.gz") as path:
         return Dataset(
             "digits", train, validation, test, tuple("0123456789"), {path.name: sha256(path)}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
-from gradlogp.data.base import Dataset, Progress, Split, deal
+from gradlogp.data.base import Dataset, Progress, Split, stratified_split
 from gradlogp.data.download import sha256
 from gradlogp.data.picture import fit, read_picture
 
@@ -46,7 +46,7 @@ def folder(root: str | Path | None = None, progress: Progress | None = None) -> 
         x = x[:, :1]
     listing = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     checksums = {path.resolve().name: hashlib.sha256(listing.encode()).hexdigest()}
-    return Dataset(f"folder:{root}", *deal(Split(x, labels)), classes, checksums)
+    return Dataset(f"folder:{root}", *stratified_split(Split(x, labels)), classes, checksums)
 
 
 def _parse(root: str | Path | None) -> tuple[Path, int | None]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, gaussian
 from gradlogp.data.base import Dataset, Progress, Split
+from gradlogp.data.columns import numeric_columns
 
 LAWS = {
     "gaussian": gaussian([0.5], [0.8]),
@@ -37,10 +38,12 @@ def laws(root: str | Path | None = None, progress: Progress | None = None) -> Da
                 [law.sample(COUNTS[name], seeded("laws", name, key)) for key, law in LAWS.items()],
                 1,
             ),
-            levels=1,
+            max_value=1,
         )
 
-    return Dataset("laws", split("train"), split("validation"), split("test"))
+    train = split("train")
+    columns = numeric_columns(train.x, tuple(LAWS))
+    return Dataset("laws", train, split("validation"), split("test"), kind="row", columns=columns)
 
 
 def column_of(split: Split, law: str) -> Tensor:

@@ -1,50 +1,16 @@
-"""Experiments: the only place where names meet pieces. One function is one full run."""
+"""Experiments: the questions, one line each, and the recipes that many of them train."""
 
-from gradlogp.experiments.base import Facts, Generative, Recipe
-from gradlogp.experiments.compare import (
-    COMPARISONS,
-    EXPERIMENTS,
-    Comparison,
-    Contender,
-    applicable,
-    compare,
-    contender_of,
-)
-from gradlogp.experiments.evaluate import evaluate, judge_samples
-from gradlogp.experiments.fit import Fitted, fit, load, recipe_of
-from gradlogp.experiments.judge import Judge, judge, judge_beside
-from gradlogp.experiments.settings import leaves, override, to_dict
-from gradlogp.experiments.trial import Trial
+from gradlogp.experiments import generate
+from gradlogp.experiments.recipes import RECIPES
+from gradlogp.harness.compare import Comparison
 
-PRESETS = {
-    "quick": "two CPU cores, minutes",
-    "full": "an hour of CPU, or one GPU",
-    "gpu": "one large GPU, under 25 minutes",
+COMPARISONS: dict[str, Comparison] = {
+    "ebm": generate.BUFFER,
+    "ebm_chains": generate.LONG_CHAINS,
+    "ncsn": generate.LEVELS,
+    "ncsn_class": generate.CLASSES,
+    "ebm_generate": generate.RIVALS,
+    "demo": generate.DEMO,
 }
 
-__all__ = [
-    "COMPARISONS",
-    "EXPERIMENTS",
-    "PRESETS",
-    "Comparison",
-    "Contender",
-    "Facts",
-    "Fitted",
-    "Generative",
-    "Judge",
-    "Recipe",
-    "Trial",
-    "applicable",
-    "compare",
-    "contender_of",
-    "evaluate",
-    "fit",
-    "judge",
-    "judge_beside",
-    "judge_samples",
-    "leaves",
-    "load",
-    "override",
-    "recipe_of",
-    "to_dict",
-]
+__all__ = ["COMPARISONS", "RECIPES"]

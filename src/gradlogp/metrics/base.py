@@ -6,7 +6,8 @@
 the floor, not zero: finite samples of one law differ.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -25,7 +26,7 @@ class Measure:
     `stderr` is one standard error (`protocol` says over what), `n` the number of examples judged,
     `protocol` one sentence with all that must be equal for two values to be compared, `reference` the
     value that two samples of the same law reach, `trivial` the value of a trivial method such as
-    noise; None where unknown.
+    noise; None where unknown. `axes` say of what it was measured: {"noise": 0.3}.
     """
 
     metric: str
@@ -36,9 +37,14 @@ class Measure:
     protocol: str
     reference: float | None = None
     trivial: float | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, **axes: Any) -> "Measure":
+        """The same measurement, said of what: noise=0.3, steps=20."""
+        return replace(self, axes={**self.axes, **axes})
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "axes" or value}
 
     def __float__(self) -> float:
         return self.value

@@ -1,7 +1,7 @@
 """Energy models and score models."""
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
-from gradlogp.models.classifier import ConvClassifier
+from gradlogp.models.classifier import ConvClassifier, MLPClassifier
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
@@ -45,6 +45,7 @@ MODELS = {
     "vector_score": VectorScore,
     "wavenet_score": wavenet_score,
     "conv_classifier": ConvClassifier,
+    "mlp_classifier": MLPClassifier,
 }
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "ConvEnergy",
     "EnergyModel",
     "GaussianRBM",
+    "MLPClassifier",
     "MLPEnergy",
     "NoisyEnergyModel",
     "Preconditioned",

@@ -1,7 +1,7 @@
 """The replay buffer of persistent contrastive divergence: chains that go on from one update to the
 next.
 
-Each slot holds one chain. A draw takes distinct slots; a share `fresh` of them starts anew from
+Each slot holds one chain. A draw takes distinct slots; a share `restart_prob` of them starts anew from
 noise; what the sampler makes of them is written back to the *same* slots, so a chain is never lost
 by a copy of another and its ancestry lasts. With classes, each slot keeps its class for ever: the
 shares of the classes among the chains are those given.
@@ -29,7 +29,7 @@ class Draw(NamedTuple):
     slots: Tensor
     x: Tensor
     cond: Tensor | None
-    fresh: Tensor
+    restarted: Tensor
 
 
 class ReplayBuffer:
@@ -41,17 +41,18 @@ class ReplayBuffer:
         shape: Sequence[int],
         noise: Noise,
         generator: Generator,
-        fresh: float = 0.05,
+        restart_prob: float = 0.05,
         classes: Tensor | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
-        if capacity < 1 or not 0 <= fresh <= 1:
+        if capacity < 1 or not 0 <= restart_prob <= 1:
             raise ValueError(
-                f"a buffer needs capacity >= 1 and a share `fresh` in [0, 1], got {capacity} and"
-                f" {fresh}."
+                f"a buffer needs capacity >= 1 and a share `restart_prob` in [0, 1], got {capacity} and"
+                f" {restart_prob}."
             )
-        self.fresh, self.noise = fresh, noise
+        self.restart_prob = restart_prob
+        self.noise = noise
         self.x = noise(torch.empty(capacity, *shape, device=device, dtype=dtype), generator)
         self.cond: Tensor | None = None
         if (
@@ -84,17 +85,17 @@ class ReplayBuffer:
             )
         slots = torch.randperm(len(self), generator=generator, device=self.x.device)[:n]
         x = self.x[slots]
-        if self.fresh == 0:
+        if self.restart_prob == 0:
             return Draw(
                 slots,
                 x,
                 None if self.cond is None else self.cond[slots],
                 torch.zeros_like(slots, dtype=torch.bool),
             )
-        fresh = torch.rand(n, generator=generator, device=self.x.device) < self.fresh
+        restarted = torch.rand(n, generator=generator, device=self.x.device) < self.restart_prob
         started = self.noise(torch.empty_like(x), generator)
-        x = torch.where(column(fresh, x), started, x)
-        return Draw(slots, x, None if self.cond is None else self.cond[slots], fresh)
+        x = torch.where(column(restarted, x), started, x)
+        return Draw(slots, x, None if self.cond is None else self.cond[slots], restarted)
 
     def put(self, slots: Tensor, x: Tensor) -> None:
         self.x[slots] = x.detach()

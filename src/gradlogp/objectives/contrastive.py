@@ -79,17 +79,17 @@ class ContrastiveDivergence(Objective):
     sampler: Sampler[Any, Any]
     starts: Starts
     steps: int = 20
-    regularise: float = 0.1
+    energy_l2: float = 0.1
     data_noise: float = 0.0
     clamp: tuple[float, float] | None = None
     kl: float = 0.0
     entropy: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or min(self.regularise, self.data_noise, self.kl, self.entropy) < 0:
+        if self.steps < 1 or min(self.energy_l2, self.data_noise, self.kl, self.entropy) < 0:
             raise ValueError(
                 "contrastive divergence needs steps >= 1 and weights of 0 or more, got"
-                f" steps={self.steps}, regularise={self.regularise}, data_noise={self.data_noise},"
+                f" steps={self.steps}, energy_l2={self.energy_l2}, data_noise={self.data_noise},"
                 f" kl={self.kl}, entropy={self.entropy}."
             )
 
@@ -108,7 +108,7 @@ class ContrastiveDivergence(Objective):
         plus, minus = (
             as_field(model, both).energy(torch.cat([positive, negative])).chunk(2)
         )  # [B] each, in one pass
-        value = plus - minus + self.regularise * (plus**2 + minus**2)
+        value = plus - minus + self.energy_l2 * (plus**2 + minus**2)
         info = {
             "energy_data": mean(plus),
             "energy_chains": mean(minus),
@@ -174,23 +174,23 @@ def last_step(sampler: Sampler[Any, Any], field: Field, x: Tensor, generator: Ge
 
 
 def persistent_contrastive_divergence(
-    sampler: Sampler[Any, Any], chains: Tensor, steps: int = 1, regularise: float = 0.0
+    sampler: Sampler[Any, Any], chains: Tensor, steps: int = 1, energy_l2: float = 0.0
 ) -> ContrastiveDivergence:
     """Persistent contrastive divergence: chains that go on from one update to the next, and never
     start anew.
 
     chains [n, *shape] are where they begin; n is the batch size, or more. Choose it where chains
     mix slowly and the learning rate is small; with restarts it is `FromBuffer(ReplayBuffer(...,
-    fresh=.05))`. Reference: Tieleman (2008).
+    restart_prob=.05))`. Reference: Tieleman (2008).
     """
-    return ContrastiveDivergence(sampler, FromBuffer(ReplayBuffer.of(chains)), steps, regularise)
+    return ContrastiveDivergence(sampler, FromBuffer(ReplayBuffer.of(chains)), steps, energy_l2)
 
 
 def improved_contrastive_divergence(
     sampler: Sampler[Any, Any],
     starts: Starts,
     steps: int = 40,
-    regularise: float = 1.0,
+    energy_l2: float = 1.0,
     kl: float = 1.0,
     entropy: float = 1.0,
 ) -> ContrastiveDivergence:
@@ -200,4 +200,4 @@ def improved_contrastive_divergence(
     Choose it where plain contrastive divergence drifts apart. Reference: Du et al. (2021), arXiv
     2012.01316.
     """
-    return ContrastiveDivergence(sampler, starts, steps, regularise, kl=kl, entropy=entropy)
+    return ContrastiveDivergence(sampler, starts, steps, energy_l2, kl=kl, entropy=entropy)

@@ -123,7 +123,7 @@ def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
         "training s",
         "evaluations",
     ]
-    facts = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
+    spec = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
     names = [*(m.name for m in page.ordered), *page.marks(numbers.references)]
     return [
         head,
@@ -131,7 +131,7 @@ def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
             [
                 name,
                 *(_cell(page, name, k, bold) for k in page.headline),
-                *facts.get(name, [""] * len(costs)),
+                *spec.get(name, [""] * len(costs)),
             ]
             for name in names
         ),

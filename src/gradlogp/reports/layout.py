@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradlogp.experiments.table import Table, stands_for
+from gradlogp.harness.table import Table, stands_for
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Numbers
 from gradlogp.reports.read import Page

@@ -13,8 +13,8 @@ from typing import Any
 from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments.chains import TABLES
-from gradlogp.experiments.table import Table
+from gradlogp.experiments.recipes.chains import TABLES
+from gradlogp.harness.table import Table
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Numbers
 from gradlogp.reports.picture import Picture, picture, strip
@@ -160,7 +160,7 @@ class Shown:
         return [
             str(n)
             for n in names
-            or range(len((self.run.config.get("facts") or {}).get("per_class") or ()))
+            or range(len((self.run.config.get("spec") or {}).get("per_class") or ()))
         ]
 
     @property

@@ -50,7 +50,7 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
     first = shown.first
     seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
     about = first.run.about
-    facts = (
+    spec = (
         f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`,"
         f" seeds {', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp"
         f" {about.get('gradlogp')}{', commit ' + about['commit'] if about.get('commit') else ''},"
@@ -63,7 +63,7 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
             [
                 f"# {shown.note['question']}",
                 f"```\n{command.whole(shown)}\n```",
-                facts,
+                spec,
                 markdown(shown).strip(),
                 "*Bold: the best of those that learn. The best of the first column comes first.*",
                 f"{SAID}\n\n{said}",

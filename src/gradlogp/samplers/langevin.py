@@ -84,7 +84,7 @@ class Langevin:
         return "density" if lawful else "generator"
 
     @property
-    def reach(self) -> float:
+    def max_displacement(self) -> float:
         """The furthest that the score can move one entry of x in one step; infinite without
         `grad_clip`.
         """

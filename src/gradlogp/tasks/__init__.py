@@ -10,7 +10,7 @@ from gradlogp.tasks.denoise import (
     tweedie,
 )
 from gradlogp.tasks.diagnose import Report, chains
-from gradlogp.tasks.generate import Generator, film, generate, milestones
+from gradlogp.tasks.generate import Sampling, film, generate, milestones
 from gradlogp.tasks.likelihood import bits_per_dim, likelihood, ode_likelihood, variational_bound
 
 TASKS = {
@@ -23,7 +23,7 @@ TASKS = {
 
 __all__ = [
     "TASKS",
-    "Generator",
+    "Sampling",
     "Report",
     "bits_per_dim",
     "chains",

@@ -22,7 +22,7 @@ Prior = Callable[[Tensor, Randomness], Tensor]  # fills a tensor [B, *shape] in 
 
 
 @dataclass(frozen=True)
-class Generator(Generic[FieldT]):
+class Sampling(Generic[FieldT]):
     """A way to draw: the field for a condition, where chains begin, the sampler and its number of
     steps.
 
@@ -41,7 +41,7 @@ class Generator(Generic[FieldT]):
 
 
 def generate(
-    how: Generator[FieldT],
+    how: Sampling[FieldT],
     n: int,
     seed: int,
     cond: Tensor | None = None,
@@ -74,7 +74,7 @@ def generate(
 
 
 def film(
-    how: Generator[FieldT],
+    how: Sampling[FieldT],
     start: Tensor | None,
     n: int,
     seed: int,

@@ -1,6 +1,12 @@
 """Training: one loop for all learners, and the guard that watches it."""
 
-from gradlogp.training.guard import Diverged, Guard, GuardSettings, diagnosed, reach_in_words
+from gradlogp.training.guard import (
+    Diverged,
+    Guard,
+    GuardSettings,
+    diagnosed,
+    displacement_in_words,
+)
 from gradlogp.training.health import (
     Health,
     Useless,
@@ -11,7 +17,7 @@ from gradlogp.training.health import (
     sample_health,
     unhealthy,
 )
-from gradlogp.training.loop import Learner, Training, shuffled, train
+from gradlogp.training.loop import Learner, Training, learn, shuffled, train
 
 __all__ = [
     "Diverged",
@@ -22,11 +28,12 @@ __all__ = [
     "Training",
     "Useless",
     "diagnosed",
+    "displacement_in_words",
     "doubts",
     "energy_distance",
     "examine",
+    "learn",
     "not_finite",
-    "reach_in_words",
     "sample_health",
     "shuffled",
     "train",

@@ -74,13 +74,13 @@ class GuardSettings:
 
 @dataclass
 class Guard:
-    """`data_range` is the width of the interval that the data lie in; `reach` the most a chain can
+    """`data_range` is the width of the interval that the data lie in; `max_displacement` the most a chain can
     move in one step.
     """
 
     settings: GuardSettings = field(default_factory=GuardSettings)
     data_range: float = 2.0
-    reach: float = math.inf
+    max_displacement: float = math.inf
     rollbacks: int = 0
     came_from: int | None = None  # the checkpoint of the last roll-back
     chains: bool = False  # whether what is trained has chains, which have settings of their own
@@ -172,7 +172,7 @@ class Guard:
     def _advice(self) -> str:
         if self.chains:
             return (
-                "Lower training.learning_rate, raise regularise, or give the chains more steps"
+                "Lower training.learning_rate, raise energy_l2, or give the chains more steps"
                 " (chain_steps)."
             )
         return "Lower training.learning_rate, or set training.grad_clip; look at the data's range."
@@ -203,7 +203,7 @@ class Guard:
                 step,
                 "still",
                 f"chains move {share:.2g} of the data's range from start to end: they cannot reach"
-                " the data. " + reach_in_words(self.reach, self.data_range),
+                " the data. " + displacement_in_words(self.max_displacement, self.data_range),
             )
         if (
             self.seen >= 3 * self.settings.patience
@@ -213,7 +213,7 @@ class Guard:
                 step,
                 "gap",
                 f"chains end {self.running_mean['gap']:.2g} above the data in energy, step after step: some"
-                " are stuck far from it. Raise buffer.fresh, take more steps, or lower the"
+                " are stuck far from it. Raise buffer.restart_prob, take more steps, or lower the"
                 " learning rate",
             )
 
@@ -267,9 +267,9 @@ def diagnosed(run: Run) -> Iterator[None]:
         raise
 
 
-def reach_in_words(reach: float, data_range: float) -> str:
+def displacement_in_words(displacement: float, data_range: float) -> str:
     """What step_size x grad_clip means for one pixel."""
-    share = reach / data_range
+    share = displacement / data_range
     if share >= 0.01:
         return f"step_size x grad_clip moves a pixel by at most {share:.2g} of its range per step"
     return (

@@ -15,8 +15,9 @@ are looked at too. Both are put on a scale that needs no unit,
           \text{remoteness} = \frac{\nu(x) - \nu(y)}{\nu(u) - \nu(y)},
 
 0 for the data and 1 for what takes no learning: the mean example :math:`\bar y`, or uniform noise u
-in the data's range; :math:`\nu` is the median distance to the nearest data (to the nearest *other*
-for y). Samples are healthy while both are below `LIMIT`.
+in the data's range; :math:`\nu` is the mean distance to the nearest data (to the nearest *other*
+for y). Samples are healthy while both are well below 1 and the samples are not too much alike; the
+limits part what a classifier finds useless from what it finds fine (docs/guard.md).
 
 It is a test for collapse, not a measure of quality: noise with the right mean and variance at each
 entry passes where the data have little more than that.
@@ -40,8 +41,10 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import ContrastiveDivergence, Objective
 
 SAMPLES, DATA = 64, 512  # examples compared
-LIMIT = 0.5  # half-way from the data to what takes no learning
-ALIKE = 0.1  # below this share of the data's diversity samples are one sample
+DISTANCE = 0.6  # below this part of the way to what takes no learning samples are healthy
+REMOTENESS = 0.75
+DIVERSITY = 1 / 3  # below this share of the data's diversity samples are too much alike,
+SAME = 0.1  # and below this one they are all the same
 EDGE = 0.01  # of the data's range: an entry this near to an end of it is saturated
 
 
@@ -103,7 +106,7 @@ def sample_health(x: Tensor, data: Tensor, seed: int = 0) -> Health:
     low, high = float(y.min()), float(y.max())
     noise = torch.empty_like(x).uniform_(low, high, generator=generator)
     return _weighed(
-        diversity=_ratio(apart(x), apart(y)),
+        diversity=apart(x) / apart(y) if apart(y) > 0 else 1.0,
         saturation=_at_an_end(x, low, high),
         usual=_at_an_end(y, low, high),
         distance=_distance(x, y, noise),
@@ -125,9 +128,9 @@ def _distance(x: Tensor, y: Tensor, noise: Tensor) -> float:
 
 
 def _remoteness(x: Tensor, y: Tensor, noise: Tensor) -> float:
-    usual = float(nearest(y, y, 2)[:, -1].median())
-    far = float(nearest(noise, y, 1).median()) - usual
-    found = float(nearest(x, y, 1).median()) - usual
+    usual = float(nearest(y, y, 2)[:, -1].mean())
+    far = float(nearest(noise, y, 1).mean()) - usual
+    found = float(nearest(x, y, 1).mean()) - usual
     return found / far if far > 0.2 * usual else 0.0
 
 
@@ -148,24 +151,23 @@ def not_finite(share: float = 0.0) -> Health:
 def _weighed(
     diversity: float, saturation: float, usual: float, distance: float, remoteness: float
 ) -> Health:
-    healthy = distance < LIMIT and remoteness < LIMIT
-    said = (
-        f"{distance:.2f} of the way from the data to the mean example or noise by energy distance,"
-        f" {remoteness:.2f} by nearest neighbours"
+    healthy = distance < DISTANCE and remoteness < REMOTENESS and diversity > DIVERSITY
+    looks = "" if healthy else _looks(diversity, saturation, usual)
+    verdict = (
+        f"{'usable' if healthy else 'useless'}: {looks}{distance:.2f} of the way from the data to the"
+        f" mean example or noise by energy distance (usable below {DISTANCE:g}), {remoteness:.2f} by"
+        f" nearest neighbours ({REMOTENESS:g}), {diversity:.2f} of the data's diversity (above"
+        f" {DIVERSITY:.2g})"
     )
-    verdict = f"usable: {said}"
-    if not healthy:
-        looks = _looks(diversity, saturation, usual)
-        verdict = f"useless: {looks}{said}; below {LIMIT:g} is usable"
     return Health(healthy, verdict, 1.0, diversity, saturation, distance, remoteness)
 
 
 def _looks(diversity: float, saturation: float, usual: float) -> str:
     """What useless samples look like, in words."""
-    if diversity < ALIKE:
+    if diversity < SAME:
         return "all the same, "
     if 1 - saturation < (1 - usual) / 4:
-        return f"{saturation:.0%} of their entries stand at an end of the range, "
+        return f"{saturation:.0%} of their entries at an end of the range, "
     return ""
 
 
@@ -194,9 +196,9 @@ def _examined(draw: Callable[[], Tensor], data: Tensor, seed: int) -> Health:
 
 
 def unhealthy(status: Mapping[str, Any]) -> str:
-    """What a run's status says against its samples, one sentence; empty where there is nothing."""
+    """What a run's status says against its samples; empty where there is nothing."""
     found = status.get("samples", {})
-    return "" if found.get("healthy", True) else f"the samples are {found['verdict']}."
+    return "" if found.get("healthy", True) else f"the samples are {found['verdict']}"
 
 
 def doubts(objective: Objective, data: Tensor) -> list[str]:
@@ -224,9 +226,9 @@ def _contrastive_doubts(objective: ContrastiveDivergence, data: Tensor) -> list[
             f"data_noise={objective.data_noise:g} drowns data of standard deviation {std:.2g}:"
             " lower it to a tenth of that or less"
         )
-    if objective.regularise > 10:
+    if objective.energy_l2 > 10:
         found.append(
-            f"regularise={objective.regularise:g} holds all energies at 0, so nothing is told"
+            f"energy_l2={objective.energy_l2:g} holds all energies at 0, so nothing is told"
             " apart: lower it to 1 or less"
         )
     if clamp is not None and (clamp[0] > low or clamp[1] < high):

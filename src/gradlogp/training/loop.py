@@ -26,7 +26,7 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
-from gradlogp.training.guard import Guard, Verdict
+from gradlogp.training.guard import Diverged, Guard, Verdict
 
 LARGEST_RATE = 1e37  # ten times as much overflows float32
 
@@ -181,6 +181,21 @@ class Learner:
             i, name = key.split(".", 1)
             state.setdefault(int(i), {})[name] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def learn(learner: Learner, x: Tensor, cond: Tensor | None = None, seed: int = 0) -> Any:
+    """The exponential moving average, in evaluation mode, after training in memory on x [n, *shape]
+    with conditions [n]: the updates of `train`, without a run folder to go back to.
+
+    Raises Diverged where the guard would roll back.
+    """
+    order = shuffled(len(x), learner.settings.batch, seed)
+    for step in range(learner.settings.steps):
+        i = order(step)
+        verdict, _ = learner.update(Batch(x[i], None if cond is None else cond[i]))
+        if verdict is Verdict.ROLL_BACK:
+            raise Diverged(learner.guard.events[-1]["text"])
+    return learner.ema.module.eval().requires_grad_(False)
 
 
 class Window:

@@ -1,0 +1,73 @@
+"""Who draws best, and what it takes: energies with and without a buffer, scores at many levels and at
+one, told the class and not, a variational autoencoder and adversarial networks.
+"""
+
+from gradlogp.experiments.generate.summary import summary
+from gradlogp.experiments.recipes import chains
+from gradlogp.experiments.recipes.energy import ebm, ebm_long_chains, ebm_no_buffer
+from gradlogp.experiments.recipes.latent import gan, vae, wgan_gp
+from gradlogp.experiments.recipes.score import ncsn, ncsn_class, ncsn_single
+from gradlogp.harness.compare import Comparison
+from gradlogp.harness.table import Column
+
+NO_BUFFER = {"ebm": ebm, "ebm_no_buffer": ebm_no_buffer}
+QUICK = ("evaluation.samples=1000", "evaluation.sigmas=0.3,")
+
+BUFFER = Comparison(
+    "What does the replay buffer buy, at equal network evaluations?",
+    NO_BUFFER,
+    tables=chains.TABLES,
+    summary=summary,
+    presets={"quick": ("training.images=112000", *QUICK)},
+)
+# Chains of 100 steps see 22 / 102 of the pictures: as many network evaluations.
+LONG_CHAINS = Comparison(
+    "Is a buffer worth more than chains five times as long?",
+    {**NO_BUFFER, "ebm_long_chains": ebm_long_chains},
+    tables=chains.TABLES,
+    summary=summary,
+    presets={
+        "quick": (
+            "ebm:training.images=56000",
+            "ebm_no_buffer:training.images=56000",
+            "ebm_long_chains:training.images=12078",
+            *QUICK,
+        )
+    },
+)
+LEVELS = Comparison("Why many noise levels?", {"ncsn": ncsn, "ncsn_single": ncsn_single})
+CLASSES = Comparison(
+    "Does the network draw the class that was asked for?",
+    {"ncsn_class": ncsn_class, "ncsn": ncsn},
+)
+RIVALS = Comparison(
+    "Who draws best: energies, a VAE, GANs?",
+    {**NO_BUFFER, "vae": vae, "gan": gan, "wgan_gp": wgan_gp},
+    dataset="mnist",
+    headline=tuple(map(Column, ("fd", "precision", "recall", "coverage", "rarest_class", "cas"))),
+    tables=chains.TABLES,
+    summary=summary,
+    presets={
+        "quick": (
+            "ebm:training.images=90000",
+            "ebm_no_buffer:training.images=90000",
+            "ebm:evaluation.sigmas=0.3,",
+            "ebm_no_buffer:evaluation.sigmas=0.3,",
+            "evaluation.samples=1000",
+            "evaluation.snapshots=3",
+        ),
+        "full": (
+            "ebm:training.images=400000",
+            "ebm_no_buffer:training.images=400000",
+            "ebm:evaluation.sigmas=0.3,",
+            "ebm_no_buffer:evaluation.sigmas=0.3,",
+            "evaluation.snapshots=5",
+            "evaluation.trial=500",
+        ),
+    },
+)
+DEMO = Comparison(
+    "Energy-based and score-based models learn to draw digits, side by side.",
+    {**NO_BUFFER, "ncsn": ncsn, "ncsn_class": ncsn_class},
+    tables=chains.TABLES,
+)

@@ -1,0 +1,126 @@
+"""All methods together: an energy with a replay buffer, the same without one, a variational
+autoencoder, adversarial networks.
+
+All share the energy's trunk: as the energy itself, as the encoder, as the critic. Each is trained on
+the same examples, may choose among equally many snapshots of its averaged weights on the validation
+part, and is judged once on the test part. An energy pays for its samples in network evaluations, so
+its Frechet distance stands against the number of steps, beside that of the others' one pass.
+
+Reference: Nijkamp et al. (2019), arXiv 1904.09770 (short-run models: right at the steps they were
+trained with, and nowhere else).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradlogp.harness import figures
+from gradlogp.harness.compare import Runs
+from gradlogp.harness.fit import spec_of
+from gradlogp.harness.record import Rows, add_captions
+from gradlogp.harness.trial import items
+from gradlogp.runs import Run
+
+SHOWN = 10  # samples in a row
+WITHOUT = ("ebm_no_buffer", "ebm_long_chains")  # ways to do without a buffer
+Series = dict[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def summary(folder: Path, runs: Runs) -> Rows:
+    """Frechet distance and mean energy against sampling steps, samples side by side, and what the
+    buffer buys seed by seed.
+    """
+    captions = _curves(folder, runs) | _side_by_side(folder, runs)
+    add_captions(folder / "samples" / "figures.json", captions)
+    without = [rival for rival in WITHOUT if {"ebm", rival} <= runs.keys()]
+    return [_gain(runs["ebm"], runs[rival], rival) for rival in without]
+
+
+def fd(path: Path) -> float:
+    """The Frechet distance of the run folder `path`."""
+    rows = Run.open(path).results()
+    return next(float(r["value"]) for r in rows if r["metric"] == "fd" and not r.get("axes"))
+
+
+def _curves(folder: Path, runs: Runs) -> dict[str, str]:
+    """Means over the seeds; of those that draw in one pass, one point."""
+    kept = {
+        method: [items(path) for path in paths]
+        for method, paths in runs.items()
+        if all((path / "items.npz").exists() for path in paths)
+    }
+    if not kept:
+        return {}
+    trained = {m: int(Run.open(runs[m][0]).config["recipe"]["chain_steps"]) for m in kept}
+    path = folder / "samples" / "figure-steps.png"
+    with figures.sheet(path, columns=2) as (left, right):
+        x = "network evaluations a sample"
+        distance = _distances(runs, kept)
+        figures.lines(left, distance, x, "Frechet distance", "From noise", log="xy", markers=True)
+        gap = {m: (found[0]["steps"][1:].tolist(), _gaps(found)) for m, found in kept.items()}
+        figures.lines(
+            right, gap, x, "mean energy above test data", "Energy of the chains", "x", True
+        )
+        for axis in (left, right):
+            for steps in set(trained.values()):
+                axis.axvline(steps, color="#9ba7b4", linewidth=0.8, zorder=0)
+    marks = ", ".join(f"{steps} of {method}" for method, steps in trained.items())
+    return {
+        path.name: (
+            "Fréchet distance, and mean energy above that of test examples, against sampling steps"
+            f" from noise; the lines mark the steps of training, {marks}. A chain that is right"
+            " only there is a short-run model."
+        )
+    }
+
+
+def _distances(runs: Runs, kept: Mapping[str, Sequence[Mapping[str, torch.Tensor]]]) -> Series:
+    series: Series = {}
+    for method, found in kept.items():
+        mean = torch.stack([f["fd"] for f in found]).mean(0)
+        series[method] = (found[0]["steps"][1:].tolist(), mean[1:].tolist())
+    for method, paths in runs.items():
+        if method not in kept:
+            series[method] = ([1.0], [float(np.mean([fd(path) for path in paths]))])
+    return series
+
+
+def _gaps(found: Sequence[Mapping[str, torch.Tensor]]) -> list[float]:
+    gaps = torch.stack([f["energy"] - f["energy_data"].mean() for f in found])
+    return gaps.mean(0)[1:].tolist()
+
+
+def _side_by_side(folder: Path, runs: Runs) -> dict[str, str]:
+    """Two rows of samples of each method, as they come."""
+    kind = spec_of(Run.open(next(iter(runs.values()))[0])).coordinates
+    rows = [np.load(paths[0] / "samples" / "final.npz")["samples"] for paths in runs.values()]
+    shown = torch.from_numpy(np.concatenate([row[: 2 * SHOWN] for row in rows]))
+    path = folder / "samples" / "figure-samples.png"
+    kind.preview(path, kind.expanded(shown), columns=SHOWN)
+    return {path.name: f"Two rows of each, not chosen, from the top: {', '.join(runs)}."}
+
+
+def _gain(buffered: Sequence[Path], rivals: Sequence[Path], rival: str) -> dict[str, Any]:
+    """How far the Frechet distance falls with the buffer, against one way to do without, seed by seed."""
+    pairs = zip(buffered, rivals, strict=True)
+    falls = np.array([fd(without) - fd(buffer) for buffer, without in pairs])
+    spent = [Run.open(path).status().get("evaluations", 0) for path in (buffered[0], rivals[0])]
+    protocol = (
+        f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and"
+        f" {spent[1]:,} against {spent[0]:,} in training; seed by seed:"
+        f" {', '.join(f'{fall:.3g}' for fall in falls)}; standard error over seeds"
+    )
+    stderr = float(falls.std(ddof=1) / len(falls) ** 0.5) if len(falls) > 1 else None
+    return {
+        "method": "ebm",
+        "metric": "fd_gain",
+        "axes": {"over": rival},
+        "value": float(falls.mean()),
+        "stderr": stderr,
+        "n": len(falls),
+        "better": "higher",
+        "protocol": protocol,
+    }

@@ -1,0 +1,27 @@
+"""What many questions train: energies, scores, and models that draw in one pass."""
+
+from gradlogp.experiments.recipes.energy import (
+    EnergyRecipe,
+    ebm,
+    ebm_class,
+    ebm_long_chains,
+    ebm_no_buffer,
+)
+from gradlogp.experiments.recipes.latent import GANRecipe, VAERecipe, gan, vae, wgan_gp
+from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn, ncsn_class, ncsn_single
+from gradlogp.harness.compare import Maker
+
+RECIPES: dict[str, Maker] = {
+    "ebm": ebm,
+    "ebm_no_buffer": ebm_no_buffer,
+    "ebm_long_chains": ebm_long_chains,
+    "ebm_class": ebm_class,
+    "ncsn": ncsn,
+    "ncsn_single": ncsn_single,
+    "ncsn_class": ncsn_class,
+    "vae": vae,
+    "gan": gan,
+    "wgan_gp": wgan_gp,
+}
+
+__all__ = ["RECIPES", "EnergyRecipe", "GANRecipe", "ScoreRecipe", "VAERecipe"]

@@ -1,0 +1,363 @@
+"""Energy-based models by contrastive divergence: with a replay buffer, without one, and without one by
+longer chains.
+
+The chains are generators, on purpose: a large step on a clipped score, little noise, entries clamped.
+`step_size x grad_clip` = 0.3 lets a pixel cross a seventh of its range per step, which is what makes 20
+steps from noise worth anything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Generator, Tensor
+
+from gradlogp import tasks
+from gradlogp.core.errors import UserError, at_least
+from gradlogp.data import Dataset
+from gradlogp.experiments.recipes import chains
+from gradlogp.harness.evaluator import Evaluator
+from gradlogp.harness.fit import Fitted
+from gradlogp.harness.recipe import (
+    DataSpec,
+    Evaluation,
+    Generative,
+    Restoration,
+    Target,
+    configured,
+)
+from gradlogp.harness.record import Recorder
+from gradlogp.harness.settings import Choices
+from gradlogp.models import ConvEnergy, EnergyModel, MLPEnergy
+from gradlogp.objectives import (
+    ContrastiveDivergence,
+    FromBuffer,
+    FromNoise,
+    Objective,
+    ReplayBuffer,
+)
+from gradlogp.samplers import Langevin
+from gradlogp.training import GuardSettings, Training
+
+RANGE = (-1.0, 1.0)
+STOPS = (2, 5, 10, 20, 40)  # numbers of steps that a restoration chooses from, beside the most
+
+BUDGETS: Choices = {
+    "any": {
+        "any": ("evaluation.steps=0,5,10,20,40,80,160,400",),
+        "quick": ("training.images=128000",),
+        "full": ("training.images=400000", "training.learning_rate=7e-4"),
+        "gpu": ("training.images=4000000", "training.learning_rate=7e-4"),
+    },
+    # Pictures of 8x8 in 17 shades: smaller steps with more noise, a smaller network, a higher rate.
+    "small": {
+        "any": (
+            "training.learning_rate=1e-2",
+            "net.channels=16,32,64",
+            "chain.step_size=4.0",
+            "chain.noise_std=0.02",
+            "buffer.capacity=2048",
+            "buffer.restart_prob=0.05",
+            "data_noise=0.03",
+            "evaluation.samples=360",
+            "evaluation.denoise=180",
+            "evaluation.steps=20,",
+        ),
+        "quick": ("training.images=112000",),
+        "full": ("training.images=200000",),
+    },
+    # No interval holds the columns of a table, and their standard deviation is 1.
+    "row": {"any": ("chain.clamp=none", "chain.step_size=3.0", "evaluation.steps=20,")},
+}
+
+
+@final
+@dataclass(frozen=True)
+class Net:
+    """Channels of the strided convolutions, and the width of the layer after them."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        at_least(1, channels=self.channels, width=self.width)
+
+
+@final
+@dataclass(frozen=True)
+class Buffer:
+    """Chains kept, and the probability that a draw starts again from noise."""
+
+    capacity: int = 8192
+    restart_prob: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least(1, capacity=self.capacity)
+        if not 0 <= self.restart_prob <= 1:
+            raise UserError(f"restart_prob is a share, in [0, 1], got {self.restart_prob}.")
+
+
+@final
+@dataclass(frozen=True)
+class Posterior:
+    """Posterior chains for denoising: the step as a share of sigma^2, their temperature, the most
+    steps, how many are averaged.
+    """
+
+    step: float = 0.1
+    temperature: float = 0.1
+    steps: int = 60
+    samples: int = 4
+    weights: tuple[float, ...] = (100.0, 300.0, 600.0, 1000.0, 3000.0)
+
+    def __post_init__(self) -> None:
+        at_least(1, samples=self.samples)
+        at_least(0, temperature=self.temperature, steps=self.steps, weights=self.weights)
+        if self.step <= 0:
+            raise UserError(f"step is a positive share of sigma^2, got {self.step}.")
+
+
+@final
+@dataclass(frozen=True)
+class EnergyRecipe(Generative):
+    """chain_steps: Langevin steps per update. generate_steps: from noise to a sample. buffer=None
+    starts all chains from noise.
+    """
+
+    experiment: str
+    dataset: str
+    preset: str
+    training: Training
+    seed: int = 0
+    conditional: bool = False
+    net: Net = field(default_factory=Net)
+    chain: Langevin = field(
+        default_factory=lambda: Langevin(10.0, noise_std=0.01, grad_clip=0.03, clamp=RANGE)
+    )
+    chain_steps: int = 20
+    generate_steps: int = 300
+    buffer: Buffer | None = field(default_factory=Buffer)
+    energy_l2: float = 0.1
+    data_noise: float = 0.005
+    posterior: Posterior = field(default_factory=Posterior)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    takes_steps: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least(1, chain_steps=self.chain_steps)
+        if self.buffer is not None and self.buffer.capacity < self.training.batch:
+            raise UserError(
+                f"a batch draws {self.training.batch} different chains, so buffer.capacity must be"
+                f" as much, got {self.buffer.capacity}."
+            )
+        at_least(
+            0,
+            seed=self.seed,
+            generate_steps=self.generate_steps,
+            energy_l2=self.energy_l2,
+            data_noise=self.data_noise,
+        )
+
+    @property
+    def evaluations_per_example(self) -> int:
+        return self.chain_steps + 2
+
+    @property
+    def trained_steps(self) -> tuple[int, ...]:
+        return (self.chain_steps,)
+
+    @property
+    def max_displacement(self) -> float:
+        return self.chain.max_displacement
+
+    def model(self, spec: DataSpec) -> EnergyModel:
+        classes = spec.classes if self.conditional else 0
+        if len(spec.shape) == 1:
+            return MLPEnergy(spec.shape[0], (self.net.width, self.net.width), classes)
+        return ConvEnergy(spec.shape, self.net.channels, self.net.width, classes)
+
+    def objective(
+        self, spec: DataSpec, generator: Generator, device: torch.device | str
+    ) -> Objective:
+        noise = spec.coordinates.noise
+        starts = (
+            FromNoise(noise)
+            if self.buffer is None
+            else FromBuffer(self._chains(self.buffer, spec, generator, device))
+        )
+        return ContrastiveDivergence(
+            self.chain,
+            starts,
+            self.chain_steps,
+            self.energy_l2,
+            self.data_noise,
+            spec.coordinates.bounds,
+        )
+
+    def _chains(
+        self, settings: Buffer, spec: DataSpec, generator: Generator, device: torch.device | str
+    ) -> ReplayBuffer:
+        classes = None
+        if self.conditional:  # slots hold the classes in the shares that the data have
+            shares = torch.tensor(spec.per_class, dtype=torch.float64)
+            classes = torch.multinomial(
+                shares, settings.capacity, replacement=True, generator=generator
+            )
+        return ReplayBuffer(
+            settings.capacity,
+            spec.shape,
+            spec.coordinates.noise,
+            generator,
+            settings.restart_prob,
+            classes,
+            device,
+        )
+
+    def sampling(
+        self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"
+    ) -> tasks.Sampling[Any]:
+        kind = spec.coordinates
+        return tasks.Sampling(
+            model.field,
+            self.chain,
+            kind.noise,
+            self.generate_steps,
+            spec.shape,
+            kind.from_model,
+            device,
+        )
+
+    def restoration(
+        self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
+    ) -> Restoration:
+        r, kind = self.posterior, spec.coordinates
+        scale = kind.gain * sigma
+        sampler = Langevin(r.step * scale**2, temperature=r.temperature, clamp=kind.bounds)
+
+        def along(noisy: Tensor, weight: float, at: Sequence[int]) -> Tensor:
+            y = kind.to_model(noisy).to(next(model.parameters()).device)
+            path = tasks.posterior_path(
+                model.field(), sampler, y, scale, weight, at, r.samples, seed
+            )
+            return kind.from_model(path).cpu()
+
+        generator = torch.Generator().manual_seed(seed)
+        eps = torch.randn(validation.shape, generator=generator)
+        noisy = validation + sigma * kind.unit(validation) * eps
+        at = sorted({*(s for s in STOPS if s < r.steps), r.steps})
+        tried = (
+            ((w, s), x) for w in r.weights for s, x in zip(at, along(noisy, w, at), strict=True)
+        )
+        weight, steps = tasks.choose(tried, validation)
+        says = (
+            f"mean of {r.samples} Langevin chains of {steps} steps on {weight:g} x energy + |x -"
+            f" y|^2 / 2 sigma^2 at temperature {r.temperature:g}; steps and weight chosen on"
+            f" {len(validation)} validation {kind.plural}"
+        )
+        return Restoration(
+            lambda y: along(y, weight, (steps,))[0],
+            says,
+            steps * r.samples,
+            lambda y, at: along(y, weight, at),
+        )
+
+    def coarsest_level(self) -> float:
+        raise UserError(
+            f"{self.experiment} is an energy trained by short chains: a generator, which has no"
+            " known density; take a run of ncsn, or train an energy by score matching and find its"
+            " log Z with gradlogp.tasks.ais."
+        )
+
+    def study(
+        self,
+        fitted: Fitted,
+        data: Dataset,
+        evaluator: Evaluator,
+        recorder: Recorder,
+        frames: Mapping[int, Tensor],
+        restoration_at: Callable[[float], Restoration],
+        root: Path | None = None,
+    ) -> None:
+        chains.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
+
+    def title(self) -> str:
+        buffer = "with a replay buffer"
+        none = f"without a replay buffer, chains of {self.chain_steps} steps"
+        told = ", told the class" if self.conditional else ""
+        return f"Energy-based model {none if self.buffer is None else buffer}{told}"
+
+    def about(self) -> str:
+        paragraphs = [
+            "The network gives every example one number, its **energy**: low means likely. To learn,"
+            " it needs counterexamples, and it makes them itself. Chains walk downhill in energy for"
+            f" {self.chain_steps} small steps; then the energy of real examples is pushed down and"
+            " the energy where the chains ended is pushed up. Once the chains end in examples like"
+            " the real ones, there is nothing left to push.",
+            self._about_buffer(),
+        ]
+        if self.conditional:
+            paragraphs.append(TOLD)
+        if self.chain.noise_std is not None or self.chain.grad_clip is not None:
+            paragraphs.append(
+                "Its steps are larger and less noisy than Langevin dynamics allows. That makes it a"
+                " generator, not a density sampler: it draws examples, but not in proportion to"
+                " their likelihood."
+            )
+        return "\n\n".join(paragraphs)
+
+    def _about_buffer(self) -> str:
+        if self.buffer is None:
+            return (
+                "There is **no replay buffer**: every chain begins with noise at every update and"
+                f" has {self.chain_steps} steps to become an example. This is the control"
+                " experiment, which shows what the buffer is worth."
+            )
+        return (
+            f"Chains are kept in a **replay buffer** of {self.buffer.capacity:,}: at each update"
+            f" most go on where they last stopped, and only {100 * self.buffer.restart_prob:g} %"
+            " begin again from noise. So they grow old and good, at the price of a few steps an"
+            " update."
+        )
+
+
+TOLD = (
+    "It is **told the class** of every example that it learns from, so a class can be asked of it."
+)
+
+
+def ebm(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """An energy-based model with a replay buffer."""
+    training = Training(1, learning_rate=1e-3, beta1=0.0, grad_clip=0.1)
+    recipe = EnergyRecipe("ebm", target.name, preset, training, seed)
+    return configured(recipe, BUDGETS, target, preset)
+
+
+def ebm_no_buffer(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """The same energy-based model, but every chain starts from noise at every update."""
+    return replace(ebm(target, preset, seed), experiment="ebm_no_buffer", buffer=None)
+
+
+def ebm_long_chains(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """No buffer, but chains five times as long, for as many fewer pictures: the network evaluations
+    are those of ebm.
+    """
+    short = ebm_no_buffer(target, preset, seed)
+    long = replace(short, experiment="ebm_long_chains", chain_steps=5 * short.chain_steps)
+    shares = short.evaluations_per_example, long.evaluations_per_example  # 22 / 102 of the pictures
+    images = short.training.images * shares[0] // shares[1]
+    steps = tuple(sorted({*short.evaluation.steps, long.chain_steps}))
+    return replace(
+        long,
+        training=replace(short.training, images=images),
+        evaluation=replace(short.evaluation, steps=steps),
+    )
+
+
+def ebm_class(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """A class-conditional energy-based model: a joint energy of picture and class, with a buffer
+    divided by class.
+    """
+    return replace(ebm(target, preset, seed), experiment="ebm_class", conditional=True)

@@ -1,0 +1,113 @@
+"""The evaluation classifier: a network that no model saw, whose labels and features are what samples
+are measured by.
+
+It is trained first, on the training part alone, and stands beside the runs that it judges. Its
+accuracy on the test part and the hash of its weights are part of every protocol: two numbers compare
+only where the hash is the same.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gradlogp import tasks
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener
+from gradlogp.data import Dataset
+from gradlogp.harness.fit import fit
+from gradlogp.harness.kinds import Kind
+from gradlogp.harness.recipe import DataSpec, Recipe, specify
+from gradlogp.objectives import CrossEntropy, Objective
+from gradlogp.training import GuardSettings, Training
+
+
+@final
+@dataclass(frozen=True)
+class EvaluatorRecipe(Recipe):
+    """The evaluation classifier of the data's kind."""
+
+    dataset: str
+    training: Training
+    seed: int = 0
+    experiment: str = "evaluator"
+    preset: str = "evaluator"
+    conditional: bool = True
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    @property
+    def evaluations_per_example(self) -> int:
+        return 1
+
+    def model(self, spec: DataSpec) -> nn.Module:
+        return spec.coordinates.network(spec.shape, spec.classes)
+
+    def objective(
+        self, spec: DataSpec, generator: Generator, device: torch.device | str
+    ) -> Objective:
+        return CrossEntropy()
+
+
+@final
+@dataclass(frozen=True)
+class Evaluator:
+    """`name` says which network this is: its accuracy on the test part and the hash of its weights."""
+
+    model: Any
+    kind: Kind
+    scale: float
+    accuracy: float
+    name: str
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Examples [n, *shape] in their own range -> the classes that they look like, [n]."""
+        return tasks.labels(self.model, self.kind.to_model(x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Examples [n, *shape] in their own range -> logits [n, classes]."""
+        with torch.no_grad():
+            return torch.cat([self.model(self.kind.to_model(part)) for part in x.split(500)])
+
+    def features(self, x: Tensor) -> Tensor:
+        """Examples [n, *shape] -> features [n, d], of unit root mean square on real examples."""
+        return tasks.features(self.model, self.kind.to_model(x)) / self.scale
+
+
+def evaluator_beside(run: Path, data: Dataset) -> Path:
+    """Where the evaluation classifier of `run` lives: beside it, one for each data set."""
+    return run.parent / f"evaluator-{data.name.replace(':', '-').replace('/', '-')}"
+
+
+def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) -> Evaluator:
+    """The evaluation classifier of `data`, trained into the run folder `path` or read from it."""
+    if data.train.labels is None or data.test.labels is None:
+        raise UserError(
+            f"samples are judged by a classifier, but {data.name} has no labels; put the examples of"
+            " each class into a folder of its own."
+        )
+    run = fit(EvaluatorRecipe(data.name, _budget(len(data.train))), data, path, listener)
+    spec = specify(data)
+    tensors = run.load("ema")[0]
+    model: Any = spec.coordinates.network(spec.shape, spec.classes)
+    model.load_state_dict(tensors)
+    model.eval().requires_grad_(False)
+    return _calibrated(model, spec.coordinates, data, tensors)
+
+
+def _budget(examples: int) -> Training:
+    images = 150_000 if examples > 10_000 else 60 * examples
+    return Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)
+
+
+def _calibrated(model: Any, kind: Kind, data: Dataset, tensors: Mapping[str, Tensor]) -> Evaluator:
+    validation, test = (kind.to_model(part.scaled()) for part in (data.validation, data.test))
+    scale = float(tasks.features(model, validation).square().mean().sqrt())
+    accuracy = float((tasks.labels(model, test) == data.test.labels).float().mean())
+    weights = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
+    digest = hashlib.sha256(weights).hexdigest()[:8]
+    name = f"evaluation classifier {digest} of test accuracy {accuracy:.3f}"
+    return Evaluator(model, kind, scale, accuracy, name)

@@ -1,0 +1,360 @@
+"""Fit: from a recipe and a data set to a run folder, and from a run folder back to a model that
+draws.
+"""
+
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradlogp import tasks
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+from gradlogp.core.kernel import NotFinite
+from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import seeded
+from gradlogp.data import Dataset, Split
+from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
+from gradlogp.harness.settings import from_dict, restored, to_dict
+from gradlogp.runs import Run
+from gradlogp.tasks import film, generate, milestones
+from gradlogp.training import (
+    Guard,
+    Learner,
+    diagnosed,
+    displacement_in_words,
+    doubts,
+    examine,
+    not_finite,
+    shuffled,
+    train,
+    unhealthy,
+)
+from gradlogp.training.health import DATA, SAMPLES
+
+PROGRESS = 8  # previews kept on the way
+BATCH = 100  # chains at a time
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe(recipe: Recipe, data: Dataset, spec: DataSpec) -> dict[str, Any]:
+    """What decides the numbers: with this, config.json holds everything needed to run it again."""
+    origin = {"name": data.name, "classes": list(data.classes), "checksums": dict(data.checksums)}
+    return {"recipe": to_dict(recipe), "spec": to_dict(spec), "data": origin}
+
+
+def about(recipe: Recipe, device: str) -> dict[str, Any]:
+    """What may differ when a run goes on elsewhere, and the words for its report."""
+    words = (
+        {"title": recipe.title(), "story": recipe.about()} if isinstance(recipe, Generative) else {}
+    )
+    return environment(device) | words
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What may differ when a run goes on elsewhere."""
+    name = (
+        torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": device,
+        "commit": commit(),
+        "processor": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": date.today().isoformat(),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the source, with + where it has been changed since; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    try:
+        # else the checkout is somebody else's, with us installed in it
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def build(recipe: Recipe, spec: DataSpec, device: str) -> Learner:
+    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
+        model = recipe.model(spec).to(device)
+    generator = seeded(recipe.seed, "noise", device=device)
+    objective = recipe.objective(spec, generator, device)
+    guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
+    return Learner(model, objective, recipe.training, generator, guard)
+
+
+def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callable[[int], Batch]:
+    """step -> its batch, in model coordinates."""
+    order = shuffled(len(split), recipe.training.batch, recipe.seed)
+    told = split.labels if recipe.conditional else None
+
+    def batch(step: int) -> Batch:
+        i = order(step)
+        cond = None if told is None else told[i].to(device)
+        return Batch(spec.coordinates.to_model(split.scaled(i)).to(device), cond)
+
+    return batch
+
+
+def fit(
+    recipe: Recipe,
+    data: Dataset,
+    path: Path,
+    listener: Listener | None = None,
+    device: str | None = None,
+    fallback: bool = False,
+) -> Run:
+    """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is
+    returned as it is.
+    """
+    listener = listener or Silent()
+    device = device or default_device()
+    _check_classes(recipe, data)
+    spec = specify(data)
+    run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
+    with run, diagnosed(run):
+        if run.status()["state"] != "training":
+            return run
+        learner = build(recipe, spec, device)
+        worries = _worries(recipe, learner, spec, data.train)
+        _say(worries, run, listener, again=bool(run.checkpoints))
+        watch, at = _progress(recipe, learner, spec, run, device)
+        source = batches(data.train, recipe, spec, device)
+        train(learner, source, run, listener, watch, at, fallback)
+        found = _health(recipe, learner, spec, data.train, worries, device)
+        run.mark("trained", **_cost(recipe, learner, len(data.train)), **found)
+        _say([said] if (said := unhealthy(run.status())) else [], run, listener)
+    return run
+
+
+def _check_classes(recipe: Recipe, data: Dataset) -> None:
+    if recipe.conditional and data.train.labels is None:
+        raise UserError(
+            f"{recipe.experiment} needs classes, but {data.name} has no labels; put the examples of"
+            " each class into a folder of its own, or take an unconditional experiment."
+        )
+
+
+def _worries(recipe: Recipe, learner: Learner, spec: DataSpec, split: Split) -> list[str]:
+    """What makes learning impossible, before it is tried."""
+    span = learner.guard.data_range
+    found = doubts(learner.objective, spec.coordinates.to_model(split.scaled(slice(0, DATA))))
+    if recipe.max_displacement < 0.01 * span:
+        found.append(displacement_in_words(recipe.max_displacement, span))
+    return found
+
+
+def _say(worries: Sequence[str], run: Run, listener: Listener, again: bool = False) -> None:
+    """To the person, and into the log; a run that goes on has it there."""
+    for worry in worries:
+        text = f"guard: {worry}."
+        listener.say(text)
+        if not again:
+            run.log(text)
+
+
+def _health(
+    recipe: Recipe,
+    learner: Learner,
+    spec: DataSpec,
+    split: Split,
+    worries: Sequence[str],
+    device: str,
+) -> dict[str, Any]:
+    """The health of a few samples, for the status; nothing of a recipe that draws none. Those of
+    an energy are drawn in as many steps as in training and in as many as a sample takes.
+    """
+    if not isinstance(recipe, Generative):
+        return {}
+    how = recipe.sampling(learner.ema.module, spec, device)
+    cond = classes_asked(spec, SAMPLES) if recipe.conditional else None
+    to_model = spec.coordinates.to_model
+
+    def draw(steps: int) -> Tensor:
+        return to_model(generate(how, SAMPLES, recipe.seed + 6, cond, steps=steps))
+
+    draws = [partial(draw, steps) for steps in sorted({how.steps, *recipe.trained_steps})]
+    real = to_model(split.scaled(slice(0, DATA)))
+    return {"samples": examine(draws, real, worries).as_dict()}
+
+
+def _cost(recipe: Recipe, learner: Learner, examples: int) -> dict[str, Any]:
+    images = recipe.training.steps * min(recipe.training.batch, examples)
+    return {
+        "seconds": learner.seconds,
+        "images": images,
+        "evaluations": images * recipe.evaluations_per_example,
+        "parameters": sum(p.numel() for p in learner.model.parameters()),
+    }
+
+
+def snapshots(recipe: Generative) -> list[int]:
+    """The steps after which averaged weights are kept to choose among; none where the last are
+    taken.
+    """
+    n = recipe.evaluation.snapshots
+    return [] if n == 1 else [max(1, recipe.training.steps * (i + 1) // n) for i in range(n)]
+
+
+def snapshot(step: int) -> str:
+    return f"ema-{step:08d}"
+
+
+def _progress(
+    recipe: Recipe, learner: Learner, spec: DataSpec, run: Run, device: str
+) -> tuple[Callable[[int], None] | None, frozenset[int]]:
+    """What is kept on the way, and after which steps: previews of samples, and snapshots."""
+    if not isinstance(recipe, Generative):
+        return None, frozenset()
+    kept = frozenset(snapshots(recipe))
+    shown = frozenset(milestones(recipe.training.steps, PROGRESS)) - {0}
+
+    def watch(step: int) -> None:
+        if step in shown:
+            try:
+                _preview(recipe, learner, spec, run.picture(f"progress-{step:08d}"), device)
+            except NotFinite:
+                run.log(f"guard, step {step}: no preview: {not_finite().verdict}.")
+        if step in kept:
+            run.weights(learner.ema.module.state_dict(), snapshot(step))
+
+    return watch, shown | kept
+
+
+def _preview(recipe: Generative, learner: Learner, spec: DataSpec, path: Path, device: str) -> None:
+    """A column of samples drawn with the averaged weights, from the same noise at every step."""
+    sampling = recipe.sampling(learner.ema.module, spec, device)
+    cond = classes_asked(spec, PROGRESS) if recipe.conditional else None
+    x = generate(sampling, PROGRESS, recipe.seed, cond)
+    spec.coordinates.preview(path, x, columns=1)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model out of its run folder, with the averaged weights."""
+
+    run: Run
+    recipe: Generative
+    spec: DataSpec
+    model: nn.Module
+    device: str = "cpu"
+
+    def sampling(self) -> tasks.Sampling[Any]:
+        return self.recipe.sampling(self.model, self.spec, self.device)
+
+    def draw(
+        self,
+        n: int,
+        seed: int = 0,
+        cls: int | None = None,
+        steps: int | None = None,
+        batch: int = 100,
+        listener: Listener | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """`n` samples in the data's own range, [n, *shape], and the classes that were asked for, if
+        the model is conditional.
+        """
+        self._check(cls, steps)
+        cond = classes_asked(self.spec, n, cls) if self.recipe.conditional else None
+        return generate(self.sampling(), n, seed, cond, batch, steps, listener), cond
+
+    def _check(self, cls: int | None, steps: int | None) -> None:
+        name = self.recipe.experiment
+        if cls is not None and not self.recipe.conditional:
+            raise UserError(
+                f"{name} is not conditional, so no class can be asked of it; train ncsn_class or"
+                " ebm_class."
+            )
+        if cls is not None and not 0 <= cls < self.spec.classes:
+            raise UserError(f"the classes are 0 to {self.spec.classes - 1}, got {cls}.")
+        if steps is not None and not self.recipe.takes_steps:
+            raise UserError(
+                f"{name} takes as many steps as its noise levels ask for, {self.sampling().steps};"
+                " leave out --steps."
+            )
+
+    def frames(
+        self,
+        start: Tensor | None,
+        n: int,
+        seed: int,
+        at: Sequence[int],
+        listener: Listener,
+        labels: Tensor | None = None,
+    ) -> dict[int, Tensor]:
+        """Number of steps -> chains [n, *shape] after them, in the data's own range; from noise, or
+        from examples `start`. A conditional model's have the classes `labels` [n], or each in turn.
+        """
+        how = self.sampling()
+        asked = classes_asked(self.spec, n) if labels is None else labels
+        cond = asked if self.recipe.conditional else None
+        parts = []
+        listener.begin("chains", n)
+        for first in range(0, n, BATCH):
+            some, count = slice(first, first + BATCH), min(BATCH, n - first)
+            begin = None if start is None else self.spec.coordinates.to_model(start[some])
+            told = None if cond is None else cond[some]
+            parts.append(film(how, begin, count, seed, at, told, first))
+            listener.advance(count)
+        listener.end()
+        return dict(zip(at, torch.cat(parts, 1), strict=True))
+
+
+def load(path: Path, device: str | None = None) -> Fitted:
+    """The model of the run folder `path`; of a run that is still training, its newest checkpoint.
+
+    Raises UserError where the folder holds no model that can be drawn from.
+    """
+    device = device or default_device()
+    run = Run.open(path)
+    recipe = recipe_of(run)
+    spec = spec_of(run)
+    model = recipe.model(spec)
+    model.load_state_dict(run.load("ema")[0])
+    return Fitted(run, recipe, spec, model.to(device).eval().requires_grad_(False), device)
+
+
+def recipe_of(run: Run) -> Generative:
+    """The recipe that the run folder was made with."""
+    recipe = restored(run.config.get("recipe"))
+    if not isinstance(recipe, Generative):
+        raise UserError(
+            f"{run.path} holds {type(recipe).__name__}, which is measured beside other methods but"
+            " cannot be drawn from; take a run of a generative recipe."
+        )
+    return recipe
+
+
+def spec_of(run: Run) -> DataSpec:
+    """The specification of the data that the run was trained on; runs of version 1 call it spec."""
+    stored = run.config.get("spec", run.config.get("spec"))
+    return from_dict(DataSpec, stored, "spec.")

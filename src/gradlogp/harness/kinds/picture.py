@@ -1,0 +1,38 @@
+"""Pictures: [0, 1] in files, [-1, 1] in models; grids of PNG; PSNR and SSIM."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from gradlogp.data import save_grid
+from gradlogp.harness.kinds.base import Bounded
+from gradlogp.metrics import Measure, image
+from gradlogp.models import ConvClassifier
+
+COLUMNS = 10  # pictures in a row of a file of samples
+
+
+@final
+@dataclass(frozen=True)
+class Picture(Bounded):
+    noun: ClassVar[str] = "picture"
+    plural: ClassVar[str] = "pictures"
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")
+
+    def network(self, shape: Sequence[int], classes: int) -> nn.Module:
+        return ConvClassifier(shape, classes)
+
+    def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
+        return [image.psnr(clean, restored), image.ssim(clean, restored)]
+
+    def preview(self, path: Path, x: Tensor, columns: int) -> None:
+        save_grid(path, x, columns=columns)
+
+    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
+        if path.suffix.lower() == ".png":
+            self.preview(path, x, COLUMNS)
+        else:
+            super().write(path, x, labels)

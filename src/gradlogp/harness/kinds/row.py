@@ -1,0 +1,91 @@
+"""Rows of a table: any units in files; mean 0 and standard deviation 1 of the training rows in models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from gradlogp.core.random import Randomness, normal_
+from gradlogp.data import save_grid
+from gradlogp.harness.kinds.base import Kind
+from gradlogp.metrics import Measure
+from gradlogp.metrics.base import standard_error
+from gradlogp.models import MLPClassifier
+
+CELL = 8  # pixels of one entry
+
+
+@final
+@dataclass(frozen=True)
+class Row(Kind):
+    """`center` and `scale` are the columns' means and standard deviations."""
+
+    center: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    noun: ClassVar[str] = "row"
+    noise_unit: ClassVar[str] = "standard deviations of each column"
+    plural: ClassVar[str] = "rows"
+    suffixes: ClassVar[tuple[str, ...]] = (".npz", ".png")
+
+    def _columns(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.new_tensor(self.center), x.new_tensor(self.scale)
+
+    def to_model(self, x: Tensor) -> Tensor:
+        center, scale = self._columns(x)
+        return (x - center) / scale
+
+    def from_model(self, x: Tensor) -> Tensor:
+        center, scale = self._columns(x)
+        return x * scale + center
+
+    @property
+    def gain(self) -> float:
+        """Noise is given in standard deviations of the columns, in files as in models."""
+        return 1.0
+
+    def to_unit(self, x: Tensor) -> Tensor:
+        return self.to_model(x)
+
+    def from_unit(self, x: Tensor) -> Tensor:
+        return self.from_model(x)
+
+    def unit(self, x: Tensor) -> Tensor:
+        return self._columns(x)[1]
+
+    def noise(self, x: Tensor, generator: Randomness) -> Tensor:
+        """N(0, 1)"""
+        return normal_(x, generator)
+
+    def network(self, shape: Sequence[int], classes: int) -> nn.Module:
+        return MLPClassifier(shape, classes)
+
+    def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
+        _, scale = self._columns(clean)
+        each = ((clean - restored) / scale).double().square().mean(1).sqrt()
+        protocol = "root mean square error of a row in standard deviations of the columns"
+        value = float(each.mean())
+        return [Measure("nrmse", value, standard_error(each), len(each), "lower", protocol)]
+
+    def preview(self, path: Path, x: Tensor, columns: int) -> None:
+        """A strip of cells for each row, black at -3 standard deviations and white at 3."""
+        shade = (self.to_model(x) / 6 + 0.5).clamp(0, 1)
+        cells = shade[:, None, None, :].repeat_interleave(CELL, 3).expand(-1, 1, CELL, -1)
+        save_grid(path, cells, columns=columns, scale=1)
+
+    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
+        if path.suffix.lower() == ".png":
+            self.preview(path, x, 1)
+        else:
+            super().write(path, x, labels)
+
+
+def standardisation(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means and standard deviations of the columns of x [n, d]; 1 for a column that is constant."""
+    x = x.double()
+    std = x.std(0) if len(x) > 1 else torch.ones(x.shape[1:], dtype=torch.float64)
+    scale = torch.where(std > 1e-6 * x.abs().amax(0).clamp(min=1e-30), std, 1.0)
+    return tuple(x.mean(0).tolist()), tuple(scale.tolist())

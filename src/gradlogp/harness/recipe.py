@@ -1,0 +1,248 @@
+"""A recipe: every setting of something that the one loop trains; it builds its pieces from the
+specification of the data.
+"""
+
+import abc
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gradlogp import tasks
+from gradlogp.core.errors import UserError, at_least
+from gradlogp.data import Dataset
+from gradlogp.harness.kinds import KINDS, Kind, Row, standardisation
+from gradlogp.harness.settings import Choices, Settings, chosen
+from gradlogp.objectives import Objective
+from gradlogp.training import GuardSettings, Training
+
+if TYPE_CHECKING:
+    from gradlogp.harness.evaluator import Evaluator
+    from gradlogp.harness.fit import Fitted
+    from gradlogp.harness.record import Recorder
+
+SMALL = 12  # pixels a side
+PASSES = 150  # through a person's own data, at most, whatever the preset
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a recipe must know of its data.
+
+    shape: of one example. per_class: training examples of each class. std: of the training part in
+    model coordinates. center, scale: of the columns of a table, in its own units.
+    """
+
+    shape: tuple[int, ...]
+    per_class: tuple[int, ...]
+    std: float
+    kind: str = "picture"
+    center: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        return len(self.per_class)
+
+    @cached_property
+    def coordinates(self) -> Kind:
+        """The kind of data: the way into model coordinates and back."""
+        return Row(self.center, self.scale) if self.kind == "row" else KINDS[self.kind]()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What settings may depend on: the name and kind of a data set, the shape of an example, and how
+    many there are to learn from.
+    """
+
+    name: str
+    kind: str = "picture"
+    shape: tuple[int, ...] = (1, 28, 28)
+    examples: int = 60_000
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Target":
+        return cls(data.name, data.kind, tuple(data.shape), len(data.train))
+
+    @property
+    def small(self) -> bool:
+        """Pictures of at most twelve pixels a side."""
+        return self.kind == "picture" and max(self.shape[1:]) <= SMALL
+
+    @property
+    def own(self) -> bool:
+        """A person's own files, which no table of settings knows."""
+        return ":" in self.name
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The tables of settings that hold for it, from wide to narrow."""
+        return ("any", self.kind, *(("small",) if self.small else ()), self.name)
+
+    def fitted(self, images: int) -> int:
+        """A budget in examples, made for 60,000 pictures of 28x28, that fits the number and the size
+        of a person's own data: at most PASSES through them, and no more entries in all.
+        """
+        if not self.own:
+            return images
+        size = min(1.0, 784 / math.prod(self.shape))
+        return max(1, min(int(images * size), PASSES * self.examples))
+
+
+def specify(data: Dataset) -> DataSpec:
+    """The specification of a data set, from its training part."""
+    x = data.train.scaled()
+    labels = data.train.labels
+    classes = len(data.classes)
+    counts = () if labels is None else tuple(labels.bincount(minlength=classes).tolist())
+    columns = standardisation(x) if data.kind == "row" else ((), ())
+    spec = DataSpec(tuple(data.shape), counts, 1.0, data.kind, *columns)
+    std = float(spec.coordinates.to_model(x).std())
+    return DataSpec(spec.shape, counts, std, data.kind, *columns)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """samples: fresh ones, judged against as many test examples. sigmas: noise for denoising, in
+    the data's own range ([0, 1] for pictures).
+
+    snapshots: averaged weights kept at even shares of the training, of which the ones with the
+    lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last.
+    """
+
+    samples: int = 2000
+    sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    denoise: int = 100
+    steps: tuple[int, ...] = ()  # further chain lengths at which the Frechet distance is measured
+    snapshots: int = 1
+    trial: int = 200
+
+    def __post_init__(self) -> None:
+        at_least(2, samples=self.samples, trial=self.trial)
+        at_least(1, denoise=self.denoise, snapshots=self.snapshots)
+        at_least(0, steps=self.steps or None)
+        at_least(1e-3, sigmas=self.sigmas or None)
+
+
+class Recipe(Settings):
+    """The settings of anything that is trained. Subclasses are frozen dataclasses with at least
+    these fields.
+    """
+
+    experiment: str
+    dataset: str
+    preset: str
+    seed: int
+    conditional: bool
+    training: Training
+    guard: GuardSettings
+
+    @abc.abstractmethod
+    def model(self, spec: DataSpec) -> nn.Module:
+        """The model, its weights drawn from torch's global generator, which the caller has seeded."""
+
+    @abc.abstractmethod
+    def objective(
+        self, spec: DataSpec, generator: Generator, device: torch.device | str
+    ) -> Objective: ...
+
+    @property
+    @abc.abstractmethod
+    def evaluations_per_example(self) -> int:
+        """Network evaluations for each training example of one update."""
+
+    @property
+    def max_displacement(self) -> float:
+        """The furthest that a training chain can move one entry in one step."""
+        return float("inf")
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A way to restore noisy examples.
+
+    restore: noisy examples in the data's own range -> restored ones; says: how it does it;
+    evaluations: of the network, for each example. along: noisy examples and numbers of steps ->
+    what they are after each, [len(steps), n, *shape], where there are steps.
+    """
+
+    restore: Callable[[Tensor], Tensor]
+    says: str
+    evaluations: int
+    along: Callable[[Tensor, Sequence[int]], Tensor] | None = None
+
+
+class Generative(Recipe):
+    """The settings of a model that draws examples, and perhaps restores them and weighs them."""
+
+    evaluation: Evaluation
+    takes_steps: ClassVar[bool] = False  # whether its sampler may run for any number of steps
+
+    @property
+    def trained_steps(self) -> tuple[int, ...]:
+        """Numbers of sampler steps that it is trained to be right after, where it is trained so."""
+        return ()
+
+    @abc.abstractmethod
+    def sampling(
+        self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"
+    ) -> tasks.Sampling[Any]:
+        """How to draw from the model."""
+
+    def restoration(
+        self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
+    ) -> Restoration:
+        """How to restore examples with noise `sigma` in the data's own range; `validation` are clean
+        ones to choose settings on. Raises UserError where the model cannot.
+        """
+        raise UserError(f"{self.experiment} draws in one pass and cannot restore an example.")
+
+    def coarsest_level(self) -> float:
+        """The noise level from which the model's flow carries a normal density to that of the data.
+
+        Raises UserError where the model has no density of its own.
+        """
+        raise UserError(f"{self.experiment} is a generator, which has no density of its own.")
+
+    def study(
+        self,
+        fitted: "Fitted",
+        data: Dataset,
+        evaluator: "Evaluator",
+        recorder: "Recorder",
+        frames: Mapping[int, Tensor],
+        restoration_at: Callable[[float], Restoration],
+        root: Path | None = None,
+    ) -> None:
+        """Anything further that is measured of a model of this kind; by default nothing."""
+
+    def title(self) -> str:
+        """The method in a few words, for a report."""
+        return self.experiment
+
+    def about(self) -> str:
+        """How the method works, in plain words for a lay reader of a report."""
+        return ""
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def configured(recipe: R, choices: Choices, target: Target, preset: str) -> R:
+    """`recipe` as its table of settings has it for these data and this preset, its budget fitted to
+    the size of a person's own data.
+    """
+    settings = chosen(recipe, choices, target.families, preset)
+    images = target.fitted(settings.training.images)
+    return replace(settings, training=replace(settings.training, images=images))
+
+
+def classes_asked(spec: DataSpec, n: int, cls: int | None = None) -> Tensor:
+    """Conditions for `n` samples: of one class, or of each in turn."""
+    return torch.arange(n) % spec.classes if cls is None else torch.full((n,), cls)

@@ -1,0 +1,211 @@
+"""Settings are nested frozen dataclasses; here they become JSON, come back, and take overrides such
+as `training.batch=32`.
+
+Where a field may hold one of several dataclasses, the JSON names which in `kind`. What can be run is
+a subclass of `Settings` and is found again by the name of its class.
+"""
+
+import abc
+import ast
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
+
+from gradlogp.core.errors import UserError
+
+T = TypeVar("T")
+RENAMED = {  # settings of earlier versions -> what they are called now
+    "law": "levels",
+    "regularise": "energy_l2",
+    "fresh": "restart_prob",
+    "gentler": "lr_backoff",
+}
+
+
+class Settings(abc.ABC):
+    """What a run folder holds the settings of. Subclasses are frozen dataclasses, known by name."""
+
+    kinds: ClassVar[dict[str, type[Any]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Settings.kinds[cls.__name__] = cls
+
+
+def restored(stored: Any) -> Any:
+    """The settings that `to_dict` stored. Raises UserError where their class is not known here."""
+    kind = stored.get("kind") if isinstance(stored, Mapping) else None
+    if kind not in Settings.kinds:
+        raise UserError(
+            f"there are no settings of the kind {kind!r} in this version; a kind of one's own has to"
+            " be imported before its runs are loaded."
+        )
+    return from_dict(Settings.kinds[kind], stored)
+
+
+Choices = Mapping[str, Mapping[str, tuple[str, ...]]]  # data -> preset -> changes, as for --set
+
+
+def chosen(settings: T, choices: Choices, families: Sequence[str], preset: str) -> T:
+    """`settings` with the changes of a visible table: for all data first, then for ever narrower
+    families of it; in each first for all presets, under "any", then for this one.
+    """
+    for family in families:
+        table = choices.get(family, {})
+        changes = [*table.get("any", ()), *table.get(preset, ())]
+        settings = override(settings, changes) if changes else settings
+    return settings
+
+
+def to_dict(settings: Any) -> Any:
+    """Dataclasses as dicts (with their `kind`), tuples as lists: what json.dumps takes."""
+    if dataclasses.is_dataclass(settings):
+        fields = {f.name: to_dict(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+        return {"kind": type(settings).__name__, **fields}
+    if isinstance(settings, tuple | list):
+        return [to_dict(s) for s in settings]
+    return settings
+
+
+def from_dict(cls: type[T], data: Any, path: str = "") -> T:
+    """The inverse of `to_dict`; UserError names the key that is wrong."""
+    if not isinstance(data, dict):
+        raise UserError(f"{path or 'settings'} expects a group of settings, got {data!r}.")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    data = {k if k in known else RENAMED.get(k, k): value for k, value in data.items()}
+    for key in data:
+        if key != "kind" and key not in known:
+            raise UserError(unknown(f"{path}{key}", [path + k for k in known]))
+    values = {k: coerce(hints[k], data[k], f"{path}{k}") for k in known if k in data}
+    return cls(**values)
+
+
+def coerce(hint: Any, value: Any, path: str) -> Any:
+    """`value` as what the type hint asks for."""
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, path + ".")
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(arguments, value, path)
+    fits = len(arguments) == 2 and arguments[-1] is ...
+    if (
+        origin is tuple
+        and isinstance(value, list | tuple)
+        and (fits or len(value) == len(arguments))
+    ):
+        item = arguments[0]
+        return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    if origin is Literal and value in arguments:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise UserError(f"{path} expects {_words(hint)}, got {value!r}.")
+
+
+def _one_of(choices: Sequence[Any], value: Any, path: str) -> Any:
+    if value is None and type(None) in choices:
+        return None
+    groups = [c for c in choices if dataclasses.is_dataclass(c)]
+    if groups and isinstance(value, dict):
+        named = [g for g in groups if getattr(g, "__name__", "") == value.get("kind")] or groups[:1]
+        return coerce(named[0], value, path)
+    plain = [c for c in choices if c is not type(None) and not dataclasses.is_dataclass(c)]
+    for choice in plain[:-1]:
+        try:
+            return coerce(choice, value, path)
+        except UserError:
+            continue
+    if plain:
+        return coerce(plain[-1], value, path)
+    raise UserError(f"{path} expects {' or '.join(_words(c) for c in choices)}, got {value!r}.")
+
+
+def _words(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(repr(a) for a in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "a list such as " + ("16,32" if int in typing.get_args(hint) else "0.1,0.5")
+    return (
+        "nothing (None)"
+        if hint is type(None)
+        else getattr(hint, "__name__", str(hint)).replace("|", "or")
+    )
+
+
+def leaves(settings: Any, path: str = "") -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if dataclasses.is_dataclass(value):
+            found |= leaves(value, f"{path}{f.name}.")
+        else:
+            found[path + f.name] = value
+    return found
+
+
+def override(settings: T, changes: Sequence[str]) -> T:
+    """`settings` with every "section.key=value" of `changes` applied; UserError names the nearest
+    key to a wrong one.
+    """
+    values: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set expects section.key=value, got {change!r}.")
+        if key not in leaves(settings):
+            raise UserError(unknown(key, list(leaves(settings))))
+        values[key] = _parse(text)
+    return _replaced(settings, values)
+
+
+def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
+    """All values at once, by their dotted names: settings that must agree can change together."""
+    hints, new = typing.get_type_hints(type(settings)), {}
+    for name in dict.fromkeys(key.partition(".")[0] for key in values):
+        below = {
+            key.partition(".")[2]: value
+            for key, value in values.items()
+            if key.partition(".")[0] == name
+        }
+        old, full = getattr(settings, name), path + name
+        new[name] = (
+            coerce(hints[name], below[""], full)
+            if "" in below
+            else _replaced(old, below, full + ".")
+        )
+    try:
+        return dataclasses.replace(settings, **new)  # type: ignore[type-var]
+    except ValueError as error:  # a sampler, say, that refuses its step size
+        said = ", ".join(
+            f"{path}{name}={value!r}"
+            for name, value in new.items()
+            if not dataclasses.is_dataclass(value)
+        )
+        raise UserError(f"{said}: {error}") from error
+
+
+def _parse(text: str) -> Any:
+    try:
+        return ast.literal_eval(
+            {"true": "True", "false": "False", "none": "None"}.get(text.lower(), text)
+        )
+    except (ValueError, SyntaxError):
+        return text
+
+
+def unknown(key: str, known: Sequence[str]) -> str:
+    """The message for a key that does not exist."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return (
+        f"there is no setting {key!r}; did you mean {near[0]!r}?"
+        if near
+        else f"there is no setting {key!r}."
+    )

@@ -25,8 +25,7 @@ def noised(clean: Tensor, sigma: float | Tensor, seed: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class PixelGaussian:
-    """mean [D], and the eigenvalues [D] and eigenvectors [D, D] of the covariance, in float64.
-    """
+    """mean [D], and the eigenvalues [D] and eigenvectors [D, D] of the covariance, in float64."""
 
     mean: Tensor
     values: Tensor

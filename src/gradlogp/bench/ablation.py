@@ -22,16 +22,15 @@ from gradlogp import data as shelf
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.progress import Silent
 from gradlogp.data import Dataset
-from gradlogp.experiments import EXPERIMENTS, Fitted, Evaluator, judge, override
-from gradlogp.harness.recipe import measure
-from gradlogp.experiments.recipes.chains import frames_of
-from gradlogp.experiments.recipes.energy import EnergyRecipe
+from gradlogp.experiments.recipes import RECIPES, EnergyRecipe
+from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, override, specify
 from gradlogp.harness.fit import batches, build, describe
 from gradlogp.metrics import classes, frechet, prdc
 from gradlogp.runs import Run
 from gradlogp.training import Diverged, Learner, train
 
 IMAGES, SAMPLES = 12_000, 360
+DIGITS = Target("digits", "picture", (1, 8, 8), 1257)
 
 
 class Variant(NamedTuple):
@@ -66,7 +65,7 @@ def recipe_of(variant: Variant, seed: int, images: int = IMAGES) -> EnergyRecipe
     """The recipe with its changes; `images` are those of the unchanged one, whose evaluations all
     spend.
     """
-    whole: Any = EXPERIMENTS[variant.experiment]("digits", "quick", seed)
+    whole: Any = RECIPES[variant.experiment](DIGITS, "quick", seed)
     changed = override(whole, variant.changes)
     fair = images * whole.evaluations_per_example // changed.evaluations_per_example
     return override(changed, [f"training.images={fair}"])
@@ -80,7 +79,7 @@ def rows(
     """
     digits = shelf.load("digits")
     with one_thread(), TemporaryDirectory() as folder:
-        evaluator = judge(digits, Path(folder) / "judge")
+        evaluator = evaluator_of(digits, Path(folder) / "evaluator")
         real = {
             "name": "real training pictures",
             **looks(digits.train.scaled(slice(0, SAMPLES)), digits, evaluator),
@@ -102,9 +101,11 @@ def _row(
     }
 
 
-def outcome(recipe: EnergyRecipe, data: Dataset, evaluator: Evaluator, path: Path) -> dict[str, Any]:
+def outcome(
+    recipe: EnergyRecipe, data: Dataset, evaluator: Evaluator, path: Path
+) -> dict[str, Any]:
     """Train into the run folder `path`, and judge fresh samples after many steps and after K."""
-    spec, k = measure(data), recipe.chain_steps
+    spec, k = specify(data), recipe.chain_steps
     learner = build(recipe, spec, "cpu")
     with Run.create(path, describe(recipe, data, spec)) as run:
         diverged = _diverged(learner, recipe, data, run)
@@ -118,8 +119,8 @@ def outcome(recipe: EnergyRecipe, data: Dataset, evaluator: Evaluator, path: Pat
         if diverged:
             return found
         fitted = Fitted(run, recipe, spec, learner.ema.module.eval().requires_grad_(False))
-        frames = frames_of(
-            fitted, None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent()
+        frames = fitted.frames(
+            None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent()
         )
         short = looks(frames[k], data, evaluator)["fd"]
         return {**found, **looks(frames[recipe.generate_steps], data, evaluator), "fd_short": short}
@@ -138,7 +139,7 @@ def _spent(recipe: EnergyRecipe) -> dict[str, float]:
 def _diverged(learner: Learner, recipe: EnergyRecipe, data: Dataset, run: Run) -> bool:
     """Whether the guard gave the training up."""
     try:
-        train(learner, batches(data.train, recipe, "cpu"), run)
+        train(learner, batches(data.train, recipe, specify(data), "cpu"), run)
     except Diverged:
         return True
     return False

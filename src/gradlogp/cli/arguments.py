@@ -22,6 +22,7 @@ Kind = Literal[
     "metrics",
     "experiments",
     "comparisons",
+    "kinds",
     "data",
     "presets",
     "benches",

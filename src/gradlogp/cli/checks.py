@@ -12,6 +12,7 @@ from gradlogp import data
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, Dataset
+from gradlogp.harness import spec_of
 from gradlogp.runs import Run, new_path
 
 
@@ -64,7 +65,8 @@ def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
     """The data set that `run` was trained on. Raises UserError if it is another: its test part may
     hold what the run saw.
     """
-    there, shape = run.config["data"], run.config["spec"]["shape"]
+    there = run.config["data"]
+    shape = list(spec_of(run).shape)
     kind = there["name"].partition(":")[0]
     dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
     if (

@@ -22,53 +22,72 @@ from gradlogp.cli.checks import (
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
-from gradlogp.experiments import (
-    COMPARISONS,
-    EXPERIMENTS,
-    Contender,
+from gradlogp.experiments import COMPARISONS, RECIPES
+from gradlogp.harness import (
+    Entry,
     Generative,
-    Trial,
-    applicable,
-    compare as run_comparison,
+    Target,
+    described,
     fit,
     leaves,
     override,
+    prepare,
+    run_comparison,
     to_dict,
 )
+from gradlogp.harness.record import Rows
+from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_json
 from gradlogp.runs.files import plain, unplain
 
-SAID = ("experiment", "dataset", "preset", "seed")  # settings that have words or flags of their own
+FLAGS = (
+    "experiment",
+    "dataset",
+    "preset",
+    "seed",
+)  # settings that have words or flags of their own
 
 
 def train(args: Train, terminal: Terminal) -> None:
-    known(args.experiment, EXPERIMENTS, "experiment")
+    _is_recipe(args.experiment)
     dataset_exists(args.dataset)
     device_exists(args.device)
-    recipe = changed(args.experiment, args, args.overrides)
-    if isinstance(recipe, Trial):
-        where = next((name for name, c in COMPARISONS.items() if args.experiment in c.methods), "")
-        raise UserError(
-            f"{args.experiment} is measured beside its rivals, not trained alone; run `gradlogp"
-            f" compare {where}`."
-        )
+    _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    if args.dry_run:
-        return resolved({args.experiment: recipe}, terminal)
     data = read(args.dataset, args.data, terminal)
+    target = Target.of(data)
+    recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
+    if args.dry_run:
+        return resolved({args.experiment: recipe}, target, terminal)
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
     terminal.say(
-        f"{args.experiment} learns {data.name} ({len(data.train):,} pictures) in"
+        f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
         f" {recipe.training.steps:,} steps: {out}"
     )
     with stopping(out):
         run = fit(recipe, data, out, terminal, args.device, args.last_whole)
-    report, status = reports.write(out), run.status()
+    _trained(run, out, args, terminal)
+
+
+def _is_recipe(name: str) -> None:
+    """Raises UserError, with the nearest right name, where nothing of that name can be trained alone."""
+    where = next((c for c, comparison in COMPARISONS.items() if name in comparison.methods), None)
+    if name not in RECIPES and where is not None:
+        raise UserError(
+            f"{name} is measured beside its rivals, not trained alone; run `gradlogp compare"
+            f" {where}`."
+        )
+    known(name, RECIPES, "experiment")
+
+
+def _trained(run: Run, out: Path, args: Train, terminal: Terminal) -> None:
+    report = reports.write(out)
+    status = run.status()
     terminal.say(
         f"trained in {status['seconds']:,.0f} s: {status['parameters']:,} parameters,"
-        f" {status['images']:,} pictures, {status['evaluations']:,} network evaluations"
+        f" {status['images']:,} examples, {status['evaluations']:,} network evaluations"
     )
     terminal.say(f"report: {report}")
     folder = ("--data", args.data) if args.data else ()
@@ -81,10 +100,10 @@ def train(args: Train, terminal: Terminal) -> None:
 def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
     """Whether `path` is an unfinished run of this recipe on these data."""
     try:
-        run, settings = Run.open(path), unplain(plain(to_dict(recipe)))
-        same = run.config.get("recipe") == settings and run.config.get("data", {}).get(
-            "checksums"
-        ) == dict(data.checksums)
+        run = Run.open(path)
+        settings = unplain(plain(to_dict(recipe)))
+        checksums = run.config.get("data", {}).get("checksums")
+        same = run.config.get("recipe") == settings and checksums == dict(data.checksums)
         return same and run.status()["state"] == "training"
     except UserError:
         return False
@@ -93,49 +112,51 @@ def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
 def compare(args: Compare, terminal: Terminal) -> None:
     known(args.comparison, COMPARISONS, "comparison")
     comparison = COMPARISONS[args.comparison]
-    args = args.model_copy(update={"dataset": args.dataset or comparison.dataset})
-    dataset_exists(str(args.dataset))
-    recipes = {method: _of(method, args) for method in comparison.methods}
+    dataset = args.dataset or comparison.dataset
+    dataset_exists(dataset)
+    _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    if args.dry_run:
-        return resolved(recipes, terminal)
-    data = read(str(args.dataset), args.data, terminal)
+    data = read(dataset, args.data, terminal)
+    target = Target.of(data)
     seeds = range(args.seed, args.seed + args.seeds)
-    note = {
-        "comparison": args.comparison,
-        "dataset": data.name,
-        "preset": args.preset,
-        "seeds": list(seeds),
-        "changes": args.overrides,
-    }
+
+    def entries(out: Path) -> list[Entry]:
+        return prepare(comparison, target, args.preset, out, seeds, args.overrides)
+
+    planned = entries(Path())
+    if args.dry_run:
+        first = {e.method: e.settings for e in planned if e.seed == args.seed}
+        return resolved(first, target, terminal)
+    note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
-    terminal.say(f"{comparison.says} {', '.join(recipes)} learn {data.name}: {out}")
+    terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
     with stopping(out):
         rows = run_comparison(
             args.comparison,
+            comparison,
             data,
-            args.preset,
+            entries(out),
             out,
-            seeds,
             args.overrides,
             terminal,
             args.last_whole,
             workers(args),
             args.data,
         )
+    _compared(out, rows, terminal)
+
+
+def _compared(out: Path, rows: Rows, terminal: Terminal) -> None:
     report, page = reports.write(out), read_page(out)
-    for table in (
-        show.comparison(page, rows) if page.draws else show.ranking(page, comparison.headline)
-    ):
+    for table in show.comparison(page) if page.draws else show.ranking(page):
         terminal.show(table)
-    first = next((row for row in rows if row["metric"] == comparison.headline[0]), None)
+    key = page.headline[0] if page.headline else None
+    first = next((row for row in rows if key_of(row) == key), None)
     terminal.say(f"{first['metric']}: {first['protocol']}" if first else "")
     terminal.say(f"report: {report}\ntables: {report.with_name('results')}.csv, .md, .tex")
-    training = {
-        m.name: {key: m.fact(key) for key in ("seconds", "images", "evaluations", "parameters")}
-        for m in page.methods
-    }
+    costs = ("seconds", "images", "evaluations", "parameters")
+    training = {m.name: {key: m.fact(key) for key in costs} for m in page.methods}
     terminal.result({"comparison": out, "report": report, "rows": rows, "training": training})
 
 
@@ -146,24 +167,10 @@ def workers(args: Compare) -> int:
     return args.workers or (1 if torch.cuda.is_available() else torch.get_num_threads())
 
 
-def changed(experiment: str, args: Train | Compare, changes: Sequence[str]) -> Contender:
-    """The experiment's settings with the changes of --set."""
+def _check_flags(changes: Sequence[str]) -> None:
     for key in (change.partition("=")[0] for change in changes):
-        if key in SAID:
+        if key in FLAGS:
             raise UserError(f"{key} is said by the command itself, not by --set.")
-    return override(
-        EXPERIMENTS[experiment](args.dataset or "digits", args.preset, args.seed), changes
-    )
-
-
-def _of(method: str, args: Compare) -> Contender:
-    try:
-        budget = COMPARISONS[args.comparison].changes(args.dataset or "digits", args.preset)
-        return changed(method, args, applicable([*budget, *args.overrides], method))
-    except UserError as error:
-        raise UserError(
-            f"{method}: {error} (--set METHOD:section.key=value changes one method alone.)"
-        ) from error
 
 
 def _compares(path: Path, note: Mapping[str, Any]) -> bool:
@@ -200,28 +207,21 @@ def demo(args: Demo, terminal: Terminal) -> None:
     terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
 
 
-def resolved(recipes: Mapping[str, Contender], terminal: Terminal) -> None:
+def resolved(methods: Mapping[str, Any], target: Target, terminal: Terminal) -> None:
     """What --dry-run prints: every setting that --set can change, and what they come to."""
     result = {}
-    for method, recipe in recipes.items():
-        settings, sums = leaves(recipe), {}
-        if isinstance(recipe, Generative):
-            images = recipe.training.steps * recipe.training.batch
+    for method, settings in methods.items():
+        values, sums = leaves(settings), {}
+        if isinstance(settings, Generative):
+            images = settings.training.steps * min(settings.training.batch, target.examples)
             sums = {
-                "steps": recipe.training.steps,
+                "steps": settings.training.steps,
                 "images": images,
-                "evaluations": images * recipe.evaluations_per_example,
+                "evaluations": images * settings.evaluations_per_example,
             }
-        terminal.say(
-            "\n".join(
-                [
-                    f"# {method}",
-                    *(f"{key} = {value!r}" for key, value in settings.items()),
-                    *(f"# {key}: {value:,}" for key, value in sums.items()),
-                ]
-            )
-        )
-        result[method] = {"settings": to_dict(settings), **sums}
+        lines = [f"# {method}", *(f"{key} = {value!r}" for key, value in values.items())]
+        terminal.say("\n".join([*lines, *(f"# {key}: {value:,}" for key, value in sums.items())]))
+        result[method] = {"settings": to_dict(values), **sums}
     terminal.result(result)
 
 

@@ -11,12 +11,14 @@ from gradlogp.bench import BENCHES
 from gradlogp.core.noise import PROCESSES
 from gradlogp.core.targets import TARGETS
 from gradlogp.data import DATASETS
-from gradlogp.experiments import COMPARISONS, EXPERIMENTS, PRESETS
+from gradlogp.experiments import COMPARISONS, RECIPES
+from gradlogp.harness import KINDS, PRESETS
 from gradlogp.metrics import METRICS
 from gradlogp.models import MODELS
 from gradlogp.objectives import OBJECTIVES
-from gradlogp.reports.numbers import Cell
+from gradlogp.reports.numbers import Cell, Key, key_of
 from gradlogp.reports.read import Page
+from gradlogp.reports.words import axes
 from gradlogp.samplers import SAMPLERS
 from gradlogp.tasks import TASKS
 
@@ -28,8 +30,9 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "targets": TARGETS,
     "tasks": TASKS,
     "metrics": METRICS,
-    "experiments": EXPERIMENTS,
+    "experiments": RECIPES,
     "comparisons": COMPARISONS,
+    "kinds": KINDS,
     "data": DATASETS,
     "presets": PRESETS,
     "benches": BENCHES,
@@ -48,15 +51,15 @@ def members(kind: str) -> dict[str, str]:
     docstring.
     """
 
-    def says(member: Any) -> str:
-        text = (
-            member
-            if isinstance(member, str)
-            else getattr(member, "says", None) or inspect.getdoc(member) or ""
-        )
-        return " ".join(text.partition("\n\n")[0].split())
+    return {name: summary_of(member) for name, member in TABLES[kind].items()}
 
-    return {name: says(member) for name, member in TABLES[kind].items()}
+
+def summary_of(member: Any) -> str:
+    """A member in a sentence: its question, what it says, or the first paragraph of its docstring."""
+    if isinstance(member, str):
+        return member
+    said = getattr(member, "question", None) or getattr(member, "says", None)
+    return " ".join((said or inspect.getdoc(member) or "").partition("\n\n")[0].split())
 
 
 def listing(kind: str) -> str:
@@ -66,79 +69,77 @@ def listing(kind: str) -> str:
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:
     """One run's results, a line for each metric."""
-    table = titled(
-        "on the test part", "metric", "value", "+-", "better", "reference", "trivial", "n"
-    )
+    heads = ("value", "+-", "better", "reference", "trivial", "n")
+    table = titled("on the test part", "metric", *heads)
     for r in rows:
-        numbers = [number(r.get(key)) for key in ("value", "stderr", "reference", "trivial", "n")]
-        table.add_row(r["metric"], *numbers[:2], r["better"], *numbers[2:])
+        values = [number(r.get(key)) for key in ("value", "stderr", "reference", "trivial", "n")]
+        table.add_row(label(key_of(r)), *values[:2], r["better"], *values[2:])
     return table
 
 
-def comparison(page: Page, rows: Iterable[Mapping[str, Any]]) -> list[Table]:
-    """Samples, each method between real pictures above and a trivial model below; what they cost;
-    PSNR by noise.
+def label(key: Key) -> str:
+    """A measurement's short name: fd after 20 steps."""
+    return f"{key.metric} {axes(key)}".strip()
+
+
+def comparison(page: Page) -> list[Table]:
+    """Samples, each method between real examples above and a trivial model below; what they cost;
+    restoration by noise.
     """
+    return [_samples(page), _costs(page), *_restored(page)]
+
+
+def _samples(page: Page) -> Table:
     numbers = page.numbers
-    methods = {m.name: m for m in page.ordered}
-    shown = [metric for metric in QUALITY if metric in numbers.metrics]
-    samples = titled("fresh samples", "method", *(numbers.head(metric, metric) for metric in shown))
-    for name in [*numbers.floors, *methods, *numbers.ceilings]:
-        samples.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in shown))
-    costs = titled(
-        "cost",
-        "method",
-        "evaluations a sample",
-        "ms a sample",
-        "training s",
-        "training evaluations",
-        "parameters",
-    )
-    for name, m in methods.items():
-        spent = [
-            m.cost("evaluations"),
-            1000 * (m.cost("seconds") or 0),
-            *map(m.fact, ("seconds", "evaluations", "parameters")),
-        ]
-        costs.add_row(name, *map(number, spent))
-    levels = [metric for metric in numbers.metrics if metric.startswith("denoise_psnr_")]
-    restored = titled(
-        "denoising: PSNR in dB (high)",
-        "method",
-        *(f"noise {level.rpartition('_')[2]}" for level in levels),
-    )
-    noisy = {r["metric"]: r["noisy"] for r in rows if "noisy" in r}
-    restored.add_row("noisy pictures", *(number(noisy.get(level)) for level in levels))
-    linear = [
-        c for c in numbers.ceilings if levels and numbers.cell(c, levels[0])
-    ]  # Wiener's filter
-    for name in [*methods, *linear]:
-        restored.add_row(name, *(_cell(numbers.cell(name, level)) for level in levels))
-    return [samples, costs, *([restored] if levels else [])]
+    shown = [key for key in map(Key, QUALITY) if key in numbers.metrics]
+    table = titled("fresh samples", "method", *(numbers.head(key, label(key)) for key in shown))
+    for name in [*numbers.attainable, *(m.name for m in page.ordered), *numbers.trivial]:
+        table.add_row(name, *(_cell(numbers.cell(name, key)) for key in shown))
+    return table
 
 
-def ranking(page: Page, headline: Iterable[str], width: int = 4) -> list[Table]:
+def _costs(page: Page) -> Table:
+    heads = ("evaluations a sample", "ms a sample", "training s", "training evaluations")
+    table = titled("cost", "method", *heads, "parameters")
+    for m in page.ordered:
+        drawn = [m.cost("evaluations"), 1000 * (m.cost("seconds") or 0)]
+        spent = map(m.fact, ("seconds", "evaluations", "parameters"))
+        table.add_row(m.name, *map(number, [*drawn, *spent]))
+    return table
+
+
+def _restored(page: Page) -> list[Table]:
+    numbers = page.numbers
+    keys = [page.psnr_key(level) for level in page.levels]
+    if not keys:
+        return []
+    heads = (f"noise {level}" for level in page.levels)
+    table = titled(numbers.head(keys[0], f"restored: {keys[0].metric}"), "method", *heads)
+    table.add_row("noisy", *(number(numbers.said(key, "noisy")) for key in keys))
+    linear = [name for name in numbers.trivial if numbers.cell(name, keys[0])]  # Wiener's filter
+    for name in [*(m.name for m in page.ordered), *linear]:
+        table.add_row(name, *(_cell(numbers.cell(name, key)) for key in keys))
+    return [table]
+
+
+def ranking(page: Page, width: int = 4) -> list[Table]:
     """Methods sorted by the first metric, the best first, `width` metrics to a table, and at last
     what each cost.
     """
-    numbers = page.numbers
-    methods = {m.name: m for m in page.methods}
-    shown = [metric for metric in headline if metric in numbers.metrics]
-    names = list(
-        dict.fromkeys([*(numbers.ranked(shown[0]) if shown else []), *methods, *numbers.references])
-    )
+    numbers, shown = page.numbers, page.headline
+    ranked = numbers.ranked(shown[0]) if shown else []
+    names = dict.fromkeys([*ranked, *(m.name for m in page.methods), *numbers.references])
     tables = []
     for first in range(0, len(shown), width):
         some = shown[first : first + width]
-        table = titled("on the test part", "method", *(numbers.head(k, k) for k in some))
+        heads = (numbers.head(key, label(key)) for key in some)
+        table = titled("on the test part", "method", *heads)
         for name in names:
-            table.add_row(name, *(_cell(numbers.cell(name, metric)) for metric in some))
+            table.add_row(name, *(_cell(numbers.cell(name, key)) for key in some))
         tables.append(table)
     costs = titled("cost", "method", "parameters", "training s", "training evaluations")
-    for name, m in methods.items():
-        costs.add_row(
-            name, *(number(m.fact(key)) for key in ("parameters", "seconds", "evaluations"))
-        )
+    for m in page.methods:
+        costs.add_row(m.name, *map(number, map(m.fact, ("parameters", "seconds", "evaluations"))))
     return [*tables, costs]
 
 

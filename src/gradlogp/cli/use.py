@@ -4,24 +4,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradlogp import data, experiments, reports
+from gradlogp import data, reports
 from gradlogp.cli import show
 from gradlogp.cli.arguments import Data, Denoise, Evaluate, Likelihood, List, Report, Sample
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import DATASETS, save_grid, save_picture
-from gradlogp.experiments import Fitted, judge, judge_beside, load
-from gradlogp.experiments.recipes.energy import EnergyRecipe
-from gradlogp.harness.likelihood import likelihood as measure_likelihood, scored
+from gradlogp.data import DATASETS, save_picture
+from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
+from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
+from gradlogp.harness.likelihood import likelihood as measure_likelihood
 from gradlogp.metrics.image import psnr
-from gradlogp.runs.files import replacing
 
-COLUMNS = 10  # pictures in a row of a grid
 CHOICE = 50  # validation pictures that an energy's weight is chosen on
 
 
@@ -34,13 +31,14 @@ def tables(args: List, terminal: Terminal) -> None:
 
 def sample(args: Sample, terminal: Terminal) -> None:
     fitted = load(args.run)
-    out = args.out or args.run / "samples" / f"samples-seed{args.seed}.png"
-    writable(out, ".png", ".npz")
+    kind = fitted.spec.coordinates
+    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
+    writable(out, *kind.suffixes)
     began = time.perf_counter()
     x, labels = fitted.draw(args.n, args.seed, args.cls, args.steps, args.batch, terminal)
     seconds = time.perf_counter() - began
-    steps = fitted.how().steps if args.steps is None else args.steps
-    _write(out, x, labels)
+    steps = fitted.sampling().steps if args.steps is None else args.steps
+    kind.write(out, x, labels)
     terminal.say(
         f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
@@ -48,19 +46,6 @@ def sample(args: Sample, terminal: Terminal) -> None:
     terminal.result(
         {"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds}
     )
-
-
-def _write(out: Path, x: Tensor, labels: Tensor | None) -> None:
-    """Samples [n, channels, height, width] in [0, 1] as a grid or as arrays, whole or not at all."""
-    if out.suffix.lower() == ".png":
-        return save_grid(out, x, columns=COLUMNS)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {
-        "samples": x.float().numpy(),
-        **({} if labels is None else {"labels": labels.numpy()}),
-    }
-    with replacing(out) as file:
-        np.savez_compressed(file, **arrays)
 
 
 def denoise(args: Denoise, terminal: Terminal) -> None:
@@ -76,17 +61,18 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
             noisy.shape, generator=torch.Generator().manual_seed(args.seed)
         )
         save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
-    restorer = fitted.recipe.restorer(
-        fitted.model, _validation(fitted, args, terminal), args.sigma, args.seed
+    validation = _validation(fitted, args, terminal)
+    restoration = fitted.recipe.restoration(
+        fitted.model, fitted.spec, validation, args.sigma, args.seed
     )
-    restored = restorer.restore(noisy)
+    restored = restoration.restore(noisy)
     save_picture(out, restored[0])
-    terminal.say(f"restored: {out}\n{restorer.says}")
+    terminal.say(f"restored: {out}\n{restoration.says}")
     result: dict[str, Any] = {
         "out": out,
         "fitted": fitting,
         "sigma": args.sigma,
-        "how": restorer.says,
+        "how": restoration.says,
     }
     if args.add_noise:
         before = float(psnr(given[None], noisy.clamp(0, 1)))
@@ -98,9 +84,19 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     terminal.result(result)
 
 
+def _picture_shape(fitted: Fitted) -> tuple[int, int, int]:
+    if fitted.spec.kind != "picture":
+        raise UserError(
+            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and denoise takes a"
+            " picture; take a run of pictures."
+        )
+    channels, height, width = fitted.spec.shape
+    return channels, height, width
+
+
 def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
     """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
-    if not isinstance(fitted.recipe, EnergyRecipe):
+    if not fitted.recipe.takes_steps:
         return torch.empty(0, *fitted.spec.shape)
     return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
 
@@ -108,7 +104,7 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
 def likelihood(args: Likelihood, terminal: Terminal) -> None:
     fitted = trained(args.run, "likelihood")
     probes = args.probes if args.divergence == "hutchinson" else None
-    scored(fitted)  # refused before any data are read
+    fitted.recipe.coarsest_level()  # a generator is refused before any data are read
     dataset = data_of(fitted.run, args.data, terminal)
     rows = measure_likelihood(
         fitted, dataset, args.n, probes, args.levels, seed=args.seed, listener=terminal
@@ -134,8 +130,8 @@ def trained(path: Path, verb: str) -> Fitted:
 def evaluate(args: Evaluate, terminal: Terminal) -> None:
     fitted = trained(args.run, "evaluate")
     dataset = data_of(fitted.run, args.data, terminal)
-    evaluator = judge(dataset, judge_beside(args.run, dataset), terminal)
-    rows = experiments.evaluate(fitted, dataset, evaluator, terminal)
+    evaluator = evaluator_of(dataset, evaluator_beside(args.run, dataset), terminal)
+    rows = evaluate_run(fitted, dataset, evaluator, terminal)
     path = reports.write(args.run)
     terminal.show(show.measures(rows))
     terminal.say(f"features and labels by {evaluator.name}\nreport: {path}")

@@ -5,7 +5,7 @@ specification of the data.
 import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,7 +17,7 @@ from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.data import Dataset
 from gradlogp.harness.kinds import KINDS, Kind, Row, standardisation
-from gradlogp.harness.settings import Choices, Settings, chosen
+from gradlogp.harness.settings import Choices, Settings, chosen, override
 from gradlogp.objectives import Objective
 from gradlogp.training import GuardSettings, Training
 
@@ -240,7 +240,7 @@ def configured(recipe: R, choices: Choices, target: Target, preset: str) -> R:
     """
     settings = chosen(recipe, choices, target.families, preset)
     images = target.fitted(settings.training.images)
-    return replace(settings, training=replace(settings.training, images=images))
+    return override(settings, [f"training.images={images}"])
 
 
 def classes_asked(spec: DataSpec, n: int, cls: int | None = None) -> Tensor:

@@ -6,6 +6,8 @@ The Gaussian draws samples, and its posterior mean is the best linear denoiser, 
 
 from pathlib import Path
 
+from torch import Tensor
+
 from gradlogp.baselines.wiener import PixelGaussian
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluate import ROW, denoising, judge_samples
@@ -30,7 +32,7 @@ def references(
     kind.preview(folder / "gaussian.png", drawn[: ROW * ROW], columns=ROW)
 
     def wiener(sigma: float) -> Restoration:
-        def restore(noisy):
+        def restore(noisy: Tensor) -> Tensor:
             return kind.from_unit(gaussian.restore(kind.to_unit(noisy), sigma))
 
         return Restoration(restore, "Wiener filter", 0)

@@ -7,39 +7,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import (
-    COMPARISONS,
-    EXPERIMENTS,
-    PRESETS,
-    applicable,
-    contender_of,
-    leaves,
-    override,
-)
+from gradlogp.experiments import COMPARISONS, RECIPES
+from gradlogp.harness.compare import Maker, applicable
+from gradlogp.harness.recipe import Target
+from gradlogp.harness.settings import leaves, override, restored
 from gradlogp.reports.read import Page, Shown
 
 MISSING = object()
 SAID_BY_FLAGS = {"experiment", "dataset", "preset", "seed"}
 
 
-def changes(run: Shown, budget: Sequence[str] = ()) -> list[str]:
-    """What `--set` must say: every setting that is not the preset's with the `budget` of a
+def changes(run: Shown, make: Maker | None, presets: Sequence[str] = ()) -> list[str]:
+    """What `--set` must say: every setting that `make` does not give with the `presets` of a
     comparison.
     """
-    recipe = run.recipe
-    if recipe.get("experiment") not in EXPERIMENTS or recipe.get("preset") not in PRESETS:
+    if make is None:
         return []
     try:
-        here = leaves(contender_of(run.run))
-    except UserError:  # settings of another version
+        here = leaves(restored(run.recipe))
+        made = make(target(run), run.recipe["preset"], run.recipe["seed"])
+        there = leaves(override(made, presets))
+    except (UserError, KeyError):  # settings of another version
         return []
-    preset = EXPERIMENTS[recipe["experiment"]](recipe["dataset"], recipe["preset"], recipe["seed"])
-    there = leaves(override(preset, applicable(budget, recipe["experiment"])))
     return [
         f"{key}={_text(value)}"
         for key, value in here.items()
         if key not in SAID_BY_FLAGS and value != there.get(key, MISSING)
     ]
+
+
+def target(run: Shown) -> Target:
+    """The data of a run, as its settings saw them."""
+    shape = tuple(run.spec.get("shape") or (1, 28, 28))
+    examples = sum(run.spec.get("per_class") or ()) or 60_000
+    name = str((run.run.config.get("data") or {}).get("name", run.recipe.get("dataset")))
+    return Target(name, str(run.spec.get("kind", "picture")), shape, examples)
 
 
 def _text(value: Any) -> str:
@@ -49,8 +51,9 @@ def _text(value: Any) -> str:
 def train(run: Shown) -> str:
     """The commands for one run: train, then evaluate."""
     words = ["--seed", str(run.recipe.get("seed", 0)), "--out", run.run.path.resolve().name]
+    sets = changes(run, RECIPES.get(run.name))
     line = _line(
-        "train", run.name, run.recipe.get("dataset"), run.recipe.get("preset"), words, changes(run)
+        "train", run.name, run.recipe.get("dataset"), run.recipe.get("preset"), words, sets
     )
     return f"{line}\n{shlex.join(['gradlogp', 'evaluate', run.run.path.resolve().name])}"
 
@@ -61,11 +64,7 @@ def whole(page: Page) -> str:
     """
     if not page.note:
         return train(page.first)
-    known = COMPARISONS.get(str(page.note.get("comparison")))
-    budget = (
-        known.changes(str(page.note.get("dataset")), str(page.note.get("preset"))) if known else ()
-    )
-    said = {m.name: changes(m.first, budget) for m in page.methods}
+    said = _changes(page)
     shared = [c for c in next(iter(said.values())) if all(c in mine for mine in said.values())]
     own = [f"{name}:{c}" for name, mine in said.items() for c in mine if c not in shared]
     seeds = page.note.get("seeds") or [0]
@@ -78,6 +77,22 @@ def whole(page: Page) -> str:
         words,
         [*shared, *own],
     )
+
+
+def _changes(page: Page) -> dict[str, list[str]]:
+    """Method -> what its settings were changed to; nothing where the comparison is not known here."""
+    known = COMPARISONS.get(str(page.note.get("comparison")))
+    if known is None:
+        return {m.name: [] for m in page.methods}
+    presets = known.changes(target(page.first), str(page.note.get("preset")))
+    return {
+        m.name: changes(
+            m.first,
+            known.methods.get(m.name),
+            applicable(presets, m.name, known.methods),
+        )
+        for m in page.methods
+    }
 
 
 def _line(

@@ -6,15 +6,18 @@ results.md has the comparison's further tables below it.
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gradlogp.reports import words
 from gradlogp.reports.layout import Entry, Grid, grids
+from gradlogp.reports.numbers import Key
 from gradlogp.reports.read import Page
 
 COLUMNS = (
     "method",
     "metric",
+    "axes",
     "value",
     "stderr",
     "n",
@@ -43,8 +46,14 @@ def rows(page: Page) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row for found in page.numbers.rows.values() for row in found)
+    for found in page.numbers.rows.values():
+        writer.writerows({**row, "axes": _axes(row)} for row in found)
     return text.getvalue()
+
+
+def _axes(row: Mapping[str, Any]) -> str:
+    """noise=0.3 steps=20"""
+    return " ".join(f"{name}={value}" for name, value in (row.get("axes") or {}).items())
 
 
 def markdown(page: Page) -> str:
@@ -138,7 +147,7 @@ def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     ]
 
 
-def _cell(page: Page, name: str, metric: str, bold: Callable[[str], str]) -> str:
+def _cell(page: Page, name: str, metric: Key, bold: Callable[[str], str]) -> str:
     cell = page.numbers.cell(name, metric)
     if cell is None:
         return ""

@@ -1,18 +1,18 @@
-"""The further tables of a comparison, laid out: what their patterns find, who has it, who is best."""
+"""The further tables of a comparison, laid out: what belongs to them, who has it, who is best."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradlogp.harness.table import Table, stands_for
+from gradlogp.harness.table import Table
 from gradlogp.reports import words
-from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.read import Page
 
 LONG = 16  # more rows are folded away
 
 
 class Entry(NamedTuple):
-    """One number as written; no spread is an empty one."""
+    """One number as written; no standard error is an empty one."""
 
     text: str
     stderr: str
@@ -43,20 +43,15 @@ def grids(page: Page) -> list[Grid]:
 
 def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
     """`order` is that of the methods where the table has no mean to sort them by."""
-    found = _ascending(
-        {
-            k: _label(table, k)
-            for pattern in table.metrics
-            for k in numbers.metrics
-            if stands_for(pattern, k)
-        }
-    )
-    last = {k: label for k, label in table.last.items() if k in numbers.metrics} if found else {}
-    methods = _methods(table, numbers, order, list(found), next(iter(last), None))
-    good = {k: numbers.head(k, "") for k in (*found, *last)}
+    found = _ascending(table, [k for k in numbers.metrics if _belongs(table, k)])
+    last = {Key.of(c.metric, c.axes): c.label for c in table.last} if found else {}
+    last = {k: label or words.metric(k).name for k, label in last.items() if k in numbers.metrics}
+    labels = {k: _label(table, k) for k in found} | last
+    methods = _methods(table, numbers, order, found, next(iter(last), None))
+    good = {k: numbers.head(k, "") for k in labels}
     usual = next(iter(good.values()), "")
-    heads = [label + good[k] * (good[k] != usual) for k, label in (found | last).items()]
-    entries = [[_entry(table, numbers, m, k) for k in (*found, *last)] for m in methods]
+    heads = [label + good[k] * (good[k] != usual) for k, label in labels.items()]
+    entries = [[_entry(table, numbers, m, k) for k in labels] for m in methods]
     title = table.title + usual
     if table.turned:
         across = [list(column) for column in zip(*entries, strict=True)] if entries else []
@@ -64,24 +59,34 @@ def grid(table: Table, numbers: Numbers, order: list[str]) -> Grid:
     return Grid(title, "method", heads, list(zip(methods, entries, strict=True)))
 
 
-def _ascending(found: dict[str, str]) -> dict[str, str]:
-    """In order of the labels, where all of them are numbers."""
-    try:
-        return dict(sorted(found.items(), key=lambda item: float(item[1])))
-    except ValueError:
-        return found
+def _belongs(table: Table, key: Key) -> bool:
+    """Whether the measurement has the axes that the table fixes, the one that it goes over, and no
+    other.
+    """
+    axes = dict(key.axes)
+    fixed = {name: axes.get(name) for name in axes if name != table.over}
+    return key.metric in table.metrics and table.over in axes and fixed == dict(table.where)
 
 
-def _label(table: Table, metric: str) -> str:
-    """What the * stands for; of several patterns, the metric's name before it."""
-    star = next(star for pattern in table.metrics if (star := stands_for(pattern, metric)))
-    return (
-        star if len(table.metrics) == 1 else f"{words.metric(words.parts(metric)[0]).name}, {star}"
-    )
+def _ascending(table: Table, found: list[Key]) -> list[Key]:
+    """In the order of the table's metrics, and of the values where all of them are numbers."""
+    values = [dict(k.axes)[table.over] for k in found]
+    metrics = list(table.metrics)
+    if all(isinstance(v, int | float) for v in values):
+        return sorted(found, key=lambda k: (metrics.index(k.metric), dict(k.axes)[table.over]))
+    return sorted(found, key=lambda k: metrics.index(k.metric))
+
+
+def _label(table: Table, key: Key) -> str:
+    """The value on the axis; of several metrics, with the metric's name before it."""
+    value = words.axis_value(dict(key.axes)[table.over])
+    if len(table.metrics) == 1:
+        return value
+    return f"{words.metric(Key(key.metric)).name}, {value}"
 
 
 def _methods(
-    table: Table, numbers: Numbers, order: list[str], metrics: list[str], mean: str | None
+    table: Table, numbers: Numbers, order: list[str], metrics: list[Key], mean: Key | None
 ) -> list[str]:
     """Those that have any of it, the best of the mean first; what was not learned comes last, and
     not across.
@@ -95,7 +100,7 @@ def _methods(
     return [m for m in names if any(numbers.cell(m, k) for k in metrics)]
 
 
-def _entry(table: Table, numbers: Numbers, method: str, metric: str) -> Entry | None:
+def _entry(table: Table, numbers: Numbers, method: str, metric: Key) -> Entry | None:
     cell = numbers.cell(method, metric)
     if cell is None:
         return None

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 
-TRIVIAL = "Gaussian of the pixels"  # as the experiments name it
+TRIVIAL = "Gaussian of the pixels"  # as the harness names it
+# Metrics of which more is not better: the value that is right, or none where no value is better.
 AIMS = {
     "memorisation": "1",
-    "density": "1",  # more is not better: 1 is what fresh real pictures score
+    "density": "1",
     "sample_loss": "3.01",
     "energy_gap": "0",
     "deviation": "0",
@@ -27,13 +28,31 @@ AIMS = {
     "growth": "",
     "taken_at": "",
     "p": "",
-}  # no value is better than another
-EXPECTED = {"reference": "a perfect method (expected)", "trivial": "a trivial method (expected)"}
+}
+EXPECTED = {
+    "reference": "a perfect method (expected)",
+    "trivial": "a trivial method (expected)",
+}
+
+
+class Key(NamedTuple):
+    """What was measured: a metric, and the axes that say of what."""
+
+    metric: str
+    axes: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, metric: str, axes: Mapping[str, Any] | None = None) -> "Key":
+        return cls(metric, tuple((axes or {}).items()))
+
+
+def key_of(row: Row) -> Key:
+    return Key.of(str(row.get("metric")), row.get("axes"))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """value +- spread of one method in one metric. One seed: the spread of its row; several: their
+    """value +- spread of one method in one metric. One seed: the standard error of its row; several: their
     standard error.
     """
 
@@ -46,12 +65,12 @@ class Cell:
         return math.isfinite(self.value)
 
 
-class Duel(NamedTuple):
+class Pairwise(NamedTuple):
     """Metrics in which one method is better than another, worse, or not told apart."""
 
-    better: list[str]
-    worse: list[str]
-    same: list[str]
+    better: list[Key]
+    worse: list[Key]
+    same: list[Key]
 
 
 def cell(rows: Sequence[Row]) -> Cell | None:
@@ -79,44 +98,33 @@ class Numbers:
 
     def __init__(self, rows: Iterable[Row], learned: Sequence[str]):
         self.learned = list(learned)
-        found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        found: dict[tuple[str, Key], list[Row]] = defaultdict(list)
         for row in rows:
-            found[str(row.get("method")), str(row.get("metric"))].append(row)
+            found[str(row.get("method")), key_of(row)].append(row)
         self.rows = dict(found)
         if not any(method not in learned for method, _ in self.rows):
             self._expect()
 
     def _expect(self) -> None:
-        """Without measured references, the floors and ceilings that the metrics themselves know
-        stand in for them.
+        """Without measured references, the values of a perfect and of a trivial method that the
+        metrics themselves know stand in for them.
 
         A prevalence is that of the examples that were measured: where methods saw unlike many, of
         the most.
         """
-        for (_, metric), (row, *_) in sorted(
-            self.rows.items(), key=lambda item: item[1][0].get("n") or 0
-        ):
-            for key, label in EXPECTED.items():
-                if isinstance(row.get(key), int | float):
-                    self.rows[label, metric] = [
-                        {
-                            "method": label,
-                            "metric": metric,
-                            "value": row[key],
-                            "better": row.get("better"),
-                        }
-                    ]
+        by_size = sorted(self.rows.items(), key=lambda item: item[1][0].get("n") or 0)
+        for (_, key), (row, *_) in by_size:
+            for name, label in EXPECTED.items():
+                if isinstance(row.get(name), int | float):
+                    said = {"method": label, "value": row[name], "better": row.get("better")}
+                    self.rows[label, key] = [{"metric": key.metric, "axes": dict(key.axes), **said}]
 
     @cached_property
-    def metrics(self) -> list[str]:
-        """As they come, but `fd after 20 steps` follows `fd`."""
-        names = list(dict.fromkeys(metric for _, metric in self.rows))
-        return sorted(
-            names,
-            key=lambda k: (
-                names.index(base) if (base := k.partition(" ")[0]) in names else names.index(k)
-            ),
-        )
+    def metrics(self) -> list[Key]:
+        """As they come, but a metric with axes follows the same without."""
+        keys = list(dict.fromkeys(key for _, key in self.rows))
+        place = {key: i for i, key in enumerate(keys)}
+        return sorted(keys, key=lambda k: place.get(Key(k.metric), place[k]))
 
     @cached_property
     def references(self) -> list[str]:
@@ -125,19 +133,19 @@ class Numbers:
         ]
 
     @property
-    def floors(self) -> list[str]:
+    def attainable(self) -> list[str]:
         """References that mark what can be hoped for."""
-        return [m for m in self.references if m not in self.ceilings]
+        return [m for m in self.references if m not in self.trivial]
 
     @property
-    def ceilings(self) -> list[str]:
+    def trivial(self) -> list[str]:
         """References that a method must beat to be worth anything."""
         return [m for m in self.references if m in (TRIVIAL, EXPECTED["trivial"])]
 
-    def cell(self, method: str, metric: str) -> Cell | None:
+    def cell(self, method: str, metric: Key) -> Cell | None:
         return cell(self.rows.get((method, metric), ()))
 
-    def lower(self, metric: str) -> bool:
+    def lower(self, metric: Key) -> bool:
         return any(
             row.get("better") == "lower"
             for (_, name), rows in self.rows.items()
@@ -145,15 +153,15 @@ class Numbers:
             for row in rows
         )
 
-    def neutral(self, metric: str) -> bool:
+    def neutral(self, metric: Key) -> bool:
         """Whether the metric names no winner."""
         return self.aim(metric) is not None
 
-    def aim(self, metric: str) -> str | None:
+    def aim(self, metric: Key) -> str | None:
         """The value that is right where neither less nor more is better; empty where none is."""
-        return AIMS.get(metric.partition(" ")[0])
+        return AIMS.get(metric.metric)
 
-    def head(self, metric: str, label: str) -> str:
+    def head(self, metric: Key, label: str) -> str:
         """The label and what is good: low, high, near 1, or nothing."""
         aim = self.aim(metric)
         good = (
@@ -161,7 +169,7 @@ class Numbers:
         )
         return f"{label} ({good})" if good else label
 
-    def ranked(self, metric: str) -> list[str]:
+    def ranked(self, metric: Key) -> list[str]:
         """Learned methods with a finite value, the best first; nobody where the metric names no
         winner.
         """
@@ -170,7 +178,7 @@ class Numbers:
         cells = {m: c for m in self.learned if (c := self.cell(m, metric)) and c.finite}
         return sorted(cells, key=lambda m: cells[m].value, reverse=not self.lower(metric))
 
-    def mark(self, method: str, metric: str) -> str:
+    def mark(self, method: str, metric: Key) -> str:
         """ "best", "close" (not told apart from the best) or nothing; with a single method there is
         no contest.
         """
@@ -187,25 +195,25 @@ class Numbers:
             else ""
         )
 
-    def close(self, one: str, other: str, metric: str) -> bool:
+    def close(self, one: str, other: str, metric: Key) -> bool:
         a, b = self.cell(one, metric), self.cell(other, metric)
         if a is None or b is None or a.stderr is None or b.stderr is None:
             return False
         return abs(a.value - b.value) <= 2 * math.hypot(a.stderr, b.stderr)
 
-    def beats(self, one: str, other: str, metric: str) -> bool:
-        """Ahead by more than two standard errors (by anything, where no spread is known)."""
+    def beats(self, one: str, other: str, metric: Key) -> bool:
+        """Ahead by more than two standard errors (by anything, where no standard error is known)."""
         a, b = self.cell(one, metric), self.cell(other, metric)
         if a is None or b is None or not (a.finite and b.finite) or self.close(one, other, metric):
             return False
         return a.value < b.value if self.lower(metric) else a.value > b.value
 
-    def place(self, method: str, metric: str) -> float | None:
+    def place(self, method: str, metric: Key) -> float | None:
         """Where a value lies between the trivial method (0) and real pictures (1), kept inside."""
-        if not (self.ceilings and self.floors) or self.neutral(metric):
+        if not (self.trivial and self.attainable) or self.neutral(metric):
             return None
         value, low, high = (
-            self._value(m, metric) for m in (method, self.ceilings[0], self.floors[0])
+            self._value(m, metric) for m in (method, self.trivial[0], self.attainable[0])
         )
         if (
             value is None
@@ -217,11 +225,11 @@ class Numbers:
             return None
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
-    def _value(self, method: str, metric: str) -> float | None:
+    def _value(self, method: str, metric: Key) -> float | None:
         found = self.cell(method, metric)
         return found.value if found and found.finite else None
 
-    def said(self, metric: str, key: str) -> Any:
+    def said(self, metric: Key, key: str) -> Any:
         """What the first learned row of a metric says under `key`, such as its floor."""
         return next(
             (
@@ -233,14 +241,14 @@ class Numbers:
             None,
         )
 
-    def duel(self, one: str, other: str, metrics: Sequence[str]) -> Duel:
+    def pairwise(self, one: str, other: str, metrics: Sequence[Key]) -> Pairwise:
         both = [k for k in metrics if one in self.ranked(k) and other in self.ranked(k)]
         better, worse = (
             [k for k in both if self.beats(a, b, k)] for a, b in ((one, other), (other, one))
         )
-        return Duel(better, worse, [k for k in both if k not in better and k not in worse])
+        return Pairwise(better, worse, [k for k in both if k not in better and k not in worse])
 
-    def verdicts(self, metrics: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
+    def verdicts(self, metrics: Sequence[Key]) -> dict[str, tuple[list[Key], list[Key]]]:
         """For each learned method, the metrics that it leads, and those in which the trivial method
         beats it.
         """
@@ -250,7 +258,7 @@ class Numbers:
                 [
                     k
                     for k in metrics
-                    if not self.neutral(k) and any(self.beats(c, m, k) for c in self.ceilings)
+                    if not self.neutral(k) and any(self.beats(c, m, k) for c in self.trivial)
                 ],
             )
             for m in self.learned

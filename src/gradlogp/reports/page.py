@@ -2,11 +2,13 @@
 looks.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from gradlogp.reports import command, plot, words
 from gradlogp.reports.export import tables
@@ -48,6 +50,7 @@ def render(shown: Page) -> str:
         "count": words.count,
         "duration": words.duration,
         "dotted": dotted,
+        "paragraphs": paragraphs,
     }
     template = environment.get_template("report.html.jinja")
     text = template.render(
@@ -59,6 +62,13 @@ def render(shown: Page) -> str:
         marker=plot.marker,
     )
     return text.lstrip() + "\n"
+
+
+def paragraphs(text: str) -> Markup:
+    """Plain paragraphs with **bold** words as HTML, all else escaped."""
+    parts = (str(escape(part)) for part in text.split("\n\n") if part)
+    bold = (re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", part) for part in parts)
+    return Markup("\n".join(f"<p>{part}</p>" for part in bold))
 
 
 def dotted(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

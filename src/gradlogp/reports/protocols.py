@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from gradlogp.reports import words
+from gradlogp.reports.numbers import Key
 from gradlogp.reports.read import Page
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 
 
-def protocols(page: Page, metrics: Sequence[str] | None = None) -> list[tuple[str, str]]:
+def protocols(page: Page, metrics: Sequence[Key] | None = None) -> list[tuple[str, str]]:
     """(metrics, how they were measured): said once where the words are the same but for their
     numbers.
 
     Those then stand side by side in the order of the metrics. `metrics` are all that there are,
     unless some are named.
     """
-    found: dict[tuple[tuple[tuple[str, ...], str], ...], dict[str, list[str]]] = {}
+    found: dict[tuple[tuple[tuple[str, ...], str], ...], dict[Key, list[str]]] = {}
     for metric in page.numbers.metrics if metrics is None else metrics:
         ways = _ways(page, metric)
         key = tuple(
@@ -35,7 +36,7 @@ def protocols(page: Page, metrics: Sequence[str] | None = None) -> list[tuple[st
     ]
 
 
-def _ways(page: Page, metric: str) -> dict[str, list[str]]:
+def _ways(page: Page, metric: Key) -> dict[str, list[str]]:
     """Protocol -> titles of the methods that were measured so."""
     ways: dict[str, list[str]] = {}
     for method in page.methods:

@@ -14,13 +14,15 @@ from markupsafe import Markup
 
 from gradlogp.core.errors import UserError
 from gradlogp.experiments.recipes.chains import TABLES
-from gradlogp.harness.table import Table
+from gradlogp.harness.kinds import KINDS
+from gradlogp.harness.table import Column, Table
 from gradlogp.reports import words
-from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.picture import Picture, picture, strip
 from gradlogp.reports.plot import LARGE, Line, chart
 from gradlogp.runs import Run, read_json
 
+EVALUATORS = ("evaluator", "judge")  # the runs of the evaluation classifier, now and in version 1
 STYLES = 6  # colours that the page has
 GUARD = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T][\d:.]+ )?(guard\b.*)")
 
@@ -157,11 +159,12 @@ class Shown:
     def class_names(self) -> list[str]:
         """One for each row of `classes`."""
         names = (self.run.config.get("data") or {}).get("classes")
-        return [
-            str(n)
-            for n in names
-            or range(len((self.run.config.get("spec") or {}).get("per_class") or ()))
-        ]
+        return [str(n) for n in names or range(len(self.spec.get("per_class") or ()))]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The specification of the data; runs of version 1 call it facts."""
+        return dict(self.run.config.get("spec") or self.run.config.get("facts") or {})
 
     @property
     def progress(self) -> list[tuple[int, Picture]]:
@@ -184,24 +187,23 @@ class Shown:
     @cached_property
     def restored(self) -> list[Restored]:
         """By noise level, from little to much."""
+        pictures = (self.run.path / "samples").glob("denoise-*.png")
         numbers: dict[str, dict[str, Any]] = {
-            path.stem.removeprefix("denoise-"): {}
-            for path in (self.run.path / "samples").glob("denoise-*.png")
+            path.stem.removeprefix("denoise-"): {} for path in pictures
         }
         for row in self.results:
-            if found := re.fullmatch(r"denoise_(\w+)_([\d.e-]+)", str(row.get("metric"))):
-                numbers.setdefault(found[2], {})[found[1]] = row
-        return [
-            Restored(s, self.picture(f"denoise-{s}"), numbers[s])
-            for s in sorted(numbers, key=_level)
-        ]
+            axes = row.get("axes") or {}
+            if set(axes) == {"noise"} and "noisy" in row:
+                numbers.setdefault(f"{axes['noise']:g}", {})[str(row["metric"])] = row
+        ordered = sorted(numbers, key=_level)
+        return [Restored(s, self.picture(f"denoise-{s}"), numbers[s]) for s in ordered]
 
-    def psnr(self, key: str) -> list[tuple[float, Any]]:
-        """(noise level, the number that PSNR's row has under `key`)."""
+    def restoring(self, key: str) -> list[tuple[float, Any]]:
+        """(noise level, the number that the row of the first restoration metric has under `key`)."""
         return [
-            (_level(r.sigma), r.numbers["psnr"].get(key))
+            (_level(r.sigma), next(iter(r.numbers.values())).get(key))
             for r in self.restored
-            if "psnr" in r.numbers
+            if r.numbers
         ]
 
     @property
@@ -252,7 +254,12 @@ class Method:
 
     @property
     def title(self) -> str:
-        return words.title(self.first.recipe)
+        return str(self.first.run.about.get("title") or self.name)
+
+    @property
+    def story(self) -> str:
+        """How it works, in plain words."""
+        return str(self.first.run.about.get("story") or "")
 
     def fact(self, name: str) -> float | None:
         """A number of the status, averaged over seeds."""
@@ -267,7 +274,9 @@ class Method:
             row[name]
             for run in self.runs
             for row in run.results
-            if row.get("metric") == "fd" and isinstance(row.get(name), int | float)
+            if row.get("metric") == "fd"
+            and not row.get("axes")
+            and isinstance(row.get(name), int | float)
         ]
         return sum(found) / len(found) if found else None
 
@@ -279,7 +288,7 @@ class Page:
     folder: Path
     note: Mapping[str, Any]  # compare.json, or nothing
     methods: Sequence[Method]
-    judge: Shown | None
+    evaluator: Shown | None
     missing: Sequence[str]  # methods that a comparison names and that have not begun
     numbers: Numbers
 
@@ -290,21 +299,27 @@ class Page:
     @property
     def draws(self) -> bool:
         """Whether the methods are judged by what they draw."""
-        return "fd" in self.numbers.metrics or any(m.first.final for m in self.methods)
+        return Key("fd") in self.numbers.metrics or any(m.first.final for m in self.methods)
 
     @property
-    def headline(self) -> list[str]:
+    def noun(self) -> str:
+        """What one example is called."""
+        kind = KINDS.get(str(self.first.spec.get("kind", "picture")))
+        return kind.noun if kind and self.draws else "example"
+
+    @property
+    def headline(self) -> list[Key]:
         """The metrics of the first table."""
-        return [
-            str(k) for k in self.note.get("headline") or words.HEADLINE if k in self.numbers.metrics
-        ]
+        columns = self.note.get("headline") or [{"metric": name} for name in words.HEADLINE]
+        keys = (Key.of(str(c["metric"]), c.get("axes")) for c in columns)
+        return [key for key in keys if key in self.numbers.metrics]
 
     @property
-    def explained(self) -> list[tuple[str, list[str]]]:
+    def explained(self) -> list[tuple[str, list[Key]]]:
         """(what it says, the metrics of the first table that say it)."""
-        found: dict[str, list[str]] = {}
-        for metric in self.headline:
-            found.setdefault(words.metric(metric).says, []).append(metric)
+        found: dict[str, list[Key]] = {}
+        for key in self.headline:
+            found.setdefault(words.metric(key).says, []).append(key)
         return list(found.items())
 
     def marks(self, references: Sequence[str]) -> list[str]:
@@ -331,12 +346,9 @@ class Page:
         """The further tables that a comparison asks for; of a single run, those of the chains of an
         energy.
         """
-        known = {field.name for field in fields(Table)}
-        noted = [
-            Table(**{k: v for k, v in said.items() if k in known})
-            for said in self.note.get("tables") or ()
-        ]
-        return noted if self.note else list(TABLES)
+        return (
+            [_table(said) for said in self.note.get("tables") or ()] if self.note else list(TABLES)
+        )
 
     @property
     def figures(self) -> list[Figure]:
@@ -394,15 +406,28 @@ class Page:
             key=_level,
         )
 
+    def psnr_key(self, level: str) -> Key:
+        """The measurement of restored examples at a noise level."""
+        metric = next((r for m in self.methods for r in m.first.restored if r.numbers), None)
+        name = next(iter(metric.numbers)) if metric else "psnr"
+        return Key(name, (("noise", float(level)),))
+
     def restored_chart(self) -> Markup | None:
         """PSNR against noise, of the noisy pictures themselves and of every method."""
-        lines = [Line(m.title, m.first.psnr("value"), m.style) for m in self.methods]
+        lines = [Line(m.title, m.first.restoring("value"), m.style) for m in self.methods]
         return chart(
-            [Line("noisy pictures", self.first.psnr("noisy"), 0), *lines],
+            [Line("noisy pictures", self.first.restoring("noisy"), 0), *lines],
             "noise",
             markers=True,
             size=LARGE,
         )
+
+
+def _table(said: Mapping[str, Any]) -> Table:
+    """A table as compare.json has it."""
+    known = {field.name for field in fields(Table)}
+    kept = {name: value for name, value in said.items() if name in known}
+    return Table(**kept | {"last": tuple(Column(**column) for column in said.get("last") or ())})
 
 
 def page(folder: Path) -> Page:
@@ -417,8 +442,8 @@ def page(folder: Path) -> Page:
 def _comparison(folder: Path) -> Page:
     note = _object(folder / "compare.json")
     runs = [Shown(Run.open(path.parent)) for path in sorted(folder.glob("*/config.json"))]
-    judge = next((run for run in runs if run.name == "judge"), None)
-    runs = [run for run in runs if run.name != "judge"]
+    evaluator = next((run for run in runs if run.name in EVALUATORS), None)
+    runs = [run for run in runs if run.name not in EVALUATORS]
     if not runs:
         raise UserError(
             f"{folder} is a comparison in which no run has begun; run the comparison first."
@@ -441,7 +466,7 @@ def _comparison(folder: Path) -> Page:
         folder,
         note,
         methods,
-        judge,
+        evaluator,
         [m for m in named if m not in order],
         Numbers(_rows(folder, runs), order),
     )

@@ -82,7 +82,7 @@ def measured(shown: Page) -> list[str]:
     return [
         "\n".join(lines),
         (
-            "Every number, with its spread and protocol, is in the folder's `results.csv` and"
+            "Every number, with its standard error and protocol, is in the folder's `results.csv` and"
             " `report.html`."
         ),
     ]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from gradlogp.reports.numbers import Key
+
 
 class Word(NamedTuple):
     """A metric: its name, and what it says to somebody who has never met it."""
@@ -161,16 +163,18 @@ METRICS = {
         "How near the restored picture is to the clean one in local contrast and shape; 1 is"
         " identical.",
     ),
-    "gain_over_wiener": Word(
-        "gain over Wiener, dB",
-        "How many dB nearer to the clean picture than the best linear filter comes, on the same"
-        " pictures.",
+    "snr": Word("restored, dB", "Signal-to-noise ratio: 3 dB more is half the error."),
+    "nrmse": Word(
+        "restored, RMS error",
+        "How far a restored row is from the clean one, in standard deviations of the columns.",
     ),
-    "gain_over_dae": Word(
-        "gain over the denoising autoencoder, dB", "The same, over the denoising autoencoder."
+    "fd_gain": Word(
+        "Fréchet distance gained", "How far the distance falls beside that of another method."
     ),
-    "gain_over_dae_weighted": Word(
-        "gain over the weighted denoising autoencoder, dB", "The same, its levels weighed alike."
+    "gain": Word(
+        "gain, dB",
+        "How many dB nearer to the clean example than another method comes, on the same examples"
+        " under the same noise.",
     ),
     "sample_loss": Word(
         "lost by one sample, dB",
@@ -280,73 +284,50 @@ def panels(logged: set[str]) -> tuple[Panel, ...]:
     return SCORE_PANELS if "loss_per_dim" in logged else OTHER_PANELS
 
 
-def title(recipe: Mapping[str, Any]) -> str:
-    """A method in a few words, from its settings."""
-    if recipe.get("kind") == "VAERecipe":
-        what = "Variational autoencoder"
-    elif recipe.get("kind") == "GANRecipe":
-        what = "Adversarial network, " + (
-            "Wasserstein with penalty" if recipe.get("game") == "wasserstein" else "non-saturating"
-        )
-    elif recipe.get("kind") == "EnergyRecipe":
-        chains = f"without a replay buffer, chains of {recipe.get('chain_steps')} steps"
-        what = "Energy-based model " + (
-            chains if recipe.get("buffer") is None else "with a replay buffer"
-        )
-    elif recipe.get("kind") == "ScoreRecipe":
-        what = "Score network, " + (
-            "one noise level"
-            if (recipe.get("law") or {}).get("kind") == "SingleLevel"
-            else "many noise levels"
-        )
-    else:
-        return str(recipe.get("experiment", "unknown method"))
-    return what + (", told the class" if recipe.get("conditional") else "")
+# How an axis is said after the name of a metric; by default its value alone.
+AXES = {
+    "noise": "at noise {}",
+    "steps": "after {} steps",
+    "start": "from {}",
+    "by": "by {}",
+    "over": "over {}",
+    "to": "to {}",
+    "against": "against {}",
+    "variance": "on variance {}",
+    "step": "at step {}",
+}
 
 
-def parts(name: str) -> tuple[str, str]:
-    """("fd", "after 20 steps") of `fd after 20 steps`; ("psnr", "at noise 0.3") of
-    `denoise_psnr_0.3`.
-    """
-    base, _, rest = name.partition(" ")
-    if base.startswith("denoise_"):
-        base, _, level = base.removeprefix("denoise_").partition("_")
-        rest = f"at noise {level}"
-    return base, rest
+def axis_value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def metric(name: str) -> Word:
-    """The words for a metric of results.json, also where more follows its name; a new one keeps its
-    bare name.
-    """
-    base, rest = parts(name)
-    word = METRICS.get(base, Word(base, ""))
-    return Word(f"{word.name} {rest}".strip(), word.says)
+def axes(key: Key) -> str:
+    """("fd", (("steps", 20),)) -> after 20 steps"""
+    said = (AXES.get(name, "{}").format(axis_value(value)) for name, value in key.axes)
+    return " ".join(said)
 
 
-def together(metrics: Sequence[str]) -> str:
+def metric(key: Key) -> Word:
+    """The words for a metric and its axes; a new one keeps its bare name."""
+    word = METRICS.get(key.metric, Word(key.metric, ""))
+    return Word(f"{word.name} {axes(key)}".strip(), word.says)
+
+
+def together(keys: Sequence[Key]) -> str:
     """The names of several metrics, what they share said once: accuracy 3v5, 4v9; precision."""
     rests: dict[str, list[str]] = {}
-    for base, rest in map(parts, metrics):
-        rests.setdefault(metric(base).name, []).append(rest)
+    for key in keys:
+        rests.setdefault(metric(Key(key.metric)).name, []).append(axes(key))
     return "; ".join(_shared(name, found) for name, found in rests.items())
 
 
 def _shared(name: str, rests: Sequence[str]) -> str:
     split = [rest.split() for rest in rests]
-    same = len(
-        list(
-            takewhile(
-                lambda column: len(set(column)) == 1,
-                zip(*(rest[:-1] for rest in split), strict=False),
-            )
-        )
-    )
-    return (
-        " ".join([name, *split[0][:same], ", ".join(" ".join(rest[same:]) for rest in split)])
-        .replace(" ,", ",")
-        .strip()
-    )
+    beginnings = zip(*(rest[:-1] for rest in split), strict=False)
+    same = len(list(takewhile(lambda column: len(set(column)) == 1, beginnings)))
+    ends = ", ".join(" ".join(rest[same:]) for rest in split)
+    return " ".join([name, *split[0][:same], ends]).replace(" ,", ",").strip()
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -356,8 +337,8 @@ def fixed(value: float, decimals: int) -> str:
     )
 
 
-def number(value: Any, spread: Any = None) -> str:
-    """As far as its spread allows (to its first digit, or its second after a leading 1 or 2), else
+def number(value: Any, stderr: Any = None) -> str:
+    """As far as its standard error allows (to its first digit, or its second after a leading 1 or 2), else
     to three digits.
     """
     if not isinstance(value, int | float):
@@ -365,9 +346,9 @@ def number(value: Any, spread: Any = None) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "\u221e" if value > 0 else "\u2212\u221e"
     decimals = 2
-    if isinstance(spread, int | float) and 0 < spread < math.inf:
-        size = math.floor(math.log10(spread))
-        decimals = (1 if spread / 10.0**size < 2.95 else 0) - size
+    if isinstance(stderr, int | float) and 0 < stderr < math.inf:
+        size = math.floor(math.log10(stderr))
+        decimals = (1 if stderr / 10.0**size < 2.95 else 0) - size
     elif value:
         decimals = 2 - math.floor(math.log10(abs(value)))
     if 0 < abs(value) < 5e-6:

@@ -22,6 +22,7 @@ from gradlogp.training import (
     Training,
     diagnosed,
     displacement_in_words,
+    learn,
     sample_health,
     train,
 )
@@ -179,6 +180,23 @@ def test_weights_that_the_last_update_breaks_are_never_written(run, which):
     train(learner, plain, run)
     assert "weights are not finite: rolled back" in log(run) and learner.guard.rollbacks == 1
     assert finite(learner) and written(run) and learner.step == 10
+
+
+def test_weights_that_the_last_update_breaks_are_never_handed_out():
+    """Training in memory has nothing to roll back to, so it stops."""
+    small = Ring(images=64 * 10)
+    learner = small.learner()
+    step = learner.optimizer.step
+
+    def breaking() -> None:
+        step()
+        if learner.step == 9:
+            with torch.no_grad():
+                learner.model.head.linear.weight.fill_(math.inf)
+
+    learner.optimizer.step = breaking
+    with pytest.raises(Diverged, match="weights are not finite"):
+        learn(learner, ring(1000))
 
 
 def test_one_update_at_a_rate_that_overflows_is_refused_or_survives(run):

@@ -169,12 +169,11 @@ def spoiled(data: Dataset, how: str) -> Dataset:
     """The data as a reader with a fault would give them: in bytes, huge, or with holes."""
     if not how:
         return data
-    parts = {
-        part: Split(DAMAGE[how](split.scaled()), split.labels, max_value=1)
-        for part, split in vars(data).items()
-        if isinstance(split, Split)
-    }
-    return replace(data, **parts)
+    damaged = [
+        Split(DAMAGE[how](part.scaled()), part.labels, max_value=1)
+        for part in (data.train, data.validation, data.test)
+    ]
+    return replace(data, train=damaged[0], validation=damaged[1], test=damaged[2])
 
 
 def _holes(x: Tensor) -> Tensor:

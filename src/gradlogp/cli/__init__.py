@@ -2,8 +2,9 @@
 
     gradlogp VERB words --flags  ->  arguments (pydantic, tyro)  ->  one function  ->  text, or JSON with --json
 
-Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 130 stopped by
-Ctrl-C. Only a programming error shows a traceback.
+Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 3 a training that
+diverged or whose samples are useless, 130 stopped by Ctrl-C. Only a programming error shows a
+traceback.
 """
 
 import ctypes
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return 0
     except (Refused, UserError) as error:
-        return _complain(error, 2)
+        return _complain(error, getattr(error, "code", 2))
     except KeyboardInterrupt as stop:
         print(f"gradlogp: stopped{'; ' if stop.args else ''}{stop}", file=sys.stderr)
         return 130

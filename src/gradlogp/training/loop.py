@@ -193,6 +193,8 @@ def learn(learner: Learner, x: Tensor, cond: Tensor | None = None, seed: int = 0
     for step in range(learner.settings.steps):
         i = order(step)
         verdict, _ = learner.update(Batch(x[i], None if cond is None else cond[i]))
+        if verdict is Verdict.STEP and _writes(learner):
+            verdict = learner.guard.weigh(learner.step, learner.weights())
         if verdict is Verdict.ROLL_BACK:
             raise Diverged(learner.guard.events[-1]["text"])
     return learner.ema.module.eval().requires_grad_(False)
@@ -281,7 +283,7 @@ def train(
     listener.end()
 
 
-def _writes(learner: Learner, watch_at: frozenset[int]) -> bool:
+def _writes(learner: Learner, watch_at: frozenset[int] = frozenset()) -> bool:
     """Whether weights are written, or looked at, after this step."""
     every = learner.settings.checkpoint_every
     last = learner.step == learner.settings.steps

@@ -15,6 +15,7 @@ from gradlogp.objectives import (
 from gradlogp.samplers import Langevin
 from gradlogp.training import doubts, energy_distance, examine, not_finite, sample_health, unhealthy
 
+HELP = "train longer, or lower training.learning_rate"
 SHAPES = {
     "row": (6,),
     "picture": (1, 8, 8),
@@ -130,7 +131,7 @@ def test_nan_is_a_verdict_and_so_is_a_chain_that_ends_there():
     def burst() -> torch.Tensor:
         raise NotFinite("over the edge")
 
-    assert examine([burst], data) == not_finite()
+    assert examine([burst], data).verdict == f"{not_finite().verdict}; {HELP}"
     assert examine([burst, lambda: smooth(64, (1, 8, 8), 3)], data).healthy
     assert examine([burst], data, ["data_noise=10 is much"]).verdict.endswith(
         "; data_noise=10 is much"

@@ -41,10 +41,9 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import ContrastiveDivergence, Objective
 
 SAMPLES, DATA = 64, 512  # examples compared
-DISTANCE = 0.6  # below this part of the way to what takes no learning samples are healthy
-REMOTENESS = 0.75
-DIVERSITY = 1 / 3  # below this share of the data's diversity samples are too much alike,
-SAME = 0.1  # and below this one they are all the same
+DISTANCE, REMOTENESS = 0.6, 0.75  # healthy samples stay below, as parts of the way to no learning,
+DIVERSITY = 1 / 3  # and above this share of the data's diversity
+SAME = 0.1  # below this share of it they are all the same
 EDGE = 0.01  # of the data's range: an entry this near to an end of it is saturated
 
 
@@ -154,9 +153,9 @@ def _weighed(
     healthy = distance < DISTANCE and remoteness < REMOTENESS and diversity > DIVERSITY
     looks = "" if healthy else _looks(diversity, saturation, usual)
     verdict = (
-        f"{'usable' if healthy else 'useless'}: {looks}{distance:.2f} of the way from the data to the"
-        f" mean example or noise by energy distance (usable below {DISTANCE:g}), {remoteness:.2f} by"
-        f" nearest neighbours ({REMOTENESS:g}), {diversity:.2f} of the data's diversity (above"
+        f"{'usable' if healthy else 'useless'}: {looks}energy distance to the data {distance:.2f} of"
+        f" what the mean example or noise has (usable below {DISTANCE:g}), nearest neighbours"
+        f" {remoteness:.2f} ({REMOTENESS:g}), diversity {diversity:.2f} of the data's (above"
         f" {DIVERSITY:.2g})"
     )
     return Health(healthy, verdict, 1.0, diversity, saturation, distance, remoteness)
@@ -175,7 +174,8 @@ def examine(
     draws: Sequence[Callable[[], Tensor]], data: Tensor, worries: Sequence[str] = (), seed: int = 0
 ) -> Health:
     """The health of what is drawn in one of several ways (after more steps, say): the first that is
-    usable, else the last. What is wrong with it is said with the `worries` that there were before.
+    usable, else the last. What is wrong with it is said with what may help: the `worries` that there
+    were before, or more training.
 
     A chain that ends at NaN or infinity is a verdict here, not an error.
     """
@@ -184,8 +184,8 @@ def examine(
         found = _examined(draw, data, seed)
         if found.healthy:
             return found
-    causes = f"; {'; '.join(worries)}" if worries else ""
-    return replace(found, verdict=found.verdict + causes)
+    remedies = worries or ["train longer, or lower training.learning_rate"]
+    return replace(found, verdict="; ".join([found.verdict, *remedies]))
 
 
 def _examined(draw: Callable[[], Tensor], data: Tensor, seed: int) -> Health:

@@ -274,9 +274,14 @@ Frechet distance to test pictures, as a share of what the mean picture or unifor
 they are useless, and *missed* where they are not marked; below {fine:.2f} they are fine, and a *false alarm*
 where they are; between the two either verdict is right ({between} of {judged} runs are there).
 
-The same of {healthy} healthy runs, {seeds} seeds of each kind:
+The same of {healthy} healthy runs, {seeds} seeds of each kind. The budgets are short, and {poor} of them draw poorly by
+the classifier too ({fine:.2f} of the way or more):
 
 {alarms}
+
+What each fault does to each kind of model:
+
+{each}
 
 `gradlogp/training/health.py` says what the test of the samples is, `gradlogp/training/guard.py` what is
 looked at in each update, and `gradlogp/bench/guard.py` holds all faults.
@@ -296,9 +301,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         most=max(updates),
         endings=endings(ill),
         alarms=endings(well),
+        each=each_fault(ill),
         samples=SAMPLES,
         useless=USELESS,
         fine=FINE,
+        poor=sum(row.get("worth", 0) >= FINE for row in well),
         between=sum(FINE <= worth <= USELESS for worth in worths),
         judged=len(worths),
         healthy=len(well),
@@ -312,3 +319,12 @@ def endings(rows: Sequence[dict[str, Any]]) -> str:
     lines.append(("all", [row["ending"] for row in rows]))
     cells = [[kind, len(found), *(found.count(e) for e in ENDINGS)] for kind, found in lines]
     return table(["kind", "runs", *ENDINGS], cells)
+
+
+def each_fault(rows: Sequence[dict[str, Any]]) -> str:
+    """Faults against kinds of model, by ending."""
+    found = {row["case"]: row["ending"] for row in rows}
+    cells = [
+        [fault.name, *(found.get(Case(kind, fault).name, "") for kind in KINDS)] for fault in FAULTS
+    ]
+    return table(["fault", *KINDS], cells)

@@ -63,7 +63,7 @@ def test_the_rank_is_the_one_of_the_law():
     """Three strong directions in ten: probabilistic PCA finds them on held-out draws."""
     stds = (3, 2, 1.5, *[0.2] * 7)
     chosen = PrincipalComponents(None, (1, 2, 3, 6, 9)).choose(
-        Spectrum(draw(2000, *stds)), draw(1000, *stds)
+        Spectrum.fit(draw(2000, *stds)), draw(1000, *stds)
     )
     assert chosen == 3
     assert probabilistic(torch.tensor([4.0, 1.0, 3.0]), 1).tolist() == [4, 2, 2]

@@ -10,7 +10,8 @@ import torch
 
 from gradlogp import data as shelf
 from gradlogp.bench.ablation import VARIANTS, Variant, outcome, page, recipe_of
-from gradlogp.experiments import Judge, leaves
+from gradlogp.harness import Evaluator, leaves
+from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
@@ -38,11 +39,10 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def judge():
+def evaluator():
     torch.manual_seed(0)
-    return Judge(
-        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
-    )
+    model = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    return Evaluator(model, Picture(), 1.0, 0.1, "untrained")
 
 
 def tiny(variant):
@@ -51,9 +51,9 @@ def tiny(variant):
 
 
 def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
-    digits, judge, tmp_path
+    digits, evaluator, tmp_path
 ):
-    found = outcome(tiny(Variant("K = 2", ("chain_steps=2",))), digits, judge, tmp_path / "a")
+    found = outcome(tiny(Variant("K = 2", ("chain_steps=2",))), digits, evaluator, tmp_path / "a")
     assert (
         found["fd"] != found["fd_short"]
         and 0 <= found["coverage"] <= 1
@@ -61,7 +61,7 @@ def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
     )
     assert not found["diverged"] and found["updates"] == 640 * 22 // 4 // 64
     hopeless = Variant("hopeless", ("training.learning_rate=100.", "guard.max_rollbacks=0"))
-    lost = outcome(tiny(hopeless), digits, judge, tmp_path / "b")
+    lost = outcome(tiny(hopeless), digits, evaluator, tmp_path / "b")
     assert lost["diverged"] and lost["rollbacks"] == 0 and "fd" not in lost
 
 

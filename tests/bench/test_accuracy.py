@@ -39,7 +39,8 @@ ELSEWHERE = {
     "block_gibbs",
     "gibbs_langevin",
     "gibbs_with_gradients",
-}  # not for laws in the plane
+    "descent",
+}  # not for laws in the plane, or for no law at all
 
 
 def committed(target, heading):

@@ -79,6 +79,13 @@ def test_the_verdict_is_of_the_samples_and_leaves_the_run_as_it_was(tmp_path, mo
         )
 
 
+@pytest.mark.parametrize("case", forced(), ids=lambda case: case.name)
+def test_every_fault_changes_settings_that_there_are(case):
+    """A setting that is not there would be refused, and counted as a run that is stopped."""
+    if "1e200" not in case.name:
+        case.recipe()
+
+
 def test_there_are_enough_cases_and_the_page_counts_them():
     assert len(forced()) >= 162 and len(healthy()) >= 50
     assert [weighed("well", 0.9), weighed("well", 0.5), weighed("marked", 0.1)] == [

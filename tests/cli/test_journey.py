@@ -15,7 +15,8 @@ from PIL import Image
 
 from gradlogp.cli import main
 from gradlogp.cli.terminal import Lane
-from gradlogp.experiments import Judge
+from gradlogp.harness import Evaluator
+from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run
 
@@ -28,7 +29,7 @@ ENERGY = [
     "chain_steps=3",
     "generate_steps=6",
     "buffer.capacity=128",
-    "restore.steps=3",
+    "posterior.steps=3",
 ]
 SCORE = [
     "training.images=1920",
@@ -69,17 +70,14 @@ def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 @pytest.fixture
-def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A judge that has learned nothing, for tests that are not about numbers."""
+def quick_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation classifier that has learned nothing, for tests that are not about numbers."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = ConvClassifier((1, 8, 8), 10).eval().requires_grad_(False)
-    ignorant = Judge(model, 1.0, 0.1, "judge 0, which learned nothing")
-    for room in (
-        "gradlogp.cli.use",
-        "gradlogp.experiments.compare",
-    ):  # the latter's name in its package is the function's
-        monkeypatch.setattr(importlib.import_module(room), "judge", lambda *_: ignorant)
+    ignorant = Evaluator(model, Picture(), 1.0, 0.1, "classifier 0, which learned nothing")
+    for room in ("gradlogp.cli.use", "gradlogp.harness.compare"):
+        monkeypatch.setattr(importlib.import_module(room), "evaluator_of", lambda *_: ignorant)
 
 
 def numbers(path: Path) -> list[dict[str, Any]]:
@@ -197,7 +195,6 @@ def test_a_grid_of_samples(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
         ("sample runs/ebm --out runs", "ends in .png or .npz"),
         ("sample runs/ebm --class 3", "not conditional"),
         ("sample runs/ncsn --class 10", "0 to 9"),
-        ("sample runs/ncsn --steps 5", "leave out --steps"),
         ("denoise runs/ebm picture.png --sigma 0.3 --out x.npz", "ends in .png"),
         (
             "denoise runs/ebm picture.png --sigma 0.3 --out runs/ebm/config.json/x.png",
@@ -267,16 +264,16 @@ def test_an_energy_from_short_chains_has_no_likelihood(
 
 
 def test_evaluating_fills_the_results_and_the_report(
-    runs: Path, quick_judge: None, capsys: pytest.CaptureFixture[str]
+    runs: Path, quick_evaluator: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = run(capsys, "evaluate", "runs/ncsn")["rows"]
-    assert {"fd", "agreement", "denoise_psnr_0.3"} <= {row["metric"] for row in rows}
+    assert {"fd", "agreement", "psnr"} <= {row["metric"] for row in rows}
     assert Run.open("runs/ncsn").status()["state"] == "evaluated" and len(
         Run.open("runs/ncsn").results()
     ) == len(rows)
     assert run(capsys, "report", "runs/ncsn")["report"] == "runs/ncsn/report.html"
     assert main(["evaluate", "runs/ncsn"]) == 0
-    assert "denoise_psnr_0.3" in capsys.readouterr().out
+    assert "psnr at noise 0.3" in capsys.readouterr().out
 
 
 def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(
@@ -292,7 +289,7 @@ def test_a_run_is_not_evaluated_on_other_data_or_before_its_end(
 
 
 def test_a_comparison_ends_with_its_table_and_resumes(
-    quick_judge: None,
+    quick_evaluator: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -318,7 +315,7 @@ def test_a_comparison_ends_with_its_table_and_resumes(
         "ncsn_class",
         "Gaussian of the pixels",
         "training s",
-        "noisy pictures",
+        "noisy",
         "c/report.html",
     ):
         assert text in out
@@ -347,3 +344,16 @@ def test_the_demo_is_the_comparison_of_four(
         asked[0].seed,
     ) == ("demo", "digits", "quick", Path("runs/demo"), 2)
     assert "gradlogp sample runs/demo/ncsn_class" in capsys.readouterr().out
+
+
+def test_another_sampler_than_the_runs_can_draw(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sample", "runs/ncsn", "--n", "4", "--out", "x.npz", "--sampler", "dpm_solver"]
+    assert main([*words, "--steps", "5", "--set", "order=3"]) == 0
+    assert "5 steps each" in capsys.readouterr().out
+    assert (
+        main(["sample", "runs/ebm", "--n", "2", "--sampler", "mala", "--set", "step_size=.01"]) == 0
+    )
+    assert main(["sample", "runs/ncsn", "--sampler", "gibbs"]) == 2
+    assert "those that fit are annealed_langevin" in capsys.readouterr().err

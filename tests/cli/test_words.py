@@ -57,7 +57,7 @@ def test_every_flag_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_names_in_the_help_are_those_of_the_tables() -> None:
     from gradlogp.cli.show import TABLES
-    from gradlogp.experiments import PRESETS
+    from gradlogp.harness import PRESETS
 
     assert get_args(Preset) == tuple(PRESETS)
     assert get_args(Kind) == ("all", *TABLES)
@@ -94,7 +94,13 @@ def test_a_dry_run_resolves_the_settings_and_does_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    changes = ["--set", "training.images=640", "net.channels=8,8", "--set", "buffer.restart_prob=.1"]
+    changes = [
+        "--set",
+        "training.images=640",
+        "net.channels=8,8",
+        "--set",
+        "buffer.restart_prob=.1",
+    ]
     words = ["train", "ebm", "--dry-run", "--seed", "3", *changes]
     text = said(capsys, *words)
     for line in (

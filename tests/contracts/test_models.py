@@ -7,7 +7,8 @@ import inspect
 import pytest
 import torch
 
-from gradlogp.models import MODELS
+from gradlogp.core.spectrogram import LogMel
+from gradlogp.models import MODELS, Vocabulary
 
 SHAPE = (1, 8, 8)
 WAVE = (2, 21)
@@ -20,10 +21,29 @@ EXAMPLES = {
     "autoencoder_energy": ({"shape": SHAPE, "latent": 4, "channels": (4, 8), "width": 8}, (), (B,)),
     "autoencoder_energy on vectors": ({"shape": (3,), "latent": 2, "width": 8}, (), (B,)),
     "conv_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "conv_energy of patches": (
+        {"shape": SHAPE, "channels": (4, 8), "width": 8, "patch": 3},
+        (),
+        (B,),
+    ),
     "conv_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "descriptor_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
+    "descriptor_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "caption_energy": (
+        {
+            "shape": SHAPE,
+            "vocabulary": Vocabulary(tuple("abc"), 4),
+            "channels": (4, 8),
+            "width": 8,
+        },
+        (torch.tensor([[2, 3, 4, 0], [4, 3, 2, 0], [2, 0, 0, 0], [1, 2, 3, 4], [3, 0, 0, 0]]),),
+        (B,),
+    ),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
     "quadratic_energy": ({"dim": 64, "rank": 3}, (), (B,)),
     "quadratic_energy on vectors": ({"dim": 3}, (), (B,)),
+    "principal_mixture": ({"shape": SHAPE, "components": 3, "rank": 2}, (), (B,)),
+    "principal_mixture on vectors": ({"shape": 3, "components": 2, "rank": 1}, (), (B,)),
     "residual_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "residual_energy on waves": (
         {"shape": WAVE, "channels": (4, 8), "width": 8, "spectral": True},
@@ -31,6 +51,7 @@ EXAMPLES = {
         (B,),
     ),
     "residual_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
+    "tilted_energy": ({"dim": 64, "width": 8}, (), (B,)),
     "bernoulli_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm": ({"shape": SHAPE, "hidden": 6}, (), (B,)),
     "gaussian_rbm on waves": ({"shape": WAVE, "hidden": 6, "variance": 0.5}, (), (B,)),
@@ -100,13 +121,56 @@ EXAMPLES = {
         (B, *WAVE),
     ),
     "conv_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8), "width": 8}, (), (B, 3)),
+    "conv_classifier on waves": (
+        {"shape": WAVE, "classes": 3, "channels": (4, 8), "width": 8},
+        (),
+        (B, 3),
+    ),
+    "conv_classifier on voxels": (
+        {"shape": VOXELS, "classes": 3, "channels": (4, 8), "width": 8},
+        (),
+        (B, 3),
+    ),
+    "residual_classifier": ({"shape": SHAPE, "classes": 3, "channels": (4, 8)}, (), (B, 3)),
+    "residual_classifier on waves": (
+        {"shape": WAVE, "classes": 3, "channels": (4, 8), "patch": 1},
+        (),
+        (B, 3),
+    ),
+    "residual_classifier on voxels": (
+        {"shape": VOXELS, "classes": 3, "channels": (4, 8)},
+        (),
+        (B, 3),
+    ),
+    "noisy_classifier": (
+        {"shape": SHAPE, "classes": 3, "sigma_data": 0.5, "channels": (4, 8), "width": 8},
+        (LEVELS,),
+        (B, 3),
+    ),
+    "noisy_classifier on vectors": (
+        {"shape": (3,), "classes": 3, "sigma_data": 0.5, "channels": (8,), "width": 8},
+        (LEVELS,),
+        (B, 3),
+    ),
+    "mlp_classifier on vectors": ({"shape": 3, "classes": 3, "hidden": (8,)}, (), (B, 3)),
+    "spectrogram_classifier on waves": (
+        {
+            "shape": WAVE,
+            "classes": 3,
+            "spectrogram": LogMel(bands=4, window=8, hop=2),
+            "channels": (4, 8),
+            "width": 8,
+        },
+        (),
+        (B, 3),
+    ),
 }
 SHAPES = {"vectors": (3,), "waves": WAVE, "voxels": VOXELS, "wavenet_score": WAVE}
 CLASSED = [
     name
     for name in EXAMPLES
     if "classes" in inspect.signature(MODELS[name.split()[0]]).parameters
-    and name != "conv_classifier"
+    and "classifier" not in name
 ]
 
 
@@ -180,7 +244,10 @@ def test_energies_are_smooth(name):
     assert torch.isfinite(curved).all() and (curved.flatten(1).abs().sum(1) > 1e-6).all()
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name][1]])
+LEVELLED = [name for name, (_, more, _) in EXAMPLES.items() if any(m is LEVELS for m in more)]
+
+
+@pytest.mark.parametrize("name", LEVELLED)
 def test_the_level_changes_what_a_noise_conditional_model_says(name):
     model, x = stirred(build(name)), data(name)
     assert (model(x, LEVELS) - model(x, 2 * LEVELS)).abs().max() > 1e-3

@@ -10,17 +10,31 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, Score, column
 from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
-from gradlogp.models import ConvClassifier, ConvEnergy, conv_noisy_energy, unet_score
+from gradlogp.models import (
+    ConvClassifier,
+    ConvEnergy,
+    Vocabulary,
+    caption_energy,
+    conv_noisy_energy,
+    noisy_classifier,
+    unet_score,
+)
 from gradlogp.objectives import (
+    CLIP,
+    FLIPS_AND_SHIFTS,
     JEM,
     OBJECTIVES,
+    Augmented,
+    CaptionJoint,
     ConditionalNoiseContrastive,
     ContrastiveDivergence,
     CrossEntropy,
     DenoisingScoreMatching,
     DiscreteDiffusion,
+    DualScoreMatching,
     EnergyDiscrepancy,
     EnergyMatching,
+    EquilibriumMatching,
     ExplicitScoreMatching,
     FiniteDifferenceScoreMatching,
     FlowMatching,
@@ -37,6 +51,8 @@ from gradlogp.objectives import (
     LogNormal,
     MarginLoss,
     NoiseContrastive,
+    NoisedCrossEntropy,
+    NTXent,
     PseudoLikelihood,
     RatioMatching,
     RecoveryLikelihood,
@@ -68,6 +84,10 @@ def joint_energy():
 
 def buffer(classes=None):
     return FromBuffer(ReplayBuffer(32, SHAPE, uniform, seeded(0), 0.1, classes))
+
+
+def captioned():
+    return caption_energy(SHAPE, Vocabulary(tuple("abcde"), 4), (4, 8), 8)
 
 
 def chain():
@@ -180,7 +200,30 @@ EXAMPLES = {
         lambda: EnergyMatching(ContrastiveDivergence(Langevin(0.01, 0.01), FromHalves(), 3)),
         energy,
     ),
+    "equilibrium_matching": (EquilibriumMatching, energy),
+    "dual_score_matching": (
+        lambda: DualScoreMatching(LogNormal()),
+        lambda: conv_noisy_energy(SHAPE, 0.5, (4, 8), 8, classes=3),
+    ),
     "cross_entropy": (CrossEntropy, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
+    "cross_entropy augmented": (
+        lambda: Augmented(CrossEntropy(), FLIPS_AND_SHIFTS),
+        lambda: ConvClassifier(SHAPE, 3, (4, 8), 8),
+    ),
+    "noised_cross_entropy": (
+        lambda: NoisedCrossEntropy(LogNormal()),
+        lambda: noisy_classifier(SHAPE, 3, 0.5, (4, 8), 8),
+    ),
+    "clip of captions": (CLIP, captioned),
+    "caption_joint from noise of captions": (
+        lambda: CaptionJoint(cd(FromNoise(uniform))),
+        captioned,
+    ),
+    "caption_joint from a buffer of captions": (
+        lambda: CaptionJoint(cd(buffer(torch.randint(7, (32, 4), generator=seeded(5))))),
+        captioned,
+    ),
+    "nt_xent": (lambda: NTXent(FLIPS_AND_SHIFTS), lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
 }
 
@@ -219,6 +262,8 @@ def batch(name):
     g = seeded(3)
     x = torch.rand(B, *SHAPE, generator=g) * 2 - 1
     cond = torch.randint(3, (B,), generator=g)
+    if "captions" in name:
+        return Batch(x, torch.randint(7, (B, 4), generator=g))
     if "bits" in name:
         x = (x > 0).float()
     if "categories" in name:  # one-hot along the last axis

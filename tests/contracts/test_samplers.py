@@ -12,7 +12,7 @@ from gradlogp.core.kernel import run
 from gradlogp.core.noise import EDM, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
-from gradlogp.experiments.settings import from_dict, to_dict
+from gradlogp.harness.settings import from_dict, to_dict
 from gradlogp.models import BernoulliRBM, GaussianRBM
 from gradlogp.samplers import (
     HMC,
@@ -32,6 +32,7 @@ EXAMPLES = {
     "hmc": {"step_size": 0.3, "leapfrog_steps": 3, "jitter": 0.1},
     "nuts": {"step_size": 0.3, "max_depth": 4},
     "underdamped": {"step_size": 0.3},
+    "descent": {"step_size": 0.1},
     "parallel_tempering": {"inner": HMC(0.3, leapfrog_steps=2), "temperatures": (1.0, 2.0, 4.0)},
     "tempered_transitions": {"inner": MALA(0.1), "temperatures": (1.0, 2.0)},
     "gibbs": {"random_sites": 1},
@@ -273,8 +274,8 @@ def test_a_chain_does_not_depend_on_its_batch(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_it_samples_a_density_or_says_that_it_only_generates(name):
     assert example(name)[0].kind == (
-        "generator" if name in ("ancestral", "ddim") else "density"
-    )  # these two are clipped
+        "generator" if name in ("ancestral", "ddim", "descent") else "density"
+    )  # two that are clipped, and one without noise
 
 
 @pytest.mark.parametrize(

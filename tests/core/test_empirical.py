@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from gradlogp.core.fields import Energy
@@ -35,3 +36,19 @@ def test_a_level_for_each_example():
 
 def test_little_noise_leads_back_to_the_example():
     torch.testing.assert_close(LAW.denoise(EXAMPLES + 0.01, 0.05), EXAMPLES, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("level", [0.003, 0.03, 0.3, 3.0])
+@pytest.mark.parametrize("each", [False, True], ids=["one level", "a level each"])
+def test_float32_is_as_good_as_its_last_digits_at_every_level(level, each):
+    """784 entries: squared distances of 500 that differ by the square of the level."""
+    law = Empirical(torch.rand(200, 784, generator=seeded(0)) * 2 - 1)
+    twin = Empirical(law.examples.double())
+    near = law.examples[:9].lerp(law.examples[9:18], 0.5)  # as far from the one as from the other
+    x = near + level * torch.randn(9, 784, generator=seeded(1))
+    sigma = torch.full((9,), level, dtype=torch.float64) if each else level
+    exact = twin.energy(x.double(), sigma)
+    assert ((law.energy(x, sigma) - exact) / exact.abs().clamp(min=1)).abs().max() < 1e-6
+    torch.testing.assert_close(
+        law.denoise(x, sigma).double(), twin.denoise(x.double(), sigma), atol=2e-3, rtol=0
+    )

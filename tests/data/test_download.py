@@ -11,7 +11,8 @@ from tests.data.test_idx import idx, images, labels
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, download as fetch_set, load
-from gradlogp.data.download import download, sha256
+from gradlogp.data.download import download
+from gradlogp.data.files import sha256
 from gradlogp.data.idx import MNIST, Idx
 
 CONTENT = bytes(range(256)) * 2000  # half a megabyte: several blocks
@@ -222,5 +223,5 @@ def test_a_file_that_is_there_is_checked_and_never_replaced(server, small, tmp_p
 
 
 def test_what_is_embedded_needs_no_download():
-    with pytest.raises(UserError, match="digits needs no download"):
+    with pytest.raises(UserError, match="digits is not downloaded: it is embedded"):
         fetch_set("digits")

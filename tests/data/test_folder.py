@@ -40,8 +40,8 @@ def test_subfolders_are_classes_and_the_splits_are_fair(tmp_path):
 
 
 def test_no_subfolders_no_labels_and_what_is_no_image_is_left_alone(tmp_path):
-    for name in ("a.png", "b.JPG", "c.webp", "d.bmp", "e.gif"):
-        picture(tmp_path / name)
+    for i, name in enumerate(("a.png", "b.JPG", "c.webp", "d.bmp", "e.gif")):
+        picture(tmp_path / name, value=90 + i)
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "._a.png").write_text("what some systems leave behind")
     data = load(f"folder:{tmp_path}")
@@ -59,25 +59,27 @@ def test_grey_is_grey_whatever_the_file_says_and_one_colour_makes_all_rgb(tmp_pa
 
 
 def test_with_a_size_unlike_pictures_are_fitted(tmp_path):
-    for i, size in enumerate([(6, 4), (40, 80), (8, 8)]):
-        picture(tmp_path / f"{i}.png", size=size)
+    for i, size in enumerate([(6, 4), (40, 80), (8, 8), (7, 7)]):
+        picture(tmp_path / f"{i}.png", value=90 + i, size=size)
     data = load(f"folder:{tmp_path}@8")
-    assert data.shape == (1, 8, 8) and all_of(data).unique().tolist() == [90]
+    assert data.shape == (1, 8, 8) and all_of(data).unique().tolist() == [90, 91, 92, 93]
 
 
 def test_the_checksum_is_that_of_the_listing(tmp_path):
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
-        picture(tmp_path / "mine" / name)
-    one = hashlib.sha256((tmp_path / "mine/a/1.png").read_bytes()).hexdigest()
-    listing = f"{one}  a/1.png\n{one}  a/2.png\n{one}  b/1.png\n"
+    names = [f"{place}/{i}.png" for place in "ab" for i in (1, 2, 3)]
+    sums = []
+    for i, name in enumerate(names):
+        picture(tmp_path / "mine" / name, value=i)
+        sums.append(hashlib.sha256((tmp_path / "mine" / name).read_bytes()).hexdigest())
+    listing = "".join(f"{one}  {name}\n" for one, name in zip(sums, names, strict=True))
     assert load(f"folder:{tmp_path}/mine").checksums == {
         "mine": hashlib.sha256(listing.encode()).hexdigest()
     }
 
 
 def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path):
-    for i in range(3):
-        picture(tmp_path / "me@32" / f"{i}.png")
+    for i in range(4):
+        picture(tmp_path / "me@32" / f"{i}.png", value=i)
     assert load(f"folder:{tmp_path}/me@32").shape == (1, 4, 6)
     assert load(f"folder:{tmp_path}/me@32@5").shape == (1, 5, 5)
 

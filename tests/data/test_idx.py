@@ -116,7 +116,7 @@ BAD_FILES = {  # what is wrong: (which file, its content, a fragment of what we 
     "bytes left over": (
         TRAIN_LABELS,
         idx(labels(40)) + b"\0",
-        "header promises 40 bytes, but 41 follow",
+        "header promises 40 bytes, but 41 or more follow",
     ),
     "no images": (TRAIN_IMAGES, idx(images(0)), "expected images of 28x28, got 0"),
     "wrong shape": (

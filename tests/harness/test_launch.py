@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments.workers import Part, side_by_side
+from gradlogp.harness.launch import Part, side_by_side
 
 
 class Heard:
@@ -81,8 +81,8 @@ def test_workers_end_when_the_one_that_began_them_is_killed(tmp_path):
         import sys
         from pathlib import Path
         from gradlogp.core.progress import Silent
-        from gradlogp.experiments.workers import Part, side_by_side
-        from tests.experiments.test_workers import forever
+        from gradlogp.harness.launch import Part, side_by_side
+        from tests.harness.test_launch import forever
         if __name__ == "__main__":
             side_by_side([Part(str(i), forever, (Path(sys.argv[1]) / str(i),)) for i in range(2)], 2, Silent())
     """)
@@ -100,3 +100,38 @@ def test_workers_end_when_the_one_that_began_them_is_killed(tmp_path):
     while time.time() < deadline and any(map(alive, pids)):
         time.sleep(0.05)
     assert not any(map(alive, pids))
+
+
+def suicide(path, times, listener):
+    """Kill this process without a word, the first few times."""
+    tries = len(list(path.iterdir()))
+    (path / str(tries)).touch()
+    if tries < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_killed_worker_is_replaced_and_its_part_begun_again(tmp_path):
+    heard = Heard()
+    (tmp_path / "tries").mkdir()
+    parts = [
+        Part("killed", suicide, (tmp_path / "tries", 2)),
+        Part("good", count, (2, tmp_path / "good")),
+        Part("last", count, (3, tmp_path / "last")),
+    ]
+    side_by_side(parts, 2, heard)
+    assert len(list((tmp_path / "tries").iterdir())) == 3
+    assert (tmp_path / "good").exists() and (tmp_path / "last").exists()
+    said = [words[0] for _, verb, words in heard.words if verb == "say"]
+    assert sum("killed: its process was killed by SIGKILL" in text for text in said) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_part_that_is_killed_every_time_ends_in_one_line(tmp_path):
+    (tmp_path / "tries").mkdir()
+    parts = [
+        Part("killed", suicide, (tmp_path / "tries", 9)),
+        Part("good", count, (1, tmp_path / "1")),
+    ]
+    with pytest.raises(UserError, match="killed by SIGKILL, 3 times; if memory is short"):
+        side_by_side(parts, 2, Heard())

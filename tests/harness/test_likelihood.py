@@ -11,10 +11,14 @@ import torch
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField, column
 from gradlogp.data import Dataset, Split
-from gradlogp.experiments import EXPERIMENTS, likelihood
-from gradlogp.experiments.base import to_model
-from gradlogp.experiments.likelihood import gaussian_bits, grid, histogram_bits
+from gradlogp.experiments import RECIPES
+from gradlogp.harness import likelihood, specify
+from gradlogp.harness.kinds import Picture
+from gradlogp.harness.likelihood import gaussian_bits, grid, histogram_bits
 from gradlogp.runs import Run
+from tests.targets import DIGITS
+
+to_model = Picture().to_model
 
 K, N = 16, 4000  # numbers 0 to K, in pictures of 1 x 2 x 2
 G = torch.Generator().manual_seed(0)
@@ -56,13 +60,14 @@ class ExactGaussian(NoisyField):
 def fitted(tmp_path):
     return SimpleNamespace(
         model=ExactGaussian(),
-        recipe=EXPERIMENTS["ncsn"](),
+        recipe=RECIPES["ncsn"](DIGITS),
+        spec=specify(DATA),
         device="cpu",
         run=Run.create(tmp_path / "a", {}),
     )
 
 
-def test_an_exact_gaussian_has_the_bits_of_the_gaussian_floor(fitted):
+def test_an_exact_gaussian_has_the_bits_of_the_gaussian_reference(fitted):
     """The finest noise has the variance of a bin, so both are one law; a data scale of K + 1 for K
     is .087 bits off.
     """
@@ -89,7 +94,7 @@ def test_hutchinsons_bits_agree_within_their_error(fitted):
     assert exact != few and abs(exact - few) < 0.05
 
 
-def test_the_floors_are_what_they_say():
+def test_the_references_are_what_they_say():
     test = DATA.test
     counts = torch.stack([(DATA.train.x == k).sum(0).flatten() for k in range(K + 1)])
     by_hand = [
@@ -123,11 +128,9 @@ def test_whole_numbers_stand_in_the_middle_of_their_bins():
 
 
 def test_energies_and_rows_of_tables_are_refused(fitted):
-    fitted.recipe = EXPERIMENTS["ebm"]()
+    fitted.recipe = RECIPES["ebm"](DIGITS)
     fitted.run = SimpleNamespace(path="runs/a")
-    with pytest.raises(
-        UserError, match="runs/a holds an energy trained by short chains: a generator"
-    ):
+    with pytest.raises(UserError, match="ebm is an energy trained by short chains: a generator"):
         likelihood.likelihood(fitted, DATA)
     with pytest.raises(UserError, match="whole numbers"):
         grid(Split(torch.zeros(3, 2)))

@@ -1,6 +1,6 @@
 import torch
 
-from gradlogp.experiments.wiener import PixelGaussian
+from gradlogp.baselines.wiener import PixelGaussian
 
 G = torch.Generator().manual_seed(0)
 ROOT = 0.03 * torch.randn(6, 6, generator=G, dtype=torch.float64)

@@ -3,27 +3,48 @@ import json
 import pytest
 
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS, PRESETS, applicable, override, to_dict
-from gradlogp.experiments.settings import from_dict, leaves
+from gradlogp.experiments import COMPARISONS, RECIPES
+from gradlogp.harness import PRESETS, Target, leaves, override, restored, to_dict
+from gradlogp.harness.compare import applicable, resolve
+from gradlogp.harness.settings import from_dict
+from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver
+from tests.targets import DIGITS, MNIST
+
+METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.methods]
 
 
-@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+@pytest.mark.parametrize("target", [DIGITS, MNIST], ids=lambda t: t.name)
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_recipe_becomes_json_and_comes_back(name, preset, dataset):
-    recipe = EXPERIMENTS[name](dataset, preset, 3)
-    assert from_dict(type(recipe), json.loads(json.dumps(to_dict(recipe)))) == recipe
-    assert (recipe.experiment, recipe.dataset, recipe.preset, recipe.seed) == (
-        name,
-        dataset,
-        preset,
-        3,
-    )
+@pytest.mark.parametrize(("comparison", "method"), METHODS)
+def test_every_method_becomes_json_and_comes_back(comparison, method, preset, target):
+    settings = resolve(COMPARISONS[comparison], method, target, preset, 3, ())
+    assert restored(json.loads(json.dumps(to_dict(settings)))) == settings
+    said = (settings.experiment, settings.dataset, settings.preset, settings.seed)
+    assert said == (method, target.name, preset, 3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_found_again_by_the_name_of_its_class(name):
+    recipe = RECIPES[name](DIGITS, "quick", 0)
+    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe and recipe.experiment == name
+
+
+def test_settings_of_a_kind_that_is_not_known_are_refused():
+    with pytest.raises(UserError, match="no settings of the kind 'Nobody'"):
+        restored({"kind": "Nobody"})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_budget_fits_the_number_and_the_size_of_a_persons_own_data(name):
+    """210 icons of 48x48: as many pixels as the preset's, and at most 150 passes."""
+    icons = Target("folder:icons", "picture", (3, 48, 48), 210)
+    usual = RECIPES[name](MNIST, "quick", 0).training.images
+    assert RECIPES[name](icons, "quick", 0).training.images == min(usual * 784 // 6912, 150 * 210)
 
 
 def test_overrides_reach_every_depth():
     recipe = override(
-        EXPERIMENTS["ebm"]("digits", "quick", 0),
+        RECIPES["ebm"](DIGITS, "quick", 0),
         [
             "training.batch=32",
             "chain.step_size=5",
@@ -32,7 +53,11 @@ def test_overrides_reach_every_depth():
             "data_noise=0",
         ],
     )
-    assert (recipe.training.batch, recipe.chain.step_size, recipe.buffer.restart_prob) == (32, 5.0, 0.2)
+    assert (recipe.training.batch, recipe.chain.step_size, recipe.buffer.restart_prob) == (
+        32,
+        5.0,
+        0.2,
+    )
     assert recipe.net.channels == (8, 16) and recipe.data_noise == 0.0
 
 
@@ -44,7 +69,7 @@ def test_overrides_reach_every_depth():
     ],
 )
 def test_settings_that_must_agree_change_together(changes):
-    training = override(EXPERIMENTS["ebm"]("digits", "quick", 0), changes).training
+    training = override(RECIPES["ebm"](DIGITS, "quick", 0), changes).training
     assert (training.log_every, training.checkpoint_every) == (7, 21)
 
 
@@ -65,24 +90,62 @@ def test_settings_that_must_agree_change_together(changes):
 )
 def test_a_wrong_override_is_named(change, message):
     with pytest.raises(UserError, match=message):
-        override(EXPERIMENTS["ebm"]("digits", "quick", 0), [change])
+        override(RECIPES["ebm"](DIGITS, "quick", 0), [change])
 
 
 def test_an_unknown_key_in_a_file_is_named():
-    stored = to_dict(EXPERIMENTS["ncsn"]("digits", "quick", 0))
+    stored = to_dict(RECIPES["ncsn"](DIGITS, "quick", 0))
     stored["net"]["chanels"] = [1]
     with pytest.raises(UserError, match=r"no setting 'net.chanels'; did you mean 'net.channels'"):
-        from_dict(type(EXPERIMENTS["ncsn"]("digits", "quick", 0)), stored)
+        from_dict(type(RECIPES["ncsn"](DIGITS, "quick", 0)), stored)
 
 
 def test_an_override_may_be_for_one_method_alone():
-    changes = ["training.batch=8", "ncsn:net.blocks=1"]
-    assert applicable(changes, "ncsn") == ["training.batch=8", "net.blocks=1"]
-    assert applicable(changes, "ebm") == ["training.batch=8"]
-    with pytest.raises(UserError, match="names the experiment 'nscn'"):
-        applicable(["nscn:net.blocks=1"], "ebm")
+    changes, methods = ["training.batch=8", "ncsn:net.blocks=1"], ("ebm", "ncsn")
+    assert applicable(changes, "ncsn", methods) == ["training.batch=8", "net.blocks=1"]
+    assert applicable(changes, "ebm", methods) == ["training.batch=8"]
+    with pytest.raises(UserError, match="names the method 'nscn'"):
+        applicable(["nscn:net.blocks=1"], "ebm", ("ebm", "ncsn"))
 
 
 def test_leaves_have_dotted_names():
-    names = leaves(EXPERIMENTS["ebm"]("digits", "quick", 0))
+    names = leaves(RECIPES["ebm"](DIGITS, "quick", 0))
     assert {"seed", "training.learning_rate", "chain.grad_clip", "buffer.capacity"} <= names.keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "table"),
+    [
+        ("ncsn", "sampler", LADDER_SAMPLERS),
+        ("ebm", "chain", STEP_SAMPLERS),
+    ],
+)
+def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table):
+    made = RECIPES[recipe](MNIST, "quick", 0)
+    for name, member in table.items():
+        more = [f"{field}.adapt=5"] if name == "preconditioned_langevin" else []
+        if more:  # it needs a preconditioner, or to learn one
+            continue
+        changed = override(made, [f"{field}.kind={name}"])
+        assert type(getattr(changed, field)) is member
+        assert leaves(changed)[f"{field}.kind"] == name
+        assert restored(json.loads(json.dumps(to_dict(changed)))) == changed
+
+
+def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():
+    made = RECIPES["ncsn"](MNIST, "quick", 0)
+    changed = override(made, ["sampler.order=3", "sampler.kind=dpm_solver", "sampler.levels=9"])
+    assert changed.sampler == DPMSolver(made.sampler.process, 9, order=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sampler.kind=mala", "'mala' does not fit here; those that fit are annealed_langevin,"),
+        ("sampler.kind=heum", "'heum' does not exist; those that fit are"),
+        ("net.kind=unet", "no setting 'net.kind'"),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_answered_with_those_that_do(change, message):
+    with pytest.raises(UserError, match=message):
+        override(RECIPES["ncsn"](MNIST, "quick", 0), [change])

@@ -9,11 +9,23 @@ import torch
 from gradlogp import data, reports
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
-from gradlogp.experiments import COMPARISONS, EXPERIMENTS, Comparison, Trial, compare, contender_of
-from gradlogp.experiments.table import Table
-from gradlogp.experiments.trial import Context, Desk, items
+from gradlogp.experiments import COMPARISONS
+from gradlogp.harness import (
+    Column,
+    Comparison,
+    Context,
+    Recorder,
+    Table,
+    Target,
+    Trial,
+    prepare,
+    restored,
+    run_comparison,
+)
+from gradlogp.harness.trial import items
 from gradlogp.metrics.calibration import accuracy, mcnemar
 from gradlogp.runs import Run
+from tests.targets import DIGITS
 
 PERFORMED = []
 
@@ -24,21 +36,21 @@ class Guess(Trial):
 
     answer: int = 0
 
-    def perform(self, context: Context, desk: Desk) -> None:
+    def perform(self, context: Context, recorder: Recorder) -> None:
         PERFORMED.append(self.experiment)
-        with desk.learning() as cost:
+        with recorder.training() as cost:
             cost.parameters = 1
         labels = context.data.test.labels
         logits = torch.nn.functional.one_hot(torch.full_like(labels, self.answer), 10).double()
-        desk.note(accuracy(logits, labels), evaluations=1)
-        desk.keep(right=logits.argmax(1) == labels)
-        desk.figure("empty", "Nothing to see.").write_bytes(b"no picture")
+        recorder.add(accuracy(logits, labels), evaluations=1)
+        recorder.save(right=logits.argmax(1) == labels)
+        recorder.figure("empty", "Nothing to see.").write_bytes(b"no picture")
 
 
 def guess(name, answer):
-    def make(dataset: str = "digits", preset: str = "quick", seed: int = 0) -> Guess:
+    def make(target: Target, preset: str = "quick", seed: int = 0) -> Guess:
         """Always the same class."""
-        return Guess(name, dataset, preset, seed, answer)
+        return Guess(name, target.name, preset, seed, answer)
 
     return make
 
@@ -49,7 +61,8 @@ def paired(folder: Path, runs):
     return [
         {
             "method": "zero",
-            "metric": "p against one",
+            "metric": "p",
+            "axes": {"against": "one"},
             "value": p,
             "n": only + other,
             "better": "lower",
@@ -58,42 +71,41 @@ def paired(folder: Path, runs):
     ]
 
 
+GUESS = Comparison(
+    "Which?",
+    {"zero": guess("zero", 0), "one": guess("one", 1)},
+    judged=False,
+    headline=(Column("accuracy"),),
+    summary=paired,
+    tables=(Table("McNemar's p", ("p",), "against"),),
+)
+
+
 @pytest.fixture
 def known(monkeypatch):
-    for i, name in enumerate(("zero", "one")):
-        monkeypatch.setitem(EXPERIMENTS, name, guess(name, i))
-    monkeypatch.setitem(
-        COMPARISONS,
-        "guess",
-        Comparison(
-            ("zero", "one"),
-            "Which?",
-            judged=False,
-            headline=("accuracy",),
-            summary=paired,
-            tables=(Table("McNemar's p", ("p against *",)),),
-        ),
-    )
+    monkeypatch.setitem(COMPARISONS, "guess", GUESS)
     PERFORMED.clear()
+
+
+def compare(digits, out, changes=()):
+    entries = prepare(GUESS, Target.of(digits), "quick", out, (0,), changes)
+    return run_comparison("guess", GUESS, digits, entries, out, changes, Silent())
 
 
 def test_a_comparison_of_trials_is_performed_once_and_shown(known, tmp_path):
     digits, out = data.load("digits"), tmp_path / "c"
-    rows = compare("guess", digits, "quick", out, listener=Silent())
-    assert {(r["method"], r["metric"]) for r in rows} == {
+    rows = compare(digits, out)
+    assert {(r["method"], r["metric"], *r.get("axes", {}).values()) for r in rows} == {
         ("zero", "accuracy"),
         ("one", "accuracy"),
-        ("zero", "p against one"),
+        ("zero", "p", "one"),
     }
     share = float((digits.test.labels == 0).double().mean())
     assert next(r["value"] for r in rows if r["method"] == "zero") == share
-    assert compare("guess", digits, "quick", out, listener=Silent()) == rows and PERFORMED == [
-        "zero",
-        "one",
-    ]
+    assert compare(digits, out) == rows and PERFORMED == ["zero", "one"]
     text = reports.write(out).read_text(encoding="utf-8")
     assert "Which?" in text and "Always the same class." in text
-    assert "beginning with pure noise" not in text and "<b>judge</b>" not in text
+    assert "beginning with pure noise" not in text and "<b>evaluation classifier</b>" not in text
     table, further = (out / "results.md").read_text(encoding="utf-8").split("\n\n### ")
     assert table.count("\n") == 4  # head, rule, two methods, a coin
     assert (
@@ -102,24 +114,24 @@ def test_a_comparison_of_trials_is_performed_once_and_shown(known, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("comparison", "name", "change", "message"),
     [
-        ("esm", {"steps": -5}, "steps must be 0 or more, got -5"),
-        ("jem", {"epochs": 0.0}, "epochs must be more than 0, got 0.0"),
+        ("score_1d", "esm", {"steps": -5}, "steps must be 0 or more, got -5"),
+        ("ebm_classify", "jem", {"epochs": 0.0}, "epochs must be more than 0, got 0.0"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_the_work(name, change, message):
+def test_settings_that_cannot_work_are_refused_before_the_work(comparison, name, change, message):
+    made = COMPARISONS[comparison].methods[name](DIGITS, "quick", 0)
     with pytest.raises(UserError, match=message):
-        replace(EXPERIMENTS[name]("digits", "quick", 0), **change)
+        replace(made, **change)
 
 
 def test_settings_come_back_from_the_folder(known, tmp_path):
-    compare(
-        "guess",
-        data.load("digits"),
-        "quick",
-        tmp_path / "c",
-        changes=["one:answer=7"],
-        listener=Silent(),
-    )
-    assert contender_of(Run.open(tmp_path / "c" / "one")) == Guess("one", "digits", "quick", 0, 7)
+    compare(data.load("digits"), tmp_path / "c", ["one:answer=7"])
+    stored = Run.open(tmp_path / "c" / "one").config["recipe"]
+    assert restored(stored) == Guess("one", "digits", "quick", 0, 7)
+
+
+def test_a_change_names_its_method_and_what_is_wrong():
+    with pytest.raises(UserError, match="zero: there is no setting 'answr'; did you mean 'answer'"):
+        prepare(GUESS, DIGITS, "quick", Path("c"), (0,), ["zero:answr=7"])

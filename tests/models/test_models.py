@@ -3,7 +3,8 @@ import torch
 
 from gradlogp.core.calculus import divergence
 from gradlogp.models import ConvEnergy, MLPEnergy, Preconditioned, unet_score
-from gradlogp.models.nets.unet import UNet, fold, unfold
+from gradlogp.models.nets.patch import fold, unfold
+from gradlogp.models.nets.unet import UNet
 
 
 @pytest.mark.parametrize("sizes", [(8,), (4, 6), (2, 4, 6)])

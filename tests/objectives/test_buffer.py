@@ -9,7 +9,9 @@ def zeros(x, generator):
 
 
 def buffer(capacity=1000, restart_prob=0.0, noise=zeros, **more):
-    return ReplayBuffer(capacity, (1,), noise, torch.Generator().manual_seed(0), restart_prob, **more)
+    return ReplayBuffer(
+        capacity, (1,), noise, torch.Generator().manual_seed(0), restart_prob, **more
+    )
 
 
 def test_ancestry_survives_two_thousand_updates():
@@ -31,7 +33,9 @@ def test_the_share_of_fresh_chains():
     n, fresh = 0, 0
     for _ in range(500):
         draw = kept.draw(64, g)
-        assert torch.equal(draw.x[:, 0] == 7.0, draw.restarted)  # a restart is a restart, not a nudge
+        assert torch.equal(
+            draw.x[:, 0] == 7.0, draw.restarted
+        )  # a restart is a restart, not a nudge
         n, fresh = n + 64, fresh + int(draw.restarted.sum())
     assert abs(fresh - 0.05 * n) / (0.05 * 0.95 * n) ** 0.5 < 4
 

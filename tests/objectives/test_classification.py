@@ -7,7 +7,9 @@ import torch
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import seeded
+from gradlogp.models import MLPEnergy
 from gradlogp.objectives import CrossEntropy, MarginLoss
+from gradlogp.objectives.classification import OfJointEnergy
 
 ENERGIES = torch.tensor(
     [[0.2, 0.5, 3.0], [2.0, 1.5, 0.1]]
@@ -45,3 +47,27 @@ def test_every_example_needs_a_class():
             ValueError, match="a class for every example, but the batch has no `cond`"
         ):
             objective(lambda x: -ENERGIES, Batch(BATCH.x), seeded(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("perceptron", [0.0, 1.5]),
+        ("hinge", [0.0, 2.5]),
+        ("square_square", [1.0, 6.25]),
+        ("energy", [-1.0, 2.5]),
+    ],
+)
+def test_margin_losses_by_hand(kind, value):
+    """E(x, y): right class -1 against 2; right class 2.5 against 1. Margin 1."""
+    energies = torch.tensor([[-1.0, 2.0], [1.0, 2.5]])
+    loss = MarginLoss(kind)(
+        lambda x: -energies, Batch(torch.zeros(2, 1), torch.tensor([0, 1])), seeded(0)
+    )
+    torch.testing.assert_close(loss.value, torch.tensor(value))
+
+
+def test_a_joint_energy_is_judged_by_its_logits():
+    model = MLPEnergy(1, (4,), classes=2)
+    found = OfJointEnergy(CrossEntropy())(model, BATCH, seeded(0)).value
+    torch.testing.assert_close(found, CrossEntropy()(model.logits, BATCH, seeded(0)).value)

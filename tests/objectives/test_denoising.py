@@ -11,8 +11,9 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.noise import PROCESSES
 from gradlogp.core.random import seeded
-from gradlogp.experiments import EXPERIMENTS, override, to_dict
-from gradlogp.experiments.settings import from_dict
+from gradlogp.experiments import RECIPES
+from gradlogp.harness import override, to_dict
+from gradlogp.harness.settings import from_dict
 from gradlogp.models import mlp_noisy_energy, unet_score
 from gradlogp.objectives import (
     DenoisingScoreMatching,
@@ -26,6 +27,7 @@ from gradlogp.objectives import (
     ddpm_simple,
 )
 from gradlogp.training.loop import Learner, Training
+from tests.targets import DIGITS
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=seeded(0)))
 
@@ -69,18 +71,24 @@ def test_uncertainty_is_straight_between_its_knots():
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_laws_and_weights_become_json_and_come_back(process):
-    recipe = EXPERIMENTS["ncsn"]("digits", "quick", 0)
-    for law in (FromProcess(PROCESSES[process](), True), Ladder(PROCESSES[process](), 7)):
-        settings = from_dict(type(recipe), to_dict(recipe) | {"law": to_dict(law)})
+def test_levels_and_weights_become_json_and_come_back(process):
+    recipe = RECIPES["ncsn"](DIGITS, "quick", 0)
+    for levels in (
+        FromProcess(PROCESSES[process](), True),
+        Ladder(PROCESSES[process](), 7),
+        Ladder(levels=(3.0, 1.0)),
+    ):
+        settings = from_dict(type(recipe), to_dict(recipe) | {"levels": to_dict(levels)})
         settings = override(settings, ["weight=min_snr", "uncertainty=true"])
-        assert settings.law == law and settings.weight == "min_snr"
+        assert settings.levels == levels and settings.weight == "min_snr"
         assert from_dict(type(recipe), json.loads(json.dumps(to_dict(settings)))) == settings
 
 
 def test_likelihood_needs_levels_with_a_density():
-    with pytest.raises(UserError, match="needs a law of levels with a density, got Single"):
-        override(EXPERIMENTS["ncsn_single"]("digits", "quick", 0), ["weight=likelihood"])
+    with pytest.raises(
+        UserError, match="needs a distribution of levels with a density, got Single"
+    ):
+        override(RECIPES["ncsn_single"](DIGITS, "quick", 0), ["weight=likelihood"])
 
 
 LEVELLED = {

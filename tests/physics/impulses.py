@@ -18,7 +18,7 @@ class Impulses(Streams):
 
     drawn = 0
 
-    def fill(self, out: Tensor, law: str) -> Tensor:
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
         self.drawn += 1
         out.zero_()[self.drawn] = 1
         return out

@@ -18,8 +18,8 @@ class Given(Streams):
 
     z: Tensor | None = None
 
-    def fill(self, out: Tensor, law: str) -> Tensor:
-        return out.copy_(self.z) if law == "normal_" else out.fill_(0.5)
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
+        return out.copy_(self.z) if distribution == "normal_" else out.fill_(0.5)
 
 
 def harmonic(*variances: float) -> ClosedForm:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from gradlogp.core.annealing import technique_4, variance_ratio
 from gradlogp.core.kernel import run
-from gradlogp.core.noise import VarianceExploding, technique_4, variance_ratio
+from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
 

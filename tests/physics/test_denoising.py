@@ -17,7 +17,6 @@ from gradlogp.objectives import (
     DenoisingScoreMatching,
     FromProcess,
     Ladder,
-    Levels,
     LogNormal,
     SingleLevel,
     Uncertainty,
@@ -211,8 +210,8 @@ def test_levels_follow_their_law():
         abs(x.mean() - 0.3) < 1e-3 and abs(x.std() - 1.2) < 1e-3
     )  # stratified: far closer than independent draws
     process = VarianceExploding(0.1, 10.0)
-    for law in (Ladder(process, 5), Levels(tuple(process.ladder(5)))):
-        levels = law.sample(1000, g)
+    for ladder in (Ladder(process, 5), Ladder(levels=tuple(process.ladder(5)))):
+        levels = ladder.sample(1000, g)
         assert sorted(set(levels.tolist())) == pytest.approx(sorted(process.ladder(5)), rel=1e-6)
         assert torch.bincount(levels.unique(return_inverse=True)[1]).tolist() == [200] * 5
     t = process.time(FromProcess(process).sample(20_000, g))

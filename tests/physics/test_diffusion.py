@@ -113,6 +113,9 @@ def test_the_terms_are_those_of_ddpm():
             assert torch.allclose(
                 terms[:1], -Normal(x0_hat[:1], betas[0].sqrt()).log_prob(x0[:1]).sum(1), rtol=1e-10
             )
+        else:  # Nichol & Dhariwal: at the first step the variance of the second
+            first = -Normal(x0_hat[:1], small[1].sqrt()).log_prob(x0[:1]).sum(1)
+            assert torch.allclose(terms[:1], first, rtol=1e-10)
     end = Normal(bar[-1].sqrt() * x0, (1 - bar[-1]).sqrt())
     standard = Normal(torch.zeros_like(x0), torch.ones_like(x0))
     assert torch.allclose(chain.prior(x0), kl_divergence(end, standard).sum(1), rtol=1e-10)
@@ -182,7 +185,7 @@ def test_the_hybrid_learns_the_mean_by_the_simple_loss_and_the_variance_by_the_b
     whole = slopes(VariationalBound(chain))
     assert torch.allclose(hybrid[1], 0.01 * whole[1], rtol=1e-12)
     x0, g = batch.x, seeded(1)
-    k, _ = VariationalBound(chain).law.draw(30, g, x0)
+    k, _ = VariationalBound(chain).steps.draw(30, g, x0)
     eps = torch.randn(x0.shape, generator=g, dtype=torch.float64)
     level = chain.at(k, x0).level[:, None]
     simple = ((x0 + level * eps) * field.mean - x0).square().sum(1) / (2 * level[:, 0] ** 2)

@@ -38,7 +38,7 @@ class EntryImpulses(Impulses):
 
     entry = 0
 
-    def fill(self, out, law):
+    def fill(self, out, distribution):
         self.drawn += 1
         out.zero_()[self.drawn, self.entry] = 1
         return out

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradlogp.core.fields import Denoiser, NoisyField, column
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import (
+    PROCESSES,
     Cosine,
     SubVariancePreserving,
     VarianceExploding,
@@ -25,6 +26,7 @@ from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import gaussian
 from gradlogp.samplers import (
     DDIM,
+    DPS,
     Ancestral,
     DPMSolver,
     Heun,
@@ -36,7 +38,7 @@ from gradlogp.samplers import (
 from tests.physics.impulses import final_std, final_variance
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).tolist()
-DDPM = {"process": VariancePreserving(0.1, 21.0), "levels": tuple(ddpm_ladder(BETAS))}
+DDPM = {"process": VariancePreserving(), "levels": tuple(ddpm_ladder(BETAS))}
 UNIFORM = VariancePreserving()
 
 
@@ -118,7 +120,7 @@ def test_the_optimal_variance_is_exact_at_any_number_of_levels():
 @pytest.mark.parametrize("variance", ["small", "large", 0.25])
 def test_the_samples_have_the_variance_of_the_recursion(variance):
     betas = torch.linspace(1e-3, 0.2, 100, dtype=torch.float64).tolist()
-    sampler = Ancestral(VariancePreserving(0.1, 25.0), tuple(ddpm_ladder(betas)), variance=variance)
+    sampler = Ancestral(VariancePreserving(), tuple(ddpm_ladder(betas)), variance=variance)
     g, n = seeded(1), 20_000
     x = run(
         sampler,
@@ -241,7 +243,7 @@ def test_reverse_diffusion_of_a_ddpm():
     """Song et al. (2021), app. E: y' = (2 - sqrt(1 - beta)) y + beta score + sqrt(beta) z."""
     betas = torch.linspace(1e-3, 0.2, 100, dtype=torch.float64).tolist()
     sampler = ReverseSDE(
-        VariancePreserving(0.1, 25.0),
+        VariancePreserving(),
         tuple(ddpm_ladder(betas)),
         method="reverse_diffusion",
         denoise=False,
@@ -254,6 +256,20 @@ def test_reverse_diffusion_of_a_ddpm():
         ) ** 2 * variance + beta
         alpha_bar /= 1 - beta
     assert alpha_bar * final_variance(sampler, 0.5) == pytest.approx(variance, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_serves_levels_beyond_its_end(name):
+    """The levels of DDPM end at 157.4, those of VP at 152.2; 50 of them draw N(0, .5^2) nearly."""
+    process, levels = PROCESSES[name](), DDPM["levels"][::20]
+    for walk in (
+        Ancestral(process, levels, variance="large"),
+        ReverseSDE(process, levels),
+        ReverseSDE(process, levels, method="reverse_diffusion"),
+    ):
+        assert final_variance(walk, 0.5) == pytest.approx(0.25, rel=0.15)
+    lengths = DPS(DDIM(process, levels), lambda x: x, torch.zeros(1)).lengths
+    assert len(lengths) == 50 and all(0 < a < math.inf for a in lengths)
 
 
 def test_reverse_diffusion_of_a_variance_exploding_process_is_ancestral_with_the_large_variance():

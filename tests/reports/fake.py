@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gradlogp.experiments import EXPERIMENTS, to_dict
+from gradlogp.experiments import RECIPES
+from gradlogp.harness import Target, to_dict
 from gradlogp.runs import Run, write_json
 
 SIGMAS = (0.1, 0.3)
@@ -59,8 +60,9 @@ def rows(times: float = 1.0, classes: bool = False, **changes: float) -> list[di
     ]
     found += [row("agreement", 0.96, "higher", reference=0.99)] if classes else []
     for s in SIGMAS:
-        found += [row(f"denoise_psnr_{s}", 20 - 10 * s + times, "higher", noisy=20 - 20 * s)]
-        found += [row(f"denoise_ssim_{s}", 0.9, "higher", noisy=0.5)]
+        at = {"noise": s}
+        found += [row("psnr", 20 - 10 * s + times, "higher", noisy=20 - 20 * s, axes=at)]
+        found += [row("ssim", 0.9, "higher", noisy=0.5, axes=at)]
     return found
 
 
@@ -76,16 +78,26 @@ def run(
     **changes: float,
 ) -> Run:
     """One run folder, as far as `state`."""
-    recipe = EXPERIMENTS[experiment](dataset, "quick", seed)
+    target = Target(dataset, "picture", (1, 8, 8), 1250)
+    recipe = RECIPES[experiment](target, "quick", seed)
     if images:
         recipe = replace(recipe, training=replace(recipe.training, images=images))
     config = {
         "recipe": to_dict(recipe),
-        "facts": {"shape": [1, 8, 8], "per_class": [125] * 10, "std": 0.7},
+        "spec": {"shape": [1, 8, 8], "per_class": [125] * 10, "std": 0.7},
         "data": {"name": dataset, "checksums": {"digits.csv.gz": "0f" * 32}},
     }
     with Run.create(
-        path, config, {"torch": "2.13.0", "python": "3.11.7", "device": "cpu", "date": "2030-01-02"}
+        path,
+        config,
+        {
+            "torch": "2.13.0",
+            "python": "3.11.7",
+            "device": "cpu",
+            "date": "2030-01-02",
+            "title": recipe.title(),
+            "story": recipe.about(),
+        },
     ) as made:
         made.mark("training")
         _train(made, "ebm" in experiment, guard)

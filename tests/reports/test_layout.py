@@ -1,44 +1,43 @@
-"""The further tables: which metrics a pattern finds, in which order, and who is best."""
+"""The further tables: which measurements belong to one, in which order, and who is best."""
 
 import pytest
 
 from gradlogp.experiments import COMPARISONS
-from gradlogp.experiments.table import Table, stands_for
+from gradlogp.harness import Column, Table
 from gradlogp.reports.layout import LONG, grid
-from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.numbers import Key, Numbers
 
 
 def numbers(better="higher", **values):
-    """values: method -> {metric: (value, spread)}."""
-    rows = [
-        {
-            "method": m,
-            "metric": k,
-            "value": v,
-            "stderr": spread,
-            "better": "lower" if k.startswith("rank") else better,
-        }
-        for m, found in values.items()
-        for k, (v, spread) in found.items()
-    ]
+    """values: method -> {(metric, {axis: value}) or metric: (value, standard error)}."""
+    rows = []
+    for method, found in values.items():
+        for key, (value, stderr) in found.items():
+            metric, *axes = key if isinstance(key, tuple) else (key,)
+            rows.append(
+                {
+                    "method": method,
+                    "metric": metric,
+                    "axes": dict(axes),
+                    "value": value,
+                    "stderr": stderr,
+                    "better": "lower" if metric == "rank" else better,
+                }
+            )
     return Numbers(rows, [m for m in values if m != "reference"])
 
 
+def digit(c):
+    return ("auroc", ("protocol", "one-class"), ("class", c))
+
+
+MEAN = ("auroc", ("protocol", "one-class"))
+ONE_CLASS = {"protocol": "one-class"}
 DIGITS = numbers(
-    a={
-        "auroc digit 3": (0.9, 0.01),
-        "auroc digit 1": (0.99, 0.01),
-        "auroc digit": (0.945, 0.01),
-        "rank": (2.0, 0.1),
-    },
-    b={
-        "auroc digit 3": (0.95, 0.01),
-        "auroc digit 1": (0.99, 0.01),
-        "auroc digit": (0.97, 0.01),
-        "rank": (1.0, 0.1),
-    },
+    a={digit(3): (0.9, 0.01), digit(1): (0.99, 0.01), MEAN: (0.945, 0.01), "rank": (2.0, 0.1)},
+    b={digit(3): (0.95, 0.01), digit(1): (0.99, 0.01), MEAN: (0.97, 0.01), "rank": (1.0, 0.1)},
     c={"fd": (1.0, 0.1)},
-    reference={"auroc digit 3": (0.5, None)},
+    reference={digit(3): (0.5, None)},
 )
 
 
@@ -49,92 +48,87 @@ def texts(found):
     ]
 
 
-@pytest.mark.parametrize(
-    ("pattern", "metric", "star"),
-    [
-        ("auroc digit *", "auroc digit 3", "3"),
-        ("auroc digit *", "auroc digit", ""),
-        ("auroc * by energy", "auroc kmnist by energy", "kmnist"),
-        ("auroc * by energy", "auroc kmnist by norm", ""),
-        ("denoise_ssim_*", "denoise_ssim_0.5", "0.5"),
-        ("ab*ba", "aba", ""),
-    ],
-)
-def test_what_a_star_stands_for(pattern, metric, star):
-    assert stands_for(pattern, metric) == star
-
-
 def test_numbers_ascend_words_stay_as_they_came_the_mean_is_last_and_orders_the_rows():
-    found = grid(
-        Table("Digits", ("auroc digit *",), {"auroc digit": "mean"}, decimals=3),
-        DIGITS,
-        ["a", "b", "c"],
-    )
+    last = (Column("auroc", ONE_CLASS, "mean"),)
+    table = Table("Digits", ("auroc",), "class", ONE_CLASS, last, decimals=3)
+    found = grid(table, DIGITS, ["a", "b", "c"])
     assert found.title == "Digits (high)" and found.heads == ["1", "3", "mean"]
     assert texts(found) == [
         ("b", ["*0.990", "*0.950", "*0.970"]),
         ("a", ["*0.990", "0.900", "0.945"]),
         ("reference", [None, "0.500", None]),
     ]
-    named = numbers(
-        a={"auroc to noise": (1.0, 0.1), "auroc to kmnist": (0.9, 0.1), "auroc to 1": (0.9, 0.1)}
+    against = [("auroc", ("against", name)) for name in ("noise", "kmnist", "1")]
+    named = numbers(a=dict.fromkeys(against, (0.9, 0.1)))
+    heads = grid(Table("Others", ("auroc",), "against"), named, ["a"]).heads
+    assert heads == ["noise", "kmnist", "1"]
+
+
+def test_a_table_takes_only_what_has_its_axes_and_no_other():
+    """Neither another protocol's, nor the mean without a class, nor one with a further axis."""
+    many = numbers(
+        a={
+            digit(1): (0.9, None),
+            MEAN: (0.8, None),
+            ("auroc", ("protocol", "held-out"), ("class", 2)): (0.7, None),
+            (*digit(3), ("by", "norm")): (0.6, None),
+        }
     )
-    assert grid(Table("Strangers", ("auroc to *",)), named, ["a"]).heads == ["noise", "kmnist", "1"]
+    found = grid(Table("Digits", ("auroc",), "class", ONE_CLASS), many, ["a"])
+    assert found.heads == ["1"]
 
 
 def test_turned_the_methods_stand_across_and_no_reference_with_them():
-    table = Table(
-        "Digits", ("auroc digit *",), {"rank": "mean rank", "auroc digit": "mean"}, turned=True
-    )
+    last = (Column("rank", label="mean rank"), Column("auroc", ONE_CLASS, "mean"))
+    table = Table("Digits", ("auroc",), "class", ONE_CLASS, last, turned=True)
     found = grid(table, DIGITS, ["a", "b", "c"])
-    assert found.heads == ["b", "a"] and [label for label, _ in found.lines] == [
-        "1",
-        "3",
-        "mean rank (low)",
-        "mean",
-    ]
+    assert found.heads == ["b", "a"]
+    labels = [label for label, _ in found.lines]
+    assert labels == ["1", "3", "mean rank (low)", "mean"]
     assert texts(found)[2] == ("mean rank (low)", ["*1.00", "2.00"])
     assert found.lines[0][1][0].stderr == "0.010"
 
 
-def test_several_patterns_stand_one_after_the_other_under_the_names_of_their_metrics():
-    both = numbers(
-        a={"auroc in 1": (0.9, None), "auprc in 1": (0.3, None), "auroc in 2": (0.8, None)}
-    )
-    found = grid(Table("Both", ("auroc in *", "auprc in *")), both, ["a"])
+def test_several_metrics_stand_one_after_the_other_under_their_names():
+    keys = [("auroc", ("class", 1)), ("auprc", ("class", 1)), ("auroc", ("class", 2))]
+    both = numbers(a=dict.fromkeys(keys, (0.9, None)))
+    found = grid(Table("Both", ("auroc", "auprc"), "class"), both, ["a"])
     assert found.heads == ["AUROC, 1", "AUROC, 2", "AUPRC, 1"]
 
 
 def test_where_nothing_is_better_nothing_is_marked_or_sorted():
+    noise = ("energy", ("of", "noise"))
     level = numbers(
-        a={"energy of noise": (9.0, 0.1), "energy_gap": (0.3, 0.1)},
-        b={"energy of noise": (1.0, 0.1), "energy_gap": (0.0, 0.1)},
+        a={noise: (9.0, 0.1), "energy_gap": (0.3, 0.1)},
+        b={noise: (1.0, 0.1), "energy_gap": (0.0, 0.1)},
     )
-    found = grid(Table("Energy", ("energy of *",), {"energy_gap": "gap"}), level, ["a", "b"])
+    table = Table("Energy", ("energy",), "of", last=(Column("energy_gap", label="gap"),))
+    found = grid(table, level, ["a", "b"])
     assert found.title == "Energy" and found.heads == ["noise", "gap (near 0)"]
     assert [label for label, _ in found.lines] == ["a", "b"]
     assert not any(entry.best for _, line in found.lines for entry in line if entry)
 
 
-def test_nothing_measured_is_no_table():
-    assert (
-        grid(Table("Stars", ("auroc star *",), {"auroc digit": "mean"}), DIGITS, ["a", "b"]).lines
-        == []
-    )
-    assert grid(Table("Stars", ("auroc star *",), turned=True), DIGITS, ["a", "b"]).lines == []
+@pytest.mark.parametrize("turned", [False, True])
+def test_nothing_measured_is_no_table(turned):
+    last = (Column("auroc", ONE_CLASS, "mean"),)
+    table = Table("Stars", ("auroc",), "star", last=last, turned=turned)
+    assert grid(table, DIGITS, ["a", "b"]).lines == []
 
 
 def test_long_tables_are_folded():
-    many = numbers(**{f"m{i}": {"auroc digit 1": (i / 100, None)} for i in range(LONG + 1)})
-    assert grid(Table("Digits", ("auroc digit *",)), many, many.learned).long
-    assert not grid(Table("Digits", ("auroc digit *",)), many, many.learned[1:]).long
+    key = ("auroc", ("class", 1))
+    many = numbers(**{f"m{i}": {key: (i / 100, None)} for i in range(LONG + 1)})
+    table = Table("Digits", ("auroc",), "class")
+    assert grid(table, many, many.learned).long
+    assert not grid(table, many, many.learned[1:]).long
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
-def test_every_pattern_has_one_star_and_every_table_a_title_of_its_own(name):
+def test_every_table_has_a_title_of_its_own_and_does_not_fix_the_axis_that_it_goes_over(name):
     tables = COMPARISONS[name].tables
-    assert all(pattern.count("*") == 1 for table in tables for pattern in table.metrics)
     assert len({table.title for table in tables}) == len(tables)
+    assert all(table.metrics and table.over not in table.where for table in tables)
 
 
 def test_the_expected_value_is_that_of_the_most_examples():
@@ -142,4 +136,5 @@ def test_the_expected_value_is_that_of_the_most_examples():
         {"method": m, "metric": "auprc", "value": 0.5, "better": "higher", "n": n, "trivial": share}
         for m, n, share in (("all", 2500, 0.1), ("some", 250, 0.07))
     ]
-    assert Numbers(rows, ["all", "some"]).cell("a trivial method (expected)", "auprc").value == 0.1
+    found = Numbers(rows, ["all", "some"]).cell("a trivial method (expected)", Key("auprc"))
+    assert found.value == 0.1

@@ -8,9 +8,10 @@ import pytest
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS, to_dict
+from gradlogp.experiments import RECIPES
 from gradlogp.runs import Run, read_json, write_json
 from tests.reports import fake
+from tests.targets import DIGITS
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -144,7 +145,7 @@ def test_losing_to_the_trivial_method_is_said(tmp_path):
     assert "It is worse than the trivial method in Fréchet distance." in page.words
 
 
-def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
+def test_standard_errors_and_cost_stand_beside_the_numbers(demo):
     row = cells(demo[0], "<code>ebm<")
     assert (
         "10.0" in row
@@ -157,7 +158,8 @@ def test_spread_floor_and_cost_stand_beside_the_numbers(demo):
 
 def test_a_result_at_another_chain_length_has_a_table_of_its_own(tmp_path):
     made = fake.run(tmp_path / "c", "ebm_no_buffer")
-    made.write_results([*made.results(), fake.row("fd after 20 steps", 2.0, "lower")])
+    further = fake.row("fd", 2.0, "lower", axes={"steps": 20})
+    made.write_results([*made.results(), further])
     made.close()
     text, _ = written(tmp_path / "c")
     assert "2.000" not in cells(text, "<code>ebm_no_buffer<")
@@ -170,28 +172,27 @@ def test_a_result_at_another_chain_length_has_a_table_of_its_own(tmp_path):
 def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
-    tables = [{"title": "By law", "metrics": ["rmse *"], "of another version": 1}]
+    table = {"title": "By density", "metrics": ["rmse"], "over": "density", "of another": 1}
     write_json(
         folder / "compare.json",
         {
             "comparison": "score_1d",
             "question": "Which?",
             "methods": ["esm", "ism"],
-            "headline": ["rmse"],
-            "tables": tables,
+            "headline": [{"metric": "rmse"}],
+            "tables": [table],
         },
     )
     for method, value in (("esm", 0.1), ("ism", 0.2)):
         config = {
-            "recipe": to_dict(EXPERIMENTS[method]("laws", "quick", 0)),
-            "facts": {},
+            "recipe": {"kind": "ScoreMatching", "experiment": method, "seed": 0},
             "data": {"name": "laws"},
         }
         with Run.create(folder / method, config, {"date": "2030-01-02"}) as made:
             made.write_results(
                 [
                     fake.row("rmse", value, "lower", reference=0.0),
-                    fake.row("rmse mixture", 3 * value, "lower"),
+                    fake.row("rmse", 3 * value, "lower", axes={"density": "mixture"}),
                 ]
             )
             made.mark("evaluated", seconds=1.0, evaluations=10, parameters=5)
@@ -204,8 +205,8 @@ def test_a_comparison_that_draws_nothing_speaks_of_no_pictures(tmp_path):
         "a perfect method (expected)" in numbers
         and "from testing on a limited number of examples" in numbers
     )
-    assert "By law (low)" in numbers and "method mixture esm 0.300 best ± 0.003" in plain(
-        text[text.index("By law") :]
+    assert "By density (low)" in numbers and "method mixture esm 0.300 best ± 0.003" in plain(
+        text[text.index("By density") :]
     )
 
 
@@ -283,7 +284,7 @@ def test_an_unfinished_comparison_says_what_is_missing(tmp_path):
     note = read_json(folder / "compare.json")
     write_json(folder / "compare.json", {**note, "methods": [*note["methods"], "ebm_class"]})
     _, page = written(folder)
-    steps = EXPERIMENTS["ncsn"]("digits", "quick", 0).training.steps
+    steps = RECIPES["ncsn"](DIGITS, "quick", 0).training.steps
     assert (
         f"900 of {steps:,} updates" in page.words and "trained but not yet measured" in page.words
     )

@@ -11,15 +11,17 @@ from PIL import Image
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import figures
-from gradlogp.experiments.table import Table
+from gradlogp.harness import Table, figures
 from gradlogp.reports import write_results
-from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page
 from gradlogp.reports.results import SAID, UNSAID, compressed
 from gradlogp.runs import read_json, write_json
 from tests.reports import fake
+
+ACCURACY = {task: Key.of("accuracy", {"task": task}) for task in ("3v5", "4v9")}
+NLL = Key.of("nll", {"task": "3v5"})
 
 
 def pictured(folder):
@@ -62,7 +64,7 @@ def test_what_a_person_wrote_is_kept(tmp_path):
 
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
-    table = Table("Restored, by noise", ("denoise_psnr_*",))
+    table = Table("Restored, by noise", ("psnr",), "noise")
     write_json(
         folder / "compare.json", read_json(folder / "compare.json") | {"tables": [asdict(table)]}
     )
@@ -84,8 +86,11 @@ def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_befor
 
 
 def told(*rows, metrics=None):
-    """Of rows (method, metric, protocol)."""
-    found = [{"method": m, "metric": k, "value": 1.0, "protocol": says} for m, k, says in rows]
+    """Of rows (method, key, protocol)."""
+    found = [
+        {"method": m, "metric": k.metric, "axes": dict(k.axes), "value": 1.0, "protocol": says}
+        for m, k, says in rows
+    ]
     methods = [SimpleNamespace(name=m, title=m) for m in dict.fromkeys(m for m, *_ in rows)]
     numbers = Numbers(found, [m.name for m in methods])
     return protocols(Page(Path(), {}, methods, None, [], numbers), metrics)
@@ -93,21 +98,21 @@ def told(*rows, metrics=None):
 
 def test_a_protocol_is_said_once_where_all_that_have_the_metric_agree():
     rows = [
-        ("a", "accuracy 3v5", "1902 labelled examples"),
-        ("b", "accuracy 3v5", "1902 labelled examples"),
-        ("a", "accuracy 4v9", "1991 labelled examples"),
-        ("a", "nll 3v5", "nats"),
+        ("a", ACCURACY["3v5"], "1902 labelled examples"),
+        ("b", ACCURACY["3v5"], "1902 labelled examples"),
+        ("a", ACCURACY["4v9"], "1991 labelled examples"),
+        ("a", NLL, "nats"),
     ]
     assert told(*rows) == [
         ("accuracy 3v5, 4v9", "1902/1991 labelled examples"),
         ("surprise, nats 3v5", "nats"),
     ]
-    assert told(*rows, metrics=["nll 3v5"]) == [("surprise, nats 3v5", "nats")]
+    assert told(*rows, metrics=[NLL]) == [("surprise, nats 3v5", "nats")]
 
 
 def test_where_methods_differ_what_they_share_is_said_first_and_the_rest_by_name():
     rows = [
-        (m, "psnr", f"dB; noise 0.5; {how}; clamped")
+        (m, Key("psnr"), f"dB; noise 0.5; {how}; clamped")
         for m, how in (("a", "one step"), ("b", "8 chains"), ("c", "one step"), ("d", "one step"))
     ]
     assert told(*rows) == [

@@ -4,11 +4,13 @@ import pytest
 
 from gradlogp.metrics import METRICS
 from gradlogp.reports import plot, words
-from gradlogp.reports.numbers import Numbers
+from gradlogp.reports.numbers import Key, Numbers
+
+X = Key("x")
 
 
 @pytest.mark.parametrize(
-    ("value", "spread", "text"),
+    ("value", "stderr", "text"),
     [
         (3.2143, 0.12, "3.21"),
         (3.2143, 0.5, "3.2"),
@@ -22,8 +24,8 @@ from gradlogp.reports.numbers import Numbers
         (12.0, math.nan, "12.0"),
     ],
 )
-def test_numbers_show_what_their_spread_allows(value, spread, text):
-    assert words.number(value, spread) == text
+def test_numbers_show_what_their_standard_errors_allow(value, stderr, text):
+    assert words.number(value, stderr) == text
 
 
 @pytest.mark.parametrize(
@@ -46,9 +48,10 @@ def test_every_metric_has_plain_words(name):
 
 
 def test_new_metrics_keep_their_name():
-    assert words.metric("fd after 20 steps").name == "Fréchet distance after 20 steps"
-    assert words.metric("denoise_psnr_0.3").name == "restored, dB at noise 0.3"
-    assert words.metric("brand_new") == ("brand_new", "")
+    at = Key.of("fd", {"steps": 20})
+    assert words.metric(at).name == "Fréchet distance after 20 steps"
+    assert words.metric(Key.of("psnr", {"noise": 0.3})).name == "restored, dB at noise 0.3"
+    assert words.metric(Key.of("brand_new", {"size": 3})).name == "brand_new 3"
 
 
 @pytest.mark.parametrize(
@@ -114,31 +117,32 @@ def test_no_clear_difference_within_two_standard_errors():
     numbers = made(
         "lower", a=(1.0, 0.3), b=(1.9, 0.4), c=(2.1, 0.4)
     )  # the standard error of a difference is 0.5
-    assert [numbers.mark(m, "x") for m in "abc"] == ["best", "close", ""]
-    assert numbers.duel("a", "c", ["x"]).better == ["x"] and numbers.duel(
-        "c", "a", ["x"]
-    ).worse == ["x"]
-    assert numbers.duel("a", "b", ["x"]).same == ["x"]
+    assert [numbers.mark(m, X) for m in "abc"] == ["best", "close", ""]
+    assert numbers.pairwise("a", "c", [X]).better == [X] and numbers.pairwise(
+        "c", "a", [X]
+    ).worse == [X]
+    assert numbers.pairwise("a", "b", [X]).same == [X]
 
 
 def test_variants_follow_their_metric():
-    values = {"fd": 9, "kid": 1, "fd after 20 steps": 2}
-    rows = [{"method": "a", "metric": k, "value": v, "better": "lower"} for k, v in values.items()]
-    assert Numbers(rows, ["a"]).metrics == ["fd", "fd after 20 steps", "kid"]
+    found = [("fd", {}), ("kid", {}), ("fd", {"steps": 20})]
+    rows = [{"method": "a", "metric": m, "axes": axes, "value": 1.0} for m, axes in found]
+    keys = [Key("fd"), Key("fd", (("steps", 20),)), Key("kid")]
+    assert Numbers(rows, ["a"]).metrics == keys
 
 
 def test_equal_values_are_best_alike():
     numbers = made("higher", a=(1.0, 0.0), b=(1.0, 0.1), c=(0.5, 0.1))
-    assert [numbers.mark(m, "x") for m in "abc"] == ["best", "best", ""]
+    assert [numbers.mark(m, X) for m in "abc"] == ["best", "best", ""]
 
 
 def test_the_names_of_several_metrics_say_once_what_they_share():
-    assert (
-        words.together(["accuracy 3v5", "accuracy 4v9", "precision"])
-        == "accuracy 3v5, 4v9; precision"
-    )
-    assert words.together(["denoise_psnr_0.5", "denoise_psnr_1"]) == "restored, dB at noise 0.5, 1"
-    assert words.together(["fd", "fd after 20 steps"]) == "Fréchet distance, after 20 steps"
+    tasks = [Key.of("accuracy", {"task": task}) for task in ("3v5", "4v9")]
+    assert words.together([*tasks, Key("precision")]) == "accuracy 3v5, 4v9; precision"
+    levels = [Key.of("psnr", {"noise": s}) for s in (0.5, 1.0)]
+    assert words.together(levels) == "restored, dB at noise 0.5, 1"
+    steps = [Key("fd"), Key.of("fd", {"steps": 20})]
+    assert words.together(steps) == "Fréchet distance, after 20 steps"
 
 
 def test_the_place_between_trivial_and_real():
@@ -149,7 +153,7 @@ def test_the_place_between_trivial_and_real():
         "Gaussian of the pixels": (5.0, 0.1),
     }
     numbers = made("lower", **values)
-    assert numbers.place("a", "x") == pytest.approx(0.25) and numbers.place("b", "x") == 0
+    assert numbers.place("a", X) == pytest.approx(0.25) and numbers.place("b", X) == 0
     assert (
-        made("higher", **values).place("a", "x") is None
+        made("higher", **values).place("a", X) is None
     )  # real pictures that lose to the trivial method are no measure

@@ -34,8 +34,9 @@ from gradlogp.objectives.denoising import normal, squared_error
 def autoencoder(
     shape: Sequence[int], latent: int = 32, channels: Sequence[int] = (16, 32, 64), width: int = 128
 ) -> AutoencoderEnergy:
-    """A narrow autoencoder, convolutional or of perceptrons for vectors: its `encode`, `decode`,
-    and squared error as an energy.
+    """A narrow autoencoder, convolutional or, for vectors, of perceptrons.
+
+    It has `encode`, `decode`, and its squared error as an energy.
     """
     return autoencoder_energy(shape, latent, channels, width, sphere=False)
 
@@ -77,8 +78,8 @@ class Reconstruction(Objective):
         )
 
     @staticmethod
-    def _noised(law: LevelDistribution, clean: Tensor, generator: Generator) -> Tensor:
-        sigma = law.sample(len(clean), generator, clean)
+    def _noised(levels: LevelDistribution, clean: Tensor, generator: Generator) -> Tensor:
+        sigma = levels.sample(len(clean), generator, clean)
         return clean + column(sigma, clean) * normal(clean, generator)
 
 
@@ -93,7 +94,7 @@ def jacobian_norm(x: Tensor, code: Tensor, generator: Generator) -> Tensor:
 @final
 @dataclass
 class DenoisingError(Objective):
-    r"""|r(x0 + sigma eps, sigma) - x0|^2 per entry over the levels of `law`: a denoising
+    r"""|r(x0 + sigma eps, sigma) - x0|^2 per entry over `levels`: a denoising
     autoencoder that is told the level.
 
     With `sigma_data` each level is divided by what a linear denoiser of data of that deviation
@@ -101,12 +102,12 @@ class DenoisingError(Objective):
     first: the weight `edm` of score matching.
     """
 
-    law: LevelDistribution
+    levels: LevelDistribution
     sigma_data: float | None = None
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         clean, cond = check_batch(batch)
-        sigma = self.law.sample(len(clean), generator, clean)
+        sigma = self.levels.sample(len(clean), generator, clean)
         error = (
             squared_error(as_noisy(model, cond), clean, sigma, normal(clean, generator))
             / clean[0].numel()

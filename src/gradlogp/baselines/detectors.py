@@ -23,7 +23,6 @@ al. (2001), Estimating the Support of a High-Dimensional Distribution.
 """
 
 import abc
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -33,6 +32,7 @@ from torch import Tensor
 
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import seeded
+from gradlogp.core.spectrum import Spectrum
 
 Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
 
@@ -71,44 +71,19 @@ class NearestNeighbours(Detector):
         return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
 
 
-class Spectrum:
-    """Mean, and variances and directions of the principal components of x [n, *shape], largest
-    first.
-
-    Products are taken in the precision of x, the eigenvalues in float64.
-    """
-
-    def __init__(self, x: Tensor) -> None:
-        flat = x.flatten(1)
-        self.mean = flat.mean(0)
-        values, vectors = torch.linalg.eigh(
-            ((flat - self.mean).T @ (flat - self.mean) / len(flat)).double()
-        )
-        self.variances = values.flip(0).clamp(min=0)
-        self.directions = vectors.flip(1).to(x.dtype)
-
-    def coordinates(self, x: Tensor) -> Tensor:
-        return (x.flatten(1) - self.mean) @ self.directions
-
-    def nats(self, squared: Tensor, variances: Tensor) -> float:
-        """-log-likelihood, mean over examples, of a Gaussian with these variances, given mean
-        squared coordinates [D].
-        """
-        return float(((squared / variances) + (2 * math.pi * variances).log()).sum() / 2)
-
-
 @final
 @dataclass(frozen=True)
 class PrincipalComponents(Detector):
-    """The squared error of reconstruction from `rank` principal components; None chooses it by
-    probabilistic PCA's likelihood.
+    """The squared error of reconstruction from the leading principal components.
+
+    `rank` of them; None chooses it by probabilistic PCA's likelihood.
     """
 
     rank: int | None = 32
     ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
-        spectrum = Spectrum(normal)
+        spectrum = Spectrum.fit(normal)
         dim = len(spectrum.mean)
         rank = (
             self.choose(spectrum, held_out)
@@ -138,15 +113,16 @@ def probabilistic(variances: Tensor, rank: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Mahalanobis(Detector):
-    """The squared Mahalanobis distance with a ridge, a share of the mean variance; None: that which
-    finds held-out likeliest.
+    """The squared Mahalanobis distance, with a ridge on the covariance.
+
+    The ridge is a `share` of the mean variance; None takes the share that finds held-out likeliest.
     """
 
     share: float | None = 0.1
     shares: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
 
     def fit(self, normal: Tensor, held_out: Tensor, seed: int = 0) -> Scores:
-        spectrum = Spectrum(normal)
+        spectrum = Spectrum.fit(normal)
         squared = spectrum.coordinates(held_out).double().square().mean(0)
         mean = spectrum.variances.mean().clamp(min=1e-12)
         shares = self.shares if self.share is None else (self.share,)
@@ -160,7 +136,7 @@ class Mahalanobis(Detector):
 @final
 @dataclass(frozen=True)
 class Isolation(Detector):
-    """scikit-learn's isolation forest: how few random cuts isolate an example."""
+    """How few random cuts isolate an example: scikit-learn's isolation forest."""
 
     trees: int = 100
 
@@ -182,7 +158,7 @@ def clusters_of(x: Tensor, count: int, seed: int) -> dict[str, Tensor]:
     from sklearn.cluster import KMeans
 
     flat, some = x.flatten(1), x[:10_000]
-    directions = Spectrum(some.double()).directions[:, :32].to(x.dtype)
+    directions = Spectrum.fit(some.double()).directions[:, :32].to(x.dtype)
     found = KMeans(count, n_init=1, max_iter=20, random_state=seed).fit(
         (some.flatten(1) @ directions).numpy()
     )
@@ -224,8 +200,9 @@ class ClusterMeans(Detector):
 @final
 @dataclass(frozen=True)
 class OneClassSVM(Detector):
-    """scikit-learn's one-class SVM with an RBF kernel, on a subsample: its time grows with the
-    square of the examples.
+    """The margin of scikit-learn's one-class SVM with an RBF kernel, on a subsample.
+
+    Its time grows with the square of the examples.
     """
 
     nu: float = 0.1

@@ -25,6 +25,7 @@ from torch import Generator, Tensor, nn
 from gradlogp.baselines.decoder import Decoder
 from gradlogp.core.batch import Batch
 from gradlogp.models.nets.conv import ConvTrunk
+from gradlogp.models.nets.mlp import perceptron
 from gradlogp.objectives import Loss, Objective
 from gradlogp.objectives.base import check_batch, mean
 from gradlogp.objectives.denoising import normal
@@ -54,12 +55,18 @@ def vae(
     latent: int = 32,
     trunk: Sequence[int] = (16, 32, 64, 64),
     width: int = 64,
-    channels: tuple[int, int] = (64, 32),
+    channels: Sequence[int] = (64, 32),
 ) -> VAE:
-    """A variational autoencoder whose encoder is the trunk of `ConvEnergy`."""
+    """A variational autoencoder whose encoder is the trunk of `ConvEnergy`.
+
+    Of pictures, waves and volumes; of vectors with perceptrons, whose hidden layers are `trunk` and
+    `channels`.
+    """
+    encoder: nn.Module = (
+        perceptron([shape[0], *trunk, width]) if len(shape) == 1 else ConvTrunk(shape, trunk, width)
+    )
     return VAE(
-        nn.Sequential(ConvTrunk(shape, trunk, width), nn.Linear(width, 2 * latent)),
-        Decoder(shape, latent, channels),
+        nn.Sequential(encoder, nn.Linear(width, 2 * latent)), Decoder(shape, latent, channels)
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.random import seeded
+from gradlogp.core.spectrum import Spectrum
 
 
 def noised(clean: Tensor, sigma: float | Tensor, seed: int) -> Tensor:
@@ -24,28 +25,22 @@ def noised(clean: Tensor, sigma: float | Tensor, seed: int) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class PixelGaussian:
-    """mean [D], and the eigenvalues [D] and eigenvectors [D, D] of the covariance, in float64."""
-
-    mean: Tensor
-    values: Tensor
-    vectors: Tensor
+class PixelGaussian(Spectrum):
+    """The Gaussian of the entries of examples, in float64."""
 
     @classmethod
-    def fit(cls, x: Tensor) -> "PixelGaussian":
-        flat = x.flatten(1).double()
-        values, vectors = torch.linalg.eigh(flat.T.cov())
-        return cls(flat.mean(0), values.clamp(min=0), vectors)
+    def fit(cls, x: Tensor, ddof: int = 1) -> "PixelGaussian":
+        found = Spectrum.fit(x.double(), ddof)
+        return cls(found.mean, found.variances, found.directions)
 
     def sample(self, n: int, seed: int) -> Tensor:
-        """[n, D]"""
-        eps = torch.randn(
-            n, len(self.mean), generator=seeded(seed, "gaussian"), dtype=torch.float64
-        )
-        return (self.mean + (eps * self.values.sqrt()) @ self.vectors.T).float()
+        """[n, D]; the numbers of the seed go to the components from the smallest on."""
+        generator = seeded(seed, "gaussian")
+        eps = torch.randn(n, len(self.mean), generator=generator, dtype=torch.float64).flip(1)
+        return (self.mean + (eps * self.variances.sqrt()) @ self.directions.T).float()
 
     def restore(self, noisy: Tensor, sigma: float) -> Tensor:
         """The posterior mean of noisy examples [n, *shape], which may lie outside their range."""
-        centred = (noisy.flatten(1).double() - self.mean) @ self.vectors
-        restored = self.mean + (centred * self.values / (self.values + sigma**2)) @ self.vectors.T
+        gain = self.variances / (self.variances + sigma**2)
+        restored = self.mean + (self.coordinates(noisy.double()) * gain) @ self.directions.T
         return restored.float().reshape(noisy.shape)

@@ -18,6 +18,7 @@ Kind = Literal[
     "models",
     "processes",
     "targets",
+    "baselines",
     "tasks",
     "metrics",
     "experiments",
@@ -127,7 +128,7 @@ class Compare(Changing):
 
 
 class Sample(Arguments):
-    """Draw pictures from a trained run, from noise."""
+    """Draw examples from a trained run, from noise."""
 
     run: Positional[Path]
     """The run folder."""
@@ -136,7 +137,15 @@ class Sample(Arguments):
     cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
     """Of this class only (conditional models; by default each in turn)."""
     steps: Annotated[int | None, Field(ge=0)] = None
-    """Sampler steps from noise to a picture (energies only; by default as the run's settings say).
+    """Sampler steps from noise to an example; of a score, noise levels. By default as the run's
+    settings say.
+    """
+    sampler: str | None = None
+    """Another sampler than the run's: `gradlogp list samplers` names them, and one that does not fit
+    the model is answered with those that do.
+    """
+    changes: Changes = ()
+    """Change the sampler's settings, as in --set order=3 with --sampler dpm_solver.
     """
     seed: Seed = 0
     """Decides the samples."""

@@ -11,7 +11,7 @@ import torch
 from gradlogp import data
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import DATASETS, Dataset
+from gradlogp.data import Dataset
 from gradlogp.harness import spec_of
 from gradlogp.runs import Run, new_path
 
@@ -25,7 +25,7 @@ def known(name: str, names: Iterable[str], what: str) -> None:
 
 
 def dataset_exists(name: str) -> None:
-    known(name.partition(":")[0], DATASETS, "data set")
+    data.require_known(name)
 
 
 def device_exists(name: str | None) -> None:

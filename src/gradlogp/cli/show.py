@@ -7,6 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
+from gradlogp.baselines import BASELINES
 from gradlogp.bench import BENCHES
 from gradlogp.core.noise import PROCESSES
 from gradlogp.core.targets import TARGETS
@@ -28,6 +29,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "models": MODELS,
     "processes": PROCESSES,
     "targets": TARGETS,
+    "baselines": BASELINES,
     "tasks": TASKS,
     "metrics": METRICS,
     "experiments": RECIPES,

@@ -30,14 +30,15 @@ def tables(args: List, terminal: Terminal) -> None:
 
 
 def sample(args: Sample, terminal: Terminal) -> None:
-    fitted = load(args.run)
+    settings = [change for group in args.changes for change in group]
+    fitted = load(args.run).following(args.sampler, args.steps, settings)
     kind = fitted.spec.coordinates
     out = args.out or args.run / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
     writable(out, *kind.suffixes)
     began = time.perf_counter()
-    x, labels = fitted.draw(args.n, args.seed, args.cls, args.steps, args.batch, terminal)
+    x, labels = fitted.draw(args.n, args.seed, args.cls, batch=args.batch, listener=terminal)
     seconds = time.perf_counter() - began
-    steps = fitted.sampling().steps if args.steps is None else args.steps
+    steps = fitted.sampling().steps
     kind.write(out, x, labels)
     terminal.say(
         f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
@@ -52,7 +53,7 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     picture, fitted = data.read_picture(args.image), load(args.run)
     out = args.out or args.run / "samples" / f"denoised-{args.image.stem}.png"
     writable(out, ".png")
-    channels, height, width = fitted.spec.shape
+    channels, height, width = _picture_shape(fitted)
     given, fitting = data.fit(picture, (channels, height, width))
     terminal.say(f"{args.image}: {fitting}")
     noisy = given[None]
@@ -90,7 +91,7 @@ def _picture_shape(fitted: Fitted) -> tuple[int, int, int]:
             f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and denoise takes a"
             " picture; take a run of pictures."
         )
-    channels, height, width = fitted.spec.shape
+    channels, height, width = _picture_shape(fitted)
     return channels, height, width
 
 

@@ -1,5 +1,5 @@
 """What a learner is fed: examples `x` of shape [B, *shape] and, where there is one, a condition
-`cond` of shape [B].
+`cond`: class numbers [B], or the tokens of captions [B, L].
 """
 
 from typing import NamedTuple

@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field
+from gradlogp.core.fields import Field, leaf, recording
 from gradlogp.core.random import Randomness, normal_, uniform_
 
 VectorField = Callable[[Tensor], Tensor]  # (B, *shape) -> (B, *shape)
@@ -37,18 +37,18 @@ def draw_probes(
     x: Tensor,
     count: int,
     generator: Randomness,
-    law: Literal["rademacher", "gaussian"] = "rademacher",
+    distribution: Literal["rademacher", "gaussian"] = "rademacher",
 ) -> Tensor:
     """`count` random directions for each row of x [B, *shape], [count, B, *shape]."""
-    if count < 1 or law not in ("rademacher", "gaussian"):
+    if count < 1 or distribution not in ("rademacher", "gaussian"):
         raise ValueError(
-            f"expected count >= 1 and law 'rademacher' or 'gaussian', got {count} and {law!r}."
+            f"expected count >= 1 and a distribution 'rademacher' or 'gaussian', got {count} and {distribution!r}."
         )
     probes = x.new_empty(count, *x.shape)
     for v in probes:
         (
             normal_(v, generator)
-            if law == "gaussian"
+            if distribution == "gaussian"
             else uniform_(v, generator).round_().mul_(2).sub_(1)
         )
     return probes
@@ -61,8 +61,8 @@ def products(
     one forward pass.
     """
     graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
+    with recording():
+        x = x if graph and x.requires_grad else _leaf(x)
         value = function(x)
         if value.shape != x.shape:
             raise ValueError(
@@ -71,6 +71,16 @@ def products(
             )
         rows = [_pull(value, x, v, graph) for v in vectors]
     return value if graph else value.detach(), rows
+
+
+def _leaf(x: Tensor) -> Tensor:
+    try:
+        return leaf(x)
+    except RuntimeError as error:
+        raise ValueError(
+            "divergences and products with Jacobians do not go through vmap, jvp and their kin; take"
+            " them outside, or torch.func.jacrev of the score inside."
+        ) from error
 
 
 def _pull(value: Tensor, x: Tensor, v: Tensor, graph: bool) -> Tensor:

@@ -15,7 +15,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, Score
+from gradlogp.core.fields import Field, Score, transformable
 
 
 @final
@@ -46,12 +46,7 @@ def compiled(field: Field) -> Field:
     """
 
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
-        def total(y: Tensor) -> tuple[Tensor, Tensor]:
-            energy = field.energy(y)
-            return energy.sum(), energy
-
-        gradient, energy = torch.func.grad(total, has_aux=True)(x)
-        return energy, -gradient
+        return transformable(field.energy, x)
 
     return (
         Compiled(field, torch.compile(both))

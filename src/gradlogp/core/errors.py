@@ -6,10 +6,20 @@ from typing import ClassVar
 
 class UserError(ValueError):
     """A wrong flag, file, setting or number: one line that says what was expected, what was found
-    and what to do. `code` is what the command exits with.
+    and what to do. Names of files in it are made `printable`. `code` is what the command exits with.
     """
 
     code: ClassVar[int] = 2
+
+    def __init__(self, message: object = "", *more: object) -> None:
+        super().__init__(printable(str(message)), *more)
+
+
+def printable(text: str) -> str:
+    """The text on one line that any UTF-8 terminal takes: a file's name may hold anything."""
+    escaped = text.encode("utf-8", "backslashreplace").decode()
+    spaced = escaped.translate(dict.fromkeys(map(ord, "\n\r\t"), " "))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spaced)
 
 
 def at_least(low: float, **settings: float | Sequence[float] | None) -> None:

@@ -11,11 +11,14 @@ Shapes: x is [B, *shape], energy(x) is [B], score(x) is [B, *shape].
 
 import abc
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
+
+from gradlogp.core.inputs import check_floating
 
 
 class Field(abc.ABC):
@@ -111,7 +114,36 @@ def check_cond(cond: Tensor | None, x: Tensor) -> tuple[Tensor, ...]:
             f"expected one condition per example, cond of shape [{len(x)}, ...], got"
             f" {list(cond.shape)}; for one shared condition pass cond.expand(len(x))."
         )
-    return (cond,)
+    return (recorded(cond),)
+
+
+def recording() -> AbstractContextManager[Any]:
+    """Gradients are recorded within, under torch.no_grad and torch.inference_mode too."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else torch.enable_grad()
+
+
+def leaf(x: Tensor) -> Tensor:
+    """x at the beginning of a graph; ValueError where it has no gradients."""
+    check_floating(x)
+    return recorded(x).detach().requires_grad_(True)
+
+
+def recorded(x: Tensor) -> Tensor:
+    """x as it is; a copy where it was made in torch.inference_mode, which gradients cannot remember."""
+    return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
+
+
+def transformable(energy: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy [B] and score by torch.func, which its transforms (vmap, jvp, jacfwd) and compilers
+    see through.
+    """
+
+    def total(x: Tensor) -> tuple[Tensor, Tensor]:
+        found = energy(x)
+        return found.sum(), found
+
+    gradient, found = torch.func.grad(total, has_aux=True)(x)
+    return found, -gradient
 
 
 @final
@@ -136,8 +168,11 @@ class Energy(Field):
 
     def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         graph = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = x if graph and x.requires_grad else x.detach().requires_grad_(True)
+        with recording():
+            try:
+                x = x if graph and getattr(x, "requires_grad", False) else leaf(x)
+            except RuntimeError:  # within a transform of torch.func
+                return transformable(self.energy, x)
             energy = self.energy(x)
             (score,) = torch.autograd.grad(
                 energy, x, energy.new_full(energy.shape, -1), create_graph=graph

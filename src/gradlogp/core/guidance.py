@@ -29,7 +29,18 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column, spread
+from gradlogp.core.fields import (
+    Energy,
+    Field,
+    Level,
+    NoisyField,
+    Scaled,
+    Sum,
+    column,
+    leaf,
+    recording,
+    spread,
+)
 
 LevelEnergy = Callable[[Tensor, Tensor], Tensor]  # (x [B, *shape], sigma [B]) -> [B]
 
@@ -177,8 +188,8 @@ class PiGDM(NoisyField):
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         level = spread(sigma, x) ** 2
         r2 = self.variance * level / (self.variance + level)
-        with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
+        with recording():
+            x = leaf(x)
             denoised = self.field.denoise(x, sigma)
             seen = self.operator(denoised)
             with torch.no_grad():
@@ -188,8 +199,8 @@ class PiGDM(NoisyField):
 
     def _gram(self, u: Tensor, like: Tensor, r2: Tensor | float) -> Tensor:
         """(r^2 A A^T + sigma_y^2 I) u."""
-        with torch.enable_grad():
-            zero = torch.zeros_like(like).requires_grad_(True)
+        with recording():
+            zero = leaf(torch.zeros_like(like))
             (adjoint,) = torch.autograd.grad(self.operator(zero), zero, u)
         return self.operator(r2 * adjoint) + self.sigma_y**2 * u
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Field
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.random import Randomness
 
 State = TypeVar("State", bound="HasX")
@@ -35,17 +36,16 @@ class Sampler(Protocol[FieldT, State]):
 
 
 def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them out") -> Tensor:
-    """x as it is; ValueError where it is not [B, *shape] and floating, NotFinite where it is not
-    finite. Looking costs one host sync.
+    """x as it is; ValueError where it is not [B, *shape], in float32 or float64; NotFinite where it is
+    not finite. Looking costs one host sync.
     """
-    if x.ndim < 2 or not x.is_floating_point():
+    if check_numbers(x).ndim < 2:
         raise ValueError(
-            f"expected a state of shape [B, *shape] in floating point, got {list(x.shape)} in"
-            f" {x.dtype}; one number per example is x[:, None], and discrete states go as"
-            " x.float()."
+            f"expected a state of shape [B, *shape], got {list(x.shape)}; one number per example is"
+            " x[:, None]."
         )
     if math.isfinite(
-        float(x.sum())
+        float(x.detach().sum())
     ):  # the cheap look; a finite state too large to sum gets the dear one
         return x
     if bad := int(x.isfinite().flatten(1).all(1).logical_not().sum()):
@@ -96,9 +96,8 @@ def run(
             " levels."
         )
     check_field(sampler, field)
-    if check:
-        check_state(x)
-    with torch.no_grad():
+    check_state(x) if check else check_numbers(x)
+    with torch.inference_mode(False), torch.no_grad():
         state = sampler.init(field, x)
         for i in range(1, steps + 1):
             state, info = sampler.step(field, state, generator)

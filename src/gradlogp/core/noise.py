@@ -13,17 +13,12 @@ NCSN and DDPM are such grids.
 t is a float or a tensor of any shape; results are float64 of that shape, so that products over a
 thousand steps stay exact.
 
-What NCSNv2 chooses by hand, `ncsnv2` measures: the coarsest level, the number of levels and the
-step size.
-
 References: Song et al. (2021), Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq.
 29 to 33 and app. B; Karras et al. (2022), arXiv 2206.00364, eq. 4 and app. B (scaling); Kingma et
-al. (2021), arXiv 2107.00630, eq. 1 to 4; Song & Ermon (2020), Improved Techniques for Training
-Score-Based Generative Models, arXiv 2006.09011 (NCSNv2).
+al. (2021), arXiv 2107.00630, eq. 1 to 4.
 """
 
 import abc
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,13 +29,13 @@ from torch import Tensor
 
 from gradlogp.core.fields import column
 
-Time = Tensor | float
+Scalar = Tensor | float
 # how far rounding may carry a t past its ends: float32 levels, asked for their time, come back that
 # inexact
 SLACK = 1e-6
 
 
-def as_time(t: Time) -> Tensor:
+def as_time(t: Scalar) -> Tensor:
     """t in float64; ValueError where it leaves [0, 1] (looked at on the CPU only, where looking
     costs no host sync).
     """
@@ -53,7 +48,7 @@ def as_time(t: Time) -> Tensor:
     return t.clamp(0, 1)
 
 
-def as_level(level: Time) -> Tensor:
+def as_level(level: Scalar) -> Tensor:
     """A level in float64."""
     return torch.as_tensor(level, dtype=torch.float64)
 
@@ -69,41 +64,52 @@ class NoiseProcess(abc.ABC):
     )  # the times between which `level` is positive and finite: where a ladder stands
 
     @abc.abstractmethod
-    def alpha(self, t: Time) -> Tensor: ...
+    def alpha(self, t: Scalar) -> Tensor: ...
 
     @abc.abstractmethod
-    def sigma(self, t: Time) -> Tensor: ...
+    def sigma(self, t: Scalar) -> Tensor: ...
 
     @abc.abstractmethod
-    def drift(self, t: Time) -> Tensor:
+    def drift(self, t: Scalar) -> Tensor:
         """f(t), the factor of x in dx = f x dt + g dw."""
 
     @abc.abstractmethod
-    def diffusion(self, t: Time) -> Tensor:
+    def diffusion(self, t: Scalar) -> Tensor:
         """g(t) in dx = f x dt + g dw."""
 
     @abc.abstractmethod
-    def time(self, level: Time) -> Tensor:
+    def time(self, level: Scalar) -> Tensor:
         """The t at which sigma / alpha is `level`: the exact inverse of `level`."""
 
-    def level(self, t: Time) -> Tensor:
+    def level(self, t: Scalar) -> Tensor:
         """sigma / alpha: the noise on x0 once the signal is scaled back to size."""
         return self.sigma(t) / self.alpha(t)
 
     @abc.abstractmethod
-    def alpha_at(self, level: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
         """alpha where sigma / alpha is `level`, at any level, those before t = 0 and beyond t = 1
         included.
         """
 
-    def rates(self, t: Time) -> tuple[Tensor, Tensor]:
+    def rates(self, t: Scalar) -> tuple[Tensor, Tensor]:
         """The derivatives of alpha and sigma in t: the probability flow's velocity is alpha' x0 +
         sigma' eps.
         """
         f, sigma = self.drift(t), self.sigma(t)
         return f * self.alpha(t), self.diffusion(t) ** 2 / (2 * sigma) + f * sigma
 
-    def log_snr(self, t: Time) -> Tensor:
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """f and g where sigma / alpha is `level`; beyond t = 1 the process goes on as it did."""
+        t = self.time(level)
+        return self.drift(t), self.diffusion(t)
+
+    def rates_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """`rates` where sigma / alpha is `level`."""
+        alpha, (f, g) = self.alpha_at(level), self.sde_at(level)
+        sigma = alpha * as_level(level)
+        return f * alpha, g**2 / (2 * sigma) + f * sigma
+
+    def log_snr(self, t: Scalar) -> Tensor:
         return -2 * self.level(t).log()
 
     def ladder(self, levels: int) -> list[float]:
@@ -154,22 +160,26 @@ class VarianceExploding(NoiseProcess):
     def _rate(self) -> float:
         return math.log(self.sigma_max / self.sigma_min)
 
-    def alpha(self, t: Time) -> Tensor:
+    def alpha(self, t: Scalar) -> Tensor:
         return torch.ones_like(as_time(t))
 
-    def alpha_at(self, level: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
         return torch.ones_like(as_level(level))
 
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         return self.sigma_min * (self._rate * as_time(t)).exp()
 
-    def drift(self, t: Time) -> Tensor:
+    def drift(self, t: Scalar) -> Tensor:
         return torch.zeros_like(as_time(t))
 
-    def diffusion(self, t: Time) -> Tensor:
+    def diffusion(self, t: Scalar) -> Tensor:
         return self.sigma(t) * math.sqrt(2 * self._rate)
 
-    def time(self, level: Time) -> Tensor:
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        level = as_level(level)
+        return torch.zeros_like(level), level * math.sqrt(2 * self._rate)
+
+    def time(self, level: Scalar) -> Tensor:
         return (as_level(level) / self.sigma_min).log() / self._rate
 
 
@@ -202,25 +212,29 @@ class EDM(NoiseProcess):
         high = self.sigma_max ** (1 / self.rho)
         return low, high - low
 
-    def alpha(self, t: Time) -> Tensor:
+    def alpha(self, t: Scalar) -> Tensor:
         return torch.ones_like(as_time(t))
 
-    def alpha_at(self, level: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
         return torch.ones_like(as_level(level))
 
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         low, width = self._roots
         return (low + width * as_time(t)) ** self.rho
 
-    def drift(self, t: Time) -> Tensor:
+    def drift(self, t: Scalar) -> Tensor:
         return torch.zeros_like(as_time(t))
 
-    def diffusion(self, t: Time) -> Tensor:
-        low, width = self._roots
-        root = low + width * as_time(t)
-        return (2 * self.rho * width * root ** (2 * self.rho - 1)).sqrt()
+    def diffusion(self, t: Scalar) -> Tensor:
+        return self.sde_at(self.sigma(t))[1]
 
-    def time(self, level: Time) -> Tensor:
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        """g^2 = d level^2 / dt, where level = root^rho and the root is straight in t."""
+        level = as_level(level)
+        speed = 2 * self.rho * self._roots[1]
+        return torch.zeros_like(level), (speed * level ** (2 - 1 / self.rho)).sqrt()
+
+    def time(self, level: Scalar) -> Tensor:
         low, width = self._roots
         return (as_level(level) ** (1 / self.rho) - low) / width
 
@@ -240,25 +254,49 @@ class _Beta(NoiseProcess, abc.ABC):
                 " these are rates in continuous time, N times the betas of a DDPM of N steps."
             )
 
-    def beta(self, t: Time) -> Tensor:
+    def beta(self, t: Scalar) -> Tensor:
         return self.beta_min + (self.beta_max - self.beta_min) * as_time(t)
 
-    def integral(self, t: Time) -> Tensor:
+    def integral(self, t: Scalar) -> Tensor:
         t = as_time(t)
         return self.beta_min * t + (self.beta_max - self.beta_min) * t**2 / 2
 
-    def alpha(self, t: Time) -> Tensor:
+    def alpha(self, t: Scalar) -> Tensor:
         return (-self.integral(t) / 2).exp()
 
-    def drift(self, t: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
+        return (-self._integral_at(as_level(level)) / 2).exp()
+
+    def drift(self, t: Scalar) -> Tensor:
         return -self.beta(t) / 2
 
-    def _when(self, integral: Tensor) -> Tensor:
+    def diffusion(self, t: Scalar) -> Tensor:
+        return self._diffusion(self.beta(t), self.integral(t))
+
+    def sde_at(self, level: Scalar) -> tuple[Tensor, Tensor]:
+        integral = self._integral_at(as_level(level))
+        beta = self._beta_of_integral(integral)
+        return -beta / 2, self._diffusion(beta, integral)
+
+    def time(self, level: Scalar) -> Tensor:
+        return self._time_of_integral(self._integral_at(as_level(level)))
+
+    @abc.abstractmethod
+    def _integral_at(self, level: Tensor) -> Tensor:
+        """The integral of beta up to where sigma / alpha is `level`."""
+
+    @abc.abstractmethod
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        """g, by beta and by its integral."""
+
+    def _beta_of_integral(self, integral: Tensor) -> Tensor:
+        return (self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * integral).sqrt()
+
+    def _time_of_integral(self, integral: Tensor) -> Tensor:
         """The inverse of `integral`: the positive root of a quadratic, in the form that does not
         cancel.
         """
-        slope = self.beta_max - self.beta_min
-        return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+        return 2 * integral / (self.beta_min + self._beta_of_integral(integral))
 
 
 @final
@@ -272,17 +310,14 @@ class VariancePreserving(_Beta):
     2006.11239.
     """
 
-    def alpha_at(self, level: Time) -> Tensor:
-        return (1 + as_level(level) ** 2).rsqrt()
-
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         return (-torch.expm1(-self.integral(t))).sqrt()
 
-    def diffusion(self, t: Time) -> Tensor:
-        return self.beta(t).sqrt()
+    def _integral_at(self, level: Tensor) -> Tensor:
+        return torch.log1p(level**2)
 
-    def time(self, level: Time) -> Tensor:
-        return self._when(torch.log1p(as_level(level) ** 2))
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        return beta.sqrt()
 
 
 @final
@@ -295,18 +330,15 @@ class SubVariancePreserving(_Beta):
     References: Song et al. (2021), arXiv 2011.13456, eq. 12 and 29.
     """
 
-    def alpha_at(self, level: Time) -> Tensor:
-        return (-torch.asinh(as_level(level) / 2)).exp()
-
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         return -torch.expm1(-self.integral(t))
 
-    def diffusion(self, t: Time) -> Tensor:
-        return (self.beta(t) * -torch.expm1(-2 * self.integral(t))).sqrt()
-
-    def time(self, level: Time) -> Tensor:
+    def _integral_at(self, level: Tensor) -> Tensor:
         """level = 2 sinh(B / 2)."""
-        return self._when(2 * torch.asinh(as_level(level) / 2))
+        return 2 * torch.asinh(level / 2)
+
+    def _diffusion(self, beta: Tensor, integral: Tensor) -> Tensor:
+        return (beta * -torch.expm1(-2 * integral)).sqrt()
 
 
 @final
@@ -337,38 +369,38 @@ class Cosine(NoiseProcess):
         return math.pi / 2 / (1 + self.offset)
 
     @property
-    def _first(self) -> tuple[float, float]:
+    def _cos_sin_at_0(self) -> tuple[float, float]:
         """The cosine and the sine of u at t = 0."""
         return math.cos(self._speed * self.offset), math.sin(self._speed * self.offset)
 
-    def alpha(self, t: Time) -> Tensor:
+    def alpha(self, t: Scalar) -> Tensor:
         """cos u as the sine of its complement: 0, not nearly 0, at t = 1."""
-        return (self._speed * (1 - as_time(t))).sin() / self._first[0]
+        return (self._speed * (1 - as_time(t))).sin() / self._cos_sin_at_0[0]
 
-    def alpha_at(self, level: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
         return (1 + as_level(level) ** 2).rsqrt()
 
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         """1 - alpha^2 = sin(u - u0) sin(u + u0) / cos^2 u0, which does not cancel at t = 0."""
         t = as_time(t)
         return (
             (self._speed * t).sin() * (self._speed * (t + 2 * self.offset)).sin()
-        ).sqrt() / self._first[0]
+        ).sqrt() / self._cos_sin_at_0[0]
 
-    def beta(self, t: Time) -> Tensor:
+    def beta(self, t: Scalar) -> Tensor:
         return 2 * self._speed / (self._speed * (1 - as_time(t))).tan()
 
-    def drift(self, t: Time) -> Tensor:
+    def drift(self, t: Scalar) -> Tensor:
         return -self.beta(t) / 2
 
-    def diffusion(self, t: Time) -> Tensor:
+    def diffusion(self, t: Scalar) -> Tensor:
         return self.beta(t).sqrt()
 
-    def time(self, level: Time) -> Tensor:
+    def time(self, level: Scalar) -> Tensor:
         """cos u0 tan u = sqrt(level^2 + sin^2 u0), and u - u0 from the difference of the tangents,
         which does not cancel.
         """
-        cos, sin = self._first
+        cos, sin = self._cos_sin_at_0
         level = as_level(level).clamp(1e-150, 1e150)  # squares stay finite and positive
         root = (level**2 + sin**2).sqrt()
         return torch.atan2(level**2 / (root + sin) / cos, 1 + root * sin / cos**2) / self._speed
@@ -387,25 +419,28 @@ class Rectified(NoiseProcess):
 
     ends = (1e-3, 0.999)
 
-    def alpha(self, t: Time) -> Tensor:
+    def alpha(self, t: Scalar) -> Tensor:
         return 1 - as_time(t)
 
-    def alpha_at(self, level: Time) -> Tensor:
+    def alpha_at(self, level: Scalar) -> Tensor:
         return 1 / (1 + as_level(level))
 
-    def sigma(self, t: Time) -> Tensor:
+    def sigma(self, t: Scalar) -> Tensor:
         return as_time(t)
 
-    def drift(self, t: Time) -> Tensor:
+    def drift(self, t: Scalar) -> Tensor:
         return -1 / (1 - as_time(t))
 
-    def diffusion(self, t: Time) -> Tensor:
+    def diffusion(self, t: Scalar) -> Tensor:
         t = as_time(t)
         return (2 * t / (1 - t)).sqrt()
 
-    def time(self, level: Time) -> Tensor:
+    def time(self, level: Scalar) -> Tensor:
         return 1 / (1 + 1 / as_level(level))
 
+
+# written out, so that settings can be read back from their names
+Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
 
 PROCESSES: dict[str, type[NoiseProcess]] = {
     "ve": VarianceExploding,
@@ -423,123 +458,3 @@ def ddpm_ladder(betas: Sequence[float]) -> list[float]:
     """
     alpha_bar = (1 - torch.tensor(list(betas), dtype=torch.float64)).cumprod(0)
     return ((1 - alpha_bar) / alpha_bar).sqrt().flip(0).tolist()
-
-
-def max_distance(x: Tensor, limit: int = 10_000, block: int = 1000) -> float:
-    """The largest distance between two rows of x [n, *shape], exactly; of `limit` rows, evenly
-    spaced, where there are more.
-
-    Technique 1's sigma_1: Song & Ermon (2020), section 3.1.
-    """
-    rows = torch.linspace(0, len(x) - 1, min(limit, len(x)), dtype=torch.float64).round().long()
-    parts = x.flatten(1)[rows.to(x.device)].split(block)
-    return max(
-        (
-            float(torch.cdist(a, b).max())
-            for a, b in itertools.combinations_with_replacement(parts, 2)
-        ),
-        default=0.0,
-    )
-
-
-def shell_overlap(gamma: float, dim: int) -> float:
-    r"""How much of a level's mass lies where the next coarser level, gamma times as high, has its
-    own,
-
-    within three deviations of its radius: :math:`\Phi(\sqrt{2D}(\gamma-1)+3\gamma) -
-    \Phi(\sqrt{2D}(\gamma-1)-3\gamma)`.
-    """
-    away = math.sqrt(2 * dim) * (gamma - 1)
-    return (
-        math.erf((away + 3 * gamma) / math.sqrt(2)) - math.erf((away - 3 * gamma) / math.sqrt(2))
-    ) / 2
-
-
-def geometric_ratio(dim: int, overlap: float = 0.5) -> float:
-    """The ratio of neighbouring levels in `dim` dimensions whose `shell_overlap` is `overlap`.
-
-    Technique 2: Song & Ermon (2020), section 3.2. The paper asks for .5; its ladders of 232, 500
-    and 1086 levels have .566 to .567.
-    """
-    if dim < 5 or not 0 < overlap < shell_overlap(1, dim):
-        raise ValueError(
-            f"technique 2 needs 5 dimensions or more and an overlap between 0 and .997, got {dim}"
-            f" and {overlap}; in fewer choose the levels by hand."
-        )
-    low, high = 1.0, 2.0
-    while shell_overlap(high, dim) > overlap:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if shell_overlap(middle, dim) > overlap else (low, middle)
-    return low
-
-
-def variance_ratio(rho: float, gamma: float, steps: int) -> float:
-    r"""Variance over :math:`\sigma_i^2` after `steps` steps :math:`\rho\sigma_i^2` at level i,
-    begun at :math:`\gamma^2\sigma_i^2`.
-
-    For point-mass data; never below 1. Song & Ermon (2020), proposition 3.
-    """
-    shrink = 1 - rho
-    still = 2 * rho / (1 - shrink**2)
-    return shrink ** (2 * steps) * (gamma**2 - still) + still
-
-
-def technique_4(gamma: float, steps: int) -> float:
-    """The step ratio rho in (0, 1] whose `variance_ratio` is nearest to 1, to 6 digits: Song &
-    Ermon (2020), section 3.4.
-    """
-    low, high = -14.0, 0.0  # ln rho
-    for _ in range(6):
-        grid = torch.linspace(low, high, 201, dtype=torch.float64)
-        best = min(grid.tolist(), key=lambda log: variance_ratio(math.exp(log), gamma, steps))
-        low = max(best - float(grid[1] - grid[0]), low)
-        high = min(best + float(grid[1] - grid[0]), high)
-    return math.exp(best)
-
-
-@final
-@dataclass(frozen=True)
-class AnnealingPlan:
-    """What annealed Langevin dynamics needs to know: its levels, the steps at each, and their size
-    over sigma^2.
-    """
-
-    process: VarianceExploding
-    levels: int
-    steps_per_level: int
-    step_ratio: float
-
-    @property
-    def step_size(self) -> float:
-        """The step at the finest level: the papers' epsilon."""
-        return self.step_ratio * self.process.sigma_min**2
-
-
-def ncsnv2(
-    x: Tensor,
-    sigma_min: float = 0.01,
-    steps_per_level: int = 5,
-    overlap: float = 0.5,
-    limit: int = 10_000,
-) -> AnnealingPlan:
-    """Techniques 1, 2 and 4 of NCSNv2 for the data x [n, *shape]: everything about the ladder,
-    measured.
-
-    sigma_max is the `max_distance`, on `limit` rows of x; the levels are the fewest whose
-    neighbours overlap by `overlap`; the step size is technique 4's. Choose it in place of settings
-    made for other data.
-    """
-    process = VarianceExploding(sigma_min, max_distance(x, limit))
-    return plan(process, x[0].numel(), steps_per_level, overlap)
-
-
-def plan(
-    process: VarianceExploding, dim: int, steps_per_level: int = 5, overlap: float = 0.5
-) -> AnnealingPlan:
-    """Techniques 2 and 4 for the levels of `process` in `dim` dimensions."""
-    span = math.log(process.sigma_max / process.sigma_min)
-    levels = 1 + math.ceil(span / math.log(geometric_ratio(dim, overlap)))
-    gamma = math.exp(span / (levels - 1))
-    return AnnealingPlan(process, levels, steps_per_level, technique_4(gamma, steps_per_level))

@@ -160,7 +160,7 @@ class Predicts(NoisyField):
         level = as_level(sigma).to(x.device).expand(len(x))
         alpha = self.process.alpha_at(level)
         t = self.process.time(level)
-        rates = self.process.rates(t) if self.kind == "velocity" else (-1.0, 1.0)
+        rates = self.process.rates_at(level) if self.kind == "velocity" else (-1.0, 1.0)
         xt = _shaped(alpha, x) * x
         value = self._ask(_shaped(self._c_in(level), x) * x if self.kind == "edm" else xt, t, level)
         return convert(

@@ -9,7 +9,7 @@ drawn in.
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -52,7 +52,7 @@ class Streams:
             )
         return rows
 
-    def fill(self, out: Tensor, law: str) -> Tensor:
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
         if len(out) != self.count:
             raise ValueError(
                 f"these streams serve {self.count} samples, but `out` has {len(out)} rows; "
@@ -62,7 +62,7 @@ class Streams:
             generator = self.generators.get(block) or seeded(self.seed, block, device=self.device)
             self.generators[block] = generator
             drawn = out.new_empty(BLOCK, *out.shape[1:])
-            out[rows] = getattr(drawn, law)(generator=generator)[inside]
+            out[rows] = getattr(drawn, distribution)(generator=generator)[inside]
         return out
 
 
@@ -79,9 +79,9 @@ class Masked:
     generator: "Randomness"
     mask: Tensor
 
-    def fill(self, out: Tensor, law: str) -> Tensor:
-        fill(out, self.generator, law)
-        return out.mul_(self.mask) if law == "normal_" else out
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
+        fill(out, self.generator, distribution)
+        return out.mul_(self.mask) if distribution == "normal_" else out
 
 
 @dataclass
@@ -93,22 +93,32 @@ class Repeated:
     generator: "Randomness"
     copies: int
 
-    def fill(self, out: Tensor, law: str) -> Tensor:
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
         for replica in out.chunk(self.copies):
-            fill(replica, self.generator, law)
+            fill(replica, self.generator, distribution)
         return out
 
 
 Randomness: TypeAlias = Generator | Streams | Masked | Repeated
 
 
-def fill(out: Tensor, generator: Randomness, law: str) -> Tensor:
-    """Fill `out` in place with draws from the law of that name of torch.Tensor."""
-    return (
-        getattr(out, law)(generator=generator)
-        if isinstance(generator, Generator)
-        else generator.fill(out, law)
-    )
+def fill(out: Tensor, generator: Randomness, distribution: str) -> Tensor:
+    """Fill `out` in place with draws from the distribution of that name of torch.Tensor."""
+    if isinstance(generator, Generator):
+        return getattr(out, distribution)(generator=generator)
+    return check_generator(generator).fill(out, distribution)
+
+
+def check_generator(generator: Any) -> Any:
+    """The generator as it is; ValueError where it is none: chance is never drawn from a global
+    state.
+    """
+    if not isinstance(generator, Generator) and not hasattr(generator, "fill"):
+        raise ValueError(
+            f"expected a torch.Generator or Streams, got {generator!r}; seeded(0) of"
+            " gradlogp.core.random makes one."
+        )
+    return generator
 
 
 def normal_(out: Tensor, generator: Randomness) -> Tensor:

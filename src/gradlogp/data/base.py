@@ -7,15 +7,17 @@ two are floats, with max_value = 1. The cuts depend on nothing but the data: a r
 moves an example from one split to another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradlogp.data.columns import Columns
+from gradlogp.core.errors import UserError
+from gradlogp.data.columns import Columns, numeric_columns
+from gradlogp.data.items import stack
 
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all or None)
 Kind = Literal["picture", "volume", "waveform", "row", "caption"]  # caption: a captioned picture
@@ -73,6 +75,62 @@ class Dataset:
         """(channels, height, width) of a picture, (d,) of a row, and so on."""
         return tuple(self.train.x.shape[1:])
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        items: Any,
+        *,
+        test: Any = None,
+        kind: Kind | None = None,
+        classes: Sequence[str] = (),
+        rate: int | None = None,
+    ) -> "Dataset":
+        """A data set of examples that you have: arrays, a PyTorch or Hugging Face data set, a
+        generator.
+
+        items: tensors or arrays (n, ...), a pair of them (x, labels), a mapping of them, or
+        anything that yields items: tensors, arrays, PIL pictures, pairs (x, label) or (picture,
+        caption), or dictionaries with keys such as image and label. Pictures are bytes or floats in
+        [0, 1], waveforms floats in [-1, 1], volumes 0 and 1, rows any numbers. test: more of the
+        same, else two tenths of `items`; a tenth validates. Both cuts are stratified by the labels.
+        kind: what the examples are, where their shape does not say. classes: the labels' names.
+        rate: of waveforms, in Hz. Raises UserError for what does not fit together.
+        """
+        whole, found = _stacked(name, items, kind)
+        if test is None:
+            if len(whole) < 3:
+                raise UserError(f"{name}: expected at least 3 examples, got {len(whole)}.")
+            splits = stratified_split(whole)
+        else:
+            held, _ = _stacked(f"{name}, test", test, found)
+            if held.x.shape[1:] != whole.x.shape[1:] or held.max_value != whole.max_value:
+                raise UserError(
+                    f"{name}: the test examples are {held.x.dtype} {list(held.x.shape[1:])}, the"
+                    f" others {whole.x.dtype} {list(whole.x.shape[1:])}; bring them to one form."
+                )
+            splits = (*stratified_cut(whole), mixed(held))
+        named = _class_names(name, classes, splits)
+        require_classes(name, named, *splits)
+        columns = numeric_columns(splits[0].x) if found == "row" else None
+        return cls(name, *splits, named, {}, found, columns, rate)
+
+
+def _stacked(name: str, items: Any, kind: Kind | None) -> tuple[Split, Kind]:
+    found = stack(name, items, kind)
+    split = Split(found.x, found.labels, found.max_value, found.captions)
+    return split, cast(Kind, found.kind)
+
+
+def _class_names(name: str, classes: Sequence[str], splits: Sequence[Split]) -> tuple[str, ...]:
+    labels = [split.labels for split in splits if split.labels is not None]
+    if not labels:
+        return ()
+    top = int(torch.cat(labels).max())
+    if classes and top >= len(classes):
+        raise UserError(f"{name}: there are {len(classes)} classes, but a label is {top}.")
+    return tuple(classes) or tuple(str(i) for i in range(top + 1))
+
 
 def cut(train: Split, n: int) -> tuple[Split, Split]:
     """(train, validation): a fixed shuffle, the last `n` of which validate. For sets published with
@@ -90,19 +148,52 @@ def stratified_split(whole: Split) -> tuple[Split, Split, Split]:
     turn, so no class is off its share by more than an example or two; two folds are the test split,
     one is the validation split.
     """
+    order, fold = _folds(whole)
+    test = (fold == 1) | (fold == 5)
+    validation = fold == 2
+    return (
+        _part(whole, order[~(test | validation)]),
+        _part(whole, order[validation]),
+        _part(whole, order[test]),
+    )
+
+
+def stratified_cut(train: Split) -> tuple[Split, Split]:
+    """(train, validation), 9 : 1 and stratified, of a set that has a test set (3 examples at
+    least).
+    """
+    order, fold = _folds(train)
+    return _part(train, order[fold != 2]), _part(train, order[fold == 2])
+
+
+def require_classes(source: object, classes: Sequence[str], train: Split, *others: Split) -> None:
+    """Raises UserError for a class that is validated or tested but never learned from."""
+    seen = set() if train.labels is None else set(train.labels.tolist())
+    for split in others:
+        labels = () if split.labels is None else split.labels.unique().tolist()
+        for label in labels:
+            if label not in seen:
+                raise UserError(
+                    f"{source}: the class {classes[label]} has no example to learn from; each needs"
+                    " 3 or more, or take it away."
+                )
+
+
+def _folds(whole: Split) -> tuple[Tensor, Tensor]:
+    """The shuffled examples sorted by class, and the fold 0..9 of each."""
     order = shuffled(len(whole))
     if whole.labels is not None:
         order = order[whole.labels[order].argsort(stable=True)]
-    fold = torch.arange(len(whole)) % 10
-    test = (fold == 1) | (fold == 5)
-    validation = fold == 2
+    return order, torch.arange(len(whole)) % 10
 
-    def part(chosen: Tensor) -> Split:
-        members = order[chosen]
-        # mixed again: the first few are a fair sample of the classes
-        return whole[members[shuffled(len(members))]]
 
-    return part(~(test | validation)), part(validation), part(test)
+def _part(whole: Split, members: Tensor) -> Split:
+    return mixed(whole[members])
+
+
+def mixed(split: Split) -> Split:
+    """The split in a fixed order that is not its files': its first examples are a fair sample."""
+    return split[shuffled(len(split))]
 
 
 def shuffled(n: int) -> Tensor:

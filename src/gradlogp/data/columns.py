@@ -22,7 +22,8 @@ class Column:
     """One column of a table: a category where `categories` are given, a number otherwise.
 
     whole: its numbers have no fraction. missing: an entry after the number says whether it was
-    missing. mean, std: of the numbers that are there, over the training rows.
+    missing. mean, std: of the numbers that are there, over the training rows. constant: what every
+    row holds; such a column has no entry, and is written back.
     """
 
     name: str
@@ -31,10 +32,13 @@ class Column:
     missing: bool = False
     mean: float = 0.0
     std: float = 1.0
+    constant: float | int | str | None = None
 
     @property
     def width(self) -> int:
         """Entries of x that it takes."""
+        if self.constant is not None:
+            return 0
         return len(self.categories) or 1 + self.missing
 
 
@@ -73,7 +77,7 @@ class Columns:
                 f" {list(x.shape)}."
             )
         pairs = zip(self.members, self.spans, strict=True)
-        return [_cells(column, x[:, span].double().cpu()) for column, span in pairs]
+        return [_cells(column, x[:, span].detach().cpu()) for column, span in pairs]
 
 
 def numeric_columns(x: Tensor, names: Sequence[str] = ()) -> Columns:
@@ -89,10 +93,13 @@ def numeric_columns(x: Tensor, names: Sequence[str] = ()) -> Columns:
 
 
 def _cells(column: Column, entries: Tensor) -> list[float | int | str | None]:
+    if column.constant is not None:
+        return [column.constant] * len(entries)
     if column.categories:
         chosen = [column.categories[i] for i in entries.argmax(1).tolist()]
         return [None if category == MISSING else category for category in chosen]
-    numbers = entries[:, 0].round().tolist() if column.whole else entries[:, 0].tolist()
+    # the shortest text that is this number: .1, not .10000000149, of a float32
+    numbers = [float(str(number)) for number in entries[:, 0].numpy()]
     lost = (entries[:, 1] > 0.5).tolist() if column.missing else [False] * len(numbers)
-    kept = (int(number) if column.whole else number for number in numbers)
+    kept = (round(number) if column.whole else number for number in numbers)
     return [None if gone else number for number, gone in zip(kept, lost, strict=True)]

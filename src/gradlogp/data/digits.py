@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 
 from gradlogp.data.base import Dataset, Progress, Split, stratified_split
-from gradlogp.data.download import sha256
+from gradlogp.data.files import sha256, takes_nothing
 
 
-def digits(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
+def digits(
+    which: str = "", root: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
     """1,797 handwritten digits, grey, 8x8; they are always there.
 
     1,257 train, 180 validation, 360 test, each class in its share. Folder and progress go unused.
     """
+    takes_nothing("digits", which)
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

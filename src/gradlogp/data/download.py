@@ -6,7 +6,6 @@ fetch one file at once write the same bytes to the same places; whichever is fir
 file into place, and the others find it there.
 """
 
-import hashlib
 import os
 import ssl
 from collections.abc import Iterable
@@ -17,14 +16,10 @@ from urllib.request import Request, urlopen
 
 from gradlogp.core.errors import UserError
 from gradlogp.data.base import Progress
+from gradlogp.data.files import sha256
 
 NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 BLOCK = 1 << 16
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(

@@ -1,8 +1,8 @@
-"""Kuzushiji-MNIST's test part, as strangers for models of digits: 10,000 cursive Japanese
+"""Kuzushiji-MNIST's test part, out of distribution for models of digits: 10,000 cursive Japanese
 characters, grey, 28x28.
 
-Read as published, from t10k-*-idx?-ubyte(.gz) or from kmnist-test-{imgs,labels}.npz, in DIR/kmnist/
-or in DIR itself. There is no train part: it is never learned from.
+Read as published, from t10k-*-idx?-ubyte(.gz) or from kmnist-test-{imgs,labels}.npz, in DIR/kmnist/,
+DIR/KMNIST/raw/ (torchvision) or in DIR itself. There is no train part: it is never learned from.
 
 Reference: Clanuwat et al. (2018), Deep Learning for Classical Japanese Literature, arXiv
 1812.01718.
@@ -16,19 +16,22 @@ from torch import Tensor
 
 from gradlogp.core.errors import UserError
 from gradlogp.data.base import Dataset, Progress, Split
-from gradlogp.data.download import sha256
-from gradlogp.data.idx import TEST_IMAGES, TEST_LABELS, cache_folder, data_folder, read_idx
+from gradlogp.data.files import cache_folder, data_folder, sha256
+from gradlogp.data.idx import TEST_IMAGES, TEST_LABELS, read_idx, spellings
+from gradlogp.data.npz import read_npz
 
 CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 NPZ = ("kmnist-test-imgs.npz", "kmnist-test-labels.npz")
-PAIRS = ((TEST_IMAGES, TEST_LABELS), (TEST_IMAGES[:-3], TEST_LABELS[:-3]), NPZ)  # images, labels
+PAIRS = (*zip(spellings(TEST_IMAGES), spellings(TEST_LABELS), strict=True), NPZ)  # images, labels
 
 
-def kmnist(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """10,000 cursive Japanese characters, grey, 28x28: a test part only, of strangers to models of
+def kmnist(
+    which: str = "", root: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
+    """10,000 cursive Japanese characters, grey, 28x28: a test part only, out of distribution for
     digits.
     """
-    folder = data_folder(root) or cache_folder()
+    folder = data_folder(which or root) or cache_folder()
     paths = _find(folder)
     x, labels = (
         _npz(p, d) if p.suffix == ".npz" else read_idx(p, d)
@@ -56,7 +59,8 @@ def _find(folder: Path) -> tuple[Path, Path]:
     """
     for place, pairs in (
         (folder / "kmnist", PAIRS),
-        (folder, PAIRS if folder.name == "kmnist" else PAIRS[2:]),
+        (folder / "KMNIST" / "raw", PAIRS),
+        (folder, PAIRS if folder.name == "kmnist" else (NPZ,)),
     ):
         for images, labels in pairs:
             if (place / images).is_file() and (place / labels).is_file():
@@ -68,13 +72,7 @@ def _find(folder: Path) -> tuple[Path, Path]:
 
 
 def _npz(path: Path, dims: int) -> Tensor:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            array = arrays["arr_0"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); it may be cut short: fetch it anew."
-        ) from error
+    array = read_npz(path, ["arr_0"])["arr_0"]
     if array.dtype != np.uint8 or array.ndim != dims:
         raise UserError(
             f"{path}: expected uint8 of {dims} dimensions, got {array.dtype} of {array.ndim}; is"

@@ -14,6 +14,7 @@ from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, gaussian
 from gradlogp.data.base import Dataset, Progress, Split
 from gradlogp.data.columns import numeric_columns
+from gradlogp.data.files import takes_nothing
 
 LAWS = {
     "gaussian": gaussian([0.5], [0.8]),
@@ -27,10 +28,13 @@ LAWS = {
 COUNTS = {"train": 200_000, "validation": 10_000, "test": 20_000}
 
 
-def laws(root: str | Path | None = None, progress: Progress | None = None) -> Dataset:
+def laws(
+    which: str = "", root: str | Path | None = None, progress: Progress | None = None
+) -> Dataset:
     """Draws of a Gaussian (column 0) and of a mixture (column 1) on the line, whose scores are
     known.
     """
+    takes_nothing("laws", which)
 
     def split(name: str) -> Split:
         return Split(

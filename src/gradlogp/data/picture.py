@@ -5,9 +5,11 @@ read -> black behind what is transparent -> grey or RGB -> resize in proportion 
 border's colour
 """
 
+import logging
 import math
-import os
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +18,52 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
+from gradlogp.data.files import replacing, require_file
 
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's word for them
+PIXELS = 80_000_000  # no larger picture is decoded: it would take gigabytes
+FLOATS = "a picture of 32-bit floats does not say which value is white: save it with 8 or 16 bits."
 
 
 def read_picture(path: str | Path) -> Image.Image:
     """The first frame of an image file, turned upright. Raises UserError naming the file."""
+    path = Path(path)
+    require_file(path, "the picture ")
     try:
-        with Image.open(path) as file:
-            file.load()
-            return ImageOps.exif_transpose(file)
+        with _silent():
+            return _decoded(path)
+    except UserError:
+        raise
     except Exception as error:  # damaged files make decoders raise errors of every kind
-        reason = (
-            getattr(error, "strerror", None)
-            or f"not a whole image file that Pillow can read ({error})"
-        )
+        reason = getattr(error, "strerror", None) or f"not a whole image file ({error})"
         raise UserError(f"cannot read the picture {path}: {reason}.") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Of what Pillow has to say about odd files, a person needs nothing but the error."""
+    log = logging.getLogger("PIL")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _decoded(path: Path) -> Image.Image:
+    with Image.open(path) as file:
+        if file.width * file.height > PIXELS:
+            raise UserError(
+                f"cannot read the picture {path}: {file.width}x{file.height} pixels are more than"
+                f" {PIXELS:,}; make it smaller."
+            )
+        if file.mode == "F":
+            raise UserError(f"cannot read the picture {path}: {FLOATS}")
+        file.load()
+        return ImageOps.exif_transpose(file)
 
 
 def fit(picture: Image.Image, shape: tuple[int, int, int]) -> tuple[Tensor, str]:
@@ -108,15 +140,8 @@ def save_grid(
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
         picture.save(part, format="PNG")
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise UserError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
@@ -124,10 +149,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits: Pillow would clip, not scale
         return Image.fromarray((np.asarray(picture) / 257).round().clip(0, 255).astype(np.uint8))
     if picture.mode == "F":
-        raise UserError(
-            "a picture of 32-bit floats does not say which value is white: save it with 8 or 16"
-            " bits."
-        )
+        raise UserError(FLOATS)
     if picture.mode == "P" or "A" in picture.getbands() or "transparency" in picture.info:
         clear = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", clear.size, "black"), clear)

@@ -1,6 +1,6 @@
 """Experiments: the questions, one line each, and the recipes that many of them train."""
 
-from gradlogp.experiments import generate
+from gradlogp.experiments import anomaly, classify, denoise, generate, langevin_study, score_1d
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
 
@@ -9,7 +9,14 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_chains": generate.LONG_CHAINS,
     "ncsn": generate.LEVELS,
     "ncsn_class": generate.CLASSES,
+    "score_1d": score_1d.COMPARISON,
+    "langevin_study": langevin_study.COMPARISON,
+    "ebm_classify": classify.COMPARISON,
+    "ebm_denoise": denoise.EBM_DENOISE,
+    "dsm": denoise.DSM,
     "ebm_generate": generate.RIVALS,
+    "ebm_anomaly": anomaly.EBM_ANOMALY,
+    "score_anomaly": anomaly.SCORE_ANOMALY,
     "demo": generate.DEMO,
 }
 

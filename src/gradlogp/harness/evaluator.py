@@ -106,6 +106,7 @@ def _budget(examples: int) -> Training:
 def _calibrated(model: Any, kind: Kind, data: Dataset, tensors: Mapping[str, Tensor]) -> Evaluator:
     validation, test = (kind.to_model(part.scaled()) for part in (data.validation, data.test))
     scale = float(tasks.features(model, validation).square().mean().sqrt())
+    assert data.test.labels is not None
     right = tasks.labels(model, test).eq(data.test.labels)
     accuracy = float(right.float().mean())
     weights = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))

@@ -5,7 +5,7 @@ draws.
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
-from gradlogp.harness.settings import from_dict, restored, to_dict
+from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import (
@@ -270,6 +270,27 @@ class Fitted:
 
     def sampling(self) -> tasks.Sampling[Any]:
         return self.recipe.sampling(self.model, self.spec, self.device)
+
+    def following(
+        self, sampler: str | None = None, steps: int | None = None, changes: Sequence[str] = ()
+    ) -> "Fitted":
+        """The same model under another sampler of the table, with as many steps (of a score: noise
+        levels) and further settings of the sampler changed. Raises UserError for what does not fit.
+        """
+        if sampler is None and steps is None and not changes:
+            return self
+        name = self.recipe.sampler_field
+        if not name:
+            raise UserError(
+                f"{self.recipe.experiment} draws in one pass, so there is no sampler to choose and"
+                " no number of steps; leave out --sampler, --steps and --set."
+            )
+        words = [] if sampler is None else [f"{name}.kind={sampler}"]
+        recipe = override(self.recipe, words)
+        if steps is not None:
+            recipe = override(recipe, [f"{recipe.steps_setting()}={steps}"])
+        prefixed = (c if c.startswith(f"{name}.") else f"{name}.{c}" for c in changes)
+        return replace(self, recipe=override(recipe, list(prefixed)))
 
     def draw(
         self,

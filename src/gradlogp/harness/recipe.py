@@ -130,7 +130,7 @@ class Evaluation:
         at_least(1e-3, sigmas=self.sigmas or None)
 
 
-class Recipe(Settings):
+class Recipe(Settings, abc.ABC):
     """The settings of anything that is trained. Subclasses are frozen dataclasses with at least
     these fields.
     """
@@ -183,6 +183,7 @@ class Generative(Recipe):
 
     evaluation: Evaluation
     takes_steps: ClassVar[bool] = False  # whether its sampler may run for any number of steps
+    sampler_field: ClassVar[str] = ""  # the setting that holds the sampler, where it can be chosen
 
     @property
     def trained_steps(self) -> tuple[int, ...]:
@@ -194,6 +195,10 @@ class Generative(Recipe):
         self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"
     ) -> tasks.Sampling[Any]:
         """How to draw from the model."""
+
+    def steps_setting(self) -> str:
+        """The setting that holds the number of the sampler's steps."""
+        return f"{self.sampler_field}.levels"
 
     def restoration(
         self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int

@@ -2,6 +2,7 @@
 tests across methods.
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gradlogp.core.progress import Listener
@@ -53,6 +55,10 @@ class Recorder:
         began = time.perf_counter()
         yield cost
         cost.seconds = time.perf_counter() - began
+        self.trained(cost)
+
+    def trained(self, cost: Cost) -> None:
+        """Marks the run as trained, at this cost."""
         self.run.mark("trained", **vars(cost))
 
     def add(self, *measures: Measure, axes: Mapping[str, Any] | None = None, **more: Any) -> None:
@@ -66,11 +72,54 @@ class Recorder:
         add_captions(path.with_name("figures.json"), {path.name: caption})
         return path
 
-    def save(self, **arrays: Tensor) -> None:
-        """Adds to items.npz: one entry per test example, for paired tests between methods."""
-        self.arrays |= {name: x.detach().cpu().numpy() for name, x in arrays.items()}
+    def keep(self, axes: Mapping[str, Any] | None = None, /, **arrays: Tensor) -> None:
+        """What the next `save` writes too."""
+        self.arrays |= {entry(n, axes or {}): x.detach().cpu().numpy() for n, x in arrays.items()}
+
+    def save(self, axes: Mapping[str, Any] | None = None, /, **arrays: Tensor) -> None:
+        """Adds to items.npz: one entry per test example, for paired tests between methods; `axes` say
+        of what, as they do for rows, and `Items.at` finds the arrays again by them.
+        """
+        self.keep(axes, **arrays)
         with replacing(self.run.path / "items.npz") as file:
             np.savez_compressed(file, **self.arrays)
+
+
+def entry(name: str, axes: Mapping[str, Any]) -> str:
+    """What an array is called in items.npz: its name; where it has axes, both as JSON."""
+    return json.dumps([name, dict(axes)], sort_keys=True) if axes else name
+
+
+@dataclass(frozen=True)
+class Items(Mapping[str, Tensor]):
+    """The arrays that a run has kept: items["steps"], and items.at("score", {"class": 3}) of those
+    with axes.
+    """
+
+    arrays: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, path: Path) -> "Items":
+        with np.load(path) as arrays:
+            return cls({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def at(self, name: str, axes: Mapping[str, Any]) -> Tensor:
+        return self.arrays[entry(name, axes)]
+
+    def axes(self, name: str, where: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The axes of every array of that name, as saved, where they agree with `where`."""
+        pairs = [json.loads(key) for key in self.arrays if key.startswith("[")]
+        asked = (where or {}).items()
+        return [axes for known, axes in pairs if known == name and asked <= axes.items()]
 
 
 def add_captions(index: Path, captions: Mapping[str, str]) -> None:

@@ -1,11 +1,11 @@
 """Settings are nested frozen dataclasses; here they become JSON, come back, and take overrides such
 as `training.batch=32`.
 
-Where a field may hold one of several dataclasses, the JSON names which in `kind`. What can be run is
-a subclass of `Settings` and is found again by the name of its class.
+Where a field may hold one of several dataclasses, the JSON names which in `kind`, and so does an
+override: `sampler.kind=ddim`, by the name that the member has in its table. What can be run is a
+subclass of `Settings` and is found again by the name of its class.
 """
 
-import abc
 import ast
 import dataclasses
 import difflib
@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.noise import PROCESSES
+from gradlogp.objectives import OBJECTIVES
+from gradlogp.samplers import SAMPLERS
 
 T = TypeVar("T")
 RENAMED = {  # settings of earlier versions -> what they are called now
@@ -25,7 +28,13 @@ RENAMED = {  # settings of earlier versions -> what they are called now
 }
 
 
-class Settings(abc.ABC):
+# What a field can hold one of is called by the name that it has in its table.
+NAMES = {
+    member: name for table in (SAMPLERS, PROCESSES, OBJECTIVES) for name, member in table.items()
+}
+
+
+class Settings:
     """What a run folder holds the settings of. Subclasses are frozen dataclasses, known by name."""
 
     kinds: ClassVar[dict[str, type[Any]]] = {}
@@ -140,14 +149,17 @@ def _words(hint: Any) -> str:
 
 
 def leaves(settings: Any, path: str = "") -> dict[str, Any]:
-    """Every setting by its dotted name."""
+    """Every setting by its dotted name; of a group that may be of several kinds, also which it is."""
     found: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(settings))
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
-        if dataclasses.is_dataclass(value):
-            found |= leaves(value, f"{path}{f.name}.")
-        else:
+        if not dataclasses.is_dataclass(value):
             found[path + f.name] = value
+            continue
+        if len(_groups(hints[f.name])) > 1:
+            found[f"{path}{f.name}.kind"] = kind_name(type(value))
+        found |= leaves(value, f"{path}{f.name}.")
     return found
 
 
@@ -160,10 +172,19 @@ def override(settings: T, changes: Sequence[str]) -> T:
         key, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set expects section.key=value, got {change!r}.")
-        if key not in leaves(settings):
-            raise UserError(unknown(key, list(leaves(settings))))
         values[key] = _parse(text)
+    for key in [key for key in values if key.rpartition(".")[2] == "kind"]:
+        _check_key(settings, key)  # kinds first: they decide which other settings there are
+        settings = _replaced(settings, {key: values.pop(key)})
+    for key in values:
+        _check_key(settings, key)
     return _replaced(settings, values)
+
+
+def _check_key(settings: Any, key: str) -> None:
+    known = leaves(settings)
+    if key not in known:
+        raise UserError(unknown(key, list(known)))
 
 
 def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
@@ -176,6 +197,8 @@ def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
             if key.partition(".")[0] == name
         }
         old, full = getattr(settings, name), path + name
+        if "kind" in below and "" not in below:
+            old = of_kind(hints[name], below.pop("kind"), old, full)
         new[name] = (
             coerce(hints[name], below[""], full)
             if "" in below
@@ -190,6 +213,42 @@ def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
             if not dataclasses.is_dataclass(value)
         )
         raise UserError(f"{said}: {error}") from error
+
+
+def of_kind(hint: Any, kind: Any, old: Any, path: str) -> Any:
+    """A member of the union `hint`, by its name in its table or that of its class; settings that it
+    shares with `old` stay. Raises UserError where it does not fit, with the names of those that do.
+    """
+    choices = {kind_name(c): c for c in _groups(hint)} | {c.__name__: c for c in _groups(hint)}
+    if kind not in choices:
+        fitting = [kind_name(c) for c in _groups(hint)]
+        what = "does not fit here" if kind in NAMES.values() else "does not exist"
+        raise UserError(f"{path}.kind: {kind!r} {what}; those that fit are {', '.join(fitting)}.")
+    chosen = choices[kind]
+    if type(old) is chosen:
+        return old
+    kept = {}
+    hints = typing.get_type_hints(chosen)
+    for name in (f.name for f in dataclasses.fields(chosen) if f.init and hasattr(old, f.name)):
+        try:
+            kept[name] = coerce(hints[name], to_dict(getattr(old, name)), name)
+        except UserError:  # the same word for another thing
+            continue
+    try:
+        return chosen(**kept)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}.kind={kind}: {error}") from error
+
+
+def kind_name(member: type) -> str:
+    return NAMES.get(member, member.__name__)
+
+
+def _groups(hint: Any) -> list[type]:
+    """The dataclasses that a field may hold."""
+    origin = typing.get_origin(hint)
+    choices = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+    return [c for c in choices if dataclasses.is_dataclass(c)]  # type: ignore[misc]
 
 
 def _parse(text: str) -> Any:

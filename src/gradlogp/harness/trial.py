@@ -8,12 +8,10 @@ is done is not done again.
 """
 
 import abc
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +22,7 @@ from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import environment
-from gradlogp.harness.record import Cost as Cost, Recorder
+from gradlogp.harness.record import Cost as Cost, Items as Items, Recorder
 from gradlogp.harness.settings import Settings, to_dict
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
@@ -45,7 +43,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Trial(Settings):
+class Trial(Settings, abc.ABC):
     """Settings of a method; a subclass is a frozen dataclass that says in `perform` what it learns and
     how it is measured.
     """
@@ -109,7 +107,6 @@ def trained(
     return learner.ema.module.eval().requires_grad_(False)
 
 
-def items(path: Path) -> Mapping[str, Tensor]:
+def items(path: Path) -> Items:
     """What `Recorder.save` kept in the run folder `path`."""
-    with np.load(path / "items.npz") as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return Items.read(path / "items.npz")

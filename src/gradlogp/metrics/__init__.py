@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gradlogp.metrics import (
+    bins,
     calibration,
     classes,
     detection,
@@ -63,6 +64,11 @@ METRICS = {
         two_sample.one_nn,
         ("features", "features"),
         "share whose nearest neighbour is of its own kind, .5 if equal",
+    ),
+    "ndb": Metric(
+        bins.ndb,
+        ("features", "features"),
+        "share of bins of the real that are drawn too often or rarely",
     ),
     "c2st": Metric(
         two_sample.c2st,

@@ -1,14 +1,24 @@
 """Energy models and score models."""
 
 from gradlogp.models.autoencoder import AutoencoderEnergy, autoencoder_energy
-from gradlogp.models.classifier import ConvClassifier, MLPClassifier
+from gradlogp.models.caption import CaptionEnergy, caption_energy
+from gradlogp.models.classifier import (
+    Classifier,
+    ConvClassifier,
+    MLPClassifier,
+    ResidualClassifier,
+    SpectrogramClassifier,
+)
+from gradlogp.models.descriptor import DescriptorEnergy
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
     MLPEnergy,
     QuadraticEnergy,
     ResidualEnergy,
+    TiltedEnergy,
 )
+from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
     PreconditionedEnergy,
@@ -16,6 +26,7 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
@@ -27,13 +38,18 @@ from gradlogp.models.score import (
     unet_score,
     wavenet_score,
 )
+from gradlogp.models.text import Vocabulary
 
 MODELS = {
     "autoencoder_energy": autoencoder_energy,
     "conv_energy": ConvEnergy,
+    "descriptor_energy": DescriptorEnergy,
+    "caption_energy": caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
+    "principal_mixture": PrincipalMixture,
     "residual_energy": ResidualEnergy,
+    "tilted_energy": TiltedEnergy,
     "bernoulli_rbm": BernoulliRBM,
     "gaussian_rbm": GaussianRBM,
     "conv_noisy_energy": conv_noisy_energy,
@@ -45,7 +61,10 @@ MODELS = {
     "vector_score": VectorScore,
     "wavenet_score": wavenet_score,
     "conv_classifier": ConvClassifier,
+    "residual_classifier": ResidualClassifier,
     "mlp_classifier": MLPClassifier,
+    "spectrogram_classifier": SpectrogramClassifier,
+    "noisy_classifier": noisy_classifier,
 }
 
 __all__ = [
@@ -53,24 +72,36 @@ __all__ = [
     "RBM",
     "AutoencoderEnergy",
     "BernoulliRBM",
+    "CaptionEnergy",
+    "Classifier",
     "ConvClassifier",
     "ConvEnergy",
+    "DescriptorEnergy",
     "EnergyModel",
     "GaussianRBM",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyClassifier",
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
+    "PrincipalMixture",
+    "Proposed",
     "QuadraticEnergy",
+    "ResidualClassifier",
     "ResidualEnergy",
     "ScoreModel",
     "SigmaScaled",
+    "SpectrogramClassifier",
+    "TiltedEnergy",
     "VectorScore",
+    "Vocabulary",
     "autoencoder_energy",
+    "caption_energy",
     "conv_noisy_energy",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_classifier",
     "refinenet_score",
     "unet_noisy_energy",
     "unet_score",

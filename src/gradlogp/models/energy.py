@@ -82,7 +82,7 @@ class JointEnergy(EnergyModel):
 
 class ConvEnergy(JointEnergy):
     """A convolutional energy for data of `shape` (channels, *sizes), 1 to 3 sizes; `classes` = 0 is
-    unconditional.
+    unconditional. `patch` > 1 folds patches into channels first, which is quicker.
     """
 
     def __init__(
@@ -91,8 +91,9 @@ class ConvEnergy(JointEnergy):
         channels: Sequence[int] = (16, 32, 64, 64),
         width: int = 64,
         classes: int = 0,
+        patch: int = 1,
     ) -> None:
-        super().__init__(ConvTrunk(shape, channels, width), width, classes)
+        super().__init__(ConvTrunk(shape, channels, width, patch), width, classes)
 
 
 class MLPEnergy(JointEnergy):
@@ -120,6 +121,22 @@ class ResidualEnergy(JointEnergy):
         spectral: bool = False,
     ) -> None:
         super().__init__(ResidualTrunk(shape, channels, width, spectral), width, classes)
+
+
+class TiltedEnergy(EnergyModel):
+    """A correction to N(0, I), E(x) = |x|^2 / 2 + f(x) of x with `dim` entries, f constant at the
+    start.
+    """
+
+    def __init__(self, dim: int, width: int = 64) -> None:
+        super().__init__()
+        self.trunk = perceptron([dim, width, width])
+        self.head = nn.Linear(width, 1)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        flat = x.flatten(1)
+        return flat.square().sum(1) / 2 + self.head(self.trunk(flat))[:, 0]
 
 
 class QuadraticEnergy(EnergyModel):

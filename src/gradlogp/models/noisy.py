@@ -4,7 +4,8 @@ added, at every sigma.
 The preconditioning of score models, integrated over x. With :math:`\tilde x = c_{in} x` and a
 potential :math:`\phi`,
 
-.. math:: E(x, \sigma) = \frac{\|x\|^2}{2(\sigma^2 + \sigma_d^2)} - \frac{\sigma_d}{\sigma}\, \phi(\tilde x, \tfrac14\ln\sigma)
+.. math:: E(x, \sigma) = \frac{\|x\|^2}{2(\sigma^2 + \sigma_d^2)} + \tfrac D2 \ln 2\pi(\sigma^2 + \sigma_d^2)
+          - \frac{\sigma_d}{\sigma}\, \phi(\tilde x, \tfrac14\ln\sigma)
           \quad\Rightarrow\quad
           D(x, \sigma) = x - \sigma^2 \nabla_x E = c_{skip} x + c_{out} \nabla\phi(\tilde x),
 
@@ -16,7 +17,8 @@ one. The potential is a number from a network (`Potential`), or made of a vector
 
 which takes over all that is known of good score networks. Being a gradient, the score is
 conservative; being an energy, it can be Metropolis-adjusted, composed, and compared between
-examples (at one sigma: the constant may depend on sigma).
+examples. At phi = 0 it is -log N(0, sigma^2 + sigma_d^2), normalised; how the constant moves with
+sigma is learned by dual score matching alone, and is not to be relied on after any other.
 
 References: Salimans & Ho (2021), Should EBMs Model the Energy or the Score?, ICLR EBM workshop
 (half a squared error as energy); Du et al. (2023), Reduce, Reuse, Recycle, arXiv 2302.11552
@@ -24,6 +26,7 @@ References: Salimans & Ho (2021), Should EBMs Model the Energy or the Score?, IC
 """
 
 import abc
+import math
 from collections.abc import Sequence
 
 import torch
@@ -60,7 +63,8 @@ class PreconditionedEnergy(NoisyEnergyModel):
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         total = sigma**2 + self.sigma_data**2
         phi = self.potential(x / column(total.sqrt(), x), sigma.log() / 4, cond)
-        return x.flatten(1).square().sum(1) / (2 * total) - self.sigma_data / sigma * phi
+        normal = (x.flatten(1).square() / total[:, None] + (2 * math.pi * total).log()[:, None]) / 2
+        return normal.sum(1) - self.sigma_data / sigma * phi
 
 
 class Reconstruction(nn.Module):

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from gradlogp.objectives.augment import CROPS_AND_COLOURS, FLIPS_AND_SHIFTS, Augmented
 from gradlogp.objectives.base import Loss, Objective
 from gradlogp.objectives.buffer import ReplayBuffer
+from gradlogp.objectives.caption import CLIP, CaptionJoint
 from gradlogp.objectives.classification import CrossEntropy, MarginLoss
 from gradlogp.objectives.contrastive import (
     ContrastiveDivergence,
@@ -15,9 +17,7 @@ from gradlogp.objectives.denoising import (
     FromProcess,
     Ladder,
     LevelDistribution,
-    Levels,
     LogNormal,
-    Process,
     SingleLevel,
     Uncertainty,
     Weight,
@@ -30,8 +30,11 @@ from gradlogp.objectives.diffusion import (
 )
 from gradlogp.objectives.discrepancy import EnergyDiscrepancy
 from gradlogp.objectives.discrete import PseudoLikelihood, RatioMatching
+from gradlogp.objectives.dual import DualScoreMatching, log_normaliser
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
+from gradlogp.objectives.equilibrium import EquilibriumMatching
 from gradlogp.objectives.flow import EnergyMatching, FlowMatching, FromHalves
+from gradlogp.objectives.info_nce import NTXent
 from gradlogp.objectives.joint import JEM
 from gradlogp.objectives.matching import (
     ExplicitScoreMatching,
@@ -40,6 +43,7 @@ from gradlogp.objectives.matching import (
     SlicedScoreMatching,
 )
 from gradlogp.objectives.nce import ConditionalNoiseContrastive, GaussianNoise, NoiseContrastive
+from gradlogp.objectives.noised import NoisedCrossEntropy
 from gradlogp.objectives.recovery import Recovery, RecoveryLikelihood
 from gradlogp.objectives.starts import FromBuffer, FromData, FromNoise, FromProposal
 
@@ -54,6 +58,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "pseudo_likelihood": PseudoLikelihood,
     "ratio_matching": RatioMatching,
     "jem": JEM,
+    "clip": CLIP,
+    "caption_joint": CaptionJoint,
     "explicit_score_matching": ExplicitScoreMatching,
     "implicit_score_matching": ImplicitScoreMatching,
     "sliced_score_matching": SlicedScoreMatching,
@@ -64,20 +70,31 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "hybrid_bound": HybridBound,
     "flow_matching": FlowMatching,
     "energy_matching": EnergyMatching,
+    "equilibrium_matching": EquilibriumMatching,
+    "dual_score_matching": DualScoreMatching,
     "cross_entropy": CrossEntropy,
+    "noised_cross_entropy": NoisedCrossEntropy,
     "margin_loss": MarginLoss,
+    "nt_xent": NTXent,
 }
 
 __all__ = [
+    "CLIP",
+    "CROPS_AND_COLOURS",
+    "FLIPS_AND_SHIFTS",
     "JEM",
     "OBJECTIVES",
+    "Augmented",
+    "CaptionJoint",
     "ConditionalNoiseContrastive",
     "ContrastiveDivergence",
     "CrossEntropy",
     "DenoisingScoreMatching",
     "DiscreteDiffusion",
+    "DualScoreMatching",
     "EnergyDiscrepancy",
     "EnergyMatching",
+    "EquilibriumMatching",
     "ExplicitScoreMatching",
     "FiniteDifferenceScoreMatching",
     "FlowMatching",
@@ -92,13 +109,13 @@ __all__ = [
     "ImplicitScoreMatching",
     "Ladder",
     "LevelDistribution",
-    "Levels",
     "LogNormal",
     "Loss",
     "MarginLoss",
+    "NTXent",
     "NoiseContrastive",
+    "NoisedCrossEntropy",
     "Objective",
-    "Process",
     "PseudoLikelihood",
     "RatioMatching",
     "Recovery",
@@ -111,6 +128,7 @@ __all__ = [
     "Weight",
     "ddpm_simple",
     "improved_contrastive_divergence",
+    "log_normaliser",
     "nearest_neighbour_entropy",
     "persistent_contrastive_divergence",
 ]

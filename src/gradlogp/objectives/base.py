@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
+from gradlogp.core.fields import recorded
+from gradlogp.core.inputs import check_numbers
 
 
 class Loss(NamedTuple):
@@ -48,18 +50,22 @@ def mean(x: Tensor) -> Tensor:
 
 
 def check_batch(batch: Batch) -> Batch:
+    """The batch as it is; ValueError where it is none. NaN in x is not looked for: it stays in its
+    example, and training leaves that out.
+    """
+    if not isinstance(batch, Batch):
+        raise ValueError(
+            f"a loss takes a Batch, got {type(batch).__name__}; pass Batch(x), or Batch(x, cond)."
+        )
+    check_numbers(batch.x)
     if batch.x.ndim < 2 or len(batch.x) == 0:
         raise ValueError(
             f"a batch has shape [B, *shape] with B > 0, got {list(batch.x.shape)}; "
             "for scalars use shape [B, 1]."
         )
-    if not batch.x.is_floating_point():
+    if batch.cond is not None and batch.cond.shape[:1] != batch.x.shape[:1]:
         raise ValueError(
-            f"x is in floating point, got {batch.x.dtype}; pass x.float(), whole numbers too."
-        )
-    if batch.cond is not None and batch.cond.shape != batch.x.shape[:1]:
-        raise ValueError(
-            f"`cond` needs one entry per example, shape [{len(batch.x)}], got"
+            f"`cond` needs one entry per example, shape [{len(batch.x)}, ...], got"
             f" {list(batch.cond.shape)}."
         )
-    return batch
+    return Batch(recorded(batch.x), None if batch.cond is None else recorded(batch.cond))

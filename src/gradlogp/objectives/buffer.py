@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.fields import column
+from gradlogp.core.random import check_generator
 
 Noise = Callable[[Tensor, Generator], Tensor]  # fills a tensor [n, *shape] in place
 
@@ -83,6 +84,7 @@ class ReplayBuffer:
                 f"a buffer of {len(self)} chains cannot give {n} distinct ones; "
                 "raise its capacity or lower the batch size."
             )
+        check_generator(generator)
         slots = torch.randperm(len(self), generator=generator, device=self.x.device)[:n]
         x = self.x[slots]
         if self.restart_prob == 0:
@@ -92,7 +94,8 @@ class ReplayBuffer:
                 None if self.cond is None else self.cond[slots],
                 torch.zeros_like(slots, dtype=torch.bool),
             )
-        restarted = torch.rand(n, generator=generator, device=self.x.device) < self.restart_prob
+        draws = torch.rand(n, generator=generator, device=self.x.device, dtype=torch.float32)
+        restarted = draws < self.restart_prob
         started = self.noise(torch.empty_like(x), generator)
         x = torch.where(column(restarted, x), started, x)
         return Draw(slots, x, None if self.cond is None else self.cond[slots], restarted)

@@ -81,3 +81,14 @@ class MarginLoss(Objective):
         return Loss(
             value, {"accuracy": mean((logits.argmax(1) == y).float()), "gap": mean(rival - own)}
         )
+
+
+@final
+@dataclass
+class OfJointEnergy(Objective):
+    """A loss of logits, for a joint energy E(x, y), whose logits are -E(x, y) for every y."""
+
+    loss: Objective
+
+    def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
+        return self.loss(model.logits, batch, generator)

@@ -40,6 +40,7 @@ from torch import Generator, Tensor, nn
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import ClosedForm, Field, as_field
 from gradlogp.core.kernel import Sampler, run
+from gradlogp.core.random import normal_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 from gradlogp.objectives.buffer import ReplayBuffer
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
@@ -130,9 +131,7 @@ class ContrastiveDivergence(Objective):
     def _noisy(self, batch: Batch, generator: Generator) -> Tensor:
         x = batch.x
         if self.data_noise > 0:
-            x = x + self.data_noise * torch.randn(
-                x.shape, generator=generator, device=x.device, dtype=x.dtype
-            )
+            x = x + self.data_noise * normal_(x.new_empty(x.shape), generator)
         return x if self.clamp is None else x.clamp(*self.clamp)
 
     def _start(self, batch: Batch, generator: Generator) -> Start:
@@ -162,6 +161,11 @@ def last_step(sampler: Sampler[Any, Any], field: Field, x: Tensor, generator: Ge
     """One sampler step that remembers how it hung on the weights: samplers move x in place, so the
     graph holds copies.
     """
+    if not torch.is_grad_enabled():
+        raise ValueError(
+            "improved contrastive divergence differentiates the last step of its chains, but"
+            " gradients are off; leave torch.no_grad and torch.inference_mode, or take kl=0."
+        )
     copied = ClosedForm(lambda x: field.energy(x.clone()), lambda x: field.score(x.clone()))
     state, _ = sampler.step(copied, sampler.init(copied, x), generator)
     moved: Tensor = state.x

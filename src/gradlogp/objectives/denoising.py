@@ -4,8 +4,8 @@ value per example:
 .. math:: \tfrac12\, \lambda(\sigma)\, \| s_\theta(x, \sigma) + \varepsilon / \sigma \|^2
           = \frac{\lambda(\sigma)}{2\sigma^4}\, \| D_\theta(x, \sigma) - x_0 \|^2 .
 
-Its minimiser is the score of the noised data. The loss is a law of levels and a weight; a process
-with :math:`\alpha_t \ne 1` is a law of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was
+Its minimiser is the score of the noised data. The loss is a distribution of levels and a weight; a
+process with :math:`\alpha_t \ne 1` is one of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was
 a weight on the noise, the velocity or the signal is a weight on the score:
 
 | weight | :math:`\lambda(\sigma)` | makes | |---|---|---| | `none` | 1 | Vincent's loss; the error
@@ -13,18 +13,18 @@ of a denoising autoencoder over :math:`\sigma^4` | | `sigma2` | :math:`\sigma^2`
 loss of DDPM, :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` | | `edm` | :math:`\sigma^2
 (\sigma^2 + \sigma_d^2) / \sigma_d^2` | EDM: every level costs the same at first | | `min_snr` |
 :math:`\sigma^4 \min(\sigma^{-2}, \gamma)` | min-SNR: the error of x0, by the SNR, clipped at gamma
-| | `likelihood` | :math:`d\sigma^2/du`, u the quantile of the law | the integral over the noise
+| | `likelihood` | :math:`d\sigma^2/du`, u the quantile of the level | the integral over the noise
 variance: maximum likelihood |
 
 With `likelihood` the loss averages to :math:`\tfrac12 \int \|s_\theta + \varepsilon/\sigma\|^2\,
-d\sigma^2`, whatever the law: for t uniform it is the weight :math:`g_t^2`, and up to a constant it
-bounds :math:`-\log p_\theta`. The law only sets the variance, which is lowest where
+d\sigma^2`, whatever their distribution: for t uniform it is the weight :math:`g_t^2`, and up to a constant it
+bounds :math:`-\log p_\theta`. The distribution only sets the variance, which is lowest where
 :math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in proportion
 to :math:`g_t^2/\sigma_t^2`.
 
 `uncertainty` learns how hard each level is: the loss becomes :math:`\ell\, e^{-u(\sigma)} + D\,
 u(\sigma)`, D the dimension, whose best u is the log of the level's loss per dimension, so every
-level pulls equally. The law is stratified over the batch, which takes variance away and costs
+level pulls equally. Levels are stratified over the batch, which takes variance away and costs
 nothing.
 
 References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11;
@@ -38,8 +38,9 @@ al. (2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 
 
 import abc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, final
 
 import torch
@@ -47,49 +48,42 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_denoised, column
-from gradlogp.core.noise import (
-    EDM,
-    Cosine,
-    Rectified,
-    SubVariancePreserving,
-    VarianceExploding,
-    VariancePreserving,
-)
+from gradlogp.core.inputs import check_numbers
+from gradlogp.core.noise import Process, VarianceExploding
+from gradlogp.core.random import check_generator, normal_, uniform_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
-Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
 Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
 
 
 def strata(n: int, generator: Generator, like: Tensor) -> Tensor:
     """n uniforms, one in each of n strata of equal probability, in random order."""
-    order = torch.randperm(n, generator=generator, device=like.device)
-    return (order + torch.rand(n, generator=generator, device=like.device, dtype=like.dtype)) / n
+    order = torch.randperm(n, generator=check_generator(generator), device=like.device)
+    return (order + uniform_(like.new_empty(n), generator)) / n
 
 
 class LevelDistribution(abc.ABC):
-    """The law of the noise level sigma, by its quantile function."""
+    """The distribution of the noise level sigma, by its quantile function."""
 
     @abc.abstractmethod
     def quantile(self, u: Tensor) -> Tensor:
         """u in (0, 1), [B] -> sigma [B]."""
 
     def growth(self, sigma: Tensor) -> Tensor:
-        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the law into an integral
+        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the levels into an integral
         over the variance.
         """
         raise ValueError(
-            f"likelihood weights need a law with a density, but {type(self).__name__} has none; "
+            f"likelihood weights need levels with a density, but {type(self).__name__} has none; "
             "use FromProcess or LogNormal."
         )
 
     def sample(self, n: int, generator: Generator, like: Tensor | None = None) -> Tensor:
         """n levels, one in each of n strata of equal probability, in random order; of the kind and
-        on the device of `like`.
+        on the device of `like`, which is in float32 or float64.
         """
-        return self.quantile(
-            strata(n, generator, torch.empty(0) if like is None else like).clamp(1e-6, 1 - 1e-6)
-        )
+        like = torch.empty(0) if like is None else check_numbers(like, "like")
+        return self.quantile(strata(n, generator, like).clamp(1e-6, 1 - 1e-6))
 
 
 @final
@@ -152,36 +146,28 @@ class FromProcess(LevelDistribution):
 @final
 @dataclass(frozen=True)
 class Ladder(LevelDistribution):
-    """Every one of `levels` levels of `process`, at equal distances in t, equally often: NCSN with
-    geometric levels.
+    """Every level of a ladder equally often: `levels` of `process` at equal distances in t (NCSN),
+    or those given.
+
+    A DDPM's are `Ladder(levels=tuple(ddpm_ladder(betas)))`.
     """
 
-    process: Process
-    levels: int = 10
-
-    def quantile(self, u: Tensor) -> Tensor:
-        return _rung(self.process.ladder(self.levels), u)
-
-
-@final
-@dataclass(frozen=True)
-class Levels(LevelDistribution):
-    """Every one of the levels given equally often, such as those of a DDPM:
-    `Levels(tuple(ddpm_ladder(betas)))`.
-    """
-
-    levels: tuple[float, ...]
+    process: Process = VarianceExploding()  # noqa: RUF009 (frozen)
+    levels: int | tuple[float, ...] = 10
 
     def __post_init__(self) -> None:
-        if not self.levels or min(self.levels) <= 0:
+        if isinstance(self.levels, tuple) and (not self.levels or min(self.levels) <= 0):
             raise ValueError(f"noise levels are positive, one or more, got {self.levels}.")
 
+    @cached_property
+    def rungs(self) -> Tensor:
+        """The levels, in float64."""
+        levels = self.levels
+        given = self.process.ladder(levels) if isinstance(levels, int) else levels
+        return torch.tensor(given, dtype=torch.float64)
+
     def quantile(self, u: Tensor) -> Tensor:
-        return _rung(self.levels, u)
-
-
-def _rung(ladder: Sequence[float], u: Tensor) -> Tensor:
-    return torch.tensor(ladder, device=u.device, dtype=u.dtype)[(u * len(ladder)).long()]
+        return self.rungs.to(u)[(u * len(self.rungs)).long()]
 
 
 @final
@@ -216,7 +202,7 @@ class Uncertainty(nn.Module):
         return self.values[left] + (place - left) * (self.values[left + 1] - self.values[left])
 
 
-def with_levels(model: Any, cond: Tensor | None, law: LevelDistribution) -> NoisyField:
+def with_levels(model: Any, cond: Tensor | None, levels: LevelDistribution) -> NoisyField:
     """`as_noisy`; and where there is one level only, a field without levels as well, by D = x +
     sigma^2 s(x).
     """
@@ -224,10 +210,10 @@ def with_levels(model: Any, cond: Tensor | None, law: LevelDistribution) -> Nois
         model, cond = model.field(cond), None
     if not isinstance(model, Field):
         return as_noisy(model, cond)
-    if not isinstance(law, SingleLevel):
+    if not isinstance(levels, SingleLevel):
         raise ValueError(
             f"{type(model).__name__} is a field without noise levels, so it can learn one only, but"
-            f" got {type(law).__name__}; use SingleLevel(sigma), or a model that takes sigma."
+            f" got {type(levels).__name__}; use SingleLevel(sigma), or a model that takes sigma."
         )
     return Denoiser(lambda x, sigma: x + column(sigma, x) ** 2 * model.score(x))
 
@@ -237,12 +223,15 @@ def drop(cond: Tensor | None, share: float, generator: Generator) -> Tensor | No
     if cond is None or share <= 0:
         return cond
     return torch.where(
-        torch.rand(len(cond), generator=generator, device=cond.device) < share, -1, cond
+        uniform_(torch.empty(len(cond), device=cond.device, dtype=torch.float32), generator)
+        < share,
+        -1,
+        cond,
     )
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    return normal_(like.new_empty(like.shape), generator)
 
 
 def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
@@ -254,10 +243,10 @@ def squared_error(field: NoisyField, x0: Tensor, sigma: Tensor, eps: Tensor) -> 
 @final
 @dataclass
 class DenoisingScoreMatching(Objective):
-    """Denoising score matching over the noise levels of `law`: learns the score of noised data.
+    """Denoising score matching over noise `levels`: learns the score of noised data.
 
     The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score
-    network or an energy that takes sigma. With the law `SingleLevel`, an energy or score without levels
+    network or an energy that takes sigma. At a `SingleLevel` an energy or score without levels
     learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its
     `gamma`.
 
@@ -265,7 +254,7 @@ class DenoisingScoreMatching(Objective):
     (2022), arXiv 2207.12598.
     """
 
-    law: LevelDistribution
+    levels: LevelDistribution
     weight: Weight = "sigma2"
     sigma_data: float = 1.0
     drop_cond: float = 0.0
@@ -280,13 +269,15 @@ class DenoisingScoreMatching(Objective):
                 "expected sigma_data > 0, gamma > 0 and drop_cond in [0, 1], got"
                 f" {self.sigma_data}, {self.gamma} and {self.drop_cond}."
             )
-        self.weigh(torch.ones(1))  # a law that the weight cannot take is refused here
+        self.weigh(torch.ones(1))  # levels that the weight cannot take is refused here
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         cond = drop(cond, self.drop_cond, generator)
-        sigma = self.law.sample(len(x0), generator, x0)
-        error = squared_error(with_levels(model, cond, self.law), x0, sigma, normal(x0, generator))
+        sigma = self.levels.sample(len(x0), generator, x0)
+        error = squared_error(
+            with_levels(model, cond, self.levels), x0, sigma, normal(x0, generator)
+        )
         value = self.weigh(sigma) / (2 * sigma**4) * error
         dim = math.prod(x0.shape[1:])
         info = {"loss_per_dim": mean(value) / dim}
@@ -317,5 +308,5 @@ WEIGHTS: dict[str, Callable[[DenoisingScoreMatching, Tensor], Tensor]] = {
     "sigma2": lambda loss, sigma: sigma**2,
     "edm": lambda loss, sigma: sigma**2 * (sigma**2 + loss.sigma_data**2) / loss.sigma_data**2,
     "min_snr": lambda loss, sigma: (loss.gamma * sigma**4).minimum(sigma**2),
-    "likelihood": lambda loss, sigma: loss.law.growth(sigma),
+    "likelihood": lambda loss, sigma: loss.levels.growth(sigma),
 }

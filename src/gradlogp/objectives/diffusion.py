@@ -40,7 +40,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import NoisyField, as_noisy, column
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
-from gradlogp.objectives.denoising import DenoisingScoreMatching, Levels, drop, normal, strata
+from gradlogp.objectives.denoising import DenoisingScoreMatching, Ladder, drop, normal, strata
 
 
 class Step(NamedTuple):
@@ -90,8 +90,9 @@ class DiscreteDiffusion:
     def table(self) -> Tensor:
         """The four numbers of each step k = 0 (next to the data), 1, ..., [4, T], in float64.
 
-        At k = 0 the posterior is a point; there `small` is that of k = 1, as in Nichol & Dhariwal,
-        for V = 0 alone.
+        At k = 0 the posterior is a point; there, for V = 0 alone, `small` is that of k = 1, as in
+        Nichol & Dhariwal: of x_1 as the process has it, so alpha^2 of what it is in scaled
+        coordinates.
         """
         high = torch.tensor(self.levels[::-1], dtype=torch.float64)
         low = torch.cat([high.new_zeros(1), high[:-1]])
@@ -99,7 +100,7 @@ class DiscreteDiffusion:
         v = 0.0 if self.variance == "learned" else float(self.variance)
         small, spread = low**2 * pull, v * high**2 / (v + high**2)
         if v == 0 and self.variance != "learned":
-            small[0] = small[1]
+            small[0] = small[1] * (1 / (1 + high[0] ** 2) if self.prior_std is None else 1)
         return torch.stack([high, pull, small, spread])
 
     def at(self, k: Tensor, like: Tensor) -> Step:
@@ -222,24 +223,24 @@ class StepDistribution:
 
 @dataclass
 class _Bounded(Objective):
-    """What the losses on a chain share: the steps' law, and the memory of it."""
+    """What the losses on a chain share: the distribution of the steps drawn, and its memory."""
 
     chain: DiscreteDiffusion
     drop_cond: float = 0.0
     importance: bool = False
 
     def __post_init__(self) -> None:
-        self.law = StepDistribution(len(self.chain), self.importance)
+        self.steps = StepDistribution(len(self.chain), self.importance)
 
     def state(self) -> dict[str, Tensor]:
-        return {"squares": self.law.squares, "seen": self.law.seen} if self.importance else {}
+        return {"squares": self.steps.squares, "seen": self.steps.seen} if self.importance else {}
 
     def load(self, state: dict[str, Tensor]) -> None:
         if not self.importance:
             super().load(state)
         else:
-            self.law.squares = state["squares"].clone()
-            self.law.seen = state["seen"].clone()
+            self.steps.squares = state["squares"].clone()
+            self.steps.seen = state["seen"].clone()
 
 
 @final
@@ -252,12 +253,12 @@ class VariationalBound(_Bounded):
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         field = as_noisy(model, drop(cond, self.drop_cond, generator))
-        k, weight = self.law.draw(len(x0), generator, x0)
+        k, weight = self.steps.draw(len(x0), generator, x0)
         step = self.chain.at(k, x0)
         term = self.chain.nats(
             k, step, x0, *self.chain.denoise(field, x0, normal(x0, generator), step)
         )
-        self.law.tell(k, term)
+        self.steps.tell(k, term)
         value = weight * term + self.chain.prior(x0)
         return Loss(value, {"nats_per_dim": mean(value) / x0[0].numel()})
 
@@ -286,11 +287,11 @@ class HybridBound(_Bounded):
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         field = as_noisy(model, drop(cond, self.drop_cond, generator))
-        k, weight = self.law.draw(len(x0), generator, x0)
+        k, weight = self.steps.draw(len(x0), generator, x0)
         step = self.chain.at(k, x0)
         denoised, variance = self.chain.denoise(field, x0, normal(x0, generator), step)
         term = self.chain.nats(k, step, x0, denoised.detach(), variance)
-        self.law.tell(k, term)
+        self.steps.tell(k, term)
         bound = weight * term + self.chain.prior(x0)
         simple = (
             weight
@@ -309,4 +310,4 @@ def ddpm_simple(levels: Sequence[float], drop_cond: float = 0.0) -> DenoisingSco
     """The simple loss of DDPM, half the squared error of eps, at every one of `levels` alike: for
     pictures.
     """
-    return DenoisingScoreMatching(Levels(tuple(levels)), "sigma2", drop_cond=drop_cond)
+    return DenoisingScoreMatching(Ladder(levels=tuple(levels)), "sigma2", drop_cond=drop_cond)

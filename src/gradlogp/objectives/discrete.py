@@ -27,6 +27,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites
 from gradlogp.core.fields import as_field
+from gradlogp.core.random import uniform_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 
@@ -78,7 +79,11 @@ class Conditionals(Objective):
         n = sites(x, self.values)
         if self.subset is None or self.subset >= n:
             return torch.arange(n, device=x.device).expand(len(x), n)
-        return torch.rand(len(x), n, generator=generator, device=x.device).topk(self.subset).indices
+        return (
+            uniform_(torch.empty(len(x), n, device=x.device, dtype=torch.float32), generator)
+            .topk(self.subset)
+            .indices
+        )
 
 
 @final

@@ -89,7 +89,8 @@ def assignment(cost: np.ndarray) -> np.ndarray:
 
 def paired(x0: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
     """eps in the order that makes the squared distances to x0 least, within each class."""
-    cost = torch.cdist(x0.flatten(1).double(), eps.flatten(1).double()).square()
+    flat = x0.detach().flatten(1).double()
+    cost = torch.cdist(flat, eps.flatten(1).double()).square()
     if cond is not None:
         cost = cost + (cond[:, None] != cond) * (1 + 2 * len(x0) * cost.max())
     return eps[torch.from_numpy(assignment(cost.cpu().numpy())).to(eps.device)]
@@ -101,19 +102,19 @@ class FlowMatching(Objective):
     """Flow matching on straight lines, the velocity from noise to data: for good pictures on a
     small budget.
 
-    `law` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t.
+    `levels` is that of sigma = t / (1 - t): uniform t, or LogNormal for a normal logit of t.
     `optimal_transport` pairs the noise with the data of its batch (on the CPU: a host sync for each
     step).
     """
 
-    law: LevelDistribution = field(default_factory=lambda: FromProcess(Rectified()))
+    levels: LevelDistribution = field(default_factory=lambda: FromProcess(Rectified()))
     optimal_transport: bool = False
     drop_cond: float = 0.0
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         noisy = as_noisy(model, drop(cond, self.drop_cond, generator))
-        sigma = self.law.sample(len(x0), generator, x0)
+        sigma = self.levels.sample(len(x0), generator, x0)
         eps = normal(x0, generator)
         if self.optimal_transport:
             eps = paired(x0, eps, cond)

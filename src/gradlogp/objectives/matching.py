@@ -35,7 +35,7 @@ from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.calculus import draw_probes, products, with_divergence
-from gradlogp.core.fields import Field, as_field, check_score
+from gradlogp.core.fields import Field, as_field, check_score, recorded, recording
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Directions = Literal["rademacher", "gaussian", "sphere"]
@@ -55,10 +55,10 @@ def score_at(field: Field, x: Tensor) -> Tensor:
     return check_score(field.score(x), x)
 
 
-def directions(x: Tensor, count: int, generator: Generator, law: Directions) -> Tensor:
+def directions(x: Tensor, count: int, generator: Generator, distribution: Directions) -> Tensor:
     """`count` directions v for each example, [count, B, *shape], with E[v v^T] = I."""
-    if law != "sphere":
-        return draw_probes(x, count, generator, law)
+    if distribution != "sphere":
+        return draw_probes(x, count, generator, distribution)
     v = draw_probes(x, count, generator, "gaussian").flatten(2)
     return (v / v.norm(dim=2, keepdim=True) * v.shape[2] ** 0.5).reshape(count, *x.shape)
 
@@ -99,7 +99,7 @@ class ImplicitScoreMatching(Objective):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
-        with torch.enable_grad():
+        with recording():
             score, trace = with_divergence(as_field(model, cond).score, x)
         check_curvature(trace, score)
         return Loss(
@@ -110,22 +110,23 @@ class ImplicitScoreMatching(Objective):
 
 @dataclass
 class _Sliced(Objective, abc.ABC):
-    """What the sliced losses share: `projections` directions for each example, drawn from `law`."""
+    """What the sliced losses share: `projections` directions for each example, drawn from `distribution`."""
 
     projections: int = 1
-    law: Directions = "rademacher"
+    distribution: Directions = "rademacher"
 
     def __post_init__(self) -> None:
-        if self.projections < 1 or self.law not in ("rademacher", "gaussian", "sphere"):
+        if self.projections < 1 or self.distribution not in ("rademacher", "gaussian", "sphere"):
             raise ValueError(
-                "expected projections >= 1 and law 'rademacher', 'gaussian' or 'sphere', got "
-                f"{self.projections} and {self.law!r}."
+                "expected projections >= 1 and a distribution 'rademacher', 'gaussian' or 'sphere', got "
+                f"{self.projections} and {self.distribution!r}."
             )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
-        vectors = directions(x, self.projections, generator, self.law)
-        with torch.enable_grad():
+        with recording():
+            x = recorded(x)
+            vectors = directions(x, self.projections, generator, self.distribution)
             norms, traces = zip(*self.parts(as_field(model, cond), x, vectors), strict=True)
         norm = torch.stack(norms).mean(0)
         trace = torch.stack(traces).mean(0)

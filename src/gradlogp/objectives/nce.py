@@ -34,10 +34,11 @@ from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import as_field, check_energy
+from gradlogp.core.random import normal_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 
-class NoiseLaw(Protocol):
+class NoiseDistribution(Protocol):
     """A normalised law that can be drawn from: energy(x) = -log p(x) [n] in nats, sample(n,
     generator) [n, *shape].
     """
@@ -85,13 +86,7 @@ class GaussianNoise:
         )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        z = torch.randn(
-            n,
-            len(self.factor),
-            generator=generator,
-            device=self.factor.device,
-            dtype=self.factor.dtype,
-        )
+        z = normal_(self.factor.new_empty(n, len(self.factor)), generator)
         return self.mean + (z @ self.factor.T).reshape(n, *self.mean.shape)
 
 
@@ -105,7 +100,7 @@ class NoiseContrastive(Objective):
     free constant.
     """
 
-    noise: NoiseLaw
+    noise: NoiseDistribution
     ratio: int = 1
 
     def __post_init__(self) -> None:
@@ -163,7 +158,7 @@ def repeat(x: Any, times: int) -> Any:
 
 
 def noisy(x: Tensor, std: float, generator: Generator) -> Tensor:
-    return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return x + std * normal_(x.new_empty(x.shape), generator)
 
 
 def check_count(**counts: int) -> None:

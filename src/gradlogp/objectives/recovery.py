@@ -31,6 +31,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Energy, NoisyEnergy, column
 from gradlogp.core.kernel import Sampler, run
+from gradlogp.core.random import check_generator, normal_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 from gradlogp.objectives.contrastive import frozen
 
@@ -65,6 +66,11 @@ class RecoveryLikelihood(Objective):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
+        if torch.is_inference_mode_enabled():
+            raise ValueError(
+                "the chains of recovery likelihood follow gradients, which torch.inference_mode does"
+                " not remember; use torch.no_grad."
+            )
         sigma, gap = self._draw_levels(x0, generator)
         x = x0 + column(sigma, x0) * _normal(x0, generator)
         y = x + column(gap, x0) * _normal(x0, generator)
@@ -92,7 +98,9 @@ class RecoveryLikelihood(Objective):
     def _draw_levels(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """sigma and the gap to the level above, [B] each."""
         levels = torch.tensor(self.levels, device=x.device, dtype=x.dtype)
-        i = torch.randint(len(levels) - 1, (len(x),), generator=generator, device=x.device)
+        i = torch.randint(
+            len(levels) - 1, (len(x),), generator=check_generator(generator), device=x.device
+        )
         return levels[i], (levels[i + 1] ** 2 - levels[i] ** 2).sqrt()
 
 
@@ -126,4 +134,4 @@ class Recovery:
 
 
 def _normal(x: Tensor, generator: Generator) -> Tensor:
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return normal_(x.new_empty(x.shape), generator)

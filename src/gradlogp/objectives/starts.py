@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
+from gradlogp.core.random import check_generator
 from gradlogp.objectives.buffer import Noise, ReplayBuffer
 
 
@@ -57,7 +58,8 @@ class FromNoise(Starts):
     noise: Noise
 
     def draw(self, batch: Batch, generator: Generator) -> Start:
-        return Start(self.noise(torch.empty_like(batch.x), generator), batch.cond)
+        x = self.noise(torch.empty_like(batch.x), check_generator(generator))
+        return Start(x, batch.cond)
 
 
 @final

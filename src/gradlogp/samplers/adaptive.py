@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField, column
-from gradlogp.core.noise import EDM
+from gradlogp.core.noise import EDM, Process
 from gradlogp.core.random import Randomness
-from gradlogp.samplers.reverse import Process
 
 
 class Pair(NamedTuple):

@@ -34,8 +34,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from gradlogp.core.annealing import technique_4
 from gradlogp.core.fields import NoisyField
-from gradlogp.core.noise import EDM, VarianceExploding, technique_4
+from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from gradlogp.core.fields import Field, NoisyField
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.samplers.metropolis import choose, decide
+from gradlogp.samplers.metropolis import check_digits, choose, decide
 from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseSDE, ReverseState
 from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
 
@@ -116,6 +116,8 @@ def adjusted(
 ) -> tuple[Tensor, Tensor]:
     """x after `steps` Metropolis-adjusted Langevin steps of size h, and their mean acceptance [B]."""
     energy, score = field.energy_and_score(x)
+    if energy.device.type == "cpu":  # where looking costs no host sync
+        check_digits(energy, h * score.flatten(1).square().sum(1))
     accepted = torch.zeros_like(energy)
     for _ in range(steps):
         z = normal_(noise, generator)

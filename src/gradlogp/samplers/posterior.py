@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gradlogp.core.fields import Field
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.baselines.wiener import PixelGaussian
+from gradlogp.core.spectrum import Spectrum
 from gradlogp.samplers.langevin import LangevinState
 
 
@@ -48,12 +48,12 @@ class GaussianPosterior:
     root: Tensor
 
     @classmethod
-    def of(cls, prior: PixelGaussian, sigma: float, share: float = 1.0) -> "GaussianPosterior":
+    def of(cls, prior: Spectrum, sigma: float, share: float = 1.0) -> "GaussianPosterior":
         """The posterior at noise sigma under the prior's energy times `share`, in the prior's
         units.
         """
-        spread = prior.values * sigma**2 / (prior.values + share * sigma**2)
-        root = prior.vectors * spread.sqrt()
+        variances = prior.variances * sigma**2 / (prior.variances + share * sigma**2)
+        root = (prior.directions * variances.sqrt()).flip(1)  # noise from the smallest on
         covariance = root @ root.T
         return cls(
             prior.mean.float(), (covariance / sigma**2).float(), covariance.float(), root.float()
@@ -71,7 +71,8 @@ class PosteriorLangevin:
     `clamp` keeps x in an interval.
 
     P is a full covariance and the Gaussian's pull is exact, where `samplers.PreconditionedLangevin`
-    has a diagonal and one field.
+    has a diagonal and one field. Like `DPS` and `RePaint` it is made for the observations of one
+    batch, a centre for each row, so it has no settings to choose it by in `SAMPLERS`.
     """
 
     centre: Tensor

@@ -25,7 +25,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import NoisyField
+from gradlogp.core.fields import NoisyField, leaf, recording
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.samplers.reverse import DDIM, Ancestral, ReverseInfo, ReverseSDE, ReverseState
 from gradlogp.samplers.solvers import DPMSolver, UniPC
@@ -152,7 +152,7 @@ class DPS:
         """zeta in scaled coordinates: the published step is one of y = alpha x, whose gradient is 1
         / alpha that of x.
         """
-        alphas = [*self.predictor.process.alpha(self.predictor.times).tolist(), 1.0]
+        alphas = [*self.predictor.process.alpha_at(self.predictor.noisy).tolist(), 1.0]
         return [self.zeta / (now * after) for now, after in itertools.pairwise(alphas)]
 
     def init(self, field: NoisyField, x: Tensor) -> ReverseState:
@@ -161,8 +161,8 @@ class DPS:
     def step(
         self, field: NoisyField, state: ReverseState, generator: Randomness
     ) -> tuple[ReverseState, ReverseInfo]:
-        with torch.enable_grad():
-            x = state.x.clone().requires_grad_(True)
+        with recording():
+            x = leaf(state.x.clone())
             denoised = self.predictor.denoised(field, x, self.ladder[state.taken])
             residual = (self.y - self.operator(denoised)).flatten(1).norm(dim=1)
             (gradient,) = torch.autograd.grad(residual.sum(), x)

@@ -34,17 +34,9 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField, check_denoised, column
-from gradlogp.core.noise import (
-    EDM,
-    Cosine,
-    Rectified,
-    SubVariancePreserving,
-    VarianceExploding,
-    VariancePreserving,
-)
+from gradlogp.core.noise import Process, VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 
-Process = VarianceExploding | VariancePreserving | SubVariancePreserving | Cosine | EDM | Rectified
 Clip = tuple[float, float] | float | None
 
 
@@ -131,11 +123,9 @@ class Reverse(abc.ABC):
         return levels + [0.0] * self.denoise
 
     @cached_property
-    def times(self) -> Tensor:
-        """The times of the levels above 0 in `process`, which must reach them."""
-        t = self.process.time(torch.tensor([s for s in self.ladder if s > 0], dtype=torch.float64))
-        inside = t.clamp(0, 1)
-        return torch.where((t - inside).abs() < 1e-9, inside, t)
+    def noisy(self) -> Tensor:
+        """The levels above 0, in float64."""
+        return torch.tensor([s for s in self.ladder if s > 0], dtype=torch.float64)
 
     @property
     def steps(self) -> int:
@@ -244,7 +234,7 @@ class Ancestral(Reverse):
 
     @cached_property
     def alphas(self) -> list[float]:
-        return self.process.alpha(self.times).tolist()
+        return self.process.alpha_at(self.noisy).tolist()
 
     def rule(self, i: int) -> Rule:
         s, t = self.ladder[i : i + 2]
@@ -295,13 +285,13 @@ class ReverseSDE(Reverse):
         """(factor of y, variance of the noise, alpha) for each step; its last entry has the last
         alpha alone.
         """
-        t, alpha = self.times, self.process.alpha(self.times)
+        level, alpha = self.noisy, self.process.alpha_at(self.noisy)
         if self.method == "euler_maruyama":
-            delta = -t.diff()
-            keep = 1 - self.process.drift(t[:-1]) * delta
-            variance = self.process.diffusion(t[:-1]) ** 2 * delta
+            delta = -self.process.time(level).diff()
+            drift, diffusion = self.process.sde_at(level[:-1])
+            keep = 1 - drift * delta
+            variance = diffusion**2 * delta
         else:
-            level = torch.tensor(self.ladder, dtype=torch.float64)[: len(t)]
             keep = 2 - alpha[:-1] / alpha[1:]
             variance = alpha[:-1] ** 2 * -level.square().diff()
         return list(

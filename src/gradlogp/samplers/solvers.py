@@ -37,9 +37,9 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
-from gradlogp.core.noise import EDM
+from gradlogp.core.noise import EDM, Process
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.samplers.reverse import Process, Reverse, ReverseInfo, ReverseState, Rule
+from gradlogp.samplers.reverse import Reverse, ReverseInfo, ReverseState, Rule
 
 
 def weights(h: float, nodes: Sequence[float], rate: float = 1.0) -> list[float]:

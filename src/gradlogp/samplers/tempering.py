@@ -40,7 +40,14 @@ from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness, Repeated
 from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
-from gradlogp.samplers.metropolis import MetropolisState, choose, decide, moved, stretched
+from gradlogp.samplers.metropolis import (
+    MetropolisState,
+    check_digits,
+    choose,
+    decide,
+    moved,
+    stretched,
+)
 from gradlogp.samplers.nuts import NUTS
 from gradlogp.samplers.preconditioned import PreconditionedLangevin
 from gradlogp.samplers.underdamped import Underdamped
@@ -101,11 +108,14 @@ class ParallelTempering:
 
     def init(self, field: Field, x: Tensor) -> ParallelState:
         copies = len(self.temperatures)
-        temperature = field.energy(x).new_tensor(self.temperatures).repeat_interleave(len(x))
+        energy = field.energy(x)
+        temperature = energy.new_tensor(self.temperatures).repeat_interleave(len(x))
         inner = self.inner.init(
             Scaled(replicated(field, x, copies), 1 / temperature),
             x.repeat(copies, *[1] * (x.ndim - 1)),
         )
+        if not hasattr(inner, "energy"):  # whose own test would have looked
+            check_digits(energy)
         return ParallelState(stretched(inner, self.inner, temperature), 1 / temperature, copies, 0)
 
     def step(

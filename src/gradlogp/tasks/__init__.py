@@ -23,8 +23,8 @@ TASKS = {
 
 __all__ = [
     "TASKS",
-    "Sampling",
     "Report",
+    "Sampling",
     "bits_per_dim",
     "chains",
     "choose",

@@ -219,7 +219,11 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """The standard error of `value`, by the delta method: only of the weights seen."""
+        """The standard error of `value`, by the delta method: only of the weights seen, and infinite
+        for a single one.
+        """
+        if len(self.log_weights) < 2:
+            return math.inf
         share = self.log_weights.softmax(0) * len(self.log_weights)
         return float(share.std()) / math.sqrt(len(share))
 
@@ -255,11 +259,8 @@ class Bracket:
 
     def contains(self, log_z: float, errors: float = 0.0) -> bool:
         """Whether log_z lies within, give or take so many standard errors."""
-        return (
-            self.lower.value - errors * self.lower.error
-            <= log_z
-            <= self.upper.value + errors * self.upper.error
-        )
+        below, above = (errors * e.error if errors else 0.0 for e in (self.lower, self.upper))
+        return self.lower.value - below <= log_z <= self.upper.value + above
 
 
 Steps = (

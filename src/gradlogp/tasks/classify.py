@@ -9,11 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from gradlogp.core.inputs import check_floating
+
 
 def labels(model: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
     """The most probable class of each row of x [n, *shape], [n]."""
     with torch.no_grad():
-        return torch.cat([model(part).argmax(1) for part in x.split(batch)])
+        return torch.cat([model(part).argmax(1) for part in check_floating(x).split(batch)])
 
 
 class Featured(Protocol):
@@ -23,4 +25,4 @@ class Featured(Protocol):
 def features(model: Featured, x: Tensor, batch: int = 500) -> Tensor:
     """The features of each row of x [n, *shape], [n, d], by `model.features`."""
     with torch.no_grad():
-        return torch.cat([model.features(part) for part in x.split(batch)])
+        return torch.cat([model.features(part) for part in check_floating(x).split(batch)])

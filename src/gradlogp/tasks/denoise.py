@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Field, GaussianLikelihood, NoisyField, Scaled, Sum
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import Streams
 
@@ -28,7 +29,7 @@ Choice = TypeVar("Choice")
 def tweedie(field: NoisyField, y: Tensor, sigma: float) -> Tensor:
     """The posterior mean of x0 given y [B, *shape], [B, *shape], in one evaluation."""
     with torch.no_grad():
-        return field.denoise(y, sigma)
+        return field.denoise(check_numbers(y, "y"), sigma)
 
 
 def posterior_samples(
@@ -42,7 +43,7 @@ def posterior_samples(
     seed: int,
 ) -> Tensor:
     """`samples` posterior chains for each row of y [B, *shape], begun at y, [B, samples, *shape]."""
-    start = y.repeat_interleave(samples, 0)
+    start = check_numbers(y, "y").repeat_interleave(samples, 0)
     field = Sum((Scaled(energy, weight), GaussianLikelihood(start, sigma)))
     ends = run(sampler, field, start, steps, Streams(seed, 0, len(start), y.device))
     return ends.unflatten(0, (len(y), samples))
@@ -61,7 +62,7 @@ def posterior_path(
     """The mean of the chains of `posterior_mean` after each number of steps in `at`, [len(at), B,
     *shape].
     """
-    start = y.repeat_interleave(samples, 0)
+    start = check_numbers(y, "y").repeat_interleave(samples, 0)
     means = {0: y}
 
     def keep(step: int, state: Any, info: Any) -> None:

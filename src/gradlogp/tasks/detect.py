@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Field, as_field, as_noisy
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import Randomness, normal_
 
@@ -45,6 +46,7 @@ Function = Callable[
 
 def by_batch(function: Function, x: Tensor, cond: Tensor | None = None) -> Tensor:
     """`function` of all of x, some at a time and without a graph."""
+    check_numbers(x)
     conds = [None] * -(-len(x) // BATCH) if cond is None else cond.split(BATCH)
     with torch.no_grad():
         return torch.cat(

@@ -17,7 +17,7 @@ from gradlogp.training.health import (
     sample_health,
     unhealthy,
 )
-from gradlogp.training.loop import Learner, Training, learn, shuffled, train
+from gradlogp.training.loop import Learner, Training, learn, learn_from, shuffled, train
 
 __all__ = [
     "Diverged",
@@ -33,6 +33,7 @@ __all__ = [
     "energy_distance",
     "examine",
     "learn",
+    "learn_from",
     "not_finite",
     "sample_health",
     "shuffled",

@@ -190,13 +190,31 @@ def learn(learner: Learner, x: Tensor, cond: Tensor | None = None, seed: int = 0
     Raises Diverged where the guard would roll back.
     """
     order = shuffled(len(x), learner.settings.batch, seed)
-    for step in range(learner.settings.steps):
+
+    def batch(step: int) -> Batch:
         i = order(step)
-        verdict, _ = learner.update(Batch(x[i], None if cond is None else cond[i]))
+        return Batch(x[i], None if cond is None else cond[i])
+
+    return learn_from(learner, batch)
+
+
+def learn_from(
+    learner: Learner,
+    batches: Callable[[int], Batch],
+    watch: Callable[[int], None] | None = None,
+) -> Any:
+    """`learn` from any source of batches; `watch(step)` is called after every update.
+
+    Raises Diverged where the guard would roll back.
+    """
+    for step in range(learner.settings.steps):
+        verdict, _ = learner.update(batches(step))
         if verdict is Verdict.STEP and _writes(learner):
             verdict = learner.guard.weigh(learner.step, learner.weights())
         if verdict is Verdict.ROLL_BACK:
             raise Diverged(learner.guard.events[-1]["text"])
+        if watch is not None:
+            watch(step + 1)
     return learner.ema.module.eval().requires_grad_(False)
 
 

@@ -3,7 +3,6 @@ in miniature.
 """
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,17 +11,29 @@ import torch
 from gradlogp import data
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
-from gradlogp.experiments import compare, override
-from gradlogp.experiments.base import to_model
-from gradlogp.experiments.cas import classification_accuracy
-from gradlogp.experiments.chains import energies
-from gradlogp.experiments.compare import EXPERIMENTS
-from gradlogp.experiments.ebm_generate import METHODS
-from gradlogp.experiments.evaluate import evaluate
-from gradlogp.experiments.fit import fit, load, snapshot
-from gradlogp.experiments.judge import Judge
+from gradlogp.experiments import RECIPES
+from gradlogp.experiments.generate import RIVALS
+from gradlogp.experiments.recipes.chains import energies
+from gradlogp.harness import (
+    Evaluator,
+    Target,
+    evaluate,
+    fit,
+    load,
+    override,
+    prepare,
+    run_comparison,
+    specify,
+)
+from gradlogp.harness.cas import classification_accuracy
+from gradlogp.harness.fit import snapshot
+from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run
+from tests.targets import DIGITS
+
+METHODS = tuple(RIVALS.methods)
+to_model = Picture().to_model
 
 TINY = [
     "training.images=320",
@@ -56,16 +67,18 @@ def judge():
     classifier = (
         ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
     )  # any fixed features will do here
-    return Judge(classifier, 1.0, 0.1, "untrained")
+    return Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
 
 
 @pytest.fixture(scope="module")
 def folder(digits, judge, tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["gradlogp.experiments.compare"], "_judge", lambda *_: judge)
-        patch.setattr("gradlogp.experiments.cas.IMAGES", 64)
-        compare("ebm_generate", digits, "quick", out, changes=[*TINY, *CHAINS])
+        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: judge)
+        patch.setattr("gradlogp.harness.cas.IMAGES", 64)
+        changes = [*TINY, *CHAINS]
+        entries = prepare(RIVALS, Target.of(digits), "quick", out, (0,), changes)
+        run_comparison("ebm_generate", RIVALS, digits, entries, out, changes)
     return out
 
 
@@ -88,8 +101,8 @@ def test_every_method_is_chosen_judged_and_summed_up(folder):
     assert {
         row["evaluations"] for row in rows if row["method"] == "vae" and row["metric"] == "fd"
     } == {1}
-    gain = next(row for row in rows if row["metric"] == "fd_gain of the buffer")
-    fd = {row["method"]: row["value"] for row in rows if row["metric"] == "fd"}
+    gain = next(row for row in rows if row["metric"] == "fd_gain")
+    fd = {r["method"]: r["value"] for r in rows if r["metric"] == "fd" and "axes" not in r}
     assert gain["value"] == pytest.approx(fd["ebm_no_buffer"] - fd["ebm"]) and gain["n"] == 1
     captions = json.loads((folder / "samples" / "figures.json").read_text())
     assert all((folder / "samples" / name).exists() for name in captions) and len(captions) == 2
@@ -97,29 +110,33 @@ def test_every_method_is_chosen_judged_and_summed_up(folder):
 
 def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
     """Steps 0, 2, 6, 9 of one pass: at 6 the Frechet distance is that of the fresh samples."""
-    rows = {row["metric"]: row["value"] for row in Run.open(folder / "ebm").results()}
+    rows = {
+        (row["metric"], *row.get("axes", {}).items()): row["value"]
+        for row in Run.open(folder / "ebm").results()
+    }
     with np.load(folder / "ebm" / "items.npz") as kept:
         assert kept["steps"].tolist() == [0, 2, 6, 9]
-        assert kept["fd"][2] == pytest.approx(rows["fd"], rel=1e-3)
-        assert kept["fd"][3] == pytest.approx(rows["fd after 9 steps"], rel=1e-3)
+        assert kept["fd"][2] == pytest.approx(rows["fd",], rel=1e-3)
+        assert kept["fd"][3] == pytest.approx(rows["fd", ("steps", 9)], rel=1e-3)
     fitted = load(folder / "ebm")
     x = digits.test.scaled(slice(0, 50))
     with torch.no_grad():
         torch.testing.assert_close(energies(fitted, x), fitted.model(to_model(x)))
     expected = {
-        "retention from data after 2 steps",
-        "fd from data after 20 steps",
-        "energy noise",
-        "energy_gap",
+        ("retention", ("start", "data"), ("steps", 2)),
+        ("fd", ("start", "data"), ("steps", 20)),
+        ("fd", ("start", "buffer")),
+        ("energy", ("of", "noise")),
+        ("energy_gap",),
     }
-    assert expected | {"fd from the buffer"} <= rows.keys()
+    assert expected <= rows.keys()
 
 
 def test_the_snapshot_of_the_lowest_distance_becomes_the_model(
     digits, judge, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
-    recipe = override(EXPERIMENTS["vae"]("digits", "quick", 0), TINY)
+    monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
+    recipe = override(RECIPES["vae"](DIGITS, "quick", 0), TINY)
     with fit(recipe, digits, tmp_path / "vae") as run:
         run.write_results(
             [{"metric": "bits_per_dim", "value": 3.0}, {"metric": "fd", "value": -1.0}]
@@ -151,6 +168,6 @@ def test_a_classifier_taught_by_real_digits_knows_digits_and_one_taught_by_one_c
 
 
 def test_an_adversarial_network_cannot_restore(digits):
-    recipe = EXPERIMENTS["gan"]("digits", "quick", 0)
+    recipe = RECIPES["gan"](DIGITS, "quick", 0)
     with pytest.raises(UserError, match="no encoder"):
-        recipe.restorer(None, torch.zeros(1, 1, 8, 8), 0.3, 0)
+        recipe.restoration(None, specify(digits), torch.zeros(1, 1, 8, 8), 0.3, 0)

@@ -2,6 +2,7 @@
 like the others.
 """
 
+import importlib
 import json
 from dataclasses import replace
 
@@ -12,8 +13,13 @@ from PIL import Image
 
 from gradlogp import data
 from gradlogp.core.progress import Silent
-from gradlogp.experiments import EXPERIMENTS, Judge, chains, evaluate, fit, load, override
+from gradlogp.experiments.recipes import RECIPES, chains
+from gradlogp.harness import Evaluator, evaluate, fit, load, override
+from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
+from tests.targets import DIGITS, TARGETS
+
+fitting = importlib.import_module("gradlogp.harness.fit")
 
 TINY = [
     "training.images=320",
@@ -26,10 +32,15 @@ TINY = [
     "chain_steps=2",
     "evaluation.sigmas=.1,.3",
     "evaluation.denoise=30",
-    "restore.steps=10",
-    "restore.samples=2",
-    "restore.weights=10,100",
+    "posterior.steps=10",
+    "posterior.samples=2",
+    "posterior.weights=10,100",
 ]
+
+
+def untrained() -> Evaluator:
+    model = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    return Evaluator(model, Picture(), 1.0, 0.1, "untrained")
 
 
 def evaluations(recipe):
@@ -40,7 +51,7 @@ def evaluations(recipe):
 @pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
 def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps(dataset, preset):
     buffered, short, long = (
-        EXPERIMENTS[name](dataset, preset, 0)
+        RECIPES[name](TARGETS[dataset], preset, 0)
         for name in ("ebm", "ebm_no_buffer", "ebm_long_chains")
     )
     assert long.buffer is None and (buffered.chain_steps, short.chain_steps, long.chain_steps) == (
@@ -61,25 +72,19 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
     """
     digits = data.load("digits")
     asked = []
-    film = chains.film
+    film = fitting.film
 
     def watched(how, start, n, seed, at, cond, first):
         asked.append((start is None, cond))
         return film(how, start, n, seed, at, cond, first)
 
-    monkeypatch.setattr(chains, "film", watched)
-    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+    monkeypatch.setattr(fitting, "film", watched)
+    monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     torch.manual_seed(0)
-    judge = Judge(
-        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
-    )
-    fit(
-        override(EXPERIMENTS["ebm_class"]("digits", "quick", 0), TINY), digits, tmp_path / "run"
-    ).close()
+    judge = untrained()
+    fit(override(RECIPES["ebm_class"](DIGITS, "quick", 0), TINY), digits, tmp_path / "run").close()
     found = evaluate(load(tmp_path / "run"), digits, judge, Silent())
-    rows, spent = (
-        {row["metric"]: row.get(key) for row in found} for key in ("value", "evaluations")
-    )
+    restored = next(row for row in found if row.get("axes") == {"noise": 0.3})
     assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
     assert torch.equal(
         torch.cat([cond for noise, cond in asked if not noise]),
@@ -91,24 +96,22 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
             4,
         )  # .1 is not followed
         taken = (
-            kept["restoring_steps"].tolist().index(spent["denoise_psnr_0.3"] // 2)
+            kept["restoring_steps"].tolist().index(restored["evaluations"] // 2)
         )  # two chains a picture
-        assert kept["restoring"][0, taken] == pytest.approx(rows["denoise_psnr_0.3"], abs=1e-4)
+        assert kept["restoring"][0, taken] == pytest.approx(restored["value"], abs=1e-4)
     assert "figure-restoring.png" in json.loads(
         (tmp_path / "run" / "samples" / "figures.json").read_text()
     )
 
 
 def test_a_test_part_of_a_few_pictures_is_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr("gradlogp.experiments.cas.IMAGES", 64)
+    monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     digits = data.load("digits")
     few, n = replace(digits, test=digits.test[:8]), 8
-    judge = Judge(
-        ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False), 1.0, 0.1, "untrained"
-    )
-    fit(override(EXPERIMENTS["ebm"]("digits", "quick", 0), TINY), few, tmp_path / "run").close()
-    rows = {row["metric"]: row for row in evaluate(load(tmp_path / "run"), few, judge, Silent())}
-    assert rows["fd"]["n"] == n
+    judge = untrained()
+    fit(override(RECIPES["ebm"](DIGITS, "quick", 0), TINY), few, tmp_path / "run").close()
+    rows = evaluate(load(tmp_path / "run"), few, judge, Silent())
+    assert next(row for row in rows if row["metric"] == "fd")["n"] == n
     films = json.loads((tmp_path / "run" / "samples" / "films.json").read_text())
     with Image.open(tmp_path / "run" / "samples" / "chain-data.png") as picture:
         assert (

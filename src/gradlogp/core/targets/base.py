@@ -6,6 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.fields import ClosedForm, Level, NoisyField, column
+from gradlogp.core.inputs import check_numbers
+from gradlogp.core.random import check_generator
 
 
 class Target(NoisyField):
@@ -34,10 +36,10 @@ class Target(NoisyField):
         """n independent draws of the clean law, [n, *shape], on the generator's device."""
 
     def check(self, x: Tensor) -> Tensor:
-        """x as it is; ValueError where its examples have not the shape of the law's, and would
-        broadcast.
+        """x as it is; ValueError where it is not in float32 or float64, or its examples have not the
+        shape of the law's, and would broadcast.
         """
-        if x.shape[1:] != self.shape:
+        if check_numbers(x).shape[1:] != self.shape:
             sizes = ", ".join(map(str, self.shape))
             raise ValueError(
                 f"this {type(self).__name__} is a law of examples of shape [{sizes}], so x is [B,"
@@ -63,4 +65,5 @@ def variance(sigma: Level, x: Tensor) -> Tensor | float:
 
 
 def standard_normal(n: int, dim: int, generator: Generator) -> Tensor:
+    check_generator(generator)
     return torch.randn(n, dim, generator=generator, dtype=torch.float64, device=generator.device)

@@ -17,7 +17,8 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from gradlogp.core.fields import Level, column
+from gradlogp.core.fields import Level
+from gradlogp.core.random import check_generator
 from gradlogp.core.targets.base import Target, variance
 
 
@@ -26,6 +27,9 @@ from gradlogp.core.targets.base import Target, variance
 class Empirical(Target):
     """The noised law of `examples` [N, *shape]; one evaluation is two matrix products with them.
     sigma > 0 everywhere.
+
+    Squared distances, the small difference of large numbers, are taken in float64 wherever float32
+    would put log-densities off by 1e-3 nats.
     """
 
     examples: Tensor
@@ -40,30 +44,41 @@ class Empirical(Target):
 
     @cached_property
     def _half_norms(self) -> Tensor:
-        return self._rows.square().sum(1) / 2
+        """|x_n|^2 / 2, [N], in float64."""
+        return self._rows.double().square().sum(1) / 2
+
+    @cached_property
+    def _precise_rows(self) -> Tensor:
+        return self._rows.double()
+
+    @cached_property
+    def _size(self) -> float:
+        return float(self._half_norms.max())
 
     def _logits(self, x: Tensor, sigma: Level) -> Tensor:
         """log N(x; x_n, sigma^2) up to a term of x alone, [B, N]."""
-        var = variance(sigma, x.flatten(1))
-        return (x.flatten(1) @ self._rows.T - self._half_norms) / var
+        flat = self.check(x).flatten(1)
+        rounding = 2 * self._size * torch.finfo(x.dtype).eps
+        if isinstance(sigma, Tensor) or sigma**2 < 1e3 * rounding:
+            flat, rows = flat.double(), self._precise_rows
+        else:
+            rows = self._rows.to(flat)
+        return (flat @ rows.T - self._half_norms.to(flat)) / variance(sigma, flat)
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        return (self._logits(x, sigma).softmax(1) @ self._rows).reshape(x.shape)
+        share = self._logits(x, sigma).softmax(1).to(x.dtype)
+        return (share @ self._rows.to(x)).reshape(x.shape)
 
     def score(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
-        level = column(sigma, x) if isinstance(sigma, Tensor) else sigma
-        return (self.denoise(x, sigma) - x) / level**2
+        return (self.denoise(x, sigma) - x) / variance(sigma, x)
 
     def energy(self, x: Tensor, sigma: Level = 0.0) -> Tensor:
         n, d = self._rows.shape
-        var = torch.as_tensor(sigma, dtype=x.dtype) ** 2
-        square = x.flatten(1).square().sum(1) / (2 * var)
-        return (
-            square
-            - self._logits(x, sigma).logsumexp(1)
-            + math.log(n)
-            + d / 2 * (2 * math.pi * var).log()
-        )
+        var = torch.as_tensor(sigma, dtype=torch.float64, device=x.device) ** 2
+        square = x.flatten(1).double().square().sum(1) / (2 * var)
+        nats = square - self._logits(x.double(), sigma).logsumexp(1)
+        return (nats + math.log(n) + d / 2 * (2 * math.pi * var).log()).to(x.dtype)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
+        check_generator(generator)
         return self.examples[torch.randint(len(self.examples), (n,), generator=generator)].double()

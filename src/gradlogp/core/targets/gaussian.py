@@ -62,8 +62,8 @@ class Gaussian(Target):
 
     def _along_axes(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor]:
         """x - mean along the axes, its variances with the noise, and the axes."""
-        values, axes = (a.to(x) for a in self._axes)
-        return (self.check(x) - self.mean.to(x)) @ axes, values + variance(sigma, x), axes
+        values, axes = (a.to(self.check(x)) for a in self._axes)
+        return (x - self.mean.to(x)) @ axes, values + variance(sigma, x), axes
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         eps = standard_normal(n, len(self.mean), generator)

@@ -28,6 +28,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import one_hot, pad
 
 from gradlogp.core.fields import Field
+from gradlogp.core.inputs import check_numbers
+from gradlogp.core.random import check_generator
 
 MOST_ROWS = 1024  # states of one row, for the transfer matrix
 MOST_STATES = 2**16  # states of the lattice, for enumeration
@@ -79,7 +81,7 @@ class Lattice(Field):
         return self.score(x)
 
     def _grid(self, x: Tensor) -> Tensor:
-        if x[0].numel() != math.prod(self.shape):
+        if check_numbers(x)[0].numel() != math.prod(self.shape):
             raise ValueError(
                 f"expected x of shape [B, {', '.join(map(str, self.shape))}], or flat in each"
                 f" example, got {list(x.shape)}."
@@ -111,6 +113,7 @@ class Lattice(Field):
         """n independent exact draws, [n, *shape], on the CPU: the first row, then each given its
         neighbour and what must follow.
         """
+        check_generator(generator)
         first, _, messages = self._first
         rows = [torch.multinomial(first, n, replacement=True, generator=generator)]
         for message in reversed(messages[:-1]):

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.fields import Level
+from gradlogp.core.random import check_generator
 from gradlogp.core.targets.base import Target, standard_normal, variance
 
 TINY = 1e-12  # below it I1(z) / z is 1/2 to the last digit
@@ -65,6 +66,7 @@ class Rings(Target):
         return log_p - math.log(len(self.radii)), z, var
 
     def sample(self, n: int, generator: Generator) -> Tensor:
+        check_generator(generator)
         k = torch.randint(len(self.radii), (n,), generator=generator, device=generator.device)
         angle = (
             2

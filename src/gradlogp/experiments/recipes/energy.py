@@ -9,7 +9,7 @@ steps from noise worth anything.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
 from torch import Generator, Tensor
@@ -38,10 +38,14 @@ from gradlogp.objectives import (
     Objective,
     ReplayBuffer,
 )
-from gradlogp.samplers import Langevin
+from gradlogp.samplers import STEP_SAMPLERS, Langevin
 from gradlogp.training import GuardSettings, Training
 
 RANGE = (-1.0, 1.0)
+if TYPE_CHECKING:
+    EnergySampler = Any
+else:
+    EnergySampler = Union[tuple(STEP_SAMPLERS.values())]  # noqa: UP007
 STOPS = (2, 5, 10, 20, 40)  # numbers of steps that a restoration chooses from, beside the most
 
 BUDGETS: Choices = {
@@ -133,7 +137,7 @@ class EnergyRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: Net = field(default_factory=Net)
-    chain: Langevin = field(
+    chain: EnergySampler = field(
         default_factory=lambda: Langevin(10.0, noise_std=0.01, grad_clip=0.03, clamp=RANGE)
     )
     chain_steps: int = 20
@@ -145,6 +149,7 @@ class EnergyRecipe(Generative):
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
     takes_steps: ClassVar[bool] = True
+    sampler_field: ClassVar[str] = "chain"
 
     def __post_init__(self) -> None:
         at_least(1, chain_steps=self.chain_steps)
@@ -171,7 +176,7 @@ class EnergyRecipe(Generative):
 
     @property
     def max_displacement(self) -> float:
-        return self.chain.max_displacement
+        return getattr(self.chain, "max_displacement", float("inf"))
 
     def model(self, spec: DataSpec) -> EnergyModel:
         classes = spec.classes if self.conditional else 0
@@ -264,6 +269,9 @@ class EnergyRecipe(Generative):
             lambda y, at: along(y, weight, at),
         )
 
+    def steps_setting(self) -> str:
+        return "generate_steps"
+
     def coarsest_level(self) -> float:
         raise UserError(
             f"{self.experiment} is an energy trained by short chains: a generator, which has no"
@@ -300,7 +308,7 @@ class EnergyRecipe(Generative):
         ]
         if self.conditional:
             paragraphs.append(TOLD)
-        if self.chain.noise_std is not None or self.chain.grad_clip is not None:
+        if self.chain.kind == "generator":
             paragraphs.append(
                 "Its steps are larger and less noisy than Langevin dynamics allows. That makes it a"
                 " generator, not a density sampler: it draws examples, but not in proportion to"

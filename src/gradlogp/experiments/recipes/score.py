@@ -7,7 +7,7 @@ pictures, on [-1, 1], twice those on [0, 1].
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
 from torch import Generator, Tensor
@@ -39,8 +39,13 @@ from gradlogp.objectives import (
     Uncertainty,
     Weight,
 )
-from gradlogp.samplers import AnnealedLangevin, ConsistentAnnealedLangevin
+from gradlogp.samplers import LADDER_SAMPLERS, ConsistentAnnealedLangevin, PredictorCorrector
 from gradlogp.training import GuardSettings, Training
+
+if TYPE_CHECKING:
+    LadderSampler = Any
+else:
+    LadderSampler = Union[tuple(LADDER_SAMPLERS.values())]  # noqa: UP007
 
 BUDGETS: Choices = {
     "any": {
@@ -83,7 +88,7 @@ class ScoreRecipe(Generative):
     seed: int = 0
     conditional: bool = False
     net: UNetShape = field(default_factory=UNetShape)
-    law: LogNormal | Ladder | FromProcess | SingleLevel = field(
+    levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
     weight: Weight = "edm"
@@ -91,19 +96,20 @@ class ScoreRecipe(Generative):
     # share of training examples shown without their class, so that the model also knows the
     # marginal
     drop_cond: float = 0.1
-    sampler: ConsistentAnnealedLangevin | AnnealedLangevin = field(
+    sampler: LadderSampler = field(
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60)
     )
     guidance: float = 0.0  # of a conditional model; 0 is off
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    sampler_field: ClassVar[str] = "sampler"
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
-        if self.weight == "likelihood" and isinstance(self.law, Ladder | SingleLevel):
+        if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
             raise UserError(
-                "the weight 'likelihood' needs a law of levels with a density, got"
-                f" {type(self.law).__name__}; use LogNormal or FromProcess."
+                "the weight 'likelihood' needs a distribution of levels with a density, got"
+                f" {type(self.levels).__name__}; use LogNormal or FromProcess."
             )
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
             raise UserError(
@@ -130,7 +136,7 @@ class ScoreRecipe(Generative):
         drop = self.drop_cond if self.conditional else 0.0
         uncertainty = Uncertainty().to(device) if self.uncertainty else None
         return DenoisingScoreMatching(
-            self.law, self.weight, spec.std, drop, uncertainty=uncertainty
+            self.levels, self.weight, spec.std, drop, uncertainty=uncertainty
         )
 
     def sampling(
@@ -167,11 +173,15 @@ class ScoreRecipe(Generative):
 
         return Restoration(restore, "posterior mean in one step (Tweedie)", 1)
 
+    def steps_setting(self) -> str:
+        inside = "predictor." if isinstance(self.sampler, PredictorCorrector) else ""
+        return f"{self.sampler_field}.{inside}levels"
+
     def coarsest_level(self) -> float:
         return self.sampler.ladder[0]
 
     def title(self) -> str:
-        levels = "one noise level" if isinstance(self.law, SingleLevel) else "many noise levels"
+        levels = "one noise level" if isinstance(self.levels, SingleLevel) else "many noise levels"
         return f"Score network, {levels}{', told the class' if self.conditional else ''}"
 
     def about(self) -> str:
@@ -184,9 +194,9 @@ class ScoreRecipe(Generative):
         return "\n\n".join([*paragraphs, *([TOLD] if self.conditional else [])])
 
     def _about_levels(self) -> str:
-        if isinstance(self.law, SingleLevel):
+        if isinstance(self.levels, SingleLevel):
             return (
-                f"It is trained at **one noise level only** ({self.law.sigma:g} in model"
+                f"It is trained at **one noise level only** ({self.levels.sigma:g} in model"
                 " coordinates). This is the control experiment: pure noise is like nothing that it"
                 " ever saw, so it is expected to fail at drawing, while it may well restore."
             )
@@ -195,8 +205,8 @@ class ScoreRecipe(Generative):
         return (
             "It learns this at **many noise levels**, from hardly any noise to so much that nothing"
             " is left of the example. To draw, it begins with pure noise and goes down through"
-            f" {self.sampler.levels} levels{with_steps} (annealed Langevin dynamics): first the"
-            " coarse shape, last the details."
+            f" {len(self.sampler.ladder)} levels{with_steps}: first the coarse shape, last the"
+            " details."
         )
 
 
@@ -211,7 +221,7 @@ def ncsn_single(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRe
     generate.
     """
     recipe = ncsn(target, preset, seed)
-    return replace(recipe, experiment="ncsn_single", law=SingleLevel(0.6))
+    return replace(recipe, experiment="ncsn_single", levels=SingleLevel(0.6))
 
 
 def ncsn_class(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:

@@ -18,6 +18,8 @@ COLUMNS = 10  # pictures in a row of a file of samples
 @final
 @dataclass(frozen=True)
 class Picture(Bounded):
+    """Pictures: [0, 1] in files, [-1, 1] in models."""
+
     noun: ClassVar[str] = "picture"
     plural: ClassVar[str] = "pictures"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")

@@ -21,7 +21,10 @@ CELL = 8  # pixels of one entry
 @final
 @dataclass(frozen=True)
 class Row(Kind):
-    """`center` and `scale` are the columns' means and standard deviations."""
+    """Rows of a table: units of their own in files, standardised in models.
+
+    `center` and `scale` are the columns' means and standard deviations in the training part.
+    """
 
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()

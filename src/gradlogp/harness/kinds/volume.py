@@ -19,6 +19,8 @@ AMBIENT = 0.25  # brightness of the farthest voxel that is still there
 @final
 @dataclass(frozen=True)
 class Volume(Bounded):
+    """Occupancy on a grid: [0, 1] in files, [-1, 1] in models."""
+
     noun: ClassVar[str] = "volume"
     plural: ClassVar[str] = "volumes"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")

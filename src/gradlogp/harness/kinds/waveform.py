@@ -13,14 +13,17 @@ from gradlogp.data import save_grid
 from gradlogp.harness.kinds.base import Kind
 from gradlogp.metrics import Measure
 from gradlogp.metrics.base import standard_error
-from gradlogp.models import ConvClassifier
+from gradlogp.models import ConvClassifier, SpectrogramClassifier
 
 HEIGHT, WIDTH = 32, 96  # of a curve, in pixels
+SHORTEST = 1024  # samples of which a spectrogram can be made
 
 
 @final
 @dataclass(frozen=True)
 class Waveform(Kind):
+    """Samples of a sound: [-1, 1] in files and in models."""
+
     noun: ClassVar[str] = "waveform"
     plural: ClassVar[str] = "waveforms"
     noise_unit: ClassVar[str] = "on [-1, 1]"
@@ -42,7 +45,9 @@ class Waveform(Kind):
         return normal_(x, generator).mul_(0.1)
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
-        return ConvClassifier(shape, classes)
+        """By the log-mel spectrogram, where the waveform is long enough to have one."""
+        long = shape[-1] >= SHORTEST
+        return SpectrogramClassifier(shape, classes) if long else ConvClassifier(shape, classes)
 
     def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
         return [signal_to_noise(clean, restored)]

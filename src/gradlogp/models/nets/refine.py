@@ -132,6 +132,11 @@ class RefineNet(nn.Module):
     ) -> None:
         super().__init__()
         n, (fine, coarse) = spatial_rank(shape), channels
+        if max(shape[1:]) < 3:
+            raise ValueError(
+                "a RefineNet normalises over space at half size, so one size must be 3 or more, got"
+                f" {tuple(shape)}; take a UNet, or mlp_score."
+            )
         self.classes = classes
         self.stem = CONV[n](shape[0], fine, 3, padding=1)
         stages = [

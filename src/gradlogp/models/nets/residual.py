@@ -35,7 +35,8 @@ class ResidualBlock(nn.Module):
         self.pool = POOL[spatial](2, ceil_mode=True)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.pool(self.skip(h) + self.second(F.silu(self.first(F.silu(h)))))
+        h = self.skip(h) + self.second(F.silu(self.first(F.silu(h))))
+        return self.pool(h) if max(h.shape[2:]) > 1 else h  # AvgPool3d refuses a single place
 
 
 class ResidualTrunk(nn.Module):

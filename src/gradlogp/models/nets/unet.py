@@ -18,27 +18,7 @@ from torch import Tensor, nn
 
 from gradlogp.models.nets.conv import CONV, channels_last, spatial_rank
 from gradlogp.models.nets.embedding import Embedding, modulate
-
-
-def fold(x: Tensor, patch: int) -> Tensor:
-    """[B, C, *sizes] -> [B, C * patch^n, *(sizes / patch)]: each patch becomes channels."""
-    n = x.ndim - 2
-    for axis in range(2, 2 + 2 * n, 2):
-        x = x.unflatten(axis, (-1, patch))
-    inner = list(range(3, 3 + 2 * n, 2))
-    outer = list(range(2, 2 + 2 * n, 2))
-    return x.permute(0, 1, *inner, *outer).flatten(1, 1 + n)
-
-
-def unfold(x: Tensor, patch: int) -> Tensor:
-    """The inverse of `fold`."""
-    n = x.ndim - 2
-    x = x.unflatten(1, (-1, *[patch] * n))
-    order = [axis for i in range(n) for axis in (2 + n + i, 2 + i)]
-    x = x.permute(0, 1, *order)
-    for axis in range(2, 2 + n):
-        x = x.flatten(axis, axis + 1)
-    return x
+from gradlogp.models.nets.patch import fold, padding, unfold
 
 
 class ResBlock(nn.Module):
@@ -127,7 +107,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         sizes = x.shape[2:]
         embedding = F.silu(self.embedding(level, cond))
-        h = self.stem(fold(F.pad(x, self._padding(sizes)), self.patch))
+        h = self.stem(fold(F.pad(x, padding(sizes, self.patch)), self.patch))
         skips = []
         for stage in self.down:
             h = stage(h, embedding)
@@ -140,6 +120,3 @@ class UNet(nn.Module):
         for axis, size in enumerate(sizes):
             out = out.narrow(2 + axis, 0, size)
         return out
-
-    def _padding(self, sizes: Sequence[int]) -> list[int]:
-        return [p for s in reversed(sizes) for p in (0, -s % self.patch)]

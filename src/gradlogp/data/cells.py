@@ -1,0 +1,159 @@
+"""The cells of a CSV or Parquet file, column by column: numbers, or texts of which there are few.
+
+Read by Arrow. The separator is the one that the first line has most of; text that is not UTF-8 is
+taken for Latin-1. Columns of text with more than a hundred different values, of dates and without a
+value are left out, each with why.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradlogp.core.errors import UserError, printable
+from gradlogp.data.columns import MISSING
+from gradlogp.data.files import needs, reason, require_file, require_memory
+
+CATEGORIES = 100  # more different texts are names or sentences, not categories
+FEWEST = 10  # rows
+SEPARATORS = b",;\t|"
+NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column as read: numbers float64 (n,), NaN where missing, or texts."""
+
+    name: str
+    numbers: np.ndarray | None
+    texts: tuple[str, ...] = ()
+    whole: bool = False
+
+    @property
+    def missing(self) -> int:
+        if self.numbers is None:
+            return self.texts.count(MISSING)
+        return int(np.isnan(self.numbers).sum())
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns as read, the names of those left out with why, and the number of rows."""
+
+    columns: tuple[Cells, ...]
+    left_out: tuple[str, ...]
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+
+def read_cells(path: Path) -> Table:
+    """Every column of a file with a header. Raises UserError naming the file."""
+    require_file(path)
+    arrow, pacsv, parquet = arrow_of(path)
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            require_memory(8 * _parquet_cells(parquet, path), f"{path}: its cells", "take fewer")
+            table = parquet.read_table(path, use_threads=False)
+        else:
+            require_memory(2 * path.stat().st_size, f"{path}: its cells", "take fewer rows")
+            table = _read_csv(arrow, pacsv, path)
+        columns = [
+            _cells(arrow, name, table.column(i)) for i, name in enumerate(_names(path, table))
+        ]
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes Arrow raise errors of every kind
+        raise UserError(f"{path}: cannot be read as a table ({reason(error)}).") from error
+    kept = tuple(column for column in columns if isinstance(column, Cells))
+    if table.num_rows < FEWEST or not kept:
+        raise UserError(
+            f"{path}: expected {FEWEST} rows of numbers or categories at least, found"
+            f" {table.num_rows} rows and {len(kept)} such columns."
+        )
+    return Table(kept, tuple(c for c in columns if isinstance(c, str)), table.num_rows)
+
+
+def _parquet_cells(parquet: Any, path: Path) -> int:
+    facts = parquet.ParquetFile(path).metadata
+    return facts.num_rows * facts.num_columns
+
+
+def _read_csv(arrow: Any, pacsv: Any, path: Path) -> Any:
+    with arrow.input_stream(str(path)) as stream:  # unpacks .gz by its name, as read_csv does
+        start = stream.read(1 << 16)
+    head = start.splitlines()[0] if start.splitlines() else b""
+    separator = max(SEPARATORS, key=head.count) if head else ord(",")
+    try:
+        start.decode()
+        encoding = "utf8"
+    except UnicodeDecodeError as error:
+        encoding = "utf8" if error.start > len(start) - 4 else "latin-1"
+    return pacsv.read_csv(
+        path,
+        read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
+        parse_options=pacsv.ParseOptions(delimiter=chr(separator), newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=NULLS),
+    )
+
+
+def _names(path: Path, table: Any) -> list[str]:
+    names = [printable(name.strip()) for name in table.column_names]
+    if names and all(_is_number(name) for name in names):
+        raise UserError(
+            f"{path}: its first line holds numbers, not the names of columns; put a line of names"
+            " before it."
+        )
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own.")
+    return [name or f"column {i + 1}" for i, name in enumerate(names)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _cells(arrow: Any, name: str, column: Any) -> Cells | str:
+    """A column as numbers or texts, or why it is left out."""
+    kind = column.type
+    if arrow.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = kind.value_type
+    if column.null_count == len(column):
+        return f"left out {name}: it holds no value."
+    if arrow.types.is_boolean(kind):
+        column = column.cast(arrow.string())
+        kind = arrow.string()
+    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        texts = tuple(MISSING if text is None else text for text in column.to_pylist())
+        found = len(set(texts))
+        if found > CATEGORIES:
+            return f"left out {name}: {found:,} different texts are not categories."
+        return Cells(name, None, texts)
+    if (
+        arrow.types.is_decimal(kind)
+        or arrow.types.is_floating(kind)
+        or arrow.types.is_integer(kind)
+    ):
+        numbers = column.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False)
+        there = numbers[~np.isnan(numbers)]
+        if not len(there):
+            return f"left out {name}: it holds no value."
+        return Cells(name, numbers, whole=bool((there == np.round(there)).all()))
+    return f"left out {name}: {kind} is neither a number nor a category."
+
+
+def arrow_of(path: Path) -> tuple[Any, Any, Any]:
+    """Arrow, its CSV and its Parquet. Raises UserError where it is not installed."""
+    try:
+        import pyarrow
+        from pyarrow import csv as pacsv, parquet
+    except ImportError as error:
+        raise needs("tables", f"{path}: a table", error) from error
+    return pyarrow, pacsv, parquet

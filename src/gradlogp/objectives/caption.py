@@ -1,0 +1,84 @@
+r"""Pictures and captions: which belongs to which, and what the pictures are like.
+
+CLIP's loss is InfoNCE both ways over the batch, with the energies E of all pairs:
+
+.. math:: \ell_i = -\tfrac12 \log \frac{e^{-E(x_i, t_i)}}{\sum_j e^{-E(x_i, t_j)}}
+                   -\tfrac12 \log \frac{e^{-E(x_i, t_i)}}{\sum_j e^{-E(x_j, t_i)}} ,
+
+of which the first half is :math:`-\log p(t \mid x)` over the captions of the batch. A caption that
+stands in the batch twice is no wrong answer to its twin: equal ones are left out of the sums. The
+joint objective adds a contrastive divergence of the pictures given their captions, :math:`-\log p(x
+\mid t)`, as JEM does for classes.
+
+References: Radford et al. (2021), Learning Transferable Visual Models From Natural Language
+Supervision, arXiv 2103.00020, fig. 3; Grathwohl et al. (2020), arXiv 1912.03263 (the sum).
+"""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor
+
+from gradlogp.core.batch import Batch
+from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.contrastive import ContrastiveDivergence
+from gradlogp.objectives.info_nce import info_nce
+
+
+def clip_loss(energies: Tensor, captions: Tensor | None = None) -> Tensor:
+    """CLIP's loss of the energies of all pairs [n, n], [n]; of equal `captions` [n, L] only the own
+    one counts.
+    """
+    itself = torch.arange(len(energies), device=energies.device)
+    log_odds = -energies
+    if captions is not None:
+        twins = (captions[:, None] == captions).all(2)
+        twins[itself, itself] = False
+        log_odds = log_odds.masked_fill(twins, -torch.inf)
+    return (info_nce(log_odds, itself) + info_nce(log_odds.T, itself)) / 2
+
+
+@final
+class CLIP(Objective):
+    """Contrast of pictures and captions (CLIP): each finds its partner in the batch, both ways.
+
+    The batch has tokens [B, L] for `cond`; model.pairs(x, cond) are the energies of all pairs, [B, B].
+    """
+
+    def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
+        x, captions = check_batch(batch)
+        if captions is None or captions.ndim != 2:
+            raise ValueError(
+                "pictures are contrasted with captions, tokens [B, L] as the batch's `cond`, got"
+                f" {None if captions is None else list(captions.shape)}; encode them by a"
+                " vocabulary."
+            )
+        energies = model.pairs(x, captions)
+        value = clip_loss(energies, captions)
+        own = energies.diagonal()
+        found = mean((energies.amin(1) == own).float())
+        return Loss(value, {"retrieved": found, "energy_data": mean(own)})
+
+
+@final
+@dataclass
+class CaptionJoint(Objective):
+    """Contrast of pictures and captions, plus contrastive divergence of pictures given captions.
+
+    Choose it for an energy that finds captions and draws pictures; `weight` is that of the second.
+    """
+
+    contrastive: ContrastiveDivergence
+    weight: float = 1.0
+
+    def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
+        match = CLIP()(model, batch, generator)
+        generate = self.contrastive(model, batch, generator)
+        return Loss(match.value + self.weight * generate.value, match.info | generate.info)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.contrastive.state()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.contrastive.load(state)

@@ -1,0 +1,34 @@
+"""A tilted Gaussian: what is left where the tilt is nothing, and where it is linear."""
+
+import pytest
+import torch
+
+from gradlogp.core.random import seeded
+from gradlogp.models.descriptor import DescriptorEnergy
+
+
+def build(**more):
+    torch.manual_seed(0)
+    return DescriptorEnergy((1, 6, 6, 6), 0.5, (4, 8), 8, **more).double()
+
+
+def test_without_a_tilt_it_is_its_reference():
+    model, x = build(), torch.randn(3, 1, 6, 6, 6, generator=seeded(0), dtype=torch.float64)
+    with torch.no_grad():
+        model.head.linear.weight.zero_()
+        model.head.linear.bias.zero_()
+    torch.testing.assert_close(model(x), x.flatten(1).square().sum(1) / (2 * 0.25))
+    torch.testing.assert_close(model.field().score(x), -x / 0.25)
+
+
+def test_the_energy_is_the_references_plus_the_networks_with_classes_too():
+    model = build(classes=3)
+    x = torch.randn(3, 1, 6, 6, 6, generator=seeded(0), dtype=torch.float64)
+    y = torch.tensor([2, 0, 1])
+    about = 2 * x.flatten(1).square().sum(1)
+    torch.testing.assert_close(model(x, y) - about, -model.logits(x).gather(1, y[:, None])[:, 0])
+
+
+def test_a_reference_has_a_deviation():
+    with pytest.raises(ValueError, match="is positive, got 0"):
+        DescriptorEnergy((1, 6, 6, 6), 0.0)

@@ -45,6 +45,11 @@ BENCHES: dict[str, Bench] = {
     "cd-bias": Bench(
         "How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"
     ),
+    "guard": Bench(
+        "How trainings end that are made to diverge, in every kind of generative model.",
+        "guard",
+        "guard.md",
+    ),
     "overhead": Bench(
         "What a sampler's step costs beside its field and beside a loop by hand.",
         "overhead",

@@ -2,8 +2,9 @@
 
     gradlogp VERB words --flags  ->  arguments (pydantic, tyro)  ->  one function  ->  text, or JSON with --json
 
-Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 128 + n stopped
-by signal n (130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP). Only a programming error shows a traceback.
+Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 3 a training that
+diverged or whose samples are useless, 128 + n stopped by signal n (130 by Ctrl-C, 143 by SIGTERM, 129
+by SIGHUP). Only a programming error shows a traceback.
 """
 
 import ctypes
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return 0
     except UserError as error:
-        return _complain(error, 2)
+        return _complain(error, getattr(error, "code", 2))
     except KeyboardInterrupt as stopped:
         print(f"gradlogp: stopped{'; ' if stopped.args else ''}{stopped}", file=sys.stderr)
         return 128 + getattr(stopped, "signum", 2)

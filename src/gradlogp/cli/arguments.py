@@ -242,7 +242,9 @@ class Bench(Arguments):
     """
 
     name: Positional[
-        Literal["ablation", "accuracy", "contamination", "objectives", "cd-bias", "overhead"]
+        Literal[
+            "ablation", "accuracy", "contamination", "objectives", "cd-bias", "guard", "overhead"
+        ]
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
@@ -250,8 +252,8 @@ class Bench(Arguments):
     page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias, contamination, objectives); by default
-    those of the committed page.
+    """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);
+    by default those of the committed page.
     """
     write: Path | None = None
     """The folder of the docs, to write the page and its pictures into."""

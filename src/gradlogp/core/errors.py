@@ -1,12 +1,15 @@
 """The one error that a person, not a programmer, is meant to read."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class UserError(ValueError):
     """A wrong flag, file, setting or number: one line that says what was expected, what was found
-    and what to do. Names of files in it are made `printable`.
+    and what to do. Names of files in it are made `printable`. `code` is what the command exits with.
     """
+
+    code: ClassVar[int] = 2
 
     def __init__(self, message: object = "", *more: object) -> None:
         super().__init__(printable(str(message)), *more)

@@ -20,6 +20,10 @@ State = TypeVar("State", bound="HasX")
 FieldT = TypeVar("FieldT", contravariant=True)
 
 
+class NotFinite(ValueError):
+    """A chain began or ended at NaN or infinity."""
+
+
 class HasX(Protocol):
     @property
     def x(self) -> Tensor: ...
@@ -32,8 +36,8 @@ class Sampler(Protocol[FieldT, State]):
 
 
 def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them out") -> Tensor:
-    """x as it is; ValueError where it is not [B, *shape], in float32 or float64, and finite.
-    Looking costs one host sync.
+    """x as it is; ValueError where it is not [B, *shape], in float32 or float64; NotFinite where it is
+    not finite. Looking costs one host sync.
     """
     if check_numbers(x).ndim < 2:
         raise ValueError(
@@ -45,7 +49,7 @@ def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them
     ):  # the cheap look; a finite state too large to sum gets the dear one
         return x
     if bad := int(x.isfinite().flatten(1).all(1).logical_not().sum()):
-        raise ValueError(
+        raise NotFinite(
             f"expected finite states, but {bad} of {len(x)} examples are NaN or infinite {when};"
             f" {remedy}."
         )

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from gradlogp import tasks
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
+from gradlogp.core.kernel import NotFinite
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
@@ -23,7 +25,19 @@ from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked,
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run, blamed
 from gradlogp.tasks import film, generate, milestones
-from gradlogp.training import Guard, Learner, displacement_in_words, shuffled, train
+from gradlogp.training import (
+    Guard,
+    Learner,
+    diagnosed,
+    displacement_in_words,
+    doubts,
+    examine,
+    not_finite,
+    shuffled,
+    train,
+    unhealthy,
+)
+from gradlogp.training.health import DATA, SAMPLES
 
 PROGRESS = 8  # previews kept on the way
 BATCH = 100  # chains at a time
@@ -127,16 +141,19 @@ def fit(
     _check_classes(recipe, data)
     spec = specify(data)
     run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
-    with run:
+    with run, diagnosed(run):
         if run.status()["state"] != "training":
             run.verify()
             return run
         learner = build(recipe, spec, device)
-        _warn_of_short_steps(recipe, learner, listener)
+        worries = _worries(recipe, learner, spec, data.train)
+        _say(worries, run, listener, again=bool(run.checkpoints))
         watch, at = _progress(recipe, learner, spec, run, device)
         source = batches(data.train, recipe, spec, device)
         train(learner, source, run, listener, watch, at, fallback)
-        run.mark("trained", **_cost(recipe, learner, len(data.train)))
+        found = _health(recipe, learner, spec, data.train, worries, device)
+        run.mark("trained", **_cost(recipe, learner, len(data.train)), **found)
+        _say([said] if (said := unhealthy(run.status())) else [], run, listener)
     return run
 
 
@@ -148,10 +165,47 @@ def _check_classes(recipe: Recipe, data: Dataset) -> None:
         )
 
 
-def _warn_of_short_steps(recipe: Recipe, learner: Learner, listener: Listener) -> None:
+def _worries(recipe: Recipe, learner: Learner, spec: DataSpec, split: Split) -> list[str]:
+    """What makes learning impossible, before it is tried."""
     span = learner.guard.data_range
+    found = doubts(learner.objective, spec.coordinates.to_model(split.scaled(slice(0, DATA))))
     if recipe.max_displacement < 0.01 * span:
-        listener.say("guard: " + displacement_in_words(recipe.max_displacement, span) + ".")
+        found.append(displacement_in_words(recipe.max_displacement, span))
+    return found
+
+
+def _say(worries: Sequence[str], run: Run, listener: Listener, again: bool = False) -> None:
+    """To the person, and into the log; a run that goes on has it there."""
+    for worry in worries:
+        text = f"guard: {worry}."
+        listener.say(text)
+        if not again:
+            run.log(text)
+
+
+def _health(
+    recipe: Recipe,
+    learner: Learner,
+    spec: DataSpec,
+    split: Split,
+    worries: Sequence[str],
+    device: str,
+) -> dict[str, Any]:
+    """The health of a few samples, for the status; nothing of a recipe that draws none. Those of
+    an energy are drawn in as many steps as in training and in as many as a sample takes.
+    """
+    if not isinstance(recipe, Generative):
+        return {}
+    how = recipe.sampling(learner.ema.module, spec, device)
+    cond = classes_asked(spec, SAMPLES) if recipe.conditional else None
+    to_model = spec.coordinates.to_model
+
+    def draw(steps: int) -> Tensor:
+        return to_model(generate(how, SAMPLES, recipe.seed + 6, cond, steps=steps))
+
+    draws = [partial(draw, steps) for steps in sorted({how.steps, *recipe.trained_steps})]
+    real = to_model(split.scaled(slice(0, DATA)))
+    return {"samples": examine(draws, real, worries).as_dict()}
 
 
 def _cost(recipe: Recipe, learner: Learner, examples: int) -> dict[str, Any]:
@@ -187,7 +241,10 @@ def _progress(
 
     def watch(step: int) -> None:
         if step in shown:
-            _preview(recipe, learner, spec, run.picture(f"progress-{step:08d}"), device)
+            try:
+                _preview(recipe, learner, spec, run.picture(f"progress-{step:08d}"), device)
+            except NotFinite:
+                run.log(f"guard, step {step}: no preview: {not_finite().verdict}.")
         if step in kept:
             run.weights(learner.ema.module.state_dict(), snapshot(step))
 

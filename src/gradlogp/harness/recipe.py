@@ -185,6 +185,11 @@ class Generative(Recipe):
     takes_steps: ClassVar[bool] = False  # whether its sampler may run for any number of steps
     sampler_field: ClassVar[str] = ""  # the setting that holds the sampler, where it can be chosen
 
+    @property
+    def trained_steps(self) -> tuple[int, ...]:
+        """Numbers of sampler steps that it is trained to be right after, where it is trained so."""
+        return ()
+
     @abc.abstractmethod
     def sampling(
         self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"

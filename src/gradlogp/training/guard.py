@@ -3,12 +3,16 @@
 An energy-based model that diverges does so without a word: the loss says nothing, and one
 non-finite gradient makes every weight NaN at the next step. So, before each step:
 
-| what the guard sees | what it does | |---|---| | NaN or infinity in the batch | leaves the batch
-out | | a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning
-rate | | energies beyond `max_energy`, a gap that stays beyond 10 `max_gap`, a loss beyond
-`max_growth` times its best | the same | | more than `max_rollbacks` of those | stops, with the
-diagnosis | | chains that hardly move, or that end far above the data for long | warns once, with
-the numbers and the setting to change |
+| what the guard sees | what it does |
+|---|---|
+| NaN or infinity in the batch | leaves the batch out |
+| a gradient that is not finite | rolls back to the last checkpoint, with a gentler learning rate |
+| energies beyond `max_energy`, a gap that stays beyond 10 `max_gap`, a loss beyond `max_growth` times its best | the same |
+| weights, or averaged weights, that are not finite when they are to be written | the same |
+| more than `max_rollbacks` of those | stops, with the diagnosis |
+| chains that hardly move, or that end far above the data for long | warns once, with the numbers and the setting to change |
+
+What no update shows, samples that are worth nothing, is looked for when the training ends: `health`.
 
 References: Nijkamp et al. (2020), arXiv 1903.12370 (energy gap and gradient magnitude as health
 signals); Du et al. (2021), Improved Contrastive Divergence, arXiv 2012.01316 (the energy's scale as
@@ -16,7 +20,8 @@ the sign of divergence).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, final
@@ -26,10 +31,13 @@ from torch import Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
+from gradlogp.runs import Run
 
 
 class Diverged(UserError):
     """The run diverged more often than the guard may roll it back; the message is the diagnosis."""
+
+    code = 3
 
 
 class Verdict(Enum):
@@ -75,6 +83,7 @@ class Guard:
     max_displacement: float = math.inf
     rollbacks: int = 0
     came_from: int | None = None  # the checkpoint of the last roll-back
+    chains: bool = False  # whether what is trained has chains, which have settings of their own
     skipped: int = 0
     seen: int = 0
     last_scale: float = 0.0
@@ -101,6 +110,7 @@ class Guard:
     ) -> Verdict:
         """What to do with the update of `step`, before it is made."""
         numbers = {k: float(v) for k, v in info.items()}
+        self.chains = "displacement" in numbers
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return self._not_finite(step, batch, numbers)
         self.last_scale = numbers.get("energy_scale", 0.0)
@@ -125,6 +135,12 @@ class Guard:
         self._warn(step)
         return Verdict.STEP
 
+    def weigh(self, step: int, weights: Iterable[Tensor]) -> Verdict:
+        """What to do with weights, the averaged ones among them, that are to be written."""
+        if all(bool(torch.isfinite(w).all()) for w in weights):
+            return Verdict.STEP
+        return self._roll_back(step, "weights are not finite")
+
     def _not_finite(self, step: int, batch: Batch, numbers: Mapping[str, float]) -> Verdict:
         bad = int((~torch.isfinite(batch.x)).flatten(1).any(1).sum())
         if bad:
@@ -144,8 +160,7 @@ class Guard:
             raise Diverged(
                 f"training diverged at step {step}: {why}. It was rolled back {self.rollbacks - 1}"
                 f" times, down to {self.lr_scale / self.settings.lr_backoff:.2g} of the learning rate,"
-                " and diverged again. Lower the learning rate, raise energy_l2, or give the"
-                " chains more steps (chain_steps)."
+                f" and diverged again. {self._advice()}"
             )
         self.say(
             step,
@@ -153,6 +168,14 @@ class Guard:
             f" {self.lr_scale:.2g} of its setting",
         )
         return Verdict.ROLL_BACK
+
+    def _advice(self) -> str:
+        if self.chains:
+            return (
+                "Lower training.learning_rate, raise energy_l2, or give the chains more steps"
+                " (chain_steps)."
+            )
+        return "Lower training.learning_rate, or set training.grad_clip; look at the data's range."
 
     def _follow(self, loss: float, numbers: Mapping[str, float]) -> None:
         """Running means of the slow signals."""
@@ -227,6 +250,21 @@ class Guard:
         )
         self.best_loss = float(state["best_loss"])
         self.warned = list(state["warned"])
+
+
+@contextmanager
+def diagnosed(run: Run) -> Iterator[None]:
+    """A run that diverges inside keeps its diagnosis, as `diverged` of its status; one that has is
+    refused: the same settings would end in the same way.
+    """
+    if said := run.status().get("diverged"):
+        raise Diverged(said)
+    try:
+        yield
+    except Diverged as error:
+        run.log(f"guard: {error}")
+        run.mark("training", diverged=str(error))
+        raise
 
 
 def displacement_in_words(displacement: float, data_range: float) -> str:

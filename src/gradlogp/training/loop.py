@@ -18,7 +18,7 @@ min(ema, (1 + n) / (10 + n)).
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -38,6 +38,7 @@ from gradlogp.training.guard import Diverged, Guard, Verdict
 
 LONGEST = 20.0  # seconds between two checkpoints to resume from
 FEWEST = 5  # checkpoints of a run, however short it is
+LARGEST_RATE = 1e37  # ten times as much overflows float32
 
 
 @final
@@ -65,6 +66,11 @@ class Training:
                 "training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate"
                 f" > 0, got {self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every},"
                 f" {self.learning_rate}."
+            )
+        if self.learning_rate > LARGEST_RATE:
+            raise UserError(
+                f"learning_rate must be {LARGEST_RATE:g} or less, got {self.learning_rate:g}: one"
+                " step would leave the range of a weight."
             )
         at_least(0, warmup=self.warmup, final_lr=self.final_lr, grad_clip=self.grad_clip)
         if not (0 <= self.beta1 < 1 and 0 <= self.ema < 1) or self.grad_clip == 0:
@@ -160,6 +166,11 @@ class Learner:
             flat |= {f"optimizer.{i}.{name}": t for name, t in slots.items()}
         return flat
 
+    def weights(self) -> Iterator[Tensor]:
+        """All that is learned, and its average."""
+        yield from self.learned
+        yield from (x for x in self.ema.module.state_dict().values() if x.is_floating_point())
+
     def meta(self) -> dict[str, Any]:
         return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
 
@@ -247,6 +258,8 @@ def learn_from(
     """
     for step in range(learner.settings.steps):
         verdict, _ = learner.update(batches(step))
+        if verdict is Verdict.STEP and _writes(learner):
+            verdict = learner.guard.weigh(learner.step, learner.weights())
         if verdict is Verdict.ROLL_BACK:
             raise Diverged(learner.guard.events[-1]["text"])
         if watch is not None:
@@ -319,6 +332,8 @@ def train(
     with Waiting() as signals:
         while learner.step < settings.steps:
             verdict, info = learner.update(batches(learner.step))
+            if verdict is Verdict.STEP and _writes(learner, watch_at):
+                verdict = learner.guard.weigh(learner.step, learner.weights())
             _tell(learner.guard, run, listener)
             if verdict is Verdict.ROLL_BACK:
                 _roll_back(learner, run)
@@ -343,6 +358,12 @@ def train(
             if signals.signum:
                 signals.deliver()
     listener.end()
+
+
+def _writes(learner: Learner, watch_at: frozenset[int] = frozenset()) -> bool:
+    """Whether weights are written, or looked at, after this step."""
+    last = learner.step == learner.settings.steps
+    return last or learner.step % learner.settings.spacing == 0 or learner.step in watch_at
 
 
 @dataclass

@@ -171,6 +171,10 @@ class EnergyRecipe(Generative):
         return self.chain_steps + 2
 
     @property
+    def trained_steps(self) -> tuple[int, ...]:
+        return (self.chain_steps,)
+
+    @property
     def max_displacement(self) -> float:
         return getattr(self.chain, "max_displacement", float("inf"))
 

@@ -365,7 +365,7 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "a/b", ".x"])
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "../b", ".x"])
 def test_no_name_in_a_folder_leads_out_of_it(comparison: Path, tmp_path: Path, name: str) -> None:
     """Neither where a page is written, nor to a picture that is shown on it."""
     folder = shutil.copytree(comparison, tmp_path / "a" / "b" / "c")

@@ -186,6 +186,9 @@ def inside(folder: Path, name: str) -> Path:
     for part in (parts := name.split("/")):
         safe_name(part, f"{folder}: the name")
     path = folder.joinpath(*parts)
+    on_the_way = [folder.joinpath(*parts[:i]) for i in range(1, len(parts) + 1)]
+    if not any(map(os.path.islink, on_the_way)):
+        return path
     try:
         there = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError):  # links in a circle

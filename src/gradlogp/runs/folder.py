@@ -219,11 +219,14 @@ class Run:
 
     def _drop_old(self) -> None:
         """Leave the newest two checkpoints, and one to resume from if that is newer."""
-        by_step, by_clock = self._checkpoints("step"), self._checkpoints("resume")
-        newest = max([*by_step, *by_clock], default=0)
-        stale = [path for step, path in by_clock.items() if step < newest or step in by_step]
-        for path in [*stale, *list(by_step.values())[KEEP:]]:
-            files.remove(path)
+        found = self._checkpoints()
+        newest = max(found, default=0)
+        by_clock = {step for step, path in found.items() if path.stem.startswith("resume")}
+        by_step = [step for step in found if step not in by_clock]
+        for step in {*by_step[KEEP:], *(by_clock - {newest})}:
+            files.remove(found[step])
+        if newest not in by_clock:  # of the same step, the one by steps is enough
+            files.remove(self.path / "state" / f"resume-{newest:08d}.safetensors")
 
     @property
     def checkpoints(self) -> list[int]:

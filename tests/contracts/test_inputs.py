@@ -99,7 +99,12 @@ def test_a_sample_does_not_depend_on_how_its_start_is_given(name, kind):
     check_served(kind, walk(name), samplers.start(name, 8))
 
 
-@pytest.mark.parametrize("name", set(SAMPLERS) - {"block_gibbs", "gibbs_langevin"})
+def test_the_end_of_a_chain_is_one_that_gradients_can_remember():
+    """Its states are kept outside of inference mode, or each step would have to copy them."""
+    assert not in_inference(lambda: walk("langevin")(samplers.start("langevin", 8))).is_inference()
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"block_gibbs", "gibbs_langevin"}))
 def test_a_chain_in_float32_stays_there(name):
     end = walk(name)(samplers.start(name, 8).float())
     assert end.dtype == torch.float32 and end.isfinite().all()

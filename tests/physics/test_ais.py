@@ -288,3 +288,10 @@ def test_what_cannot_be_is_refused():
     for ladder in ([0.0, 0.5], [0.5, 1.0], [0.0, 0.6, 0.4, 1.0], [1.0]):
         with pytest.raises(ValueError, match="rises from 0 to 1"):
             ais(continuous(), Langevin(0.1), ladder, 4, seeded(0))
+
+
+def test_a_single_chain_does_not_know_its_error():
+    one = Estimate(0.0, torch.tensor([1.5], dtype=torch.float64))
+    assert one.value == 1.5 and one.error == math.inf
+    assert Bracket(one, one).contains(1.5) and not Bracket(one, one).contains(1.4)
+    assert Bracket(one, one).contains(100.0, errors=1)

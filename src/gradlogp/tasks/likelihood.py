@@ -121,7 +121,7 @@ def ode_likelihood(
     prior: at the coarsest level; None is `noise_prior`. probes: of calculus.draw_probes; None is
     the exact divergence. Steps of RK4 from level to level, of order 4 in ln level, evenly cut where
     a level is more than twice the next (Cosine's and Rectified's are, at their noisy end): with 40
-    steps of EDM's ladder a Gaussian is 4e-4 nats off, with any other's no more than .01. Or with
+    steps of EDM's ladder a Gaussian is 4e-4 nats off, with any other's no more than .02. Or with
     `tolerance`, Dormand and Prince's, each example at its own pace, where `levels` gives the ends
     alone and the host is asked once a step. Computed in float64.
     """

@@ -17,7 +17,7 @@ import torch
 
 from gradlogp import data, reports
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import fit, load
+from gradlogp.harness import fit, load
 from gradlogp.reports.read import figures, page
 from gradlogp.runs import Damaged, Run, read_comparison, tensors
 from gradlogp.runs.schema import SHAPES, wrong
@@ -231,10 +231,12 @@ def _harmless(what: str) -> bool:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from gradlogp.experiments import EXPERIMENTS, override
+    from gradlogp.experiments import RECIPES
+    from gradlogp.harness import override
+    from tests.targets import DIGITS
 
     small = ["training.images=64", "training.batch=32", "net.channels=2,2", "net.width=4"]
-    recipe = override(EXPERIMENTS["vae"]("digits", "quick", 0), [*small, "decoder=4,4"])
+    recipe = override(RECIPES["vae"](DIGITS, "quick", 0), [*small, "decoder=4,4"])
     path = tmp_path_factory.mktemp("vae") / "run"
     fit(recipe, data.load("digits"), path, device="cpu")
     return path
@@ -262,7 +264,7 @@ def test_a_model_with_a_right_digest_and_wrong_content_is_refused(
         assert one_line(lambda: load(path.parent, "cpu"), path, what), what
 
 
-@pytest.mark.parametrize("place", ["facts", "recipe"])
+@pytest.mark.parametrize("place", ["spec", "recipe"])
 def test_a_config_that_describes_no_model_is_refused(
     model: Path, tmp_path: Path, place: str
 ) -> None:

@@ -62,6 +62,14 @@ def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
     return dataset
 
 
+def noted(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
+    """The data set, and a line for each thing that its reader did to the files."""
+    dataset = read(name, folder, terminal)
+    for note in dataset.notes:
+        terminal.say(f"{name}: {note}")
+    return dataset
+
+
 def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
     """The data set that `run` was trained on. Raises UserError if it is another: its test part may
     hold what the run saw.

@@ -14,8 +14,8 @@ from gradlogp.cli.checks import (
     dataset_exists,
     device_exists,
     known,
+    noted,
     place,
-    read,
     stopping,
     writable,
 )
@@ -40,6 +40,8 @@ from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
+from gradlogp.training import Diverged
+from gradlogp.training.health import Useless, unhealthy
 
 FLAGS = (
     "experiment",
@@ -56,7 +58,7 @@ def train(args: Train, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    data = read(args.dataset, args.data, terminal)
+    data = noted(args.dataset, args.data, terminal)
     target = Target.of(data)
     recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
     if args.dry_run:
@@ -67,7 +69,11 @@ def train(args: Train, terminal: Terminal) -> None:
         f" {recipe.training.steps:,} steps: {out}"
     )
     with stopping(out):
-        run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+        try:
+            run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+        except Diverged:
+            reports.write(out)
+            raise
     _trained(run, out, args, terminal)
 
 
@@ -95,6 +101,8 @@ def _trained(run: Run, out: Path, args: Train, terminal: Terminal) -> None:
         f"next:   {command('sample', out, '--n', 100)}\n        {command('evaluate', out, *folder)}"
     )
     terminal.result({"run": out, "report": report, **status})
+    if said := unhealthy(status):
+        raise Useless(f"{said}. The run is kept: {out}.")
 
 
 def _began(path: Path, recipe: Generative, data: Dataset) -> bool:
@@ -117,7 +125,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    data = read(dataset, args.data, terminal)
+    data = noted(dataset, args.data, terminal)
     target = Target.of(data)
     seeds = range(args.seed, args.seed + args.seeds)
 

@@ -159,6 +159,8 @@ def fetch(args: Data, terminal: Terminal) -> None:
         data.download(args.name, args.data, progress)
         dataset = data.load(args.name, args.data)
     terminal.end()
+    for note in dataset.notes:
+        terminal.say(note)
     counts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
     shape = "x".join(map(str, dataset.shape))
     terminal.say(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradlogp.harness.fit import Fitted
     from gradlogp.harness.record import Recorder
 
+MEASURED = 100_000  # examples that the specification of a data set is measured on
 SMALL = 12  # pixels a side
 PASSES = 150  # through a person's own data, at most, whatever the preset
 
@@ -96,8 +97,12 @@ class Target:
 
 
 def specify(data: Dataset) -> DataSpec:
-    """The specification of a data set, from its training part."""
-    x = data.train.scaled()
+    """The specification of a data set, from the finite examples of its training part, of at most
+    about MEASURED of them.
+    """
+    every = slice(None, None, max(1, len(data.train) // MEASURED))
+    x = data.train.scaled(every)
+    x = x[x.isfinite().flatten(1).all(1)]
     labels = data.train.labels
     classes = len(data.classes)
     counts = () if labels is None else tuple(labels.bincount(minlength=classes).tolist())

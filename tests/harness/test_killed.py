@@ -15,10 +15,12 @@ import pytest
 
 from gradlogp import data
 from gradlogp.core.errors import UserError
-from gradlogp.experiments import EXPERIMENTS, fit, override
+from gradlogp.experiments import RECIPES as MAKERS
+from gradlogp.harness import fit, override
 from gradlogp.runs import Run
 from gradlogp.training import loop
 from tests.faults import REFUSALS, Disk, Killed, contents, put_in
+from tests.targets import DIGITS
 
 TINY = [
     "training.images=32",
@@ -49,7 +51,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Run]:
     few = replace(digits, train=digits.train[slice(0, 64)])
 
     def run(name: str, path: Path) -> Run:
-        recipe = override(EXPERIMENTS[name]("digits", "quick", 0), [*TINY, *RECIPES[name]])
+        recipe = override(MAKERS[name](DIGITS, "quick", 0), [*TINY, *RECIPES[name]])
         return fit(recipe, few, path, device="cpu")
 
     return run

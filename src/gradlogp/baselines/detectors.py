@@ -160,11 +160,11 @@ class NoisedEnergy(Detector):
     of rows standardised by median and quartiles (`robust`). It is the exact minimiser of denoising
     score matching at that level (`core.targets.Empirical`), so nothing is trained and nothing chosen:
     the level is that of the data's own deviation. Small enough to know the shape of the data, large
-    enough for a few unmarked outliers among the rows not to hollow it out: at a fifth of it they are
+    enough for a few unmarked outliers among the rows not to hollow it out: at a quarter of it they are
     modes of their own, and at four times it nothing but the distance from the median is left.
 
-    Not a network, because one learned at the same level is worse on tables: see docs/contamination.
-    `most` caps the rows that are kept.
+    Not a network: those learned by the same loss are worse on tables (docs/contamination.md). `most`
+    caps the rows that are kept.
     """
 
     level: float = 1.0

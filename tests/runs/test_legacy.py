@@ -7,7 +7,8 @@ import pytest
 
 from gradlogp.core.errors import UserError
 from gradlogp.runs import Run, read_comparison, read_results, write_json, write_results
-from gradlogp.runs.legacy import split
+from gradlogp.runs.legacy import modern_comparison, split
+from gradlogp.runs.schema import SHAPES, wrong
 
 NAMES = [
     ("fd", "fd", {}),
@@ -114,3 +115,32 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     found = earlier.latest()
     assert found is not None and found[0] == 7 and found[2] == {"step": 7}
     assert torch.equal(earlier.load("ema")[0]["w"], old["w"])
+
+
+def test_the_columns_and_tables_of_an_earlier_comparison_are_read_as_today_s():
+    old = {
+        "comparison": "dsm",
+        "methods": ["dsm"],
+        "headline": ["fd", "denoise_psnr_0.5"],
+        "tables": [
+            {"title": "Steps", "metrics": ["fd after * steps"], "last": {"energy_gap": "gap"}},
+            {"title": "Digits", "metrics": ["auroc one-class *"], "last": {}, "turned": True},
+            {"title": "Data", "metrics": ["fd from data after * steps"]},
+        ],
+    }
+    new = modern_comparison(old)
+    assert wrong(new, SHAPES["compare.json"]) == ""
+    assert [(c["metric"], c["axes"]) for c in new["headline"]] == [
+        ("fd", {}),
+        ("psnr", {"noise": 0.5}),
+    ]
+    steps, digits, data = new["tables"]
+    assert (steps["metrics"], steps["over"], steps["where"]) == (["fd"], "steps", {})
+    assert steps["last"] == [{"metric": "energy_gap", "axes": {}, "label": "gap"}]
+    assert (digits["over"], digits["where"], digits["turned"]) == (
+        "class",
+        {"protocol": "one-class"},
+        True,
+    )
+    assert (data["over"], data["where"]) == ("steps", {"start": "data"})
+    assert modern_comparison(new) == new

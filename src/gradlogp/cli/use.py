@@ -91,7 +91,7 @@ def _picture_shape(fitted: Fitted) -> tuple[int, int, int]:
             f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and denoise takes a"
             " picture; take a run of pictures."
         )
-    channels, height, width = _picture_shape(fitted)
+    channels, height, width = fitted.spec.shape
     return channels, height, width
 
 

@@ -14,6 +14,7 @@ from typing import Any
 RENAMED = {"spread": "stderr", "floor": "reference", "ceiling": "trivial"}
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 TASKS = "accuracy|nll|ece|contrast|from_logistic"
+STAR = "777"  # stands for the * of a pattern while its words are taken apart
 CHANGED = {
     "of": {"single sample": "one sample"},
     "over": {"long chains": "ebm_long_chains"},
@@ -88,3 +89,41 @@ def _level(text: str) -> float | str:
         return text
     number = float(text)
     return int(number) if number.is_integer() else number
+
+
+def modern_comparison(content: Any) -> Any:
+    """The content of a compare.json of any version as today's: columns and tables by metric and axes,
+    which were patterns of glued words with a * for the axis that a table goes over.
+    """
+    if not isinstance(content, dict):
+        return content
+    new = dict(content)
+    if isinstance(new.get("headline"), list):
+        new["headline"] = [_column(c) if isinstance(c, str) else c for c in new["headline"]]
+    if isinstance(new.get("tables"), list):
+        new["tables"] = [_table(t) if _is_old(t) else t for t in new["tables"]]
+    return new
+
+
+def _column(name: str, label: str = "") -> dict[str, Any]:
+    metric, axes = split(name)
+    return {"metric": metric, "axes": axes, "label": label}
+
+
+def _is_old(table: Any) -> bool:
+    patterns = table.get("metrics") if isinstance(table, dict) else None
+    return isinstance(patterns, list) and all(isinstance(p, str) and "*" in p for p in patterns)
+
+
+def _table(table: Mapping[str, Any]) -> dict[str, Any]:
+    found = [split(pattern.replace("*", STAR)) for pattern in table["metrics"]]
+    axes = found[0][1] if found else {}
+    over = next((axis for axis, value in axes.items() if str(value) == STAR), "of")
+    last = table.get("last")
+    return {
+        **table,
+        "metrics": [metric for metric, _ in found],
+        "over": over,
+        "where": {axis: value for axis, value in axes.items() if axis != over},
+        "last": [_column(n, str(t)) for n, t in last.items()] if isinstance(last, dict) else [],
+    }

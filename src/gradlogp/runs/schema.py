@@ -15,6 +15,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import inside, safe_name
 from gradlogp.runs.files import Damaged, read_json
+from gradlogp.runs.legacy import modern_comparison
 
 MOST = 2**53  # the largest whole number that JSON's readers agree upon
 PIXELS = 2**26  # entries of an example
@@ -75,10 +76,13 @@ ROW = {
     **{f"{key}?": or_null(NUMBER) for key in ("stderr", "reference", "trivial", "noisy")},
     **{f"{key}?": or_null(NUMBER) for key in ("n", "seed", "seconds", "evaluations")},
 }
+COLUMN = {"metric": TEXT, "axes?": {"*": ANYTHING}, "label?": TEXT}
 TABLE = {
     "title": TEXT,
     "metrics": [TEXT],
-    "last?": {"*": TEXT},
+    "over": TEXT,
+    "where?": {"*": ANYTHING},
+    "last?": [COLUMN],
     "turned?": FLAG,
     "decimals?": or_null(COUNT),
 }
@@ -111,7 +115,7 @@ SHAPES: dict[str, Any] = {
         **{f"{key}?": TEXT for key in ("question", "dataset", "preset")},
         "seeds?": [COUNT],
         "changes?": [TEXT],
-        "headline?": [TEXT],
+        "headline?": [COLUMN],
         "tables?": [TABLE],
         "about?": {"*": TEXT},
     },
@@ -179,7 +183,8 @@ def read_checked(folder: Path, name: str) -> Any:
     is not there or leads elsewhere, and Damaged where it does not hold what it must.
     """
     path = inside(folder, name)
-    return checked(path, read_json(path))
+    found = read_json(path)
+    return checked(path, modern_comparison(found) if path.name == "compare.json" else found)
 
 
 @contextlib.contextmanager

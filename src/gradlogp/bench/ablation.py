@@ -21,6 +21,7 @@ from torch import Tensor
 from gradlogp import data as shelf
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.progress import Silent
+from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import RECIPES, EnergyRecipe
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, override, specify
@@ -120,7 +121,11 @@ def outcome(
             return found
         fitted = Fitted(run, recipe, spec, learner.ema.module.eval().requires_grad_(False))
         frames = fitted.frames(
-            None, SAMPLES, recipe.seed + 1, sorted({k, recipe.generate_steps}), Silent()
+            None,
+            SAMPLES,
+            seed_for("samples", recipe.seed),
+            sorted({k, recipe.generate_steps}),
+            Silent(),
         )
         short = looks(frames[k], data, evaluator)["fd"]
         return {**found, **looks(frames[recipe.generate_steps], data, evaluator), "fd_short": short}

@@ -23,6 +23,24 @@ def seeded(*words: int | str, device: torch.device | str = "cpu") -> Generator:
     return Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
+# What a run of seed s draws apart from its training: each purpose has a stream of its own. The
+# offsets are those that the measured pages were made with.
+PURPOSES = {
+    "samples": 1,
+    "noise": 2,
+    "restoration": 3,
+    "films": 4,
+    "snapshots": 5,
+    "chains from data": 6,
+    "health": 6,
+}
+
+
+def seed_for(purpose: str, seed: int) -> int:
+    """The seed of one purpose of a run, by its name in PURPOSES."""
+    return seed + PURPOSES[purpose]
+
+
 @dataclass
 class Streams:
     """Noise for the samples `start ... start + count - 1` of the run of seed `seed`.

@@ -20,6 +20,7 @@ from gradlogp import metrics
 from gradlogp.baselines.wiener import noised
 from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener, Silent
+from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.harness.cas import classification_accuracy
 from gradlogp.harness.evaluator import Evaluator
@@ -100,7 +101,7 @@ def evaluate(
             restoration_at,
             data,
             recipe.evaluation,
-            recipe.seed + 2,
+            seed_for("noise", recipe.seed),
             fitted.spec.coordinates,
             run.picture,
             listener,
@@ -115,7 +116,7 @@ def evaluate(
 
 def _restorations(fitted: Fitted, data: Dataset) -> Callable[[float], Restoration]:
     validation = data.validation.scaled(slice(0, CHOICE))
-    seed = fitted.recipe.seed + 3
+    seed = seed_for("restoration", fitted.recipe.seed)
 
     @cache
     def at(sigma: float) -> Restoration:
@@ -139,7 +140,9 @@ def choose_snapshot(
     for step in steps:
         tensors, _ = run.load(snapshot(step))
         fitted.model.load_state_dict(tensors)
-        x, _ = fitted.draw(recipe.evaluation.trial, recipe.seed + 5, listener=listener)
+        x, _ = fitted.draw(
+            recipe.evaluation.trial, seed_for("snapshots", recipe.seed), listener=listener
+        )
         found[step] = float(frechet.fd(real, evaluator.features(x), evaluator.name))
     best = min(steps, key=lambda step: found[step])
     run.weights(run.load(snapshot(best))[0], "ema")
@@ -168,7 +171,7 @@ def _draw(fitted: Fitted, data: Dataset, recorder: Recorder) -> tuple[Drawn, dic
     """
     recipe, sampling = fitted.recipe, fitted.sampling()
     n = min(recipe.evaluation.samples, len(data.test))
-    seed = recipe.seed + 1
+    seed = seed_for("samples", recipe.seed)
     began = time.perf_counter()
     frames: dict[int, Tensor] = {}
     share = 1.0
@@ -266,7 +269,7 @@ def _films(fitted: Fitted, data: Dataset) -> None:
         at = milestones(sampling.steps, 11)
         n = ROW if start is None else len(start)
         cond = _classes(fitted, data, n, start) if fitted.recipe.conditional else None
-        frames = film(sampling, start, n, fitted.recipe.seed + 4, at, cond)
+        frames = film(sampling, start, n, seed_for("films", fitted.recipe.seed), at, cond)
         cells = frames.transpose(0, 1).flatten(0, 1)
         kind.preview(fitted.run.picture(name), cells, columns=len(at))
         captions[name] = [_caption(sampling.sampler, step) for step in at]

@@ -19,7 +19,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.core.progress import Listener, Silent
-from gradlogp.core.random import seeded
+from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
@@ -201,7 +201,7 @@ def _health(
     to_model = spec.coordinates.to_model
 
     def draw(steps: int) -> Tensor:
-        return to_model(generate(how, SAMPLES, recipe.seed + 6, cond, steps=steps))
+        return to_model(generate(how, SAMPLES, seed_for("health", recipe.seed), cond, steps=steps))
 
     draws = [partial(draw, steps) for steps in sorted({how.steps, *recipe.trained_steps})]
     real = to_model(split.scaled(slice(0, DATA)))

@@ -18,7 +18,7 @@ from gradlogp import tasks
 from gradlogp.baselines.wiener import PixelGaussian, noised
 from gradlogp.core.fields import Field, Scaled
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import Streams
+from gradlogp.core.random import Streams, seed_for
 from gradlogp.experiments.denoise.common import (
     Denoise,
     PosteriorSample,
@@ -108,10 +108,12 @@ class Contrastive(Denoise):
         how = self._says(weight)
 
         def estimate(y: Tensor) -> Tensor:
-            return posterior.chains(y, weight, self.samples, self.seed + 3).mean
+            return posterior.chains(
+                y, weight, self.samples, seed_for("restoration", self.seed)
+            ).mean
 
         def draw(y: Tensor) -> Tensor:
-            return posterior.chains(y, weight, 1, self.seed + 4).ends[:, 0]
+            return posterior.chains(y, weight, 1, seed_for("films", self.seed)).ends[:, 0]
 
         says = (
             f"mean of the second halves of {self.samples} chains of {how}; weight by"
@@ -122,7 +124,7 @@ class Contrastive(Denoise):
 
     def _chosen(self, posterior: Posterior, validation: Tensor, sigma: float) -> float:
         """The weight of the energy whose estimates of validation pictures are best."""
-        seed = self.seed + 5
+        seed = seed_for("snapshots", self.seed)
         noisy = noised(validation, sigma, seed)
         tried = ((w, posterior.chains(noisy, w, TRIED, seed).mean) for w in self.weights)
         return tasks.choose(tried, validation)

@@ -109,7 +109,13 @@ class Denoise(Trial):
         kind = specify(context.data).coordinates
         run, listener = recorder.run, recorder.listener
         rows = denoising(
-            restoration, context.data, evaluation, self.seed + 2, kind, run.picture, listener
+            restoration,
+            context.data,
+            evaluation,
+            seed_for("noise", self.seed),
+            kind,
+            run.picture,
+            listener,
         )
         recorder.rows += [{**r, "seed": self.seed} for r in rows]
         return found
@@ -127,7 +133,7 @@ class Denoise(Trial):
         clean: Tensor,
     ) -> None:
         """Rows of one posterior sample, and of what it loses to the estimate."""
-        noisy = noised(clean, sigma, self.seed + 2)
+        noisy = noised(clean, sigma, seed_for("noise", self.seed))
         drawn = sample.draw(noisy)
         of_mean, of_sample = mse(estimate, clean), mse(drawn, clean)
         psnr = image.psnr(clean, drawn.clamp(0, 1))

@@ -28,7 +28,7 @@ from gradlogp import tasks
 from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import seeded
+from gradlogp.core.random import seed_for, seeded
 from gradlogp.experiments.denoise.common import (
     Denoise,
     PosteriorSample,
@@ -156,9 +156,9 @@ class Network(Denoise):
         """Reverse diffusion from the noisy picture, with the variances measured on `validation`."""
         levels = geometric(kind.gain * sigma, self.lowest, self.levels)
         sampler = Ancestral(levels=tuple(levels), variance="learned")
-        known = seeded(self.seed + 5, "calibrate")
+        known = seeded(seed_for("snapshots", self.seed), "calibrate")
         field = measure_variance(noisy, validation, levels, known, same_noise=True)
-        generator = seeded(self.seed + 3, "sample", str(sigma))
+        generator = seeded(seed_for("restoration", self.seed), "sample", str(sigma))
         draw = in_parts(lambda x: walk(sampler, field, x, sampler.steps, generator), kind)
         says = (
             f"one posterior sample by {sampler.steps} ancestral steps down from the noisy picture"

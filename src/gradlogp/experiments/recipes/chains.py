@@ -21,7 +21,7 @@ from torch import Tensor
 from gradlogp import data as readers
 from gradlogp.baselines.wiener import PixelGaussian, noised
 from gradlogp.core.errors import UserError
-from gradlogp.core.random import seeded
+from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset
 from gradlogp.harness import figures
 from gradlogp.harness.evaluator import Evaluator
@@ -143,7 +143,7 @@ def _from_data(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: Re
     k = _training_steps(fitted)
     start = data.test.scaled(slice(0, FROM_DATA))
     labels = None if data.test.labels is None else data.test.labels[:FROM_DATA]
-    seed = fitted.recipe.seed + 6
+    seed = seed_for("chains from data", fitted.recipe.seed)
     frames = fitted.frames(start, len(start), seed, (k, LONG * k), recorder.listener, labels)
     before = evaluator.labels(start)
     for steps, x in frames.items():
@@ -201,7 +201,7 @@ def _restoring(
     linear = PixelGaussian.fit(kind.to_unit(data.train.scaled()))
     found, wiener = [], []
     for sigma in sigmas:
-        noisy = noised(clean, sigma * kind.unit(clean), recipe.seed + 2)
+        noisy = noised(clean, sigma * kind.unit(clean), seed_for("noise", recipe.seed))
         along = restoration_at(sigma).along
         assert along is not None, "an energy restores in steps"
         found.append([float(kind.restoration(clean, x)[0]) for x in along(noisy, at)])

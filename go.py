@@ -293,6 +293,7 @@ def test(words):
     pytest = [PYTHON, "-m", "pytest", *([] if "--pdb" in words else ["-n", "2"]), *words]
     checks = {
         "ruff (style)": [PYTHON, "-m", "ruff", "check", "."],
+        "ruff (format)": [PYTHON, "-m", "ruff", "format", "--check", "."],
         "mypy (types)": [PYTHON, "-m", "mypy"],
         "lint-imports (imports go down only)": [tool("lint-imports"), "--no-logo"],
         "pytest (one thread to a process)": pytest,

@@ -122,8 +122,8 @@ INCEPTION_SCORE = Metric(
     takes=("logits",),
     says="1 to the number of classes, by the domain's classifier",
     name="inception score",
-    meaning="How sure the judge is of each drawing, and of how many classes: 1 to the number of"
-    " classes. Blind to copies.",
+    meaning="How sure the evaluation classifier is of each drawing, and of how many classes: 1 to"
+    " the number of classes. Blind to copies.",
     better="higher",
 )
 AGREEMENT = Metric(
@@ -132,6 +132,6 @@ AGREEMENT = Metric(
     takes=("labels", "labels"),
     says="share of samples of the class that was asked for",
     name="class obeyed",
-    meaning="The share of pictures in which the judge sees the class that was asked for.",
+    meaning="The share of pictures in which the evaluation classifier sees the class that was asked for.",
     better="higher",
 )

@@ -102,8 +102,8 @@ FD = Metric(
     takes=("features", "features"),
     says="Frechet distance between Gaussian fits of features",
     name="Fréchet distance",
-    meaning="How far the crowd of drawn pictures is from the crowd of real ones, in the eyes of the"
-    " judge. The one number to look at first. Even real pictures do not score 0, since no two"
-    " samples are the same.",
+    meaning="How far the crowd of drawn pictures is from the crowd of real ones, in the features of"
+    " the evaluation classifier. The one number to look at first. Even real pictures do not score 0,"
+    " since no two samples are the same.",
     better="lower",
 )

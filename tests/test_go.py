@@ -249,6 +249,7 @@ def test_the_whole_test_job_checks_style_types_and_floors_first(go, monkeypatch,
         next(w for w in words if w in ("ruff", "mypy", "lint-imports", "pytest")) for words in calls
     ] == [
         "ruff",
+        "ruff",
         "mypy",
         "lint-imports",
         "pytest",

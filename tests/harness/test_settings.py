@@ -3,8 +3,9 @@ import json
 import pytest
 
 from gradlogp.core.errors import UserError
+from gradlogp.data import load
 from gradlogp.experiments import COMPARISONS, RECIPES
-from gradlogp.harness import PRESETS, Target, leaves, override, restored, to_dict
+from gradlogp.harness import PRESETS, Target, fit, leaves, load as read, override, restored, to_dict
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.settings import from_dict
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver
@@ -130,6 +131,43 @@ def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table
         assert type(getattr(changed, field)) is member
         assert leaves(changed)[f"{field}.kind"] == name
         assert restored(json.loads(json.dumps(to_dict(changed)))) == changed
+
+
+@pytest.mark.parametrize(
+    "name", ["denoising_score_matching", "flow_matching", "ddpm_simple", "variational_bound"]
+)
+def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(name, tmp_path):
+    tiny = ["training.images=64", "training.batch=16", "net.channels=4,8", "sampler.levels=5"]
+    recipe = override(RECIPES["ncsn"](DIGITS, "quick", 0), [*tiny, f"objective.kind={name}"])
+    assert leaves(recipe)["objective.kind"] == name
+    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe
+    fit(recipe, load("digits"), tmp_path / "run").close()
+    assert read(tmp_path / "run").recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "message"),
+    [
+        (
+            "ncsn",
+            "objective.kind=contrastive_divergence",
+            "'contrastive_divergence' does not fit here; those that fit are"
+            " denoising_score_matching, flow_matching",
+        ),
+        ("ncsn_single", "objective.kind=flow_matching", "many noise levels, got the single level"),
+        ("ebm", "objective.kind=flow_matching", "no setting 'objective.kind'"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_answered_with_those_that_do(recipe, change, message):
+    with pytest.raises(UserError, match=message):
+        override(RECIPES[recipe](DIGITS, "quick", 0), [change])
+
+
+def test_settings_written_before_losses_could_be_chosen_mean_denoising():
+    recipe = RECIPES["ncsn"](DIGITS, "quick", 0)
+    stored = to_dict(recipe)
+    del stored["objective"]
+    assert restored(stored) == recipe
 
 
 def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():

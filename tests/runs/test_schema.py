@@ -18,6 +18,7 @@ import torch
 from gradlogp import data, reports
 from gradlogp.core.errors import UserError
 from gradlogp.harness import fit, load
+from gradlogp.harness.fit import recipe_of
 from gradlogp.reports.read import figures, page
 from gradlogp.runs import Damaged, Run, read_comparison, tensors
 from gradlogp.runs.schema import SHAPES, wrong
@@ -337,8 +338,6 @@ def test_the_checkpoint_of_another_seed_is_refused(tmp_path: Path) -> None:
 def test_a_finished_run_with_a_flipped_bit_says_so_and_mends(
     model: Path, tmp_path: Path, name: str
 ) -> None:
-    from gradlogp.experiments.fit import recipe_of
-
     folder = shutil.copytree(model, tmp_path / "run")
     path = folder / f"{name}.safetensors"
     whole = path.read_bytes()

@@ -66,7 +66,8 @@ def summary_of(member: Any) -> str:
 
 def listing(kind: str) -> str:
     width = max(30, 2 + max(map(len, TABLES[kind])))
-    return "\n".join([kind, *(f"  {name:<{width}}{text}" for name, text in members(kind).items())])
+    head = f"{kind} ({len(TABLES[kind])})"
+    return "\n".join([head, *(f"  {name:<{width}}{text}" for name, text in members(kind).items())])
 
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:

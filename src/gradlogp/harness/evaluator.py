@@ -46,7 +46,7 @@ class EvaluatorRecipe(Recipe):
     def model(self, spec: DataSpec) -> nn.Module:
         return spec.coordinates.network(spec.shape, spec.classes)
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         return CrossEntropy()

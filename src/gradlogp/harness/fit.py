@@ -107,7 +107,7 @@ def build(recipe: Recipe, spec: DataSpec, device: str) -> Learner:
         torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
         model = recipe.model(spec).to(device)
     generator = seeded(recipe.seed, "noise", device=device)
-    objective = recipe.objective(spec, generator, device)
+    objective = recipe.build_objective(spec, generator, device)
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
     return Learner(model, objective, recipe.training, generator, guard)
 

@@ -153,7 +153,7 @@ class Recipe(Settings, abc.ABC):
         """The model, its weights drawn from torch's global generator, which the caller has seeded."""
 
     @abc.abstractmethod
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective: ...
 

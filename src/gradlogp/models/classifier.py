@@ -137,7 +137,13 @@ class SpectrogramClassifier(Classifier):
         channels: Sequence[int] = (24, 48, 64),
         width: int = 64,
     ) -> None:
-        heard = Heard(spectrogram or LogMel())
+        spectrogram = spectrogram or LogMel()
+        if len(shape) != 2 or shape[1] < spectrogram.window:
+            raise ValueError(
+                "a classifier by spectrogram needs waveforms (channels, length) of at least"
+                f" {spectrogram.window} samples, got {tuple(shape)}; choose a shorter window."
+            )
+        heard = Heard(spectrogram)
         seen = heard(torch.zeros(1, *shape)).shape[1:]
         convs = ConvClassifier(seen, classes, channels, width)
         super().__init__(nn.Sequential(heard, convs.trunk), width, classes)

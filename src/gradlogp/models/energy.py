@@ -81,8 +81,9 @@ class JointEnergy(EnergyModel):
 
 
 class ConvEnergy(JointEnergy):
-    """A convolutional energy for data of `shape` (channels, *sizes), 1 to 3 sizes; `classes` = 0 is
-    unconditional. `patch` > 1 folds patches into channels first, which is quicker.
+    """A convolutional energy for data of `shape` (channels, *sizes), 1 to 3 sizes.
+
+    `classes` = 0 is unconditional. `patch` > 1 folds patches into channels first, which is quicker.
     """
 
     def __init__(

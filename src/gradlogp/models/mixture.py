@@ -43,8 +43,8 @@ class PrincipalMixture(EnergyModel):
         dim = math.prod(self.shape)
         if components < 1 or not 1 <= rank < dim:
             raise ValueError(
-                f"a mixture has 1 component or more, of rank 1 to {dim - 1} in {dim} dimensions,"
-                f" got {components} and {rank}."
+                f"a mixture has 1 component or more, of rank 1 to {dim - 1} in the {dim} dimensions of"
+                f" {self.shape}, got {components} and {rank}."
             )
         self.means = nn.Parameter(torch.zeros(components, dim))
         self.factors = nn.Parameter(0.01 * torch.randn(components, dim, rank))

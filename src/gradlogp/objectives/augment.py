@@ -26,6 +26,7 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import column
+from gradlogp.core.random import check_generator, normal_, uniform_
 from gradlogp.objectives.base import Loss, Objective, check_batch
 
 
@@ -38,7 +39,7 @@ class Augmentation(abc.ABC):
 
 def between(low: float, high: float, x: Tensor, generator: Generator) -> Tensor:
     """One uniform draw from [low, high] for each example, [B]."""
-    draws = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype)
+    draws = uniform_(x.new_empty(len(x)), generator)
     return low + (high - low) * draws
 
 
@@ -79,6 +80,7 @@ class Shift(Augmentation):
     steps: int = 4
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        check_generator(generator)
         for axis in range(2, x.ndim):
             size = x.shape[axis]
             if not 0 <= self.steps < size:
@@ -177,8 +179,7 @@ class Noise(Augmentation):
     sigma: float = 0.1
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return x + self.sigma * noise
+        return x + self.sigma * normal_(torch.empty_like(x), generator)
 
 
 FLIPS_AND_SHIFTS = Chain((Flip(), Shift(4)))  # the usual one of classifiers of CIFAR-10

@@ -64,6 +64,11 @@ class DualScoreMatching(Objective):
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
+        if torch.is_inference_mode_enabled():
+            raise ValueError(
+                "dual score matching takes gradients of the energy, which torch.inference_mode does"
+                " not remember; use torch.no_grad."
+            )
         dim = x0[0].numel()
         sigma, eps = self.levels.sample(len(x0), generator, x0), normal(x0, generator)
         in_x, in_level = slopes(as_noisy(model, cond), x0 + column(sigma, x0) * eps, sigma)

@@ -86,6 +86,13 @@ TABLE = {
     "turned?": FLAG,
     "decimals?": or_null(COUNT),
 }
+SPEC = {
+    "shape": SIZE,
+    "per_class": [COUNT],
+    "std": NUMBER,
+    "kind?": TEXT,
+    **{f"{key}?": [NUMBER] for key in ("center", "scale")},
+}
 CONFIG = {
     "recipe?": {
         **{f"{key}?": TEXT for key in ("kind", "dataset", "preset")},
@@ -93,9 +100,9 @@ CONFIG = {
         "seed?": COUNT,
         "conditional?": FLAG,
         "training?": {"images?": POSITIVE, "batch?": POSITIVE},
-        "law?": or_null(OBJECT),
+        **{f"{key}?": or_null(OBJECT) for key in ("levels", "law")},
     },
-    "facts?": {"shape": SIZE, "per_class": [COUNT], "std": NUMBER},
+    **{f"{key}?": SPEC for key in ("spec", "facts")},  # facts: what format 1 called it
     "data?": {"name": TEXT, "classes?": [TEXT], "checksums": {"*": TEXT}},
 }
 SHAPES: dict[str, Any] = {

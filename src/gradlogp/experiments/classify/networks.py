@@ -118,7 +118,7 @@ class JointEnergyModel(Network):
 
     def objective(self, task: Task) -> Objective:
         generator = seeded(self.seed, "buffer")
-        contrastive: Any = self._recipe(task).objective(task.spec, generator, "cpu")
+        contrastive: Any = self._recipe(task).build_objective(task.spec, generator, "cpu")
         return JEM(contrastive, weight=self.generative)
 
     def training(self, images: int) -> Training:

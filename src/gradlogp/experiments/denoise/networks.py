@@ -87,7 +87,7 @@ class RestorerRecipe(Recipe):
             return conv_noisy_energy(spec.shape, spec.std, (32, 64, 64, 128), 128)
         return autoencoder(spec.shape, self.latent, (16, 32, 64), 128)
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         if self.loss == "score matching":

@@ -184,7 +184,7 @@ class EnergyRecipe(Generative):
             return MLPEnergy(spec.shape[0], (self.net.width, self.net.width), classes)
         return ConvEnergy(spec.shape, self.net.channels, self.net.width, classes)
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         noise = spec.coordinates.noise

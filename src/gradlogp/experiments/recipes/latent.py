@@ -93,7 +93,7 @@ class VAERecipe(LatentRecipe):
     def model(self, spec: DataSpec) -> VAE:
         return variational(spec.shape, self.latent, self.net.channels, self.net.width, self.decoder)
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         return EvidenceBound()
@@ -130,7 +130,7 @@ class GANRecipe(LatentRecipe):
     def model(self, spec: DataSpec) -> GAN:
         return adversarial(spec.shape, self.latent, self.net.channels, self.net.width, self.decoder)
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         return Adversarial(self.game, self.penalty, self.every)

@@ -19,6 +19,7 @@ from gradlogp.core.guidance import Guided
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.recipes.energy import TOLD
+from gradlogp.experiments.recipes.losses import Asked, ByDenoising, ScoreLoss, many
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,
@@ -30,7 +31,6 @@ from gradlogp.harness.recipe import (
 from gradlogp.harness.settings import Choices
 from gradlogp.models import Preconditioned, mlp_score, unet_score
 from gradlogp.objectives import (
-    DenoisingScoreMatching,
     FromProcess,
     Ladder,
     LogNormal,
@@ -92,6 +92,7 @@ class ScoreRecipe(Generative):
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
     weight: Weight = "edm"
+    objective: ScoreLoss = field(default_factory=ByDenoising)
     uncertainty: bool = False  # weigh the levels by how hard they prove to be
     # share of training examples shown without their class, so that the model also knows the
     # marginal
@@ -111,6 +112,13 @@ class ScoreRecipe(Generative):
                 "the weight 'likelihood' needs a distribution of levels with a density, got"
                 f" {type(self.levels).__name__}; use LogNormal or FromProcess."
             )
+        if not isinstance(self.objective, ByDenoising):
+            many(self.levels, self.objective.named)
+            if self.uncertainty:
+                raise UserError(
+                    f"uncertainty weighs the levels of {ByDenoising.named}, got objective.kind="
+                    f"{self.objective.named}; set uncertainty=false."
+                )
         if self.guidance > 0 and not 0 < self.drop_cond < 1:
             raise UserError(
                 "guidance leans on the marginal score, which is learned from the share drop_cond of"
@@ -130,14 +138,14 @@ class ScoreRecipe(Generative):
             spec.shape, spec.std, self.net.channels, self.net.blocks, self.net.patch, classes
         )
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         drop = self.drop_cond if self.conditional else 0.0
         uncertainty = Uncertainty().to(device) if self.uncertainty else None
-        return DenoisingScoreMatching(
-            self.levels, self.weight, spec.std, drop, uncertainty=uncertainty
-        )
+        ladder = tuple(level for level in self.sampler.ladder if level > 0)
+        asked = Asked(self.levels, self.weight, spec.std, drop, ladder, uncertainty)
+        return self.objective.build(asked)
 
     def sampling(
         self, model: Any, spec: DataSpec, device: torch.device | str = "cpu"

@@ -55,6 +55,11 @@ class ResNetTrunk(nn.Module):
     ) -> None:
         super().__init__()
         n = spatial_rank(shape)
+        if min(shape[1:]) < patch:
+            raise ValueError(
+                f"a patch of {patch} needs sizes of {patch} or more, got {tuple(shape)}; take a"
+                " smaller patch."
+            )
         layers = [normed(n, shape[0], channels[0], 2 * patch if patch > 1 else 3, patch)]
         for a, b in itertools.pairwise([channels[0], *channels]):
             if len(layers) > 1:

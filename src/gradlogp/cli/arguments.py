@@ -19,6 +19,7 @@ Kind = Literal[
     "processes",
     "targets",
     "baselines",
+    "detectors",
     "tasks",
     "metrics",
     "experiments",
@@ -180,6 +181,44 @@ class Denoise(Arguments):
     """The restored picture, a PNG; by default samples/denoised-<name>.png in the run folder."""
 
 
+class Detect(Arguments):
+    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high =
+    anomalous, and what speaks for it.
+
+    gradlogp detect table.csv                 which of its own rows are outliers?
+    gradlogp detect normal.csv new.csv        which new rows are unlike the first?
+    gradlogp detect photos/ inbox/            the same of pictures, or of WAV files
+    gradlogp detect runs/ebm inbox/           unlike what a trained model knows
+    """
+
+    train: Positional[Path]
+    """What is normal: a CSV or Parquet table, a folder of pictures or of WAV and FLAC files; or a run
+    folder. A few unmarked outliers in it do no harm.
+    """
+    new: Positional[tuple[Path, ...]] = ()
+    """What to score: tables with the same columns, files or folders. None: the rows or files of TRAIN
+    itself, each by a detector that has not seen it.
+    """
+    share: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """The share of normal rows that may be flagged."""
+    clean: bool = False
+    """TRAIN is known to hold no outlier: take the threshold from all of it."""
+    detector: str = "noised_energy"
+    """`gradlogp list detectors` names them. Not for a run folder, which is one."""
+    ignore: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="COLUMN")] = ()
+    """A column that is no measurement, such as a number or a label; repeat it for more."""
+    size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Pixels a side that pictures are fitted to; by default their own where they share a small one,
+    else 32.
+    """
+    data: Path | None = None
+    """Folder with the data set that a run was trained on: its validation part sets the threshold."""
+    seed: Seed = 0
+    """Decides the folds of the threshold."""
+    out: Path = Path("scores.csv")
+    """The scores: file, row, score, flagged and because, in the order of the rows or files."""
+
+
 class Likelihood(Arguments):
     """Measure how probable a score run finds its test pictures, in bits per dimension, beside
     closed forms.
@@ -280,6 +319,7 @@ VERBS: dict[
     "compare": (Compare, "learn.compare"),
     "sample": (Sample, "use.sample"),
     "denoise": (Denoise, "use.denoise"),
+    "detect": (Detect, "detect.detect"),
     "likelihood": (Likelihood, "use.likelihood"),
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),

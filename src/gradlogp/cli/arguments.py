@@ -159,12 +159,12 @@ class Sample(Arguments):
 
 
 class Denoise(Arguments):
-    """Restore a noisy picture of your own, of any size, which is fitted to the model's."""
+    """Restore noisy pictures of your own, of any size, which are fitted to the model's."""
 
     run: Positional[Path]
     """The run folder."""
     image: Positional[Path]
-    """The picture: PNG, JPEG, ..."""
+    """The picture, PNG, JPEG, ..., or a folder of them."""
     sigma: Annotated[float, Field(gt=0, le=2)]
     """The standard deviation of the picture's noise, on [0, 1]: 25 of 255 is 0.1."""
     add_noise: bool = False
@@ -178,7 +178,71 @@ class Denoise(Arguments):
     validation pictures.
     """
     out: Path | None = None
-    """The restored picture, a PNG; by default samples/denoised-<name>.png in the run folder."""
+    """The restored picture, a PNG, or a folder for those of a folder; by default
+    samples/denoised-<name> in the run folder.
+    """
+
+
+class Inpaint(Arguments):
+    """Fill in what is missing of a picture, in several ways; it is fitted to the model's size."""
+
+    run: Positional[Path]
+    """The run folder, of an energy or a score."""
+    image: Positional[Path]
+    """The picture: PNG, JPEG, ..."""
+    mask: Path | None = None
+    """A picture that is white where something is missing, fitted in the same way."""
+    hole: Annotated[int, Field(ge=1)] | None = None
+    """Or a square in the middle, of so many of the model's pixels a side."""
+    n: Annotated[int, Field(ge=1)] = 16
+    """How many completions. Completion i of a seed is the same however many there are."""
+    cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
+    """Of this class only (conditional models; by default each in turn)."""
+    resamples: Annotated[int, Field(ge=1)] = 5
+    """Of a score: how often it goes through each ten noise levels; more is nearer to the exact law
+    and slower.
+    """
+    seed: Seed = 0
+    """Decides the completions."""
+    out: Path | None = None
+    """A PNG with the picture, its hole grey, and the completions; their mean goes beside it. By
+    default samples/inpainted-<name>.png in the run folder.
+    """
+
+
+class Classify(Arguments):
+    """Say which class files of your own belong to, with probabilities.
+
+    By p(y | x) of a class-conditional energy, else by the evaluation classifier beside the run.
+    """
+
+    run: Positional[Path]
+    """The run folder; its data set has the classes."""
+    files: Positional[tuple[Path, ...]]
+    """Pictures and folders of them, or tables with the columns of the run's."""
+    data: Path | None = None
+    """Folder with the data set that the run was trained on."""
+    out: Path = Path("classes.csv")
+    """A CSV of file, row, class and the probability of each."""
+
+
+class Embed(Arguments):
+    """Turn files of your own into vectors: what a trained model makes of them before its last
+    layer.
+    """
+
+    run: Positional[Path]
+    """The run folder."""
+    files: Positional[tuple[Path, ...]]
+    """Pictures and folders of them, or tables with the columns of the run's."""
+    by: Literal["model", "evaluator"] = "model"
+    """model: the run's own. evaluator: the classifier beside the run."""
+    level: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """The noise level that a score network is asked at, in standard deviations of the data."""
+    data: Path | None = None
+    """Folder with the data set that the run was trained on."""
+    out: Path = Path("features.npz")
+    """x.npz with `features` (n, d) float32, `files` and `rows`, or x.csv with a column for each."""
 
 
 class Detect(Arguments):
@@ -318,7 +382,10 @@ VERBS: dict[
     "train": (Train, "learn.train"),
     "compare": (Compare, "learn.compare"),
     "sample": (Sample, "use.sample"),
-    "denoise": (Denoise, "use.denoise"),
+    "denoise": (Denoise, "restore.denoise"),
+    "inpaint": (Inpaint, "restore.inpaint"),
+    "classify": (Classify, "describe.classify"),
+    "embed": (Embed, "describe.embed"),
     "detect": (Detect, "detect.detect"),
     "likelihood": (Likelihood, "use.likelihood"),
     "evaluate": (Evaluate, "use.evaluate"),

@@ -1,9 +1,6 @@
 """`detect`: a score, a flag and what speaks for it, for each row or file of one's own."""
 
-import csv
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,13 +10,13 @@ from gradlogp.baselines.detectors import DETECTORS, Detector, cross_fitted, subs
 from gradlogp.cli import show
 from gradlogp.cli.arguments import Detect
 from gradlogp.cli.checks import data_of, known, writable
+from gradlogp.cli.describe import write_rows
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import load
 from gradlogp.harness.detection import Scores, Threshold, model_scores, occluded, threshold
 from gradlogp.harness.own import Form, Items, form_of, learned
-from gradlogp.runs.files import write_text
 
 MOST = 10_000  # rows that a detector learns from
 EXPLAINED = 500  # flagged examples, the most anomalous first, whose columns are named
@@ -40,7 +37,9 @@ def detect(args: Detect, terminal: Terminal) -> None:
         terminal.say(line)
     flagged = found.scores > found.limit.value
     because = explained(found, flagged, terminal)
-    _write(args.out, items, found.scores, flagged, because)
+    why = [reasons(each) for each in because]
+    columns = [found.scores.tolist(), flagged.int().tolist(), why]
+    write_rows(args.out, items, ["score", "flagged", "because"], columns)
     _say(args, found, flagged, because, terminal)
     if items.wrong:
         raise UserError(
@@ -127,23 +126,6 @@ def explained(found: Found, flagged: Tensor, terminal: Terminal) -> list[list[tu
         pairs = zip(place.tolist(), most.tolist(), strict=True)
         because[i] = [(names[g], share) for g, share in pairs if share >= LEAST]
     return because
-
-
-def _write(
-    path: Path,
-    items: Items,
-    scores: Tensor,
-    flagged: Tensor,
-    because: Sequence[Sequence[tuple[str, float]]],
-) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "row", "score", "flagged", "because"])
-    columns = (items.files, items.rows, scores.tolist(), flagged.tolist(), because)
-    for file, row, score, flag, why in zip(*columns, strict=True):
-        writer.writerow([file, row or "", f"{score:.6g}", int(flag), reasons(why)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())
 
 
 def reasons(why: Sequence[tuple[str, float]]) -> str:

@@ -1,25 +1,18 @@
-"""The verbs that use what there is: list, sample, denoise, likelihood, evaluate, report, data."""
+"""The verbs that use what there is: list, sample, likelihood, evaluate, report, data."""
 
 import time
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from gradlogp import data, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Denoise, Evaluate, Likelihood, List, Report, Sample
+from gradlogp.cli.arguments import Data, Evaluate, Likelihood, List, Report, Sample
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import DATASETS, save_picture
+from gradlogp.data import DATASETS
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
-from gradlogp.metrics.image import psnr
-
-CHOICE = 50  # validation pictures that an energy's weight is chosen on
 
 
 def tables(args: List, terminal: Terminal) -> None:
@@ -47,59 +40,6 @@ def sample(args: Sample, terminal: Terminal) -> None:
     terminal.result(
         {"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds}
     )
-
-
-def denoise(args: Denoise, terminal: Terminal) -> None:
-    picture, fitted = data.read_picture(args.image), load(args.run)
-    out = args.out or args.run / "samples" / f"denoised-{args.image.stem}.png"
-    writable(out, ".png")
-    channels, height, width = _picture_shape(fitted)
-    given, fitting = data.fit(picture, (channels, height, width))
-    terminal.say(f"{args.image}: {fitting}")
-    noisy = given[None]
-    if args.add_noise:
-        noisy = noisy + args.sigma * torch.randn(
-            noisy.shape, generator=torch.Generator().manual_seed(args.seed)
-        )
-        save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
-    validation = _validation(fitted, args, terminal)
-    restoration = fitted.recipe.restoration(
-        fitted.model, fitted.spec, validation, args.sigma, args.seed
-    )
-    restored = restoration.restore(noisy)
-    save_picture(out, restored[0])
-    terminal.say(f"restored: {out}\n{restoration.says}")
-    result: dict[str, Any] = {
-        "out": out,
-        "fitted": fitting,
-        "sigma": args.sigma,
-        "how": restoration.says,
-    }
-    if args.add_noise:
-        before = float(psnr(given[None], noisy.clamp(0, 1)))
-        after = float(psnr(given[None], restored))
-        terminal.say(
-            f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored"
-        )
-        result |= {"psnr_noisy": before, "psnr_restored": after}
-    terminal.result(result)
-
-
-def _picture_shape(fitted: Fitted) -> tuple[int, int, int]:
-    if fitted.spec.kind != "picture":
-        raise UserError(
-            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and denoise takes a"
-            " picture; take a run of pictures."
-        )
-    channels, height, width = fitted.spec.shape
-    return channels, height, width
-
-
-def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
-    """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
-    if not fitted.recipe.takes_steps:
-        return torch.empty(0, *fitted.spec.shape)
-    return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
 
 
 def likelihood(args: Likelihood, terminal: Terminal) -> None:

@@ -130,3 +130,42 @@ def test_what_is_wrong_is_one_line(
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+def test_shards_are_the_samples_of_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sample", "runs/ncsn", "--n", 10, "--batch", 4)
+    run(capsys, *words, "--out", "all.npz")
+    parts = []
+    for i in (1, 2):
+        run(capsys, *words, "--shard", f"{i}/2", "--out", f"{i}.npz")
+        parts.append(np.load(f"{i}.npz")["samples"])
+    assert [len(part) for part in parts] == [4, 6]
+    assert (np.concatenate(parts) == np.load("all.npz")["samples"]).all()
+    run(capsys, "sample", "runs/ncsn", "--n", 2, "--first", 5, "--out", "some.npz")
+    some, whole = (np.load(name)["samples"] for name in ("some.npz", "all.npz"))
+    np.testing.assert_allclose(some, whole[5:7], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--shard 0/2", "I/M"),
+        ("--shard 3/2", "I/M"),
+        ("--shard two", "I/M"),
+        ("--n 10 --shard 1/2", "take a smaller --batch"),
+        ("--n 1000000000000000000", "of memory"),
+        ("--steps 1000000000000", "or less"),
+    ],
+)
+def test_shards_and_numbers_that_are_none(
+    words: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", "runs/ncsn", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_a_dry_run_says_what_training_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "ncsn", "--set", *SCORE, "--dry-run"]
+    found = run(capsys, *words)["ncsn"]
+    assert found["steps"] == 10 and found["parameters"] > 1000 and found["megabytes"] > 50

@@ -63,7 +63,9 @@ class Changing(Arguments):
     """Change any setting that --dry-run shows, as in --set training.images=20000 training.batch=32.
     """
     dry_run: bool = False
-    """Print the resolved settings, the steps and the images, and do nothing."""
+    """Print the resolved settings and what training will take: steps, images, seconds (by a few steps
+    on the data) and megabytes of memory; and do nothing more.
+    """
     data: Path | None = None
     """Folder with the data set's published files; by default GRADLOGP_DATA, else they are
     downloaded once.
@@ -152,6 +154,12 @@ class Sample(Arguments):
     """Decides the samples."""
     batch: Annotated[int, Field(ge=1)] = 100
     """How many at a time: memory and speed, not what is drawn."""
+    first: Annotated[int, Field(ge=0)] = 0
+    """The number of the first sample: --first 100 --n 50 draws samples 100 to 149 of the seed."""
+    shard: str | None = None
+    """I/M: of the --n samples the I-th of M parts, in whole batches, each the same to the bit as in
+    one process; then --n 1000 --shard 3/8 draws 1000 / 8 of them.
+    """
     out: Path | None = None
     """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and,
     for conditional models, `labels`; by default samples/samples-seed<seed>.png in the run folder.

@@ -1,5 +1,7 @@
 """The verbs that use what there is: list, sample, likelihood, evaluate, report, data."""
 
+import math
+import re
 import time
 from pathlib import Path
 
@@ -10,9 +12,12 @@ from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS
+from gradlogp.data.files import require_memory
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
+
+COPIES = 3  # of the samples, until they are written
 
 
 def tables(args: List, terminal: Terminal) -> None:
@@ -26,20 +31,48 @@ def sample(args: Sample, terminal: Terminal) -> None:
     settings = [change for group in args.changes for change in group]
     fitted = load(args.run).following(args.sampler, args.steps, settings)
     kind = fitted.spec.coordinates
-    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
+    start, n = part(args)
+    shard = f"-{args.shard.replace('/', 'of')}" if args.shard else ""
+    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{shard}{kind.suffixes[0]}"
     writable(out, *kind.suffixes)
+    require_memory(
+        COPIES * 4 * n * math.prod(fitted.spec.shape),
+        f"{n:,} samples",
+        "draw fewer at a time, with --first or --shard",
+    )
     began = time.perf_counter()
-    x, labels = fitted.draw(args.n, args.seed, args.cls, batch=args.batch, listener=terminal)
+    x, labels = fitted.draw(
+        n, args.seed, args.cls, batch=args.batch, listener=terminal, start=start
+    )
     seconds = time.perf_counter() - began
     steps = fitted.sampling().steps
     kind.write(out, x, labels)
     terminal.say(
-        f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
+        f"{n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
     )
     terminal.result(
-        {"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds}
+        {"out": out, "n": n, "first": start, "seed": args.seed}
+        | {"steps": steps, "seconds": seconds}
     )
+
+
+def part(args: Sample) -> tuple[int, int]:
+    """The number of the first sample, and how many: all, or the shard that was asked for."""
+    if args.shard is None:
+        return args.first, args.n
+    found = re.fullmatch(r"(\d+)/(\d+)", args.shard)
+    which, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= which <= of:
+        raise UserError(f"--shard expects I/M with 1 <= I <= M, as in 3/8, got {args.shard!r}.")
+    count = -(-args.n // args.batch)
+    if of > count:
+        raise UserError(
+            f"--shard {args.shard}: {args.n:,} samples are {count:,} batches of {args.batch:,}, fewer"
+            " than shards; take a smaller --batch."
+        )
+    begin, end = (min(args.n, args.batch * (count * i // of)) for i in (which - 1, which))
+    return args.first + begin, end - begin
 
 
 def likelihood(args: Likelihood, terminal: Terminal) -> None:

@@ -19,6 +19,7 @@ Kind = Literal[
     "processes",
     "targets",
     "baselines",
+    "detectors",
     "tasks",
     "metrics",
     "experiments",
@@ -62,7 +63,9 @@ class Changing(Arguments):
     """Change any setting that --dry-run shows, as in --set training.images=20000 training.batch=32.
     """
     dry_run: bool = False
-    """Print the resolved settings, the steps and the images, and do nothing."""
+    """Print the resolved settings and what training will take: steps, images, seconds (by a few steps
+    on the data) and megabytes of memory; and do nothing more.
+    """
     data: Path | None = None
     """Folder with the data set's published files; by default GRADLOGP_DATA, else they are
     downloaded once.
@@ -151,6 +154,12 @@ class Sample(Arguments):
     """Decides the samples."""
     batch: Annotated[int, Field(ge=1)] = 100
     """How many at a time: memory and speed, not what is drawn."""
+    first: Annotated[int, Field(ge=0)] = 0
+    """The number of the first sample: --first 100 --n 50 draws samples 100 to 149 of the seed."""
+    shard: str | None = None
+    """I/M: of the --n samples the I-th of M parts, in whole batches, each the same to the bit as in
+    one process; then --n 1000 --shard 3/8 draws 1000 / 8 of them.
+    """
     out: Path | None = None
     """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and,
     for conditional models, `labels`; by default samples/samples-seed<seed>.png in the run folder.
@@ -158,12 +167,12 @@ class Sample(Arguments):
 
 
 class Denoise(Arguments):
-    """Restore a noisy picture of your own, of any size, which is fitted to the model's."""
+    """Restore noisy pictures of your own, of any size, which are fitted to the model's."""
 
     run: Positional[Path]
     """The run folder."""
     image: Positional[Path]
-    """The picture: PNG, JPEG, ..."""
+    """The picture, PNG, JPEG, ..., or a folder of them."""
     sigma: Annotated[float, Field(gt=0, le=2)]
     """The standard deviation of the picture's noise, on [0, 1]: 25 of 255 is 0.1."""
     add_noise: bool = False
@@ -177,7 +186,109 @@ class Denoise(Arguments):
     validation pictures.
     """
     out: Path | None = None
-    """The restored picture, a PNG; by default samples/denoised-<name>.png in the run folder."""
+    """The restored picture, a PNG, or a folder for those of a folder; by default
+    samples/denoised-<name> in the run folder.
+    """
+
+
+class Inpaint(Arguments):
+    """Fill in what is missing of a picture, in several ways; it is fitted to the model's size."""
+
+    run: Positional[Path]
+    """The run folder, of an energy or a score."""
+    image: Positional[Path]
+    """The picture: PNG, JPEG, ..."""
+    mask: Path | None = None
+    """A picture that is white where something is missing, fitted in the same way."""
+    hole: Annotated[int, Field(ge=1)] | None = None
+    """Or a square in the middle, of so many of the model's pixels a side."""
+    n: Annotated[int, Field(ge=1)] = 16
+    """How many completions. Completion i of a seed is the same however many there are."""
+    cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
+    """Of this class only (conditional models; by default each in turn)."""
+    resamples: Annotated[int, Field(ge=1)] = 5
+    """Of a score: how often it goes through each ten noise levels; more is nearer to the exact law
+    and slower.
+    """
+    seed: Seed = 0
+    """Decides the completions."""
+    out: Path | None = None
+    """A PNG with the picture, its hole grey, and the completions; their mean goes beside it. By
+    default samples/inpainted-<name>.png in the run folder.
+    """
+
+
+class Classify(Arguments):
+    """Say which class files of your own belong to, with probabilities.
+
+    By p(y | x) of a class-conditional energy, else by the evaluation classifier beside the run.
+    """
+
+    run: Positional[Path]
+    """The run folder; its data set has the classes."""
+    files: Positional[tuple[Path, ...]]
+    """Pictures and folders of them, or tables with the columns of the run's."""
+    data: Path | None = None
+    """Folder with the data set that the run was trained on."""
+    out: Path = Path("classes.csv")
+    """A CSV of file, row, class and the probability of each."""
+
+
+class Embed(Arguments):
+    """Turn files of your own into vectors: what a trained model makes of them before its last
+    layer.
+    """
+
+    run: Positional[Path]
+    """The run folder."""
+    files: Positional[tuple[Path, ...]]
+    """Pictures and folders of them, or tables with the columns of the run's."""
+    by: Literal["model", "evaluator"] = "model"
+    """model: the run's own. evaluator: the classifier beside the run."""
+    level: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """The noise level that a score network is asked at, in standard deviations of the data."""
+    data: Path | None = None
+    """Folder with the data set that the run was trained on."""
+    out: Path = Path("features.npz")
+    """x.npz with `features` (n, d) float32, `files` and `rows`, or x.csv with a column for each."""
+
+
+class Detect(Arguments):
+    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high =
+    anomalous, and what speaks for it.
+
+    gradlogp detect table.csv                 which of its own rows are outliers?
+    gradlogp detect normal.csv new.csv        which new rows are unlike the first?
+    gradlogp detect photos/ inbox/            the same of pictures, or of WAV files
+    gradlogp detect runs/ebm inbox/           unlike what a trained model knows
+    """
+
+    train: Positional[Path]
+    """What is normal: a CSV or Parquet table, a folder of pictures or of WAV and FLAC files; or a run
+    folder. A few unmarked outliers in it do no harm.
+    """
+    new: Positional[tuple[Path, ...]] = ()
+    """What to score: tables with the same columns, files or folders. None: the rows or files of TRAIN
+    itself, each by a detector that has not seen it.
+    """
+    share: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """The share of normal rows that may be flagged."""
+    clean: bool = False
+    """TRAIN is known to hold no outlier: take the threshold from all of it."""
+    detector: str = "noised_energy"
+    """`gradlogp list detectors` names them. Not for a run folder, which is one."""
+    ignore: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="COLUMN")] = ()
+    """A column that is no measurement, such as a number or a label; repeat it for more."""
+    size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Pixels a side that pictures are fitted to; by default their own where they share a small one,
+    else 32.
+    """
+    data: Path | None = None
+    """Folder with the data set that a run was trained on: its validation part sets the threshold."""
+    seed: Seed = 0
+    """Decides the folds of the threshold."""
+    out: Path = Path("scores.csv")
+    """The scores: file, row, score, flagged and because, in the order of the rows or files."""
 
 
 class Likelihood(Arguments):
@@ -279,7 +390,11 @@ VERBS: dict[
     "train": (Train, "learn.train"),
     "compare": (Compare, "learn.compare"),
     "sample": (Sample, "use.sample"),
-    "denoise": (Denoise, "use.denoise"),
+    "denoise": (Denoise, "restore.denoise"),
+    "inpaint": (Inpaint, "restore.inpaint"),
+    "classify": (Classify, "describe.classify"),
+    "embed": (Embed, "describe.embed"),
+    "detect": (Detect, "detect.detect"),
     "likelihood": (Likelihood, "use.likelihood"),
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),

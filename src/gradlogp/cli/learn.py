@@ -26,6 +26,7 @@ from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
     Entry,
     Generative,
+    Recipe,
     Target,
     described,
     fit,
@@ -35,6 +36,8 @@ from gradlogp.harness import (
     run_comparison,
     to_dict,
 )
+from gradlogp.harness.estimate import estimated, require_room
+from gradlogp.harness.fit import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
@@ -61,8 +64,9 @@ def train(args: Train, terminal: Terminal) -> None:
     data = noted(args.dataset, args.data, terminal)
     target = Target.of(data)
     recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
+    require_room(recipe, data)
     if args.dry_run:
-        return resolved({args.experiment: recipe}, target, terminal)
+        return resolved({args.experiment: recipe}, data, terminal, args.device)
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
     terminal.say(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
@@ -133,9 +137,12 @@ def compare(args: Compare, terminal: Terminal) -> None:
         return prepare(comparison, target, args.preset, out, seeds, args.overrides)
 
     planned = entries(Path())
+    for entry in planned:
+        if isinstance(entry.settings, Recipe):
+            require_room(entry.settings, data)
     if args.dry_run:
         first = {e.method: e.settings for e in planned if e.seed == args.seed}
-        return resolved(first, target, terminal)
+        return resolved(first, data, terminal)
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
@@ -215,22 +222,34 @@ def demo(args: Demo, terminal: Terminal) -> None:
     terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
 
 
-def resolved(methods: Mapping[str, Any], target: Target, terminal: Terminal) -> None:
-    """What --dry-run prints: every setting that --set can change, and what they come to."""
+def resolved(
+    methods: Mapping[str, Any], data: Dataset, terminal: Terminal, device: str | None = None
+) -> None:
+    """What --dry-run prints: every setting that --set can change, and what they come to: seconds by
+    a few steps on the data.
+    """
     result = {}
     for method, settings in methods.items():
         values, sums = leaves(settings), {}
         if isinstance(settings, Generative):
-            images = settings.training.steps * min(settings.training.batch, target.examples)
-            sums = {
-                "steps": settings.training.steps,
-                "images": images,
-                "evaluations": images * settings.evaluations_per_example,
-            }
+            sums = _comes_to(settings, data, device or default_device())
         lines = [f"# {method}", *(f"{key} = {value!r}" for key, value in values.items())]
         terminal.say("\n".join([*lines, *(f"# {key}: {value:,}" for key, value in sums.items())]))
         result[method] = {"settings": to_dict(values), **sums}
     terminal.result(result)
+
+
+def _comes_to(recipe: Generative, data: Dataset, device: str) -> dict[str, int]:
+    images = recipe.training.steps * min(recipe.training.batch, len(data.train))
+    found = estimated(recipe, data, device)
+    return {
+        "steps": recipe.training.steps,
+        "images": images,
+        "evaluations": images * recipe.evaluations_per_example,
+        "parameters": found.parameters,
+        "seconds": round(found.seconds),
+        "megabytes": round(found.megabytes),
+    }
 
 
 def command(verb: str, *words: object) -> str:

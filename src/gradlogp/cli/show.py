@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from gradlogp.baselines import BASELINES
+from gradlogp.baselines.detectors import DETECTORS
 from gradlogp.bench import BENCHES
 from gradlogp.core.noise import PROCESSES
 from gradlogp.core.targets import TARGETS
@@ -30,6 +31,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "processes": PROCESSES,
     "targets": TARGETS,
     "baselines": BASELINES,
+    "detectors": DETECTORS,
     "tasks": TASKS,
     "metrics": METRICS,
     "experiments": RECIPES,

@@ -1,25 +1,23 @@
-"""The verbs that use what there is: list, sample, denoise, likelihood, evaluate, report, data."""
+"""The verbs that use what there is: list, sample, likelihood, evaluate, report, data."""
 
+import math
+import re
 import time
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from gradlogp import data, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Denoise, Evaluate, Likelihood, List, Report, Sample
+from gradlogp.cli.arguments import Data, Evaluate, Likelihood, List, Report, Sample
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import DATASETS, save_picture
+from gradlogp.data import DATASETS
+from gradlogp.data.files import require_memory
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
-from gradlogp.metrics.image import psnr
 
-CHOICE = 50  # validation pictures that an energy's weight is chosen on
+COPIES = 3  # of the samples, until they are written
 
 
 def tables(args: List, terminal: Terminal) -> None:
@@ -33,73 +31,48 @@ def sample(args: Sample, terminal: Terminal) -> None:
     settings = [change for group in args.changes for change in group]
     fitted = load(args.run).following(args.sampler, args.steps, settings)
     kind = fitted.spec.coordinates
-    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
+    start, n = part(args)
+    shard = f"-{args.shard.replace('/', 'of')}" if args.shard else ""
+    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{shard}{kind.suffixes[0]}"
     writable(out, *kind.suffixes)
+    require_memory(
+        COPIES * 4 * n * math.prod(fitted.spec.shape),
+        f"{n:,} samples",
+        "draw fewer at a time, with --first or --shard",
+    )
     began = time.perf_counter()
-    x, labels = fitted.draw(args.n, args.seed, args.cls, batch=args.batch, listener=terminal)
+    x, labels = fitted.draw(
+        n, args.seed, args.cls, batch=args.batch, listener=terminal, start=start
+    )
     seconds = time.perf_counter() - began
     steps = fitted.sampling().steps
     kind.write(out, x, labels)
     terminal.say(
-        f"{args.n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
+        f"{n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
     )
     terminal.result(
-        {"out": out, "n": args.n, "seed": args.seed, "steps": steps, "seconds": seconds}
+        {"out": out, "n": n, "first": start, "seed": args.seed}
+        | {"steps": steps, "seconds": seconds}
     )
 
 
-def denoise(args: Denoise, terminal: Terminal) -> None:
-    picture, fitted = data.read_picture(args.image), load(args.run)
-    out = args.out or args.run / "samples" / f"denoised-{args.image.stem}.png"
-    writable(out, ".png")
-    channels, height, width = _picture_shape(fitted)
-    given, fitting = data.fit(picture, (channels, height, width))
-    terminal.say(f"{args.image}: {fitting}")
-    noisy = given[None]
-    if args.add_noise:
-        noisy = noisy + args.sigma * torch.randn(
-            noisy.shape, generator=torch.Generator().manual_seed(args.seed)
-        )
-        save_picture(out.with_stem(f"{out.stem}-noisy"), noisy[0])
-    validation = _validation(fitted, args, terminal)
-    restoration = fitted.recipe.restoration(
-        fitted.model, fitted.spec, validation, args.sigma, args.seed
-    )
-    restored = restoration.restore(noisy)
-    save_picture(out, restored[0])
-    terminal.say(f"restored: {out}\n{restoration.says}")
-    result: dict[str, Any] = {
-        "out": out,
-        "fitted": fitting,
-        "sigma": args.sigma,
-        "how": restoration.says,
-    }
-    if args.add_noise:
-        before = float(psnr(given[None], noisy.clamp(0, 1)))
-        after = float(psnr(given[None], restored))
-        terminal.say(
-            f"PSNR: {before:.2f} dB with the noise ({out.stem}-noisy.png), {after:.2f} dB restored"
-        )
-        result |= {"psnr_noisy": before, "psnr_restored": after}
-    terminal.result(result)
-
-
-def _picture_shape(fitted: Fitted) -> tuple[int, int, int]:
-    if fitted.spec.kind != "picture":
+def part(args: Sample) -> tuple[int, int]:
+    """The number of the first sample, and how many: all, or the shard that was asked for."""
+    if args.shard is None:
+        return args.first, args.n
+    found = re.fullmatch(r"(\d+)/(\d+)", args.shard)
+    which, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= which <= of:
+        raise UserError(f"--shard expects I/M with 1 <= I <= M, as in 3/8, got {args.shard!r}.")
+    count = -(-args.n // args.batch)
+    if of > count:
         raise UserError(
-            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and denoise takes a"
-            " picture; take a run of pictures."
+            f"--shard {args.shard}: {args.n:,} samples are {count:,} batches of {args.batch:,}, fewer"
+            " than shards; take a smaller --batch."
         )
-    channels, height, width = fitted.spec.shape
-    return channels, height, width
-
-
-def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
-    """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
-    if not fitted.recipe.takes_steps:
-        return torch.empty(0, *fitted.spec.shape)
-    return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
+    begin, end = (min(args.n, args.batch * (count * i // of)) for i in (which - 1, which))
+    return args.first + begin, end - begin
 
 
 def likelihood(args: Likelihood, terminal: Terminal) -> None:

@@ -49,8 +49,8 @@ class Table:
         return self.rows
 
 
-def read_cells(path: Path) -> Table:
-    """Every column of a file with a header. Raises UserError naming the file."""
+def read_cells(path: Path, fewest: int = FEWEST) -> Table:
+    """Every column of a file with a header and `fewest` rows. Raises UserError naming the file."""
     require_file(path)
     arrow, pacsv, parquet = arrow_of(path)
     try:
@@ -68,9 +68,9 @@ def read_cells(path: Path) -> Table:
     except Exception as error:  # a damaged file makes Arrow raise errors of every kind
         raise UserError(f"{path}: cannot be read as a table ({reason(error)}).") from error
     kept = tuple(column for column in columns if isinstance(column, Cells))
-    if table.num_rows < FEWEST or not kept:
+    if table.num_rows < fewest or not kept:
         raise UserError(
-            f"{path}: expected {FEWEST} rows of numbers or categories at least, found"
+            f"{path}: expected {fewest} rows of numbers or categories at least, found"
             f" {table.num_rows} rows and {len(kept)} such columns."
         )
     return Table(kept, tuple(c for c in columns if isinstance(c, str)), table.num_rows)

@@ -10,7 +10,7 @@ left out, and said. A constant column is no entry of x, but is written back.
 Reference: Shafranovich (2005), Common Format and MIME Type for CSV Files, RFC 4180.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def csv(
     classes, labels = _labels(path, table, label) if label else ((), None)
     rows = stratified_split(Split(torch.arange(len(table)), labels))
     require_classes(path, classes, *rows)
-    columns, x, left_out = _encoded(path, table, label, rows[0].x)
+    columns, x, left_out = _encoded(path, table, {label}, rows[0].x)
     train, validation, test = (Split(x[part.x], part.labels, max_value=1) for part in rows)
     return Dataset(
         f"csv:{named}",
@@ -60,6 +60,78 @@ def csv(
         columns=columns,
         notes=tuple(f"{path.name}: {note}" for note in left_out),
     )
+
+
+def read_rows(
+    path: str | Path, apart: Collection[str] = ()
+) -> tuple[Columns, Tensor, tuple[str, ...]]:
+    """All rows of a table of your own in the order of the file, without the columns set apart: the
+    columns, x (n, d) float64, and what was left out, a sentence each.
+    """
+    table = read_cells(path := Path(path))
+    names = [column.name for column in table.columns]
+    for name in apart:
+        if name not in names and not any(f" {name}:" in note for note in table.left_out):
+            raise UserError(f"{path}: no column {name!r}; there are {', '.join(names)}.")
+    return _encoded(path, table, apart, torch.arange(len(table)))
+
+
+def rows_like(path: str | Path, columns: Columns) -> tuple[Tensor, tuple[str, ...]]:
+    """The rows of another table with the columns of the first, x (n, d) float64, and what is unlike
+    in them, a sentence each; a category that the first does not have is none of its own.
+
+    Raises UserError for a column that is not there, or holds text instead of numbers.
+    """
+    table = read_cells(path := Path(path), fewest=1)
+    there = {cells.name: cells for cells in table.columns}
+    blocks, said = [], []
+    for column in columns.members:
+        cells = there.get(column.name) or _all_missing(path, column, table)
+        blocks.append(_block(column, _same_form(path, column, cells)))
+        said += _unlike(column, cells)
+    return torch.from_numpy(np.concatenate(blocks, 1)), tuple(said)
+
+
+def _all_missing(path: Path, column: Column, table: Table) -> Cells:
+    """A column without a value counts as missing in every row; one that is not there is an error."""
+    left = next((note for note in table.left_out if f" {column.name}:" in note), "")
+    if "holds no value" not in left:
+        names = ", ".join(cells.name for cells in table.columns)
+        raise UserError(
+            f"{path}: {f'it {left}' if left else f'no column {column.name!r}; there are {names}.'}"
+        )
+    if column.categories:
+        return Cells(column.name, None, (MISSING,) * len(table))
+    return Cells(column.name, np.full(len(table), np.nan))
+
+
+def _same_form(path: Path, column: Column, cells: Cells) -> Cells:
+    """Cells as the column holds them: a number may be the name of a category, and not the reverse."""
+    texts = bool(column.categories) and column.categories[:1] != (MISSING,)
+    if texts and cells.numbers is not None:
+        spelled = (f"{int(v)}" if cells.whole and v == v else f"{v}" for v in cells.numbers)
+        return Cells(cells.name, None, tuple(MISSING if t == "nan" else t for t in spelled))
+    if column.constant is None and not column.categories and cells.numbers is None:
+        first = next(text for text in cells.texts if text != MISSING)
+        raise UserError(f"{path}: expected numbers in the column {column.name}, found {first!r}.")
+    return cells
+
+
+def _unlike(column: Column, cells: Cells) -> list[str]:
+    """What the detector or model cannot see: other values of a constant column, new categories."""
+    found = set(cells.texts) if cells.numbers is None else set(cells.numbers.tolist())
+    if column.constant is not None and found - {column.constant}:
+        return [
+            f"{column.name} was {column.constant} in every row that was learned from and is not"
+            " here; no score sees it."
+        ]
+    lost = cells.missing if not (column.categories or column.missing) else 0
+    if lost:
+        return [f"{lost:,} missing values of {column.name} are taken as its mean."]
+    new = sorted(found - {*column.categories, MISSING}) if column.categories else []
+    if new and cells.numbers is None:
+        return [f"{column.name} holds categories that were never learned: {', '.join(new[:5])}."]
+    return []
 
 
 def write_table(path: str | Path, x: Tensor, columns: Columns) -> None:
@@ -107,12 +179,12 @@ def _labels(path: Path, table: Table, label: str) -> tuple[tuple[str, ...], Tens
 
 
 def _encoded(
-    path: Path, table: Table, label: str, train: Tensor
+    path: Path, table: Table, apart: Collection[str], train: Tensor
 ) -> tuple[Columns, Tensor, tuple[str, ...]]:
-    """The columns but the label's, x (n, d) float64, and what was left out."""
+    """The columns but those set apart, x (n, d) float64, and what was left out."""
     members, blocks, said = [], [], list(table.left_out)
     for cells in table.columns:
-        if cells.name == label:
+        if cells.name in apart:
             continue
         column = _column(path, cells, train.numpy())
         if column is None:
@@ -179,4 +251,5 @@ def _block(column: Column, cells: Cells) -> np.ndarray:
     if cells.numbers is not None:
         texts = tuple(MISSING if np.isnan(v) else column.categories[1] for v in cells.numbers)
     place = {category: i for i, category in enumerate(column.categories)}
-    return np.eye(len(column.categories))[[place[text] for text in texts]]
+    known = np.vstack([np.eye(len(column.categories)), np.zeros(len(column.categories))])
+    return known[[place.get(text, -1) for text in texts]]  # of no known category: zeros

@@ -301,13 +301,14 @@ class Fitted:
         steps: int | None = None,
         batch: int = 100,
         listener: Listener | None = None,
+        start: int = 0,
     ) -> tuple[Tensor, Tensor | None]:
-        """`n` samples in the data's own range, [n, *shape], and the classes that were asked for, if
-        the model is conditional.
+        """Samples `start` to `start` + n - 1 in the data's own range, [n, *shape], and the classes
+        that were asked for, if the model is conditional.
         """
         self._check(cls, steps)
-        cond = classes_asked(self.spec, n, cls) if self.recipe.conditional else None
-        return generate(self.sampling(), n, seed, cond, batch, steps, listener), cond
+        cond = classes_asked(self.spec, n, cls, start) if self.recipe.conditional else None
+        return generate(self.sampling(), n, seed, cond, batch, steps, listener, start), cond
 
     def _check(self, cls: int | None, steps: int | None) -> None:
         name = self.recipe.experiment

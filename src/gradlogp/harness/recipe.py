@@ -253,6 +253,6 @@ def configured(recipe: R, choices: Choices, target: Target, preset: str) -> R:
     return override(settings, [f"training.images={images}"])
 
 
-def classes_asked(spec: DataSpec, n: int, cls: int | None = None) -> Tensor:
-    """Conditions for `n` samples: of one class, or of each in turn."""
-    return torch.arange(n) % spec.classes if cls is None else torch.full((n,), cls)
+def classes_asked(spec: DataSpec, n: int, cls: int | None = None, start: int = 0) -> Tensor:
+    """Conditions for `n` samples from number `start`: of one class, or of each in turn."""
+    return torch.arange(start, start + n) % spec.classes if cls is None else torch.full((n,), cls)

@@ -34,6 +34,15 @@ NAMES = {
 }
 
 
+MOST = {  # of whole numbers, by the last name of a setting; "" is any other
+    "images": 10**12,
+    "snapshots": 1000,
+    "levels": 10**5,
+    "blocks": 1000,
+    "": 10**8,
+}
+
+
 class Settings:
     """What a run folder holds the settings of. Subclasses are frozen dataclasses, known by name."""
 
@@ -176,12 +185,22 @@ def override(settings: T, changes: Sequence[str]) -> T:
         if not equals:
             raise UserError(f"--set expects section.key=value, got {change!r}.")
         values[key] = _parse(text)
+        _sane(key, values[key])
     for key in [key for key in values if key.rpartition(".")[2] == "kind"]:
         _check_key(settings, key)  # kinds first: they decide which other settings there are
         settings = _replaced(settings, {key: values.pop(key)})
     for key in values:
         _check_key(settings, key)
     return _replaced(settings, values)
+
+
+def _sane(key: str, value: Any) -> None:
+    """Raises UserError for a number that no machine could follow, before anything is made of it."""
+    entries = value if isinstance(value, tuple | list) else (value,)
+    most = MOST.get(key.rpartition(".")[2], MOST[""])
+    for entry in entries:
+        if isinstance(entry, int) and entry > most:
+            raise UserError(f"{key} must be {most:,} or less, got {entry}.")
 
 
 def _check_key(settings: Any, key: str) -> None:

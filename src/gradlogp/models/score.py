@@ -20,6 +20,7 @@ Space, arXiv 2206.00364, table 1 (the preconditioning).
 
 import abc
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,12 @@ class Preconditioned(ScoreModel):
         total = column(sigma**2 + self.sigma_data**2, x)
         out = self.net(x / total.sqrt(), sigma.log() / 4, cond)
         return self.sigma_data**2 / total * x + s * self.sigma_data / total.sqrt() * out
+
+    def features(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The middle of the network at sigma [B], [B, width]."""
+        total = column(sigma**2 + self.sigma_data**2, x)
+        net: Any = self.net
+        return net.features(x / total.sqrt(), sigma.log() / 4, cond)
 
 
 class SigmaScaled(ScoreModel):

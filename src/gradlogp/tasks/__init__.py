@@ -1,7 +1,7 @@
 """Tasks: verbs on a trained model. A task wraps a sampler and repeats none of its steps."""
 
 from gradlogp.tasks import detect
-from gradlogp.tasks.classify import features, labels
+from gradlogp.tasks.classify import features, labels, probabilities
 from gradlogp.tasks.denoise import (
     choose,
     posterior_mean,
@@ -10,7 +10,9 @@ from gradlogp.tasks.denoise import (
     tweedie,
 )
 from gradlogp.tasks.diagnose import Report, chains
+from gradlogp.tasks.embed import embed
 from gradlogp.tasks.generate import Sampling, film, generate, milestones
+from gradlogp.tasks.inpaint import inpaint
 from gradlogp.tasks.likelihood import bits_per_dim, likelihood, ode_likelihood, variational_bound
 
 TASKS = {
@@ -18,6 +20,8 @@ TASKS = {
     "denoise": posterior_mean,
     "classify": labels,
     "detect": detect.energy,
+    "embed": embed,
+    "inpaint": inpaint,
     "likelihood": likelihood,
 }
 
@@ -29,9 +33,11 @@ __all__ = [
     "chains",
     "choose",
     "detect",
+    "embed",
     "features",
     "film",
     "generate",
+    "inpaint",
     "labels",
     "likelihood",
     "milestones",
@@ -39,6 +45,7 @@ __all__ = [
     "posterior_mean",
     "posterior_path",
     "posterior_samples",
+    "probabilities",
     "tweedie",
     "variational_bound",
 ]

@@ -48,16 +48,17 @@ def generate(
     batch: int = 100,
     steps: int | None = None,
     listener: Listener | None = None,
+    start: int = 0,
 ) -> Tensor:
-    """Samples [n, *shape] on the CPU, from noise by any sampler; cond [n] where the model is
-    conditional.
+    """Samples `start` to `start` + n - 1 of the seed, [n, *shape] on the CPU, from noise by any
+    sampler; cond [n] where the model is conditional.
     """
     listener = listener or Silent()
     steps, parts = how.steps if steps is None else steps, []
     listener.begin("sample", n * steps)
     for first in range(0, n, batch):
         count = min(batch, n - first)
-        streams = Streams(seed, first, count, how.device)
+        streams = Streams(seed, start + first, count, how.device)
         x = how.prior(torch.empty(count, *how.shape, device=how.device), streams)
         some = None if cond is None else cond[first : first + count].to(how.device)
         x = run(

@@ -64,9 +64,13 @@ class LevelMLP(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
+        out = self.head(self.features(x, level, cond))
+        return out[:, 0] if self.scalar else out.reshape(x.shape)
+
+    def features(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
+        """What the linear head reads, [B, width]."""
         embedding = F.silu(self.embedding(level, cond))
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, embedding)
-        out = self.head(F.silu(h))
-        return out[:, 0] if self.scalar else out.reshape(x.shape)
+        return F.silu(h)

@@ -107,11 +107,8 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         sizes = x.shape[2:]
         embedding = F.silu(self.embedding(level, cond))
-        h = self.stem(fold(F.pad(x, padding(sizes, self.patch)), self.patch))
-        skips = []
-        for stage in self.down:
-            h = stage(h, embedding)
-            skips.append(h)
+        skips = self._down(x, embedding)
+        h = skips[-1]
         for stage in self.up:
             skip = skips.pop()
             h = F.interpolate(h, skip.shape[2:]) if h.shape[2:] != skip.shape[2:] else h
@@ -120,3 +117,16 @@ class UNet(nn.Module):
         for axis, size in enumerate(sizes):
             out = out.narrow(2 + axis, 0, size)
         return out
+
+    def features(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The coarsest layer, averaged over its places, [B, channels[-1]]."""
+        return self._down(x, F.silu(self.embedding(level, cond)))[-1].flatten(2).mean(2)
+
+    def _down(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
+        """What each stage on the way down leaves."""
+        h = self.stem(fold(F.pad(x, padding(x.shape[2:], self.patch)), self.patch))
+        skips = []
+        for stage in self.down:
+            h = stage(h, embedding)
+            skips.append(h)
+        return skips

@@ -1,0 +1,161 @@
+"""The verbs that restore pictures of one's own: denoise and inpaint."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlogp import data, tasks
+from gradlogp.cli.arguments import Denoise, Inpaint
+from gradlogp.cli.checks import data_of, writable
+from gradlogp.cli.terminal import Terminal
+from gradlogp.core.errors import UserError
+from gradlogp.data import PICTURES, save_grid, save_picture
+from gradlogp.data.files import files_below
+from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
+from gradlogp.harness import Fitted, load
+from gradlogp.harness.recipe import classes_asked
+from gradlogp.metrics.image import psnr
+
+CHOICE = 50  # validation pictures that an energy's weight is chosen on
+BATCH = 50  # pictures restored at a time
+
+
+def denoise(args: Denoise, terminal: Terminal) -> None:
+    many = args.image.is_dir()
+    files = files_below(args.image, PICTURES) if many else [args.image]
+    if not files:
+        raise UserError(f"{args.image}: expected a picture or a folder of pictures, found none.")
+    pictures = [data.read_picture(file) for file in files]
+    fitted = load(args.run)
+    out = args.out or args.run / "samples" / f"denoised-{args.image.stem}{'' if many else '.png'}"
+    writable(out, *(() if many else (".png",)))
+    shape = picture_shape(fitted, "denoise")
+    fits = [data.fit(picture, shape) for picture in pictures]
+    given = torch.stack([x for x, _ in fits])
+    terminal.say(f"{args.image}: {_said([how for _, how in fits])}")
+    places = [out / f"{file.stem}.png" for file in files] if many else [out]
+    _distinct(files, places)
+    noisy = _noised(args, given, places)
+    validation = _validation(fitted, args, terminal)
+    restoration = fitted.recipe.restoration(
+        fitted.model, fitted.spec, validation, args.sigma, args.seed
+    )
+    restored = _restored(restoration.restore, noisy, places, terminal)
+    terminal.say(f"restored: {out}\n{restoration.says}")
+    result: dict[str, Any] = {
+        "out": out,
+        "n": len(files),
+        "fitted": fits[0][1],
+        "sigma": args.sigma,
+        "how": restoration.says,
+    }
+    if args.add_noise:
+        result |= _gain(given, noisy, restored, terminal)
+    terminal.result(result)
+
+
+def _said(hows: Sequence[str]) -> str:
+    return hows[0] if len(hows) == 1 else f"{len(hows):,} pictures, the first {hows[0]}"
+
+
+def _distinct(files: Sequence[Path], places: Sequence[Path]) -> None:
+    if len(set(places)) < len(places):
+        twice = next(f for f, p in zip(files, places, strict=True) if places.count(p) > 1)
+        raise UserError(f"{twice}: another picture has the same name; rename one of the two.")
+
+
+def _noised(args: Denoise, given: Tensor, places: Sequence[Path]) -> Tensor:
+    """The pictures as they came, or with noise added, which is also written."""
+    if not args.add_noise:
+        return given
+    generator = torch.Generator().manual_seed(args.seed)
+    noisy = given + args.sigma * torch.randn(given.shape, generator=generator)
+    for x, place in zip(noisy, places, strict=True):
+        save_picture(place.with_stem(f"{place.stem}-noisy"), x)
+    return noisy
+
+
+def _restored(restore: Any, noisy: Tensor, places: Sequence[Path], terminal: Terminal) -> Tensor:
+    """Restored pictures, each batch written when it is done."""
+    parts = []
+    terminal.begin("denoise", len(noisy))
+    for first in range(0, len(noisy), BATCH):
+        part = restore(noisy[first : first + BATCH])
+        for x, place in zip(part, places[first : first + BATCH], strict=True):
+            save_picture(place, x)
+        parts.append(part)
+        terminal.advance(len(part))
+    terminal.end()
+    return torch.cat(parts)
+
+
+def _gain(given: Tensor, noisy: Tensor, restored: Tensor, terminal: Terminal) -> dict[str, float]:
+    before = float(psnr(given, noisy.clamp(0, 1)))
+    after = float(psnr(given, restored))
+    terminal.say(f"PSNR: {before:.2f} dB with the noise (-noisy.png), {after:.2f} dB restored")
+    return {"psnr_noisy": before, "psnr_restored": after}
+
+
+def picture_shape(fitted: Fitted, verb: str) -> tuple[int, int, int]:
+    if fitted.spec.kind != "picture":
+        raise UserError(
+            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and {verb} takes a"
+            " picture; take a run of pictures."
+        )
+    channels, height, width = fitted.spec.shape
+    return channels, height, width
+
+
+def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
+    """Clean pictures for the choice of an energy's weight; a score has nothing to choose."""
+    if not fitted.recipe.takes_steps:
+        return torch.empty(0, *fitted.spec.shape)
+    return data_of(fitted.run, args.data, terminal).validation.scaled(slice(0, CHOICE))
+
+
+def inpaint(args: Inpaint, terminal: Terminal) -> None:
+    picture, fitted = data.read_picture(args.image), load(args.run)
+    out = args.out or args.run / "samples" / f"inpainted-{args.image.stem}.png"
+    writable(out, ".png")
+    shape = picture_shape(fitted, "inpaint")
+    given, fitting = data.fit(picture, shape)
+    free = _missing(args, shape)
+    terminal.say(f"{args.image}: {fitting}; {int(free[0].sum()):,} pixels are filled in")
+    kind, recipe = fitted.spec.coordinates, fitted.recipe
+    cond = classes_asked(fitted.spec, args.n, args.cls) if recipe.conditional else None
+    began = time.perf_counter()
+    how, y = fitted.sampling(), kind.to_model(given)
+    x = tasks.inpaint(
+        how, y, free, args.n, args.seed, cond, resamples=args.resamples, listener=terminal
+    )
+    x = torch.where(free, x, given)
+    mean = out.with_stem(f"{out.stem}-mean")
+    save_grid(out, torch.cat([torch.where(free, 0.5, given)[None], x]))
+    save_picture(mean, x.mean(0))
+    seconds = time.perf_counter() - began
+    terminal.say(f"{args.n:,} completions, after the picture with its hole: {out}\nmean: {mean}")
+    terminal.result(
+        {"out": out, "mean": mean, "n": args.n, "missing": int(free[0].sum()), "seconds": seconds}
+    )
+
+
+def _missing(args: Inpaint, shape: tuple[int, int, int]) -> Tensor:
+    """True where a pixel is to be filled in: the white of a mask, or a square in the middle."""
+    if (args.mask is None) == (args.hole is None):
+        raise UserError("inpaint needs --mask PICTURE or --hole PIXELS, one of the two.")
+    _, height, width = shape
+    if args.mask is not None:
+        mask, _ = data.fit(data.read_picture(args.mask), (1, height, width))
+        free = (mask > 0.5).expand(shape)
+    else:
+        assert args.hole is not None
+        free = torch.zeros(shape, dtype=torch.bool)
+        top, left = (max(0, (side - args.hole) // 2) for side in (height, width))
+        free[:, top : top + args.hole, left : left + args.hole] = True
+    if not free.any():
+        raise UserError(f"{args.mask}: no pixel is white, so there is nothing to fill in.")
+    return free

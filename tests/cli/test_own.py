@@ -1,0 +1,171 @@
+"""Files of one's own and a trained run: inpaint, classify, embed, denoise, detect."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gradlogp import data
+from gradlogp.cli import main
+
+ENERGY = ["net.channels=8,8", "net.width=8", "chain_steps=3", "generate_steps=6"]
+SCORE = ["net.channels=8,8", "sampler.levels=15", "training.images=640"]
+SMALL = ["training.images=640", "buffer.capacity=128", "posterior.steps=3"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A class-conditional energy and a score of the digits; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradlogp.cli.learn.unhealthy", lambda status: "")
+        for name, settings in (("ebm_class", [*ENERGY, *SMALL]), ("ncsn", SCORE)):
+            assert main(["train", name, "--out", str(folder / name), "--set", *settings]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy, the working directory, and test digits as files."""
+    shutil.copytree(trained, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for i, x in enumerate(data.load("digits").test.scaled(slice(0, 12))):
+        Image.fromarray((x[0].numpy() * 255).astype(np.uint8)).save(f"mine/{i:02d}.png")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
+    """What the command prints with --json."""
+    assert main([*map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def lines(path: str) -> list[dict[str, str]]:
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["ebm_class", "ncsn"])
+def test_a_hole_is_filled_in_several_ways(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("inpaint", f"runs/{name}", "mine/03.png", "--n", 3, "--resamples", 1)
+    result = run(capsys, *words, "--hole", 4, "--out", "deep/x.png")
+    assert result["missing"] == 16 and Path("deep/x-mean.png").exists()
+    mean = np.asarray(Image.open("deep/x-mean.png").convert("L")).astype(float)
+    given = np.asarray(Image.open("mine/03.png")).astype(float)
+    outside = np.ones((8, 8), bool)
+    outside[2:6, 2:6] = False
+    assert abs(mean - given)[outside].max() <= 1 and abs(mean - given)[~outside].max() > 5
+
+
+def test_a_mask_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 255
+    Image.fromarray(mask).save("mask.png")
+    words = ("inpaint", "runs/ebm_class", "mine/00.png", "--n", 2, "--mask", "mask.png")
+    assert run(capsys, *words)["missing"] == 32
+
+
+def test_an_energy_classifies_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "classify", "runs/ebm_class", "mine")
+    assert result["by"] == "the energy's own p(y | x)" and result["n"] == 12
+    rows = lines("classes.csv")
+    for row in rows:
+        p = {name[2:-1]: float(v) for name, v in row.items() if name.startswith("p(")}
+        assert sum(p.values()) == pytest.approx(1, abs=1e-4) and row["class"] == max(p, key=p.get)
+    assert [row["file"] for row in rows] == [f"mine/{i:02d}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize(("name", "width"), [("ebm_class", 8), ("ncsn", 8)])
+def test_files_become_vectors(name: str, width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "embed", f"runs/{name}", "mine/00.png", "mine/01.png")
+    found = np.load("features.npz")
+    assert found["features"].shape == (2, width) == (result["n"], result["width"])
+    assert ("noise level" in result["by"]) == (name == "ncsn")
+    run(capsys, "embed", f"runs/{name}", "mine/00.png", "--out", "x.csv")
+    row = lines("x.csv")[0]
+    assert [float(row[f"f{i + 1}"]) for i in range(width)] == pytest.approx(
+        found["features"][0].tolist(), rel=1e-4, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["ebm_class", "ncsn"])
+def test_a_folder_is_denoised(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "denoise", f"runs/{name}", "mine", "--sigma", "0.3", "--out", "clean")
+    assert result["n"] == 12
+    assert sorted(p.name for p in Path("clean").iterdir()) == [f"{i:02d}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize("name", ["ebm_class", "ncsn"])
+def test_a_run_scores_files_of_ones_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.random.RandomState(0).randint(0, 255, (8, 8), np.uint8)).save("mine/z.png")
+    result = run(capsys, "detect", f"runs/{name}", "mine")
+    assert result["n"] == 13 and result["detector"].startswith("its ")
+    scores = [float(row["score"]) for row in lines("scores.csv")]
+    assert len(set(scores)) == 13 and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("inpaint runs/ncsn mine/00.png", "--mask PICTURE or --hole PIXELS"),
+        ("inpaint runs/ncsn mine/00.png --hole 2 --mask mine/00.png", "one of the two"),
+        ("inpaint runs/ncsn mine/00.png --mask black.png", "no pixel is white"),
+        ("inpaint runs/ncsn nothing.png --hole 2", "cannot read the picture nothing.png"),
+        ("classify runs/ncsn nothing.png", "nothing.png"),
+        ("embed runs/ncsn mine --out x.txt", "ends in .npz or .csv"),
+        ("denoise runs/ncsn empty --sigma 0.1", "found none"),
+        ("detect runs/ncsn", "expected the files to score"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    words: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (8, 8)).save("black.png")
+    Path("empty").mkdir()
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_shards_are_the_samples_of_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("sample", "runs/ncsn", "--n", 10, "--batch", 4)
+    run(capsys, *words, "--out", "all.npz")
+    parts = []
+    for i in (1, 2):
+        run(capsys, *words, "--shard", f"{i}/2", "--out", f"{i}.npz")
+        parts.append(np.load(f"{i}.npz")["samples"])
+    assert [len(part) for part in parts] == [4, 6]
+    assert (np.concatenate(parts) == np.load("all.npz")["samples"]).all()
+    run(capsys, "sample", "runs/ncsn", "--n", 2, "--first", 5, "--out", "some.npz")
+    some, whole = (np.load(name)["samples"] for name in ("some.npz", "all.npz"))
+    np.testing.assert_allclose(some, whole[5:7], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--shard 0/2", "I/M"),
+        ("--shard 3/2", "I/M"),
+        ("--shard two", "I/M"),
+        ("--n 10 --shard 1/2", "take a smaller --batch"),
+        ("--n 1000000000000000000", "of memory"),
+        ("--steps 1000000000000", "or less"),
+    ],
+)
+def test_shards_and_numbers_that_are_none(
+    words: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", "runs/ncsn", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_a_dry_run_says_what_training_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "ncsn", "--set", *SCORE, "--dry-run"]
+    found = run(capsys, *words)["ncsn"]
+    assert found["steps"] == 10 and found["parameters"] > 1000 and found["megabytes"] > 50

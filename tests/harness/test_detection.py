@@ -1,0 +1,59 @@
+"""Thresholds that normal examples cross as often as asked, and what speaks for a score."""
+
+import math
+
+import pytest
+import torch
+
+from gradlogp.core.errors import UserError
+from gradlogp.harness.detection import bulk_tail, occluded, patches, threshold
+
+
+def exponential(n: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return -torch.rand(n, generator=generator, dtype=torch.float64).log()
+
+
+def test_the_tail_of_an_exponential_is_its_own() -> None:
+    share = 0.003
+    quantiles = torch.arange(0, 1, 1e-5, dtype=torch.float64)
+    scores = 2 - 3 * (1 - quantiles).log()
+    assert bulk_tail(scores, share) == pytest.approx(2 - 3 * math.log(share), abs=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.003, 0.01, 0.1])
+def test_clean_scores_are_flagged_as_often_as_was_asked(share: float) -> None:
+    n, fresh = 4000, exponential(100_000, 1)
+    found = threshold(exponential(n), share)
+    assert found.outliers == 0 and str(n)[0] in found.says
+    error = math.sqrt(share * (1 - share) * (1 / n + 1 / len(fresh)))
+    assert abs(float((fresh > found.value).double().mean()) - share) / error <= 4
+
+
+def test_outliers_among_the_held_out_do_not_lift_the_threshold() -> None:
+    scores = torch.cat([exponential(9700), 50 + exponential(300, 2)])
+    dirty, clean = threshold(scores, 0.01), threshold(scores, 0.01, clean=True)
+    assert dirty.value < 6 < 50 < clean.value  # -ln .01 is 4.6
+    assert dirty.outliers == pytest.approx(0.04, abs=0.005)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, math.nan])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 0.5"):
+        threshold(exponential(100), share)
+
+
+def test_a_sum_of_squares_is_shared_by_its_terms() -> None:
+    usual = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    x = usual + torch.tensor([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    found = occluded(
+        lambda x: (x - usual).square().sum(1), x, torch.eye(3, dtype=torch.bool), usual
+    )
+    expected = torch.tensor([[9 / 25, 0, 16 / 25], [0, 0, 0]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 30, 17), (1, 5, 64)])
+def test_patches_cover_every_pixel_once(shape: tuple[int, ...]) -> None:
+    masks, names = patches(shape)
+    assert (masks.sum(0) == 1).all() and len(masks) == len(set(names))

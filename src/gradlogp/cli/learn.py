@@ -3,6 +3,7 @@ experiments do the work.
 """
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,20 @@ from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
+    ENGINES,
     Entry,
     Generative,
     Target,
     described,
+    done,
+    finish,
     fit,
     leaves,
+    named,
     override,
+    part,
     prepare,
+    ready,
     run_comparison,
     to_dict,
 )
@@ -123,6 +130,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
     dataset = args.dataset or comparison.dataset
     dataset_exists(dataset)
     _check_flags(args.overrides)
+    _check_parts(args)
     if args.out:
         writable(args.out)
     data = noted(dataset, args.data, terminal)
@@ -139,20 +147,65 @@ def compare(args: Compare, terminal: Terminal) -> None:
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
+    shared = (
+        args.comparison,
+        comparison,
+        data,
+        planned := entries(out),
+        out,
+        args.overrides,
+        terminal,
+    )
     with stopping(out):
-        rows = run_comparison(
-            args.comparison,
-            comparison,
-            data,
-            entries(out),
-            out,
-            args.overrides,
-            terminal,
-            args.last_whole,
-            workers(args),
-            args.data,
+        if args.engine == "local" and not (args.parts or args.part or args.gather):
+            rows = run_comparison(*shared, args.last_whole, workers(args), args.data)
+            return _compared(out, rows, terminal)
+        context = ready(*shared, args.data)
+        commands = {e.part: part_command(args, out, e) for e in planned}
+        if args.parts:
+            return _listed(commands, terminal)
+        if args.part:
+            entry = named(args.part, planned)
+            part(entry, comparison.about()[entry.method], context, args.last_whole, terminal)
+            return terminal.result({"part": entry.part, "run": entry.path})
+        if not args.gather:
+            left = {e.part: here(commands[e.part]) for e in planned if not done(e)}
+            ENGINES[args.engine](left, out / ".engine", terminal)
+        _compared(out, finish(comparison, context, planned, out), terminal)
+
+
+def _check_parts(args: Compare) -> None:
+    """Raises UserError for flags that do not go together."""
+    asked = [name for name in ("parts", "part", "gather") if getattr(args, name)]
+    if len(asked) > 1 or (asked and args.engine != "local"):
+        raise UserError(
+            "expected one of --parts, --part, --gather and --engine: each is a way of its own to do"
+            f" the parts; got --{' and --'.join([*asked, 'engine'][:2])}."
         )
-    _compared(out, rows, terminal)
+    if asked and asked != ["parts"] and args.out is None:
+        raise UserError(f"--{asked[0]} needs the comparison's folder: give --out.")
+
+
+def part_command(args: Compare, out: Path, entry: Entry) -> list[str]:
+    """The words that do one part of the comparison that `args` asks for, on any machine."""
+    words = [f"--preset={args.preset}", f"--seed={args.seed}", f"--seeds={args.seeds}"]
+    given = {"dataset": args.dataset, "data": args.data, "out": out, "part": entry.part}
+    words += [f"--{name}={value}" for name, value in given.items() if value is not None]
+    words += ["--last-whole"] if args.last_whole else []
+    changes = ["--set", *args.overrides] if args.overrides else []
+    return ["gradlogp", "compare", args.comparison, *words, *changes]
+
+
+def here(command: Sequence[str]) -> list[str]:
+    """The same command by this interpreter, wherever the scripts' folder is."""
+    return [sys.executable, "-m", *command]
+
+
+def _listed(commands: Mapping[str, Sequence[str]], terminal: Terminal) -> None:
+    lines = {name: shlex.join(command) for name, command in commands.items()}
+    terminal.result({"parts": lines})
+    if not terminal.as_json:
+        print("\n".join(lines.values()))
 
 
 def _compared(out: Path, rows: Rows, terminal: Terminal) -> None:

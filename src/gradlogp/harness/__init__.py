@@ -6,9 +6,15 @@ from gradlogp.harness.compare import (
     Maker,
     Method,
     described,
+    done,
+    finish,
+    named,
+    part,
     prepare,
+    ready,
     run_comparison,
 )
+from gradlogp.harness.engines import ENGINES
 from gradlogp.harness.evaluate import evaluate, judge_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import Fitted, fit, load, recipe_of, spec_of
@@ -26,6 +32,7 @@ PRESETS = {
 }
 
 __all__ = [
+    "ENGINES",
     "KINDS",
     "PRESETS",
     "Column",
@@ -47,15 +54,20 @@ __all__ = [
     "Target",
     "Trial",
     "described",
+    "done",
     "evaluate",
     "evaluator_beside",
     "evaluator_of",
+    "finish",
     "fit",
     "judge_samples",
     "leaves",
     "load",
+    "named",
     "override",
+    "part",
     "prepare",
+    "ready",
     "recipe_of",
     "restored",
     "run_comparison",

@@ -105,6 +105,11 @@ class Train(Changing):
     """The run folder; by default runs/<experiment>-<date>-<id>."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default cuda where there is one, else cpu."""
+    processes: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes on this machine that split each batch; by default 1, or those that torchrun or srun began.
+    """
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """How often the processes are begun again where one is killed (--processes only)."""
 
 
 class Compare(Changing):

@@ -10,7 +10,7 @@ from typing import Any
 
 from gradlogp import reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Compare, Demo, Train
+from gradlogp.cli.arguments import VERBS, Changing, Compare, Demo, Train
 from gradlogp.cli.checks import (
     dataset_exists,
     device_exists,
@@ -29,10 +29,12 @@ from gradlogp.harness import (
     Entry,
     Generative,
     Target,
+    build,
     described,
     done,
     finish,
     fit,
+    follow,
     leaves,
     named,
     override,
@@ -40,15 +42,18 @@ from gradlogp.harness import (
     prepare,
     ready,
     run_comparison,
+    specify,
     to_dict,
 )
+from gradlogp.harness.fit import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
-from gradlogp.training import Diverged
+from gradlogp.training import Diverged, Processes
 from gradlogp.training.health import Useless, unhealthy
+from gradlogp.training.processes import Parted, check, join, launch, placed
 
 FLAGS = (
     "experiment",
@@ -70,6 +75,14 @@ def train(args: Train, terminal: Terminal) -> None:
     recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
     if args.dry_run:
         return resolved({args.experiment: recipe}, target, terminal)
+    _, world, local = placed()
+    device = args.device or (f"cuda:{local}" if default_device() == "cuda" else "cpu")
+    if args.processes and world == 1:
+        check_split(recipe, data, args.processes)
+        return launch(again(args), args.processes, args.max_restarts)
+    processes = join(device)
+    if not processes.main:
+        return _follow(recipe, data, processes, device)
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
     terminal.say(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
@@ -77,11 +90,43 @@ def train(args: Train, terminal: Terminal) -> None:
     )
     with stopping(out):
         try:
-            run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+            run = fit(recipe, data, out, terminal, device, args.last_whole, processes)
         except Diverged:
             reports.write(out)
             raise
     _trained(run, out, args, terminal)
+
+
+def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str) -> None:
+    """Train beside rank 0, which says for all how it ends."""
+    try:
+        follow(recipe, data, processes, device)
+    except (Diverged, Parted) as error:
+        raise SystemExit(error.code) from error
+
+
+def check_split(recipe: Generative, data: Dataset, world: int) -> None:
+    """Raises UserError where `world` processes would not learn what one learns: said once, before they
+    are begun.
+    """
+    learner = build(recipe, specify(data), "cpu")
+    check(learner.objective, learner.model, min(recipe.training.batch, len(data.train)), world)
+
+
+def again(args: Changing) -> list[str]:
+    """The words that ask for `args`, without the program's name."""
+    verb = next(verb for verb, (takes, _) in VERBS.items() if takes is type(args))
+    words, changes = ["gradlogp", verb], []
+    for name, field in type(args).model_fields.items():
+        value = getattr(args, name)
+        flag = f"--{name.removeprefix('as_').replace('_', '-')}"
+        if field.is_required():
+            words.append(str(value))
+        elif name == "changes":
+            changes = [flag.replace("changes", "set"), *args.overrides] if value else []
+        elif value != field.default:
+            words.append(flag if value is True else f"{flag}={value}")
+    return [*words, *changes]
 
 
 def _is_recipe(name: str) -> None:
@@ -188,12 +233,8 @@ def _check_parts(args: Compare) -> None:
 
 def part_command(args: Compare, out: Path, entry: Entry) -> list[str]:
     """The words that do one part of the comparison that `args` asks for, on any machine."""
-    words = [f"--preset={args.preset}", f"--seed={args.seed}", f"--seeds={args.seeds}"]
-    given = {"dataset": args.dataset, "data": args.data, "out": out, "part": entry.part}
-    words += [f"--{name}={value}" for name, value in given.items() if value is not None]
-    words += ["--last-whole"] if args.last_whole else []
-    changes = ["--set", *args.overrides] if args.overrides else []
-    return ["gradlogp", "compare", args.comparison, *words, *changes]
+    plain = {"parts": False, "engine": "local", "as_json": False}
+    return again(args.model_copy(update={"out": out, "part": entry.part, **plain}))
 
 
 def here(command: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from gradlogp.harness.compare import (
 from gradlogp.harness.engines import ENGINES
 from gradlogp.harness.evaluate import evaluate, judge_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
-from gradlogp.harness.fit import Fitted, fit, load, recipe_of, spec_of
+from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
 from gradlogp.harness.kinds import KINDS, Kind
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
 from gradlogp.harness.record import Recorder, Rows
@@ -53,6 +53,7 @@ __all__ = [
     "Table",
     "Target",
     "Trial",
+    "build",
     "described",
     "done",
     "evaluate",
@@ -60,6 +61,7 @@ __all__ = [
     "evaluator_of",
     "finish",
     "fit",
+    "follow",
     "judge_samples",
     "leaves",
     "load",

@@ -30,7 +30,15 @@ from gradlogp.runs.tensors import read, write
 from gradlogp.samplers import MALA, Langevin
 from gradlogp.training import Learner, Training, accompany, train
 from gradlogp.training.guard import Verdict
-from gradlogp.training.processes import Processes, address, check, launch, leave, placed
+from gradlogp.training.processes import (
+    Processes,
+    _free,
+    address,
+    check,
+    joined,
+    launch,
+    placed,
+)
 
 BATCH, STEPS = 10, 12  # of 10 examples, four processes have 2, 3, 2 and 3
 SETTINGS = Training(BATCH * STEPS, BATCH, 1e-2, warmup=2, log_every=4, checkpoint_every=4)
@@ -84,16 +92,13 @@ def work(rank, world, port, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    from gradlogp.training.processes import join
-
-    processes = join("cpu")
-    for case in CASES:
-        write(folder / f"{case}-{rank}", learned(case, processes)[0])
-    tensors, verdicts = learned("buffer", processes, spoiled)
-    write(folder / f"spoiled-{rank}", tensors, {"verdicts": [v.value for v in verdicts]})
-    assert processes.agree(7 * rank) == 7 * (world - 1)
-    trained(folder / "run", processes)
-    leave()
+    with joined("cpu") as processes:
+        for case in CASES:
+            write(folder / f"{case}-{rank}", learned(case, processes)[0])
+        tensors, verdicts = learned("buffer", processes, spoiled)
+        write(folder / f"spoiled-{rank}", tensors, {"verdicts": [v.value for v in verdicts]})
+        assert processes.agree(7 * rank) == 7 * (world - 1)
+        trained(folder / "run", processes)
 
 
 def trained(path, processes, stop=None):
@@ -123,8 +128,6 @@ def together(request, tmp_path_factory):
     world, folder = request.param, tmp_path_factory.mktemp("together")
     with pytest.raises(Enough):
         trained(folder / "run", Processes(), half)
-    from gradlogp.training.processes import _free
-
     port, context = _free(), multiprocessing.get_context("spawn")
     ranks = [
         context.Process(target=work, args=(rank, world, port, folder)) for rank in range(world)

@@ -22,7 +22,7 @@ from gradlogp.cli.checks import (
 )
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import Dataset
+from gradlogp.data import Dataset, load as load_data
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
     ENGINES,
@@ -53,7 +53,7 @@ from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
 from gradlogp.training import Diverged, Processes
 from gradlogp.training.health import Useless, unhealthy
-from gradlogp.training.processes import Parted, check, join, launch, placed
+from gradlogp.training.processes import Parted, check, joined, launch, own_device
 
 FLAGS = (
     "experiment",
@@ -70,19 +70,29 @@ def train(args: Train, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    data = noted(args.dataset, args.data, terminal)
-    target = Target.of(data)
-    recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
-    if args.dry_run:
-        return resolved({args.experiment: recipe}, target, terminal)
-    _, world, local = placed()
-    device = args.device or (f"cuda:{local}" if default_device() == "cuda" else "cpu")
-    if args.processes and world == 1:
-        check_split(recipe, data, args.processes)
-        return launch(again(args), args.processes, args.max_restarts)
-    processes = join(device)
-    if not processes.main:
-        return _follow(recipe, data, processes, device)
+    with joined(args.device or default_device()) as processes:
+        data = _shared(args, processes, terminal)
+        target = Target.of(data)
+        recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
+        if args.dry_run:
+            return resolved({args.experiment: recipe}, target, terminal)
+        if (args.processes or 1) > 1 and processes.alone:
+            check_split(recipe, data, args.processes or 1)
+            return launch(again(args), args.processes or 1, args.max_restarts)
+        device = own_device(args.device or default_device())
+        if processes.main:
+            return _train(args, recipe, data, device, processes, terminal)
+        _follow(recipe, data, processes, device)
+
+
+def _train(
+    args: Train,
+    recipe: Generative,
+    data: Dataset,
+    device: str,
+    processes: Processes,
+    terminal: Terminal,
+) -> None:
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
     terminal.say(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
@@ -95,6 +105,16 @@ def train(args: Train, terminal: Terminal) -> None:
             reports.write(out)
             raise
     _trained(run, out, args, terminal)
+
+
+def _shared(args: Train, processes: Processes, terminal: Terminal) -> Dataset:
+    """The data set; rank 0 reads it first, and downloads what is missing, and it alone speaks."""
+    if processes.main:
+        found = noted(args.dataset, args.data, terminal)
+        processes.agree(0)
+        return found
+    processes.agree(0)
+    return load_data(args.dataset, args.data)
 
 
 def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str) -> None:

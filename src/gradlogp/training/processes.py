@@ -26,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -197,25 +198,31 @@ def placed(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
     return 0, 1, 0
 
 
-def join(device: str) -> Processes:
-    """Meet the other processes of this run, if torchrun or srun has begun any."""
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """This process among those of its run, if torchrun or srun has begun any."""
     rank, world, _ = placed()
     if world == 1:
-        return ALONE
-    if not dist.is_initialized():
-        host, port = address()
-        backend = BACKENDS[device.partition(":")[0]]
-        where = f"tcp://{host}:{port}"
-        dist.init_process_group(
-            backend, init_method=where, rank=rank, world_size=world, timeout=PATIENCE
-        )
-    return Processes(rank, world)
-
-
-def leave() -> None:
-    """End what `join` began."""
-    if dist.is_initialized():
+        yield ALONE
+        return
+    host, port = address()
+    dist.init_process_group(
+        BACKENDS[device.partition(":")[0]],
+        init_method=f"tcp://{host}:{port}",
+        rank=rank,
+        world_size=world,
+        timeout=PATIENCE,
+    )
+    try:
+        yield Processes(rank, world)
+    finally:
         dist.destroy_process_group()
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several on a machine with GPUs each takes its own."""
+    _, world, local = placed()
+    return f"cuda:{local}" if world > 1 and device == "cuda" else device
 
 
 def address(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:

@@ -88,7 +88,7 @@ def prepared(argv: Sequence[str]) -> Callable[[], None]:
     function = getattr(importlib.import_module(f"gradlogp.cli.{module}"), name)
 
     def work() -> None:
-        with Terminal(arguments.as_json) as terminal:
+        with Terminal(arguments.as_json, arguments.aside) as terminal:
             function(arguments, terminal)
 
     return work

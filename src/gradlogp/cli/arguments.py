@@ -45,6 +45,11 @@ class Arguments(BaseModel):
     as_json: Annotated[bool, arg(name="json")] = False
     """Print the result, and only that, as JSON on stdout, and all other words on stderr."""
 
+    @property
+    def aside(self) -> bool:
+        """Whether stdout is for the result alone, and words go to stderr, without --json too."""
+        return False
+
     def __init__(self, **given: Any) -> None:
         try:
             super().__init__(**given)
@@ -103,6 +108,11 @@ class Train(Changing):
     """The run folder; by default runs/<experiment>-<date>-<id>."""
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default cuda where there is one, else cpu."""
+    processes: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes on this machine that split each batch; by default 1, or those that torchrun or srun began.
+    """
+    max_restarts: Annotated[int, Field(ge=0)] = 3
+    """How often the processes are begun again where one is killed (--processes only)."""
 
 
 class Compare(Changing):
@@ -128,6 +138,18 @@ class Compare(Changing):
     """
     out: Path | None = None
     """The folder for all its runs; by default runs/compare-<comparison>-<date>-<id>."""
+    engine: Literal["local", "slurm", "ray"] = "local"
+    """Where the parts, a method with a seed each, are done: local processes, SLURM jobs or Ray tasks."""
+    parts: bool = False
+    """Train the evaluation classifier, print a command for each part, one a line, and do none."""
+    part: str | None = None
+    """Do one part alone, METHOD-seedN."""
+    gather: bool = False
+    """Write the results of parts that are all done."""
+
+    @property
+    def aside(self) -> bool:
+        return self.parts
 
 
 class Sample(Arguments):

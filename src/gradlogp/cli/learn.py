@@ -3,13 +3,14 @@ experiments do the work.
 """
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradlogp import reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Compare, Demo, Train
+from gradlogp.cli.arguments import VERBS, Changing, Compare, Demo, Train
 from gradlogp.cli.checks import (
     dataset_exists,
     device_exists,
@@ -21,19 +22,28 @@ from gradlogp.cli.checks import (
 )
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.data import Dataset
+from gradlogp.data import Dataset, load as load_data
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
+    ENGINES,
     Entry,
     Generative,
     Recipe,
     Target,
+    build,
     described,
+    done,
+    finish,
     fit,
+    follow,
     leaves,
+    named,
     override,
+    part,
     prepare,
+    ready,
     run_comparison,
+    specify,
     to_dict,
 )
 from gradlogp.harness.estimate import estimated, require_room
@@ -43,8 +53,9 @@ from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
 from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
-from gradlogp.training import Diverged
+from gradlogp.training import Diverged, Processes
 from gradlogp.training.health import Useless, unhealthy
+from gradlogp.training.processes import Parted, check, joined, launch, own_device
 
 FLAGS = (
     "experiment",
@@ -61,12 +72,30 @@ def train(args: Train, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    data = noted(args.dataset, args.data, terminal)
-    target = Target.of(data)
-    recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
-    require_room(recipe, data)
-    if args.dry_run:
-        return resolved({args.experiment: recipe}, data, terminal, args.device)
+    with joined(args.device or default_device()) as processes:
+        data = _shared(args, processes, terminal)
+        target = Target.of(data)
+        recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
+        require_room(recipe, data)
+        if args.dry_run:
+            return resolved({args.experiment: recipe}, data, terminal, args.device)
+        if (args.processes or 1) > 1 and processes.alone:
+            check_split(recipe, data, args.processes or 1)
+            return launch(again(args), args.processes or 1, args.max_restarts)
+        device = own_device(args.device or default_device())
+        if processes.main:
+            return _train(args, recipe, data, device, processes, terminal)
+        _follow(recipe, data, processes, device)
+
+
+def _train(
+    args: Train,
+    recipe: Generative,
+    data: Dataset,
+    device: str,
+    processes: Processes,
+    terminal: Terminal,
+) -> None:
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
     terminal.say(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
@@ -74,11 +103,53 @@ def train(args: Train, terminal: Terminal) -> None:
     )
     with stopping(out):
         try:
-            run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+            run = fit(recipe, data, out, terminal, device, args.last_whole, processes)
         except Diverged:
             reports.write(out)
             raise
     _trained(run, out, args, terminal)
+
+
+def _shared(args: Train, processes: Processes, terminal: Terminal) -> Dataset:
+    """The data set; rank 0 reads it first, and downloads what is missing, and it alone speaks."""
+    if processes.main:
+        found = noted(args.dataset, args.data, terminal)
+        processes.agree(0)
+        return found
+    processes.agree(0)
+    return load_data(args.dataset, args.data)
+
+
+def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str) -> None:
+    """Train beside rank 0, which says for all how it ends."""
+    try:
+        follow(recipe, data, processes, device)
+    except (Diverged, Parted) as error:
+        raise SystemExit(error.code) from error
+
+
+def check_split(recipe: Generative, data: Dataset, world: int) -> None:
+    """Raises UserError where `world` processes would not learn what one learns: said once, before they
+    are begun.
+    """
+    learner = build(recipe, specify(data), "cpu")
+    check(learner.objective, learner.model, min(recipe.training.batch, len(data.train)), world)
+
+
+def again(args: Changing) -> list[str]:
+    """The words that ask for `args`, without the program's name."""
+    verb = next(verb for verb, (takes, _) in VERBS.items() if takes is type(args))
+    words, changes = ["gradlogp", verb], []
+    for name, field in type(args).model_fields.items():
+        value = getattr(args, name)
+        flag = f"--{name.removeprefix('as_').replace('_', '-')}"
+        if field.is_required():
+            words.append(str(value))
+        elif name == "changes":
+            changes = [flag.replace("changes", "set"), *args.overrides] if value else []
+        elif value != field.default:
+            words.append(flag if value is True else f"{flag}={value}")
+    return [*words, *changes]
 
 
 def _is_recipe(name: str) -> None:
@@ -127,6 +198,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
     dataset = args.dataset or comparison.dataset
     dataset_exists(dataset)
     _check_flags(args.overrides)
+    _check_parts(args)
     if args.out:
         writable(args.out)
     data = noted(dataset, args.data, terminal)
@@ -146,20 +218,61 @@ def compare(args: Compare, terminal: Terminal) -> None:
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
+    shared = (
+        args.comparison,
+        comparison,
+        data,
+        planned := entries(out),
+        out,
+        args.overrides,
+        terminal,
+    )
     with stopping(out):
-        rows = run_comparison(
-            args.comparison,
-            comparison,
-            data,
-            entries(out),
-            out,
-            args.overrides,
-            terminal,
-            args.last_whole,
-            workers(args),
-            args.data,
+        if args.engine == "local" and not (args.parts or args.part or args.gather):
+            rows = run_comparison(*shared, args.last_whole, workers(args), args.data)
+            return _compared(out, rows, terminal)
+        context = ready(*shared, args.data)
+        commands = {e.part: part_command(args, out, e) for e in planned}
+        if args.parts:
+            return _listed(commands, terminal)
+        if args.part:
+            entry = named(args.part, planned)
+            part(entry, comparison.about()[entry.method], context, args.last_whole, terminal)
+            return terminal.result({"part": entry.part, "run": entry.path})
+        if not args.gather:
+            left = {e.part: here(commands[e.part]) for e in planned if not done(e)}
+            ENGINES[args.engine](left, out / ".engine", terminal)
+        _compared(out, finish(comparison, context, planned, out), terminal)
+
+
+def _check_parts(args: Compare) -> None:
+    """Raises UserError for flags that do not go together."""
+    asked = [name for name in ("parts", "part", "gather") if getattr(args, name)]
+    if len(asked) > 1 or (asked and args.engine != "local"):
+        raise UserError(
+            "expected one of --parts, --part, --gather and --engine: each is a way of its own to do"
+            f" the parts; got --{' and --'.join([*asked, 'engine'][:2])}."
         )
-    _compared(out, rows, terminal)
+    if asked and asked != ["parts"] and args.out is None:
+        raise UserError(f"--{asked[0]} needs the comparison's folder: give --out.")
+
+
+def part_command(args: Compare, out: Path, entry: Entry) -> list[str]:
+    """The words that do one part of the comparison that `args` asks for, on any machine."""
+    plain = {"parts": False, "engine": "local", "as_json": False}
+    return again(args.model_copy(update={"out": out, "part": entry.part, **plain}))
+
+
+def here(command: Sequence[str]) -> list[str]:
+    """The same command by this interpreter, wherever the scripts' folder is."""
+    return [sys.executable, "-m", *command]
+
+
+def _listed(commands: Mapping[str, Sequence[str]], terminal: Terminal) -> None:
+    lines = {name: shlex.join(command) for name, command in commands.items()}
+    terminal.result({"parts": lines})
+    if not terminal.as_json:
+        print("\n".join(lines.values()))
 
 
 def _compared(out: Path, rows: Rows, terminal: Terminal) -> None:

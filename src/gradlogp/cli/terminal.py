@@ -41,11 +41,11 @@ class Rate(ProgressColumn):
 
 
 class Terminal:
-    """A `Listener`, and the verbs' way to print."""
+    """A `Listener`, and the verbs' way to print; `aside` keeps stdout for the result."""
 
-    def __init__(self, as_json: bool = False) -> None:
+    def __init__(self, as_json: bool = False, aside: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)
+        self.console = Console(stderr=as_json or aside, highlight=False, markup=False, emoji=False)
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = WIDTH
         self.bars: Progress | None = None

@@ -8,6 +8,7 @@ drawn in.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -120,7 +121,41 @@ class Repeated:
         return out
 
 
-Randomness: TypeAlias = Generator | Streams | Masked | Repeated
+@dataclass(frozen=True)
+class Rows:
+    """The randomness of a batch of `total` examples for `count` of them, from `first` on.
+
+    Every draw is made for the whole batch and its rows taken: an example sees the same noise wherever
+    the batch is cut. `together` gives the rows of all parts, [total, ...], from those of this one.
+    """
+
+    generator: Generator
+    first: int
+    count: int
+    total: int
+    together: Callable[[Tensor], Tensor]
+
+    def fill(self, out: Tensor, distribution: str) -> Tensor:
+        if len(out) != self.count:
+            raise ValueError(
+                f"these rows serve {self.count} of {self.total} examples, but `out` has"
+                f" {len(out)}; draw one row for each example."
+            )
+        whole = fill(self._whole(out), self.generator, distribution)
+        return out.copy_(self.of(whole))
+
+    def of(self, whole: Tensor) -> Tensor:
+        return whole[self.first : self.first + self.count]
+
+    def _whole(self, out: Tensor) -> Tensor:
+        """Memory for all rows, in the order of `out`: numbers are drawn in the order of memory."""
+        last = out.ndim == 4 and not out.is_contiguous()
+        layout = torch.channels_last if last else torch.contiguous_format
+        shape = (self.total, *out.shape[1:])
+        return torch.empty(shape, dtype=out.dtype, device=out.device, memory_format=layout)
+
+
+Randomness: TypeAlias = Generator | Streams | Masked | Repeated | Rows
 
 
 def fill(out: Tensor, generator: Randomness, distribution: str) -> Tensor:
@@ -140,6 +175,26 @@ def check_generator(generator: Any) -> Any:
             " gradlogp.core.random makes one."
         )
     return generator
+
+
+def whole(n: int, generator: Any) -> int:
+    """How many examples the batch has of which n are drawn for."""
+    return generator.total if isinstance(generator, Rows) else n
+
+
+def distinct(n: int, among: int, generator: Any, device: torch.device | str = "cpu") -> Tensor:
+    """n different numbers out of 0 ... among - 1, in random order, [n]; different from those of the
+    other parts of the batch, too.
+    """
+    if isinstance(generator, Rows):
+        numbers = torch.randperm(among, generator=generator.generator, device=device)
+        return generator.of(numbers)
+    return torch.randperm(among, generator=check_generator(generator), device=device)[:n]
+
+
+def together(x: Tensor, generator: Any) -> Tensor:
+    """The rows of the whole batch, [B, ...], of which x are those drawn for here."""
+    return generator.together(x) if isinstance(generator, Rows) else x
 
 
 def normal_(out: Tensor, generator: Randomness) -> Tensor:

@@ -68,20 +68,19 @@ class Waiting:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None and self.signum is not None:
-            self.deliver()
+            self.deliver(self.signum)
         _restore(self.former)
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         again, self.signum = self.signum is not None, signum
         if again:
-            self.deliver()
+            self.deliver(signum)
 
-    def deliver(self) -> NoReturn:
+    def deliver(self, signum: int) -> NoReturn:
         """Hand the signal to whom it would have gone; raises `Stopped` where that one returns."""
-        assert self.signum is not None
         _restore(self.former)
-        signal.raise_signal(self.signum)
-        raise Stopped(self.signum)
+        signal.raise_signal(signum)
+        raise Stopped(signum)
 
 
 def _install(handler: Handler) -> dict[int, Any]:

@@ -6,12 +6,18 @@ from gradlogp.harness.compare import (
     Maker,
     Method,
     described,
+    done,
+    finish,
+    named,
+    part,
     prepare,
+    ready,
     run_comparison,
 )
+from gradlogp.harness.engines import ENGINES
 from gradlogp.harness.evaluate import evaluate, judge_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
-from gradlogp.harness.fit import Fitted, fit, load, recipe_of, spec_of
+from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
 from gradlogp.harness.kinds import KINDS, Kind
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
 from gradlogp.harness.record import Recorder, Rows
@@ -26,6 +32,7 @@ PRESETS = {
 }
 
 __all__ = [
+    "ENGINES",
     "KINDS",
     "PRESETS",
     "Column",
@@ -46,16 +53,23 @@ __all__ = [
     "Table",
     "Target",
     "Trial",
+    "build",
     "described",
+    "done",
     "evaluate",
     "evaluator_beside",
     "evaluator_of",
+    "finish",
     "fit",
+    "follow",
     "judge_samples",
     "leaves",
     "load",
+    "named",
     "override",
+    "part",
     "prepare",
+    "ready",
     "recipe_of",
     "restored",
     "run_comparison",

@@ -2,6 +2,12 @@
 
 A comparison is a folder of run folders, one for each method and seed; where samples are judged, beside
 the evaluation classifier and the two reference rows. What is finished is not trained again.
+
+    ready   the note of what is compared, and the evaluation classifier: what all parts share
+    part    one method with one seed, trained and measured: in this process or any other
+    finish  the rows of all parts, in results.json
+
+`run_comparison` does the three in turn; a scheduler may do the parts in between, each by a command.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,6 +74,10 @@ class Entry:
     settings: Method
     path: Path
 
+    @property
+    def part(self) -> str:
+        return f"{self.method}-seed{self.seed}"
+
 
 def prepare(
     comparison: Comparison,
@@ -128,15 +138,60 @@ def run_comparison(
     script then needs the usual `if __name__ == "__main__"`.
     """
     listener = listener or Silent()
+    context = ready(name, comparison, data, entries, out, changes, listener, root)
+    about = comparison.about()
+    parts = [Part(e.path.name, part, (e, about[e.method], context, fallback)) for e in entries]
+    side_by_side(parts, workers, listener)
+    return finish(comparison, context, entries, out)
+
+
+def ready(
+    name: str,
+    comparison: Comparison,
+    data: Dataset,
+    entries: Sequence[Entry],
+    out: Path,
+    changes: Sequence[str] = (),
+    listener: Listener | None = None,
+    root: Path | None = None,
+) -> Context:
+    """What all parts share: the note in `out`, and the evaluation classifier, trained where it is not.
+
+    Raises UserError where `out` holds another comparison.
+    """
     out.mkdir(parents=True, exist_ok=True)
     _note(out, name, comparison, data, entries, changes)
-    context = Context(data, root, _evaluator(data, out, listener) if comparison.judged else None)
-    about = comparison.about()
-    parts = [Part(e.path.name, _one, (e, about[e.method], context, fallback)) for e in entries]
-    side_by_side(parts, workers, listener)
+    judge = _evaluator(data, out, listener or Silent()) if comparison.judged else None
+    return Context(data, root, judge)
+
+
+def finish(comparison: Comparison, context: Context, entries: Sequence[Entry], out: Path) -> Rows:
+    """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes nothing,
+    where a part is not done.
+    """
+    if missing := [entry.part for entry in entries if not done(entry)]:
+        raise UserError(
+            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
+            " of each, from --parts, does it or goes on with it."
+        )
     rows = gather(comparison, context, entries, out)
     write_results(out, rows)
     return rows
+
+
+def done(entry: Entry) -> bool:
+    """Whether the run folder of the part is trained and measured."""
+    if not (entry.path / "config.json").is_file():
+        return False
+    return Run.open(entry.path).status()["state"] == "evaluated"
+
+
+def named(part: str, entries: Sequence[Entry]) -> Entry:
+    """The part METHOD-seedN. Raises UserError, with the names there are, for another."""
+    found = {entry.part: entry for entry in entries}
+    if part not in found:
+        raise UserError(f"there is no part {part!r}; there are {', '.join(found)}.")
+    return found[part]
 
 
 def gather(comparison: Comparison, context: Context, entries: Sequence[Entry], out: Path) -> Rows:
@@ -166,7 +221,7 @@ def _references(context: Context, methods: Iterable[Method], out: Path) -> Rows:
     return [{"method": label, **r} for label, rows in found.items() for r in rows]
 
 
-def _one(entry: Entry, about: str, context: Context, fallback: bool, listener: Listener) -> None:
+def part(entry: Entry, about: str, context: Context, fallback: bool, listener: Listener) -> None:
     """Train and evaluate one entry, or whatever of that is left to do."""
     listener.say(about)
     settings, path = entry.settings, entry.path

@@ -26,8 +26,11 @@ from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run, blamed
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import (
+    ALONE,
     Guard,
     Learner,
+    Processes,
+    accompany,
     diagnosed,
     displacement_in_words,
     doubts,
@@ -38,6 +41,7 @@ from gradlogp.training import (
     unhealthy,
 )
 from gradlogp.training.health import DATA, SAMPLES
+from gradlogp.training.processes import check
 
 PROGRESS = 8  # previews kept on the way
 BATCH = 100  # chains at a time
@@ -101,15 +105,19 @@ def commit() -> str | None:
         return None
 
 
-def build(recipe: Recipe, spec: DataSpec, device: str) -> Learner:
-    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was."""
+def build(recipe: Recipe, spec: DataSpec, device: str, processes: Processes = ALONE) -> Learner:
+    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was.
+
+    Raises UserError for what cannot be split over `processes`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
         model = recipe.model(spec).to(device)
     generator = seeded(recipe.seed, "noise", device=device)
     objective = recipe.build_objective(spec, generator, device)
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
-    return Learner(model, objective, recipe.training, generator, guard)
+    check(objective, model, recipe.training.batch, processes.world)
+    return Learner(model, objective, recipe.training, generator, guard, processes=processes)
 
 
 def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callable[[int], Batch]:
@@ -132,9 +140,10 @@ def fit(
     listener: Listener | None = None,
     device: str | None = None,
     fallback: bool = False,
+    processes: Processes = ALONE,
 ) -> Run:
     """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is
-    returned as it is.
+    returned as it is. Of many `processes` this is rank 0; the others call `follow` with the same words.
     """
     listener = listener or Silent()
     device = device or default_device()
@@ -142,10 +151,10 @@ def fit(
     spec = specify(data)
     run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
     with run, diagnosed(run):
-        if run.status()["state"] != "training":
+        if processes.agree(run.status()["state"] != "training"):
             run.verify()
             return run
-        learner = build(recipe, spec, device)
+        learner = build(recipe, spec, device, processes)
         worries = _worries(recipe, learner, spec, data.train)
         _say(worries, run, listener, again=bool(run.checkpoints))
         watch, at = _progress(recipe, learner, spec, run, device)
@@ -155,6 +164,16 @@ def fit(
         run.mark("trained", **_cost(recipe, learner, len(data.train)), **found)
         _say([said] if (said := unhealthy(run.status())) else [], run, listener)
     return run
+
+
+def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | None = None) -> None:
+    """Train beside the process of rank 0, which is in `fit`; nothing is written here."""
+    device = device or default_device()
+    if processes.agree(False):  # finished already
+        return
+    spec = specify(data)
+    learner = build(recipe, spec, device, processes)
+    accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))
 
 
 def _check_classes(recipe: Recipe, data: Dataset) -> None:
@@ -236,8 +255,7 @@ def _progress(
     """What is kept on the way, and after which steps: previews of samples, and snapshots."""
     if not isinstance(recipe, Generative):
         return None, frozenset()
-    kept = frozenset(snapshots(recipe))
-    shown = frozenset(milestones(recipe.training.steps, PROGRESS)) - {0}
+    kept, shown = frozenset(snapshots(recipe)), _shown(recipe)
 
     def watch(step: int) -> None:
         if step in shown:
@@ -248,7 +266,18 @@ def _progress(
         if step in kept:
             run.weights(learner.ema.module.state_dict(), snapshot(step))
 
-    return watch, shown | kept
+    return watch, _watched(recipe)
+
+
+def _shown(recipe: Generative) -> frozenset[int]:
+    return frozenset(milestones(recipe.training.steps, PROGRESS)) - {0}
+
+
+def _watched(recipe: Recipe) -> frozenset[int]:
+    """The steps after which something is kept."""
+    if not isinstance(recipe, Generative):
+        return frozenset()
+    return _shown(recipe) | frozenset(snapshots(recipe))
 
 
 def _preview(recipe: Generative, learner: Learner, spec: DataSpec, path: Path, device: str) -> None:

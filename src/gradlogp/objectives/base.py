@@ -28,6 +28,13 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss: ...
 
+    @property
+    def by_example(self) -> bool:
+        """Whether the loss of an example hangs on it, on the weights and on draws of `core.random`
+        alone: then a batch may be split over processes.
+        """
+        return False
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Numbers of its own that are learned beside the model's (how uncertain each noise level
         is, say).

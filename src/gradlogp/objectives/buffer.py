@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.fields import column
-from gradlogp.core.random import check_generator
+from gradlogp.core.random import check_generator, distinct, uniform_, whole
 
 Noise = Callable[[Tensor, Generator], Tensor]  # fills a tensor [n, *shape] in place
 
@@ -79,13 +79,13 @@ class ReplayBuffer:
         return len(self.x)
 
     def draw(self, n: int, generator: Generator) -> Draw:
-        if n > len(self):
+        if (total := whole(n, generator)) > len(self):
             raise ValueError(
-                f"a buffer of {len(self)} chains cannot give {n} distinct ones; "
+                f"a buffer of {len(self)} chains cannot give {total} distinct ones; "
                 "raise its capacity or lower the batch size."
             )
         check_generator(generator)
-        slots = torch.randperm(len(self), generator=generator, device=self.x.device)[:n]
+        slots = distinct(n, len(self), generator, self.x.device)
         x = self.x[slots]
         if self.restart_prob == 0:
             return Draw(
@@ -94,8 +94,8 @@ class ReplayBuffer:
                 None if self.cond is None else self.cond[slots],
                 torch.zeros_like(slots, dtype=torch.bool),
             )
-        draws = torch.rand(n, generator=generator, device=self.x.device, dtype=torch.float32)
-        restarted = draws < self.restart_prob
+        draws = torch.empty(n, device=self.x.device, dtype=torch.float32)
+        restarted = uniform_(draws, generator) < self.restart_prob
         started = self.noise(torch.empty_like(x), generator)
         x = torch.where(column(restarted, x), started, x)
         return Draw(slots, x, None if self.cond is None else self.cond[slots], restarted)

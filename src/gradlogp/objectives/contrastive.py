@@ -94,6 +94,11 @@ class ContrastiveDivergence(Objective):
                 f" kl={self.kl}, entropy={self.entropy}."
             )
 
+    @property
+    def by_example(self) -> bool:
+        alone = self.starts.by_example and getattr(self.sampler, "by_example", False)
+        return self.kl == 0 and alone
+
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         positive = self._noisy(check_batch(batch), generator)
         start = self._start(batch, generator)

@@ -50,7 +50,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_denoised, column
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.noise import Process, VarianceExploding
-from gradlogp.core.random import check_generator, normal_, uniform_
+from gradlogp.core.random import distinct, normal_, uniform_, whole
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
 
 Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
@@ -58,8 +58,9 @@ Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
 
 def strata(n: int, generator: Generator, like: Tensor) -> Tensor:
     """n uniforms, one in each of n strata of equal probability, in random order."""
-    order = torch.randperm(n, generator=check_generator(generator), device=like.device)
-    return (order + uniform_(like.new_empty(n), generator)) / n
+    total = whole(n, generator)
+    order = distinct(n, total, generator, like.device)
+    return (order + uniform_(like.new_empty(n), generator)) / total
 
 
 class LevelDistribution(abc.ABC):
@@ -270,6 +271,10 @@ class DenoisingScoreMatching(Objective):
                 f" {self.sigma_data}, {self.gamma} and {self.drop_cond}."
             )
         self.weigh(torch.ones(1))  # levels that the weight cannot take is refused here
+
+    @property
+    def by_example(self) -> bool:
+        return True
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)

@@ -62,6 +62,10 @@ class DualScoreMatching(Objective):
         if self.level_weight < 0:
             raise ValueError(f"level_weight is a weight, 0 or more, got {self.level_weight}.")
 
+    @property
+    def by_example(self) -> bool:
+        return True
+
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         if torch.is_inference_mode_enabled():

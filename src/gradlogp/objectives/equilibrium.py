@@ -49,6 +49,10 @@ class EquilibriumMatching(Objective):
                 f" {self.constant} and {self.strength}."
             )
 
+    @property
+    def by_example(self) -> bool:
+        return True
+
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         t, eps = strata(len(x0), generator, x0), normal(x0, generator)

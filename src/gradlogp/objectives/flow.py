@@ -111,6 +111,10 @@ class FlowMatching(Objective):
     optimal_transport: bool = False
     drop_cond: float = 0.0
 
+    @property
+    def by_example(self) -> bool:
+        return not self.optimal_transport
+
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)
         noisy = as_noisy(model, drop(cond, self.drop_cond, generator))

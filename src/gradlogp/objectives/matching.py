@@ -84,6 +84,10 @@ class ExplicitScoreMatching(Objective):
 
     target: Field
 
+    @property
+    def by_example(self) -> bool:
+        return True
+
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
         error = score_at(as_field(model, cond), x) - score_at(self.target, x).detach()
@@ -96,6 +100,10 @@ class ImplicitScoreMatching(Objective):
     """Implicit score matching (Hyvarinen): exact, a backward pass per dimension; for up to tens of
     dimensions.
     """
+
+    @property
+    def by_example(self) -> bool:
+        return True
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
@@ -121,6 +129,10 @@ class _Sliced(Objective, abc.ABC):
                 "expected projections >= 1 and a distribution 'rademacher', 'gaussian' or 'sphere', got "
                 f"{self.projections} and {self.distribution!r}."
             )
+
+    @property
+    def by_example(self) -> bool:
+        return True
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)

@@ -11,27 +11,30 @@ fitted to the data |
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.random import check_generator
+from gradlogp.core.random import check_generator, together
 from gradlogp.objectives.buffer import Noise, ReplayBuffer
 
 
 class Start(NamedTuple):
     """x [B, *shape] and cond [B] of the chains before their first step; slots [B] where they came
-    from a buffer.
+    from a buffer, and the randomness that chose them.
     """
 
     x: Tensor
     cond: Tensor | None
     slots: Tensor | None = None
+    chance: Any = None
 
 
 class Starts(abc.ABC):
+    by_example: ClassVar[bool] = True  # see `Objective.by_example`
+
     @abc.abstractmethod
     def draw(self, batch: Batch, generator: Generator) -> Start: ...
 
@@ -67,6 +70,7 @@ class FromNoise(Starts):
 class FromProposal(Starts):
     """`propose(batch, generator)` gives x [B, *shape]."""
 
+    by_example: ClassVar[bool] = False
     propose: Callable[[Batch, Generator], Tensor]
 
     def draw(self, batch: Batch, generator: Generator) -> Start:
@@ -80,11 +84,12 @@ class FromBuffer(Starts):
 
     def draw(self, batch: Batch, generator: Generator) -> Start:
         draw = self.buffer.draw(len(batch.x), generator)
-        return Start(draw.x, draw.cond, draw.slots)
+        return Start(draw.x, draw.cond, draw.slots, generator)
 
     def keep(self, start: Start, x: Tensor) -> None:
         assert start.slots is not None
-        self.buffer.put(start.slots, x)
+        slots, ends = together(start.slots, start.chance), together(x, start.chance)
+        self.buffer.put(slots, ends)
 
     def state(self) -> dict[str, Tensor]:
         return self.buffer.state()

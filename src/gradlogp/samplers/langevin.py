@@ -15,7 +15,7 @@ generator).
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ class Langevin:
     step_size in units of x^2 / energy; grad_clip bounds each entry of the score; clamp keeps x in
     an interval.
     """
+
+    by_example: ClassVar[bool] = True  # no chain hangs on another
 
     step_size: float
     noise_std: float | None = None

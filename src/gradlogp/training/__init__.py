@@ -17,16 +17,28 @@ from gradlogp.training.health import (
     sample_health,
     unhealthy,
 )
-from gradlogp.training.loop import Learner, Training, learn, learn_from, shuffled, train
+from gradlogp.training.loop import (
+    Learner,
+    Training,
+    accompany,
+    learn,
+    learn_from,
+    shuffled,
+    train,
+)
+from gradlogp.training.processes import ALONE, Processes
 
 __all__ = [
+    "ALONE",
     "Diverged",
     "Guard",
     "GuardSettings",
     "Health",
     "Learner",
+    "Processes",
     "Training",
     "Useless",
+    "accompany",
     "diagnosed",
     "displacement_in_words",
     "doubts",

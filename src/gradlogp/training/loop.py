@@ -35,6 +35,7 @@ from gradlogp.objectives import Objective
 from gradlogp.runs import Run
 from gradlogp.runs.schema import COUNT, NUMBER, TEXT, like, wrong
 from gradlogp.training.guard import Diverged, Guard, Verdict
+from gradlogp.training.processes import ALONE, Processes
 
 LONGEST = 20.0  # seconds between two checkpoints to resume from
 FEWEST = 5  # checkpoints of a run, however short it is
@@ -126,6 +127,7 @@ class Learner:
     guard: Guard = field(default_factory=Guard)
     step: int = 0
     seconds: float = 0.0
+    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
         betas = (self.settings.beta1, 0.999)
@@ -138,14 +140,17 @@ class Learner:
         """One step of learning, or none if the guard forbids it."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step) * self.guard.lr_scale
-        loss = self.objective(self.model, batch, self.generator)
-        value = loss.value.mean()
+        part, chance = self.processes.part(batch, self.generator)
+        loss = self.objective(self.model, part, chance)
+        value = self.processes.mean(loss.value, len(batch.x))
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
+        share = len(part.x) / len(batch.x)
+        value, said = self.processes.meet(self.learned, value, loss.info, share)
         limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
         norm = nn.utils.clip_grad_norm_(self.learned, limit)
-        info = {"loss": value.detach(), "grad_norm": norm.detach(), **loss.info}
-        verdict = self.guard.judge(self.step, batch, float(info["loss"]), float(norm), loss.info)
+        info = {"loss": value.detach(), "grad_norm": norm.detach(), **said}
+        verdict = self.guard.judge(self.step, batch, float(info["loss"]), float(norm), said)
         if verdict is Verdict.STEP:
             self.optimizer.step()
             self.ema.update_parameters(self.model)
@@ -352,13 +357,34 @@ def train(
                 follow.models()
             follow.watched()
             began += time.perf_counter() - paused
-            if not kept and (signals.signum or time.monotonic() - saved >= LONGEST):
+            stop = learner.processes.agree(signals.signum or 0)
+            if not kept and (stop or time.monotonic() - saved >= LONGEST):
                 _save(learner, run, window)
                 kept = True
             saved = time.monotonic() if kept else saved
-            if signals.signum:
-                signals.deliver()
+            if stop:
+                signals.deliver(stop)
     listener.end()
+
+
+def accompany(
+    learner: Learner, batches: Callable[[int], Batch], watch_at: frozenset[int] = frozenset()
+) -> None:
+    """What the other processes do while rank 0 is in `train`, with the same learner and batches: the
+    same updates, and nothing written.
+    """
+    learner.load(*learner.processes.receive())
+    with Waiting() as signals:
+        while learner.step < learner.settings.steps:
+            verdict, _ = learner.update(batches(learner.step))
+            if verdict is Verdict.STEP and _writes(learner, watch_at):
+                verdict = learner.guard.weigh(learner.step, learner.weights())
+            learner.guard.events.clear()
+            if verdict is Verdict.ROLL_BACK:
+                learner.load(*learner.processes.receive())
+                continue
+            if stop := learner.processes.agree(signals.signum or 0):
+                signals.deliver(stop)
 
 
 def _writes(learner: Learner, watch_at: frozenset[int] = frozenset()) -> bool:
@@ -392,7 +418,9 @@ def _begin(learner: Learner, run: Run, follow: _Follow, fallback: bool) -> Windo
     def accept(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         windows.append(_load(learner, tensors, meta))
 
-    if run.latest(fallback, accept) is None:
+    begun = run.latest(fallback, accept) is not None
+    learner.processes.send((learner.tensors(), learner.meta()))
+    if not begun:
         run.checkpoint(0, learner.tensors(), learner.meta())
         return Window()
     run.rewind(learner.step)
@@ -433,6 +461,7 @@ def _roll_back(learner: Learner, run: Run) -> None:
     run.rewind(learner.step)
     learner.guard.came_from = found[0]
     run.checkpoint(found[0], learner.tensors(), learner.meta())
+    learner.processes.send((learner.tensors(), learner.meta()))
 
 
 def _tell(guard: Guard, run: Run, listener: Listener) -> None:

@@ -109,6 +109,13 @@ QUANTITIES = {
             unit="bits",
         ),
         _quantity(
+            "bits_gain",
+            "higher",
+            "bits per dimension gained",
+            "How many bits a pixel costs less than by another method.",
+            unit="bits",
+        ),
+        _quantity(
             "gain",
             "higher",
             "gain, dB",

@@ -6,6 +6,7 @@ from gradlogp.experiments import (
     ddpm,
     denoise,
     generate,
+    guidance,
     langevin_study,
     score_1d,
 )
@@ -26,6 +27,7 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_anomaly": anomaly.EBM_ANOMALY,
     "score_anomaly": anomaly.SCORE_ANOMALY,
     "ddpm": ddpm.COMPARISON,
+    "guidance": guidance.COMPARISON,
     "demo": generate.DEMO,
 }
 

@@ -98,6 +98,16 @@ EXAMPLES = {
     "refinenet_score": ({"shape": SHAPE, "channels": (4, 8)}, (LEVELS,), (B, *SHAPE)),
     "refinenet_score on waves": ({"shape": WAVE, "channels": (4, 8)}, (LEVELS,), (B, *WAVE)),
     "refinenet_score on voxels": ({"shape": VOXELS, "channels": (4, 8)}, (LEVELS,), (B, *VOXELS)),
+    "mlp_diffusion on vectors": (
+        {"shape": 3, "predicts": "v", "width": 8, "blocks": 1},
+        (LEVELS,),
+        (B, 3),
+    ),
+    "unet_diffusion": (
+        {"shape": SHAPE, "learned": True, "channels": (8, 16), "blocks": 1},
+        (LEVELS,),
+        (B, *SHAPE),
+    ),
     "unet_score": (
         {"shape": SHAPE, "sigma_data": 0.5, "channels": (8, 16), "blocks": 1},
         (LEVELS,),

@@ -1,6 +1,15 @@
 """Experiments: the questions, one line each, and the recipes that many of them train."""
 
-from gradlogp.experiments import anomaly, classify, denoise, generate, langevin_study, score_1d
+from gradlogp.experiments import (
+    anomaly,
+    classify,
+    ddpm,
+    denoise,
+    generate,
+    guidance,
+    langevin_study,
+    score_1d,
+)
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
 
@@ -17,6 +26,8 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_generate": generate.RIVALS,
     "ebm_anomaly": anomaly.EBM_ANOMALY,
     "score_anomaly": anomaly.SCORE_ANOMALY,
+    "ddpm": ddpm.COMPARISON,
+    "guidance": guidance.COMPARISON,
     "demo": generate.DEMO,
 }
 

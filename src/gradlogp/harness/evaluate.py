@@ -133,7 +133,7 @@ def choose_snapshot(
     """
     recipe, run = fitted.recipe, fitted.run
     steps = snapshots(recipe)
-    if not steps:
+    if not steps or not recipe.evaluation.choose:
         return [], fitted
     real = evaluator.features(data.validation.scaled())
     found = {}

@@ -118,7 +118,8 @@ class Evaluation:
     the data's own range ([0, 1] for pictures).
 
     snapshots: averaged weights kept at even shares of the training, of which the ones with the
-    lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last.
+    lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last, as
+    does `choose` = False, which keeps the others to be studied.
     """
 
     samples: int = 2000
@@ -127,6 +128,7 @@ class Evaluation:
     steps: tuple[int, ...] = ()  # further chain lengths at which the Frechet distance is measured
     snapshots: int = 1
     trial: int = 200
+    choose: bool = True
 
     def __post_init__(self) -> None:
         at_least(2, samples=self.samples, trial=self.trial)

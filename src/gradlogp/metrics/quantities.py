@@ -109,6 +109,37 @@ QUANTITIES = {
             unit="bits",
         ),
         _quantity(
+            "drawn_mean",
+            "none",
+            "mean drawn",
+            "The mean of what the guided flow draws, where it is known exactly.",
+        ),
+        _quantity(
+            "drawn_std",
+            "none",
+            "deviation drawn",
+            "The standard deviation of what the guided flow draws: how much variety is left.",
+        ),
+        _quantity(
+            "tilted_mean",
+            "none",
+            "mean, tilted",
+            "The mean of the tilted density which guidance is often taken for.",
+        ),
+        _quantity(
+            "tilted_std",
+            "none",
+            "deviation, tilted",
+            "The standard deviation of the tilted density which guidance is often taken for.",
+        ),
+        _quantity(
+            "bits_gain",
+            "higher",
+            "bits per dimension gained",
+            "How many bits a pixel costs less than by another method.",
+            unit="bits",
+        ),
+        _quantity(
             "gain",
             "higher",
             "gain, dB",

@@ -10,6 +10,12 @@ from gradlogp.models.classifier import (
     SpectrogramClassifier,
 )
 from gradlogp.models.descriptor import DescriptorEnergy
+from gradlogp.models.diffusion import (
+    DiffusionModel,
+    Prediction,
+    mlp_diffusion,
+    unet_diffusion,
+)
 from gradlogp.models.energy import (
     ConvEnergy,
     EnergyModel,
@@ -55,6 +61,8 @@ MODELS = {
     "conv_noisy_energy": conv_noisy_energy,
     "mlp_noisy_energy": mlp_noisy_energy,
     "unet_noisy_energy": unet_noisy_energy,
+    "mlp_diffusion": mlp_diffusion,
+    "unet_diffusion": unet_diffusion,
     "mlp_score": mlp_score,
     "refinenet_score": refinenet_score,
     "unet_score": unet_score,
@@ -77,6 +85,7 @@ __all__ = [
     "ConvClassifier",
     "ConvEnergy",
     "DescriptorEnergy",
+    "DiffusionModel",
     "EnergyModel",
     "GaussianRBM",
     "MLPClassifier",
@@ -85,6 +94,7 @@ __all__ = [
     "NoisyEnergyModel",
     "Preconditioned",
     "PreconditionedEnergy",
+    "Prediction",
     "PrincipalMixture",
     "Proposed",
     "QuadraticEnergy",
@@ -99,10 +109,12 @@ __all__ = [
     "autoencoder_energy",
     "caption_energy",
     "conv_noisy_energy",
+    "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
     "noisy_classifier",
     "refinenet_score",
+    "unet_diffusion",
     "unet_noisy_energy",
     "unet_score",
     "wavenet_score",

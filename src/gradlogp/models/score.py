@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlogp.core.fields import Denoiser, Score, column
+from gradlogp.core.fields import Denoiser, NoisyField, Score, column
 from gradlogp.models.nets.embedding import check_classes
 from gradlogp.models.nets.mlp import LevelMLP, perceptron
 from gradlogp.models.nets.refine import RefineNet
@@ -40,7 +40,7 @@ class ScoreModel(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor: ...
 
-    def field(self, cond: Tensor | None = None) -> Denoiser:
+    def field(self, cond: Tensor | None = None) -> NoisyField:
         return Denoiser(self, cond)
 
 

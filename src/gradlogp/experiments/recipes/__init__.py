@@ -1,5 +1,11 @@
 """What many questions train: energies, scores, and models that draw in one pass."""
 
+from gradlogp.experiments.recipes.diffusion import (
+    DiffusionRecipe,
+    ddpm,
+    ddpm_hybrid,
+    ddpm_vlb,
+)
 from gradlogp.experiments.recipes.energy import (
     EnergyRecipe,
     ebm,
@@ -19,9 +25,12 @@ RECIPES: dict[str, Maker] = {
     "ncsn": ncsn,
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
+    "ddpm": ddpm,
+    "ddpm_hybrid": ddpm_hybrid,
+    "ddpm_vlb": ddpm_vlb,
     "vae": vae,
     "gan": gan,
     "wgan_gp": wgan_gp,
 }
 
-__all__ = ["RECIPES", "EnergyRecipe", "GANRecipe", "ScoreRecipe", "VAERecipe"]
+__all__ = ["RECIPES", "DiffusionRecipe", "EnergyRecipe", "GANRecipe", "ScoreRecipe", "VAERecipe"]

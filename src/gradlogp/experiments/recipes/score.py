@@ -173,13 +173,7 @@ class ScoreRecipe(Generative):
     def restoration(
         self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
     ) -> Restoration:
-        kind = spec.coordinates
-
-        def restore(noisy: Tensor) -> Tensor:
-            y = kind.to_model(noisy).to(next(model.parameters()).device)
-            return kind.from_model(tasks.tweedie(model.field(), y, kind.gain * sigma)).cpu()
-
-        return Restoration(restore, "posterior mean in one step (Tweedie)", 1)
+        return by_tweedie(model, spec, sigma)
 
     def steps_setting(self) -> str:
         inside = "predictor." if isinstance(self.sampler, PredictorCorrector) else ""
@@ -216,6 +210,17 @@ class ScoreRecipe(Generative):
             f" {len(self.sampler.ladder)} levels{with_steps}: first the coarse shape, last the"
             " details."
         )
+
+
+def by_tweedie(model: Any, spec: DataSpec, sigma: float) -> Restoration:
+    """The posterior mean of examples with noise `sigma`, by a model of every level."""
+    kind = spec.coordinates
+
+    def restore(noisy: Tensor) -> Tensor:
+        y = kind.to_model(noisy).to(next(model.parameters()).device)
+        return kind.from_model(tasks.tweedie(model.field(), y, kind.gain * sigma)).cpu()
+
+    return Restoration(restore, "posterior mean in one step (Tweedie)", 1)
 
 
 def ncsn(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:

@@ -43,7 +43,9 @@ class Block(nn.Module):
 
 
 class LevelMLP(nn.Module):
-    """x [B, *shape], level [B], cond [B] -> [B, *shape], zero at the start; with `scalar`, -> [B]."""
+    """x [B, *shape], level [B], cond [B] -> [B, *shape], zero at the start; with `scalar`, -> [B].
+    `times` as many channels come out as go in.
+    """
 
     def __init__(
         self,
@@ -52,20 +54,23 @@ class LevelMLP(nn.Module):
         blocks: int = 3,
         classes: int = 0,
         scalar: bool = False,
+        times: int = 1,
     ) -> None:
         super().__init__()
         size = shape if isinstance(shape, int) else math.prod(shape)
-        self.scalar = scalar
+        self.scalar, self.times = scalar, times
         self.embedding = Embedding(width, classes)
         self.stem = nn.Linear(size, width)
         self.blocks = nn.ModuleList(Block(width, width) for _ in range(blocks))
-        self.head = nn.Linear(width, 1 if scalar else size)
+        self.head = nn.Linear(width, 1 if scalar else times * size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         out = self.head(self.features(x, level, cond))
-        return out[:, 0] if self.scalar else out.reshape(x.shape)
+        if self.scalar:
+            return out[:, 0]
+        return out.reshape(len(x), self.times * x.shape[1], *x.shape[2:])
 
     def features(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         """What the linear head reads, [B, width]."""

@@ -59,7 +59,7 @@ class Stage(nn.Module):
 
 class UNet(nn.Module):
     """`channels` per resolution, from fine to coarse; `blocks` residual blocks at each, on the way
-    down and on the way up.
+    down and on the way up; `times` as many channels come out as go in.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class UNet(nn.Module):
         patch: int = 2,
         classes: int = 0,
         width: int = 96,
+        times: int = 1,
     ) -> None:
         super().__init__()
         self.spatial, self.patch = spatial_rank(shape), patch
@@ -97,7 +98,7 @@ class UNet(nn.Module):
                     conv(b, a, 1),
                 )
             )
-        last = conv(channels[0], folded, 3, padding=1)
+        last = conv(channels[0], times * folded, 3, padding=1)
         self.head = nn.Sequential(
             nn.GroupNorm(math.gcd(8, channels[0]), channels[0]), nn.SiLU(), last
         )

@@ -1,0 +1,118 @@
+"""Diffusion models in one comparison, on the digits and in miniature: bits, distances, figures."""
+
+import importlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradlogp import data
+from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
+from gradlogp.core.random import seeded
+from gradlogp.experiments.ddpm import COMPARISON
+from gradlogp.experiments.recipes.diffusion import ddpm, ddpm_hybrid
+from gradlogp.harness import Evaluator, Target, override, prepare, run_comparison, specify
+from gradlogp.harness.fit import build
+from gradlogp.harness.kinds import Picture
+from gradlogp.metrics import frechet
+from gradlogp.models import ConvClassifier
+from gradlogp.runs import Run, read_results
+from tests.targets import DIGITS
+
+DRAWN = ["ddpm_hybrid", "ddpm", "ddpm_vlb"]
+FEW = {name: COMPARISON.methods[name] for name in (*DRAWN, "pixel_histogram", "pixel_gaussian")}
+MINIATURE = replace(COMPARISON, methods=FEW)
+TINY = [
+    "training.images=320",
+    "training.batch=32",
+    "evaluation.samples=40",
+    "evaluation.trial=20",
+    "evaluation.snapshots=2",
+    "net.channels=4,8",
+    "levels=6",
+    "sampler.levels=6",
+    "weighed=20",
+]
+CHANGES = [f"{name}:{change}" for name in DRAWN for change in TINY]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+def distances(x, data, evaluator, asked=None):
+    """The Frechet distance alone of all that samples are judged by."""
+    real = evaluator.features(data.test.scaled(slice(0, len(x))))
+    return [frechet.fd(real, evaluator.features(x), evaluator.name)]
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    torch.manual_seed(0)
+    classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    judge = Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
+    out = tmp_path_factory.mktemp("compare") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: judge)
+        for room in ("evaluate", "reference"):
+            module = importlib.import_module(f"gradlogp.harness.{room}")
+            patch.setattr(module, "judge_samples", distances)
+        patch.setattr("gradlogp.experiments.recipes.walks.STEPS", (2, 4))
+        entries = prepare(MINIATURE, Target.of(digits), "quick", out, (0,), CHANGES)
+        run_comparison("ddpm", MINIATURE, digits, entries, out, CHANGES)
+    return out
+
+
+def found(path):
+    return {
+        (row["metric"], *row.get("axes", {}).items()): row["value"]
+        for row in Run.open(path).results()
+    }
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_every_model_has_bits_and_distances_by_variance_steps_and_share(folder, method):
+    rows = found(folder / method)
+    own = "learned" if method in ("ddpm_hybrid", "ddpm_vlb") else "large"
+    expected = {("bits_per_dim",), ("bits_per_dim", ("share", 0.5)), ("fd", ("share", 1.0))}
+    expected |= {(m, ("variance", v)) for m in ("bits_per_dim", "fd") for v in ("small", own)}
+    assert expected | {("fd", ("ddim", n)) for n in (2, 4)} <= rows.keys()
+    assert rows["bits_per_dim",] == rows["bits_per_dim", ("variance", own)]
+    assert rows["bits_per_dim",] == rows["bits_per_dim", ("share", 1.0)]
+
+
+def test_the_closed_forms_and_the_gains_stand_beside_them(folder):
+    rows = read_results(folder)
+    simple, bound = (found(folder / name) for name in ("ddpm", "ddpm_vlb"))
+    gains = {row["metric"]: row["value"] for row in rows if row.get("axes") == {"over": "ddpm"}}
+    assert gains == {
+        "bits_gain": pytest.approx(simple["bits_per_dim",] - bound["bits_per_dim",]),
+        "fd_gain": pytest.approx(simple["fd",] - bound["fd",]),
+    }
+    histogram = found(folder / "pixel_histogram")["bits_per_dim",]
+    assert histogram < found(folder / "pixel_gaussian")["bits_per_dim",]
+    captions = json.loads((folder / "samples" / "figures.json").read_text())
+    assert all((folder / "samples" / name).exists() for name in captions) and len(captions) == 2
+
+
+@pytest.mark.parametrize("method", [m for m in COMPARISON.methods if m.startswith("ddpm")])
+def test_every_loss_is_finite_at_the_start(method, digits):
+    """At the start the network says 0, which the simple loss of eps scores with a half for each entry."""
+    recipe = override(COMPARISON.methods[method](DIGITS, "quick", 0), TINY)
+    spec = specify(digits)
+    learner = build(recipe, spec, "cpu")
+    x0 = spec.coordinates.to_model(digits.train.scaled(slice(0, 512)))
+    loss = learner.objective(learner.model, Batch(x0), seeded(0)).value.detach()
+    assert loss.shape == (512,) and bool(loss.isfinite().all())
+    if method == "ddpm":
+        assert float(loss.mean()) == pytest.approx(32, abs=4 * 32 * (2 / 512 / 64) ** 0.5)
+
+
+def test_a_variance_that_is_never_learned_is_refused():
+    with pytest.raises(UserError, match="loss=bound or loss=hybrid"):
+        replace(ddpm(DIGITS), variance="learned")
+    with pytest.raises(UserError, match="learns the variance"):
+        replace(ddpm_hybrid(DIGITS), variance="small")

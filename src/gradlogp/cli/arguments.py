@@ -152,8 +152,9 @@ class Sample(Arguments):
     batch: Annotated[int, Field(ge=1)] = 100
     """How many at a time: memory and speed, not what is drawn."""
     out: Path | None = None
-    """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and,
-    for conditional models, `labels`; by default samples/samples-seed<seed>.png in the run folder.
+    """x.png, a grid, or x.npz with `samples` (n, ...) float32 in the data's own range and, for
+    conditional models, `labels`; volumes also as x.gif or x.binvox, waveforms as x.wav, rows as
+    x.csv or x.parquet. By default samples/samples-seed<seed> in the run folder.
     """
 
 

@@ -113,7 +113,7 @@ def _view(full: Tensor, at: Tensor, cells: Tensor, forward: Tensor, light: Tenso
     full = F.pad(full, (1,) * 6)
     size = torch.tensor(full.shape)
     before = index[:, None] - torch.diag(forward.sign().long()) + 1  # through each of three faces
-    before = before.minimum(size - 1).clamp(min=0).unbind(2)
-    axis = behind.masked_fill(full[before], math.inf).argmin(1, keepdim=True)
-    shade = 1 - crowd[before].gather(1, axis)[:, 0] / 2
+    doors = before.minimum(size - 1).clamp(min=0).unbind(2)
+    axis = behind.masked_fill(full[doors], math.inf).argmin(1, keepdim=True)
+    shade = 1 - crowd[doors].gather(1, axis)[:, 0] / 2
     return torch.where(met, shade * (AMBIENT + (1 - AMBIENT) * light[axis[:, 0]]), PAPER)

@@ -1,6 +1,14 @@
 """Experiments: the questions, one line each, and the recipes that many of them train."""
 
-from gradlogp.experiments import anomaly, classify, denoise, generate, langevin_study, score_1d
+from gradlogp.experiments import (
+    anomaly,
+    classify,
+    denoise,
+    generate,
+    langevin_study,
+    score_1d,
+    tables,
+)
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
 
@@ -17,6 +25,7 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_generate": generate.RIVALS,
     "ebm_anomaly": anomaly.EBM_ANOMALY,
     "score_anomaly": anomaly.SCORE_ANOMALY,
+    "tables": tables.COMPARISON,
     "demo": generate.DEMO,
 }
 

@@ -83,7 +83,7 @@ def rows(g: torch.Generator, y: torch.Tensor) -> torch.Tensor:
     return x * torch.tensor([1e-3, 1.0, 50.0, 1e4, 0.0]) + torch.tensor([0.0, 3.0, -9.0, 1e5, 7.0])
 
 
-MADE = {"picture": pictures, "volume": grids, "waveform": tones, "row": rows}
+MADE = {"picture": pictures, "volume": grids, "waveform": tones, "row": rows, "caption": pictures}
 
 
 def made(kind: str) -> Dataset:

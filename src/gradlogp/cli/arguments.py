@@ -183,8 +183,9 @@ class Sample(Arguments):
     one process; then --n 1000 --shard 3/8 draws 1000 / 8 of them.
     """
     out: Path | None = None
-    """x.png, a grid, or x.npz with `samples` (n, channels, height, width) float32 in [0, 1] and,
-    for conditional models, `labels`; by default samples/samples-seed<seed>.png in the run folder.
+    """x.png, a grid, or x.npz with `samples` (n, ...) float32 in the data's own range and, for
+    conditional models, `labels`; volumes also as x.gif or x.binvox, waveforms as x.wav, rows as
+    x.csv or x.parquet. By default samples/samples-seed<seed> in the run folder.
     """
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gradlogp.core.errors import UserError, printable
+from gradlogp.core.files import replacing
 from gradlogp.data.base import Dataset, Progress, Split, require_classes, stratified_split
 from gradlogp.data.files import (
     class_folders,
@@ -127,6 +128,22 @@ def read_binvox(path: Path) -> np.ndarray:
     cells = np.repeat(pairs[:, 0] > 0, pairs[:, 1]).astype(np.uint8)
     x, z, y = shape
     return cells.reshape(x, z, y).transpose(0, 2, 1)
+
+
+def write_binvox(path: Path, grid: np.ndarray) -> None:
+    """Write a grid (x, y, z), full where it is above one half, as binvox; whole or not at all."""
+    cells = (np.asarray(grid) > 0.5).transpose(0, 2, 1).ravel()
+    starts = np.flatnonzero(np.diff(cells, prepend=~cells[:1]))
+    runs = np.diff(np.append(starts, cells.size))
+    pairs = bytearray()
+    for value, run in zip(cells[starts].tolist(), runs.tolist(), strict=True):
+        pairs += bytes((value, 255)) * (run // 255)
+        pairs += bytes((value, run % 255)) if run % 255 else b""
+    d, h, w = grid.shape
+    header = f"#binvox 1\ndim {d} {w} {h}\ntranslate 0 0 0\nscale 1\ndata\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(header.encode() + pairs)
 
 
 def _read(path: Path, size: int) -> tuple[list[Tensor], bool]:

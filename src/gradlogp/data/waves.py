@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError, printable
+from gradlogp.core.files import replacing
 from gradlogp.data.base import Dataset, Progress, Split, require_classes, stratified_split
 from gradlogp.data.files import (
     class_folders,
@@ -102,6 +103,17 @@ def read_wave(path: Path) -> Clip:
     if not np.isfinite(clip.samples).all():
         raise UserError(f"{path}: some samples are not finite numbers; leave it out.")
     return clip
+
+
+def write_wave(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Write one channel (length,) in [-1, 1] as WAV of 16 bits; whole or not at all."""
+    whole = (np.asarray(samples, dtype=np.float64).clip(-1, 1) * 32767).round().astype("<i2")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file, wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(whole.tobytes())
 
 
 def stacked(

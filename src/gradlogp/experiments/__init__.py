@@ -9,6 +9,7 @@ from gradlogp.experiments import (
     guidance,
     langevin_study,
     score_1d,
+    tables,
 )
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
@@ -28,6 +29,7 @@ COMPARISONS: dict[str, Comparison] = {
     "score_anomaly": anomaly.SCORE_ANOMALY,
     "ddpm": ddpm.COMPARISON,
     "guidance": guidance.COMPARISON,
+    "tables": tables.COMPARISON,
     "demo": generate.DEMO,
 }
 

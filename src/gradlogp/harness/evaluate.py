@@ -193,6 +193,7 @@ def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
     run, kind = fitted.run, fitted.spec.coordinates
     path = run.picture("final")
     kind.preview(path, x[: ROW * ROW], columns=ROW)
+    kind.enliven(path, x[: ROW * ROW])
     with replacing(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, samples=kind.compact(x))
     if asked is not None:

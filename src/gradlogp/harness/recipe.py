@@ -5,7 +5,7 @@ specification of the data.
 import abc
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -15,8 +15,8 @@ from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
-from gradlogp.data import Dataset
-from gradlogp.harness.kinds import KINDS, Kind, Row, standardisation
+from gradlogp.data import Columns, Dataset
+from gradlogp.harness.kinds import KINDS, Kind, Row, Waveform, standardisation
 from gradlogp.harness.settings import Choices, Settings, chosen, override
 from gradlogp.objectives import Objective
 from gradlogp.training import GuardSettings, Training
@@ -36,7 +36,8 @@ class DataSpec:
     """What a recipe must know of its data.
 
     shape: of one example. per_class: training examples of each class. std: of the training part in
-    model coordinates. center, scale: of the columns of a table, in its own units.
+    model coordinates. center, scale: of the entries of a row, in its own units. columns: of its
+    table. rate: samples a second of a waveform.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +46,8 @@ class DataSpec:
     kind: str = "picture"
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    columns: Columns | None = None
+    rate: int | None = None
 
     @property
     def classes(self) -> int:
@@ -53,7 +56,9 @@ class DataSpec:
     @cached_property
     def coordinates(self) -> Kind:
         """The kind of data: the way into model coordinates and back."""
-        return Row(self.center, self.scale) if self.kind == "row" else KINDS[self.kind]()
+        if self.kind == "row":
+            return Row(self.center, self.scale, self.columns)
+        return Waveform(self.rate) if self.rate else KINDS[self.kind]()
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,10 @@ def specify(data: Dataset) -> DataSpec:
     labels = data.train.labels
     classes = len(data.classes)
     counts = () if labels is None else tuple(labels.bincount(minlength=classes).tolist())
-    columns = standardisation(x) if data.kind == "row" else ((), ())
-    spec = DataSpec(tuple(data.shape), counts, 1.0, data.kind, *columns)
-    std = float(spec.coordinates.to_model(x).std())
-    return DataSpec(spec.shape, counts, std, data.kind, *columns)
+    moments = standardisation(x) if data.kind == "row" else ((), ())
+    rate = data.rate if data.kind == "waveform" else None
+    spec = DataSpec(tuple(data.shape), counts, 1.0, data.kind, *moments, data.columns, rate)
+    return replace(spec, std=float(spec.coordinates.to_model(x).std()))
 
 
 @dataclass(frozen=True)

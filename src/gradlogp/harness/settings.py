@@ -138,6 +138,8 @@ def _one_of(choices: Sequence[Any], value: Any, path: str) -> Any:
         named = [g for g in groups if getattr(g, "__name__", "") == value.get("kind")] or groups[:1]
         return coerce(named[0], value, path)
     plain = [c for c in choices if c is not type(None) and not dataclasses.is_dataclass(c)]
+    if type(value) in plain:
+        return value
     for choice in plain[:-1]:
         try:
             return coerce(choice, value, path)

@@ -1,4 +1,4 @@
-"""PNG files as data URIs, so that the page is one file."""
+"""Pictures, films and sounds as data URIs, so that the page is one file."""
 
 import base64
 import io
@@ -33,6 +33,25 @@ def _picture(data: bytes) -> Picture | None:
         return None
     width, height = struct.unpack(">II", data[16:24])
     return Picture("data:image/png;base64," + base64.b64encode(data).decode(), width, height)
+
+
+def film(path: Path) -> str | None:
+    """The GIF file at `path` as a data URI; None where there is none, or it is none."""
+    return _uri(path, "image/gif", b"GIF8")
+
+
+def sound(path: Path) -> str | None:
+    """The WAV file at `path` as a data URI; None where there is none, or it is none."""
+    return _uri(path, "audio/wav", b"RIFF")
+
+
+def _uri(path: Path, kind: str, begins: bytes) -> str | None:
+    try:
+        data = read_bytes(path) if path.exists() else b""
+    except OSError:
+        return None
+    coded = base64.b64encode(data).decode()
+    return f"data:{kind};base64,{coded}" if data.startswith(begins) else None
 
 
 def strip(path: Path) -> Picture | None:

@@ -18,7 +18,7 @@ from gradlogp.harness.kinds import KINDS
 from gradlogp.harness.table import Column, Table
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Key, Numbers
-from gradlogp.reports.picture import Picture, picture, strip
+from gradlogp.reports.picture import Picture, film, picture, sound, strip
 from gradlogp.reports.plot import LARGE, Line, chart
 from gradlogp.runs import Run, inside, read_checked, read_comparison, safe_path
 
@@ -143,6 +143,16 @@ class Shown:
     @property
     def final(self) -> Picture | None:
         return self.picture("final")
+
+    @property
+    def turning(self) -> str | None:
+        """The first samples on a turntable, of volumes."""
+        return film(inside(self.run.path, "samples/final.gif"))
+
+    @property
+    def sound(self) -> str | None:
+        """The first samples one after the other, of waveforms."""
+        return sound(inside(self.run.path, "samples/final.wav"))
 
     @property
     def classes(self) -> Picture | None:

@@ -145,7 +145,7 @@ class DiffusionRecipe(Generative):
             spec.shape, self.predicts, learned, net.channels, net.blocks, net.patch, classes
         )
 
-    def objective(
+    def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         drop = self.drop_cond if self.conditional else 0.0

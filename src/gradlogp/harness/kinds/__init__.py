@@ -1,6 +1,7 @@
 """Kinds of data, one file and one line each."""
 
 from gradlogp.harness.kinds.base import Bounded, Kind, fill_uniform
+from gradlogp.harness.kinds.caption import Caption
 from gradlogp.harness.kinds.picture import Picture
 from gradlogp.harness.kinds.row import Row, standardisation
 from gradlogp.harness.kinds.volume import Volume
@@ -11,11 +12,13 @@ KINDS: dict[str, type[Kind]] = {
     "volume": Volume,
     "waveform": Waveform,
     "row": Row,
+    "caption": Caption,
 }
 
 __all__ = [
     "KINDS",
     "Bounded",
+    "Caption",
     "Kind",
     "Picture",
     "Row",

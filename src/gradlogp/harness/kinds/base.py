@@ -8,8 +8,9 @@ picture; a new kind is one file here and one line in `KINDS`.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +28,8 @@ class Kind(abc.ABC):
     """How examples of one kind are turned into model coordinates and back, shown, written and judged.
 
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
-    None where there is none; `suffixes` are the files that `write` can make of samples.
+    None where there is none; `suffixes` are the files that `write` can make of samples, and `columns`
+    the examples in a row of a picture among them.
     """
 
     noun: ClassVar[str] = "example"
@@ -35,6 +37,7 @@ class Kind(abc.ABC):
     suffixes: ClassVar[tuple[str, ...]] = (".npz",)
     noise_unit: ClassVar[str] = "on [0, 1]"
     bounds: ClassVar[tuple[float, float] | None] = None
+    columns: ClassVar[int] = 10
 
     @abc.abstractmethod
     def to_model(self, x: Tensor) -> Tensor:
@@ -90,11 +93,26 @@ class Kind(abc.ABC):
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         """One PNG that shows examples x [n, *shape], in the data's own range, row by row."""
 
+    def enliven(self, path: Path, x: Tensor) -> None:  # noqa: B027
+        """Beside the picture `path` of examples x, what shows them better, such as final.wav beside
+        final.png; by default nothing.
+        """
+
     def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
-        """Samples x [n, *shape] as the file `path`, whole or not at all; by default as arrays."""
-        if path.suffix.lower() != ".npz":
+        """Samples x [n, *shape] in the data's own range as the file `path`, whole or not at all, in
+        the format that its suffix names: by default arrays.
+        """
+        suffix = path.suffix.lower()
+        if suffix not in self.suffixes:
             known = " or ".join(self.suffixes)
             raise UserError(f"{path}: {self.plural} are written as {known}, got {path.suffix!r}.")
+        self.writers().get(suffix, partial(self._arrays, labels=labels))(path, x)
+
+    def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
+        """How samples are written under suffixes other than .npz; by default a preview as .png."""
+        return {".png": partial(self.preview, columns=self.columns)}
+
+    def _arrays(self, path: Path, x: Tensor, labels: Tensor | None) -> None:
         arrays = {"samples": x.float().numpy()}
         if labels is not None:
             arrays["labels"] = labels.numpy()

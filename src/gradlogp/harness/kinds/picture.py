@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -12,10 +12,7 @@ from gradlogp.harness.kinds.base import Bounded
 from gradlogp.metrics import Measure, image
 from gradlogp.models import ConvClassifier
 
-COLUMNS = 10  # pictures in a row of a file of samples
 
-
-@final
 @dataclass(frozen=True)
 class Picture(Bounded):
     """Pictures: [0, 1] in files, [-1, 1] in models."""
@@ -32,9 +29,3 @@ class Picture(Bounded):
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         save_grid(path, x, columns=columns)
-
-    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
-        if path.suffix.lower() == ".png":
-            self.preview(path, x, COLUMNS)
-        else:
-            super().write(path, x, labels)

@@ -1,6 +1,6 @@
 """Rows of a table: any units in files; mean 0 and standard deviation 1 of the training rows in models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.data import save_grid
+from gradlogp.data import Columns, save_grid, write_table
+from gradlogp.data.columns import numeric_columns
 from gradlogp.harness.kinds.base import Kind
 from gradlogp.metrics import Measure
 from gradlogp.metrics.base import standard_error
@@ -23,16 +24,19 @@ CELL = 8  # pixels of one entry
 class Row(Kind):
     """Rows of a table: units of their own in files, standardised in models.
 
-    `center` and `scale` are the columns' means and standard deviations in the training part.
+    `center` and `scale` are the entries' means and standard deviations in the training part, and
+    `table_columns` what they stand for in the file.
     """
 
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    table_columns: Columns | None = None
 
     noun: ClassVar[str] = "row"
     noise_unit: ClassVar[str] = "standard deviations of each column"
     plural: ClassVar[str] = "rows"
-    suffixes: ClassVar[tuple[str, ...]] = (".npz", ".png")
+    suffixes: ClassVar[tuple[str, ...]] = (".npz", ".png", ".csv", ".parquet")
+    columns: ClassVar[int] = 1
 
     def _columns(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.new_tensor(self.center), x.new_tensor(self.scale)
@@ -79,11 +83,15 @@ class Row(Kind):
         cells = shade[:, None, None, :].repeat_interleave(CELL, 3).expand(-1, 1, CELL, -1)
         save_grid(path, cells, columns=columns, scale=1)
 
-    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
-        if path.suffix.lower() == ".png":
-            self.preview(path, x, 1)
-        else:
-            super().write(path, x, labels)
+    def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
+        return {**super().writers(), ".csv": self.table, ".parquet": self.table}
+
+    def table(self, path: Path, x: Tensor) -> None:
+        """A table with the columns that the training rows came with, x1 .. xd where they are
+        unknown.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, x, self.table_columns or numeric_columns(x))
 
 
 def standardisation(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,19 +1,21 @@
-"""Volumes: occupancy in [0, 1] on a grid, [-1, 1] in models; shown by their depth from one side."""
+"""Volumes: occupancy in [0, 1] on a grid, [-1, 1] in models; shown as cubes, and turning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
-import torch
 from torch import Tensor, nn
 
+from gradlogp.core.errors import UserError
 from gradlogp.data import save_grid
+from gradlogp.data.views import shaded, turntable
+from gradlogp.data.voxels import write_binvox
 from gradlogp.harness.kinds.base import Bounded
 from gradlogp.metrics import Measure, image
 from gradlogp.models import ConvClassifier
 
-AMBIENT = 0.25  # brightness of the farthest voxel that is still there
+TURNING = 8  # volumes of a turntable
 
 
 @final
@@ -23,7 +25,8 @@ class Volume(Bounded):
 
     noun: ClassVar[str] = "volume"
     plural: ClassVar[str] = "volumes"
-    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz", ".gif", ".binvox")
+    columns: ClassVar[int] = 8
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
         return ConvClassifier(shape, classes)
@@ -32,23 +35,23 @@ class Volume(Bounded):
         return [image.psnr(clean, restored)]
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
-        save_grid(path, depth(x), columns=columns)
+        save_grid(path, shaded(x), columns=columns, scale=1)
 
-    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
-        if path.suffix.lower() == ".png":
-            self.preview(path, x, 8)
-        else:
-            super().write(path, x, labels)
+    def enliven(self, path: Path, x: Tensor) -> None:
+        """The first of them on a turntable, as a GIF."""
+        turntable(path.with_suffix(".gif"), x[:TURNING], self.columns)
+
+    def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
+        return {**super().writers(), ".gif": turntable, ".binvox": binvox}
 
 
-def depth(x: Tensor) -> Tensor:
-    """x [n, 1, D, H, W] in [0, 1] -> pictures [n, 1, H, W]: what is seen along the first axis, near
-    voxels bright.
-
-    Alpha compositing with emission: a ray meets voxel d with the share prod_(e < d) (1 - x_e) of
-    its light left.
+def binvox(path: Path, x: Tensor) -> None:
+    """The first volume as the file `path`, each further one as a numbered file beside it, as
+    chair-1.binvox beside chair.binvox: the format holds one.
     """
-    left = torch.cumprod(1 - x.clamp(0, 1), 2).roll(1, 2)
-    left[:, :, 0] = 1
-    near = torch.linspace(1, AMBIENT, x.shape[2], dtype=x.dtype, device=x.device)
-    return (left * x * near[:, None, None]).sum(2)
+    if x.shape[1] != 1:
+        raise UserError(
+            f"{path}: binvox holds one bit a cell, got {list(x.shape[1:])}; write .npz."
+        )
+    for i, grid in enumerate(x[:, 0].numpy()):
+        write_binvox(path.with_stem(f"{path.stem}-{i}") if i else path, grid)

@@ -1,6 +1,7 @@
-"""Waveforms: [-1, 1] in files and in models; drawn as curves."""
+"""Waveforms: [-1, 1] in files and in models; shown as log-mel spectrograms, and played."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -9,26 +10,34 @@ import torch
 from torch import Tensor, nn
 
 from gradlogp.core.random import Randomness, normal_
+from gradlogp.core.spectrogram import LogMel
 from gradlogp.data import save_grid
+from gradlogp.data.waves import write_wave
 from gradlogp.harness.kinds.base import Kind
 from gradlogp.metrics import Measure
 from gradlogp.metrics.base import standard_error
 from gradlogp.models import ConvClassifier, SpectrogramClassifier
 
-HEIGHT, WIDTH = 32, 96  # of a curve, in pixels
+HEIGHT, WIDTH = 64, 96  # of a picture of one, in pixels
+LOUDEST = 3.0  # ln of the power that is white; the bottom of the scale is black
+HEARD = 10
+SHADES = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.48), (0.71, 0.21, 0.47), (0.98, 0.53, 0.38), (1, 1, 0.9))
 SHORTEST = 1024  # samples of which a spectrogram can be made
 
 
 @final
 @dataclass(frozen=True)
 class Waveform(Kind):
-    """Samples of a sound: [-1, 1] in files and in models."""
+    """Samples of a sound, `rate` of them a second: [-1, 1] in files and in models."""
+
+    rate: int = 8000
 
     noun: ClassVar[str] = "waveform"
     plural: ClassVar[str] = "waveforms"
     noise_unit: ClassVar[str] = "on [-1, 1]"
     bounds: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
-    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")
+    suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz", ".wav")
+    columns: ClassVar[int] = 5
 
     def to_model(self, x: Tensor) -> Tensor:
         return x
@@ -53,13 +62,21 @@ class Waveform(Kind):
         return [signal_to_noise(clean, restored)]
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
-        save_grid(path, curves(x), columns=columns)
+        """Log-mel spectrograms; curves, of what is too short for them."""
+        shown = spectrograms(x, self.rate) if x.shape[2] >= SHORTEST else curves(x)
+        save_grid(path, shown, columns=columns, scale=1)
 
-    def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
-        if path.suffix.lower() == ".png":
-            self.preview(path, x, 5)
-        else:
-            super().write(path, x, labels)
+    def enliven(self, path: Path, x: Tensor) -> None:
+        """The first of them one after the other, to listen to."""
+        self.sound(path.with_suffix(".wav"), x[:HEARD])
+
+    def sound(self, path: Path, x: Tensor) -> None:
+        """The first channel of x [n, channels, length], a fifth of a second of silence between."""
+        silence = torch.zeros(len(x), self.rate // 5)
+        write_wave(path, torch.cat([x[:, 0].float(), silence], 1).flatten().numpy(), self.rate)
+
+    def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
+        return {**super().writers(), ".wav": self.sound}
 
 
 def signal_to_noise(clean: Tensor, restored: Tensor) -> Measure:
@@ -69,6 +86,20 @@ def signal_to_noise(clean: Tensor, restored: Tensor) -> Measure:
     each = 10 * torch.log10((signal + 1e-12) / (error + 1e-12))
     protocol = "signal-to-noise ratio, dB, mean over examples"
     return Measure("snr", float(each.mean()), standard_error(each), len(each), "higher", protocol)
+
+
+def spectrograms(x: Tensor, rate: int) -> Tensor:
+    """x [n, 1, T] in [-1, 1] -> pictures [n, 3, HEIGHT, WIDTH]: time to the right, low notes below,
+    loud notes bright.
+    """
+    logmel = LogMel(rate)
+    bottom = math.log(logmel.epsilon)
+    level = ((logmel(x[:, :1].float()) - bottom) / (LOUDEST - bottom)).clamp(0, 1).flip(2)
+    level = nn.functional.interpolate(level, (HEIGHT, WIDTH), mode="bilinear")[:, 0]
+    shades = torch.tensor(SHADES)
+    below = (level * (len(shades) - 1)).floor().long().clamp(max=len(shades) - 2)
+    share = (level * (len(shades) - 1) - below)[..., None]
+    return torch.lerp(shades[below], shades[below + 1], share).permute(0, 3, 1, 2)
 
 
 def curves(x: Tensor) -> Tensor:

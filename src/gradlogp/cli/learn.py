@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlogp import reports
+from gradlogp.bridges.track import following
 from gradlogp.cli import show
 from gradlogp.cli.arguments import Compare, Demo, Train
 from gradlogp.cli.checks import (
@@ -68,9 +69,9 @@ def train(args: Train, terminal: Terminal) -> None:
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
         f" {recipe.training.steps:,} steps: {out}"
     )
-    with stopping(out):
+    with stopping(out), following(terminal, args.track, out) as listener:
         try:
-            run = fit(recipe, data, out, terminal, args.device, args.last_whole)
+            run = fit(recipe, data, out, listener, args.device, args.last_whole)
         except Diverged:
             reports.write(out)
             raise
@@ -139,7 +140,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
-    with stopping(out):
+    with stopping(out), following(terminal, args.track, out) as listener:
         rows = run_comparison(
             args.comparison,
             comparison,
@@ -147,7 +148,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
             entries(out),
             out,
             args.overrides,
-            terminal,
+            listener,
             args.last_whole,
             workers(args),
             args.data,

@@ -33,7 +33,7 @@ def sample(args: Sample, terminal: Terminal) -> None:
     settings = [change for group in args.changes for change in group]
     fitted = load(args.run).following(args.sampler, args.steps, settings)
     kind = fitted.spec.coordinates
-    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
+    out = args.out or fitted.run.path / "samples" / f"samples-seed{args.seed}{kind.suffixes[0]}"
     writable(out, *kind.suffixes)
     began = time.perf_counter()
     x, labels = fitted.draw(args.n, args.seed, args.cls, batch=args.batch, listener=terminal)

@@ -93,6 +93,14 @@ def test_contamination_is_the_share_of_the_training_rows_or_refused():
         EnergyDetector(contamination=0.7).fit(x)
 
 
+def test_the_names_of_pyod_say_the_same_with_the_other_sign():
+    x = np.random.default_rng(1).normal(size=(200, 3))
+    fitted = EnergyDetector(contamination=0.05).fit(x)
+    assert np.array_equal(fitted.decision_scores_, -fitted.score_samples(x))
+    assert np.array_equal(fitted.labels_, (fitted.predict(x) == -1).astype(int))
+    assert fitted.labels_.sum() == 10 == (fitted.decision_scores_ > fitted.threshold_).sum()
+
+
 def test_frames_go_in_and_out_with_the_names_of_their_columns():
     frame = load_iris(as_frame=True).data
     transformer = EnergyTransformer(n_components=3, steps=5).set_output(transform="pandas")

@@ -115,6 +115,9 @@ class Detector(OutlierMixin, BaseEstimator, abc.ABC):
     scikit-learn; "auto" takes the threshold from rows that were held out instead, a tenth of which
     lie below it. A network finds the rows that it has learned from normal, and a threshold from them
     may flag most fresh rows of a small table.
+
+    What PyOD's users look for is there besides, by its names and high = anomalous: `decision_scores_`
+    and `labels_` (0 or 1) of the training rows, and `threshold_`.
     """
 
     contamination: Contamination
@@ -130,6 +133,9 @@ class Detector(OutlierMixin, BaseEstimator, abc.ABC):
         judged = self._score(X if held is None else X[held])
         below = AUTO if share == "auto" else share
         self.offset_ = float(np.percentile(judged, 100 * below))
+        self.threshold_ = -self.offset_
+        self.decision_scores_ = -self._score(X)
+        self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ touched, so that `import gradlogp` costs milliseconds and changes nothing.
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -21,14 +21,18 @@ _ROOMS = (
     "training",
     "tasks",
     "baselines",
+    "harness",
     "experiments",
+    "bridges",
     "bench",
     "reports",
     "cli",
 )
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "fit":  # any network on any data
+        return importlib.import_module("gradlogp.harness.own").fit
     if name not in _ROOMS:
         raise AttributeError(
             f"module 'gradlogp' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}."
@@ -37,4 +41,4 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    return sorted([*globals(), *_ROOMS, "fit"])

@@ -77,6 +77,10 @@ class Changing(Arguments):
     """
     last_whole: bool = False
     """Where the newest checkpoint is damaged, go on from the last whole one."""
+    track: Literal["tensorboard", "wandb", "trackio", "mlflow"] | None = None
+    """Also tell the numbers and pictures of each run to this tracker while it trains; TensorBoard's
+    files go into tracker/ in the run folder.
+    """
 
     @property
     def overrides(self) -> list[str]:
@@ -361,6 +365,21 @@ class Report(Arguments):
     """
 
 
+class Export(Arguments):
+    """Write a run in the form of another tool: ONNX, PyTorch export, TensorBoard, CSV, a Hub repository."""
+
+    run: Positional[str]
+    """The run folder, or hf:USER/REPOSITORY."""
+    place: Positional[str] = ""
+    """The folder to write into, or for hub a repository USER/NAME that is no folder here; by default
+    exports/<form> in the run folder.
+    """
+    to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim"] = "slim"
+    """onnx, pt2: what the model can be asked, for any batch. slim: the two files that load."""
+    slim: bool = False
+    """The same as --to slim: config.json and ema.safetensors alone."""
+
+
 class Data(Arguments):
     """Download a data set, with checksums, or say that it is there; print its shape and counts."""
 
@@ -421,6 +440,7 @@ VERBS: dict[
     "likelihood": (Likelihood, "use.likelihood"),
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),
+    "export": (Export, "bridge.export"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
     "demo": (Demo, "learn.demo"),

@@ -19,7 +19,7 @@ from gradlogp.core.files import replacing
 from gradlogp.data import Dataset
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
-from gradlogp.harness.own import Items, form_of
+from gradlogp.harness.forms import Items, form_of
 from gradlogp.models.energy import JointEnergy
 from gradlogp.runs.files import write_text
 

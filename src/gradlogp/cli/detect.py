@@ -16,7 +16,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import load
 from gradlogp.harness.detection import Scores, Threshold, model_scores, occluded, threshold
-from gradlogp.harness.own import Form, Items, form_of, learned
+from gradlogp.harness.forms import Form, Items, form_of, learned
 
 MOST = 10_000  # rows that a detector learns from
 EXPLAINED = 500  # flagged examples, the most anomalous first, whose columns are named

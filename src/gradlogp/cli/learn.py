@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlogp import reports
+from gradlogp.bridges.track import following
 from gradlogp.cli import show
 from gradlogp.cli.arguments import VERBS, Changing, Compare, Demo, Train
 from gradlogp.cli.checks import (
@@ -101,9 +102,9 @@ def _train(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
         f" {recipe.training.steps:,} steps: {out}"
     )
-    with stopping(out):
+    with stopping(out), following(terminal, args.track, out) as listener:
         try:
-            run = fit(recipe, data, out, terminal, device, args.last_whole, processes)
+            run = fit(recipe, data, out, listener, device, args.last_whole, processes)
         except Diverged:
             reports.write(out)
             raise
@@ -218,16 +219,16 @@ def compare(args: Compare, terminal: Terminal) -> None:
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
-    shared = (
-        args.comparison,
-        comparison,
-        data,
-        planned := entries(out),
-        out,
-        args.overrides,
-        terminal,
-    )
-    with stopping(out):
+    with stopping(out), following(terminal, args.track, out) as listener:
+        shared = (
+            args.comparison,
+            comparison,
+            data,
+            planned := entries(out),
+            out,
+            args.overrides,
+            listener,
+        )
         if args.engine == "local" and not (args.parts or args.part or args.gather):
             rows = run_comparison(*shared, args.last_whole, workers(args), args.data)
             return _compared(out, rows, terminal)
@@ -237,11 +238,11 @@ def compare(args: Compare, terminal: Terminal) -> None:
             return _listed(commands, terminal)
         if args.part:
             entry = named(args.part, planned)
-            part(entry, comparison.about()[entry.method], context, args.last_whole, terminal)
+            part(entry, comparison.about()[entry.method], context, args.last_whole, listener)
             return terminal.result({"part": entry.part, "run": entry.path})
         if not args.gather:
             left = {e.part: here(commands[e.part]) for e in planned if not done(e)}
-            ENGINES[args.engine](left, out / ".engine", terminal)
+            ENGINES[args.engine](left, out / ".engine", listener)
         _compared(out, finish(comparison, context, planned, out), terminal)
 
 

@@ -33,7 +33,10 @@ def sample(args: Sample, terminal: Terminal) -> None:
     kind = fitted.spec.coordinates
     start, n = part(args)
     shard = f"-{args.shard.replace('/', 'of')}" if args.shard else ""
-    out = args.out or args.run / "samples" / f"samples-seed{args.seed}{shard}{kind.suffixes[0]}"
+    out = (
+        args.out
+        or fitted.run.path / "samples" / f"samples-seed{args.seed}{shard}{kind.suffixes[0]}"
+    )
     writable(out, *kind.suffixes)
     require_memory(
         COPIES * 4 * n * math.prod(fitted.spec.shape),

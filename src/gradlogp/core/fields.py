@@ -353,7 +353,8 @@ Level = Tensor | float  # one noise level for all, or one per example, [B]
 
 def column(v: Tensor, x: Tensor) -> Tensor:
     """One number per example, [B], shaped to multiply x [B, *shape]."""
-    if v.shape != x.shape[:1]:
+    # one by one: torch.Size compares as a whole only in numbers, which fixes a traced graph's batch
+    if v.ndim != 1 or v.shape[0] != x.shape[0]:
         raise ValueError(
             f"expected one number per example, shape [{len(x)}], got {list(v.shape)}; "
             "for one shared number pass v.expand(len(x))."

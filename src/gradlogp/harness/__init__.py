@@ -19,6 +19,7 @@ from gradlogp.harness.evaluate import evaluate, judge_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
 from gradlogp.harness.kinds import KINDS, Kind
+from gradlogp.harness.own import Own
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
 from gradlogp.harness.record import Recorder, Rows
 from gradlogp.harness.settings import leaves, override, restored, to_dict
@@ -47,6 +48,7 @@ __all__ = [
     "Kind",
     "Maker",
     "Method",
+    "Own",
     "Recipe",
     "Recorder",
     "Rows",

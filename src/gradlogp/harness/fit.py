@@ -4,6 +4,7 @@ draws.
 
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -21,6 +22,7 @@ from gradlogp.core.kernel import NotFinite
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset, Split
+from gradlogp.harness.located import HUB, located
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run, blamed
@@ -381,21 +383,32 @@ class Fitted:
         return dict(zip(at, torch.cat(parts, 1), strict=True))
 
 
-def load(path: Path, device: str | None = None) -> Fitted:
-    """The model of the run folder `path`; of a run that is still training, its newest checkpoint.
+def load(path: str | Path, device: str | None = None) -> Fitted:
+    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still training,
+    its newest checkpoint.
 
     Raises UserError where the folder holds no model that can be drawn from.
     """
     device = device or default_device()
-    run = Run.open(path)
+    run = Run.open(located(path))
     recipe = recipe_of(run)
     spec = spec_of(run)
+    _check_imports(str(path), recipe)
     tensors, _ = run.load("ema")
     with blamed(run.path / "config.json", "describes no model that this version can build"):
         model = recipe.model(spec)
     with blamed(run.path / "ema.safetensors", "holds another model than config.json describes"):
         model.load_state_dict(tensors)
     return Fitted(run, recipe, spec, model.to(device).eval().requires_grad_(False), device)
+
+
+def _check_imports(path: str, recipe: Generative) -> None:
+    """Raises UserError where a run of the Hub names code of somebody's that is not imported here."""
+    module = getattr(recipe, "build", "").partition(":")[0]
+    if path.startswith(HUB) and module and module not in sys.modules:
+        raise UserError(
+            f"{path} names {module}, which has not been imported; import it first if you trust it."
+        )
 
 
 def recipe_of(run: Run) -> Generative:

@@ -1,226 +1,223 @@
-"""Files of one's own as examples of one form: what the first of them decide, the others follow.
+"""Any network, any data: a recipe whose model is a function of yours, by the path it is imported by.
 
-    rows of tables  ->  the first table's columns      |  x (n, d), a group for each column
-    pictures        ->  one size, grey or RGB          |  x (n, c, h, w) in [0, 1], squares
-    recordings      ->  one length and rate, log-mel   |  x (n, 2 bands), a group for each band
+    fit("my_nets:build", data, DenoisingScoreMatching(LogNormal()), "runs/mine")
 
-A file that cannot be read is one line in `wrong`, and the others go on.
+`build(spec)` is given the `DataSpec` (shape, std, classes) and returns a model with `field(cond)`: a
+`ScoreModel`, an `EnergyModel`, a `NoisyEnergyModel`. The run folder holds the path, not the code, so
+whoever loads it needs the same module; and from the Hub it is loaded only where that module has been
+imported already, for to import is to run what a stranger has named.
 """
 
-import abc
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor, device as Device, nn
 
-from gradlogp.core.errors import UserError
-from gradlogp.core.spectrogram import LogMel, hertz, mel
-from gradlogp.data import PICTURES, RECORDINGS, Columns, Dataset, fit, read_picture
-from gradlogp.data.files import files_below
-from gradlogp.data.table import read_rows, rows_like
-from gradlogp.data.waves import read_wave, stacked
-from gradlogp.harness.detection import patches
-from gradlogp.harness.recipe import DataSpec
+from gradlogp import tasks
+from gradlogp.core.errors import UserError, at_least
+from gradlogp.core.fields import Field
+from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.progress import Listener
+from gradlogp.core.random import Randomness, normal_
+from gradlogp.data import Dataset
+from gradlogp.harness.fit import fit as fit_recipe
+from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Restoration, specify
+from gradlogp.objectives import Objective
+from gradlogp.runs import Run
+from gradlogp.samplers import (
+    LADDER_SAMPLERS,
+    STEP_SAMPLERS,
+    ConsistentAnnealedLangevin,
+    Langevin,
+)
+from gradlogp.training import GuardSettings, Training
 
-TABLES = {".csv", ".tsv", ".parquet", ".pq"}
-LARGEST = 64  # pixels a side that are kept where all pictures have them
-FITTED = 32  # pixels a side otherwise
-WINDOW = 256  # samples of a spectrogram's window, and the least of a recording
+if TYPE_CHECKING:
+    AnySampler = Any
+else:
+    AnySampler = Union[tuple({**LADDER_SAMPLERS, **STEP_SAMPLERS}.values())]  # noqa: UP007
+
+Build = Callable[[DataSpec], nn.Module]
 
 
+@final
 @dataclass(frozen=True)
-class Items:
-    """Examples x [n, *shape]; the file of each, its row there (from 1; 0 where a file is one
-    example), and a line for each file that cannot be read.
+class Own(Generative):
+    """The settings of a run of `fit`: build and objective say what was learned and how; steps are those
+    of a sampler that has no ladder.
     """
 
-    x: Tensor
-    files: tuple[Path, ...]
-    rows: tuple[int, ...]
-    wrong: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    experiment: str
+    dataset: str
+    preset: str
+    training: Training
+    build: str
+    learns: str
+    seed: int = 0
+    conditional: bool = False
+    sampler: AnySampler = field(default_factory=lambda: default_sampler(True))
+    steps: int = 100
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    sampler_field: ClassVar[str] = "sampler"
 
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def names(self) -> list[str]:
-        pairs = zip(self.files, self.rows, strict=True)
-        return [f"{file.name}, row {row}" if row else file.name for file, row in pairs]
-
-
-class Form(abc.ABC):
-    """What files are read as. `noun` is one example in words."""
-
-    noun: str = "examples"
-
-    @abc.abstractmethod
-    def read(self, paths: Sequence[Path]) -> Items:
-        """The examples of files and of folders of files."""
-
-    @abc.abstractmethod
-    def groups(self) -> tuple[Tensor, list[str]]:
-        """The parts of an example that can speak for a score, bool [G, *shape], by name."""
-
-
-@final
-@dataclass(frozen=True)
-class TableForm(Form):
-    columns: Columns
-    noun = "rows"
-
-    def read(self, paths: Sequence[Path]) -> Items:
-        parts, wrong = _each(paths, lambda path: rows_like(path, self.columns))
-        x = torch.cat([torch.empty(0, self.columns.width).double(), *(x for _, (x, _) in parts)])
-        notes = [f"{path.name}: {note}" for path, (_, said) in parts for note in said]
-        files, rows = _numbered([(path, len(x)) for path, (x, _) in parts])
-        return Items(x, files, rows, wrong, tuple(notes))
-
-    def groups(self) -> tuple[Tensor, list[str]]:
-        masks, names = [], []
-        for column, span in zip(self.columns.members, self.columns.spans, strict=True):
-            if column.width:
-                mask = torch.zeros(self.columns.width, dtype=torch.bool)
-                mask[span] = True
-                masks.append(mask)
-                names.append(column.name)
-        return torch.stack(masks), names
-
-
-@final
-@dataclass(frozen=True)
-class PictureForm(Form):
-    shape: tuple[int, int, int]
-    noun = "pictures"
-
-    def read(self, paths: Sequence[Path]) -> Items:
-        files, lost = _listed(paths, PICTURES)
-        parts, wrong = _each(files, lambda path: fit(read_picture(path), self.shape)[0])
-        x = torch.stack([x for _, x in parts]) if parts else torch.empty(0, *self.shape)
-        kept = tuple(path for path, _ in parts)
-        return Items(x, kept, (0,) * len(kept), (*lost, *wrong))
-
-    def groups(self) -> tuple[Tensor, list[str]]:
-        return patches(self.shape)
-
-
-@final
-@dataclass(frozen=True)
-class SoundForm(Form):
-    length: int
-    rate: int
-    noun = "recordings"
+    def __post_init__(self) -> None:
+        at_least(0, seed=self.seed, steps=self.steps)
 
     @property
-    def bands(self) -> LogMel:
-        return LogMel(self.rate, window=WINDOW)
+    def evaluations_per_example(self) -> int:
+        return 1
 
-    def read(self, paths: Sequence[Path]) -> Items:
-        files, lost = _listed(paths, RECORDINGS)
-        parts, wrong = _each(files, lambda p: stacked([read_wave(p)], self.length, self.rate)[0])
-        width = 2 * self.bands.bands
-        x = [torch.empty(0, width), *(self.bands.pooled(x) for _, x in parts)]
-        kept = tuple(path for path, _ in parts)
-        return Items(torch.cat(x), kept, (0,) * len(kept), (*lost, *wrong))
+    def model(self, spec: DataSpec) -> nn.Module:
+        return built(imported(self.build), spec, self.build)
 
-    def groups(self) -> tuple[Tensor, list[str]]:
-        """The mean and the deviation of a band together."""
-        count = self.bands.bands
-        tops = hertz(torch.linspace(0, mel(self.rate / 2), count + 2, dtype=torch.float64))
-        names = [f"{top:.0f} Hz" for top in tops[1:-1].tolist()]
-        return torch.eye(count, dtype=torch.bool).repeat(1, 2), names
+    def build_objective(
+        self, spec: DataSpec, generator: Generator, device: Device | str
+    ) -> Objective:
+        given = getattr(self, "_objective", None)
+        if given is None:
+            raise UserError(
+                f"this run learns by {self.learns}, which its folder does not hold; pass it to"
+                " gradlogp.fit again."
+            )
+        return given
 
+    def learning_by(self, objective: Objective) -> "Own":
+        """The same settings with the objective itself, which is no setting."""
+        object.__setattr__(self, "_objective", objective)
+        return self
 
-def learned(path: Path, apart: Collection[str] = (), size: int | None = None) -> tuple[Form, Items]:
-    """The form that the file or folder `path` decides, and its own examples; `apart` are columns
-    that are left aside, `size` is what pictures are fitted to.
-    """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise UserError(f"{path} does not exist; pass a table, a folder of files or a run folder.")
-    if path.is_file():
-        return _table(path, apart)
-    pictures, recordings = (files_below(path, known) for known in (PICTURES, RECORDINGS))
-    if not pictures and not recordings:
-        raise UserError(
-            f"{path}: expected a folder of pictures, or of WAV or FLAC files, found neither."
+    def sampling(
+        self, model: Any, spec: DataSpec, device: Device | str = "cpu"
+    ) -> tasks.Sampling[Any]:
+        ladder = getattr(self.sampler, "ladder", None)
+
+        def prior(x: Tensor, generator: Randomness) -> Tensor:
+            if ladder is None:
+                return spec.coordinates.noise(x, generator)
+            return normal_(x, generator).mul_(ladder[0])
+
+        return tasks.Sampling(
+            model.field,
+            self.sampler,
+            prior,
+            self.steps if ladder is None else self.sampler.steps,
+            spec.shape,
+            spec.coordinates.from_model,
+            device,
         )
-    form = _sounds(recordings) if len(recordings) > len(pictures) else _pictures(pictures, size)
-    return form, form.read([path])
+
+    def restoration(
+        self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
+    ) -> Restoration:
+        kind, at = spec.coordinates, spec.coordinates.gain * sigma
+        if isinstance(model.field(), Field):
+            return super().restoration(model, spec, validation, sigma, seed)
+
+        def restore(noisy: Tensor) -> Tensor:
+            y = kind.to_model(noisy).to(next(model.parameters()).device)
+            return kind.from_model(tasks.tweedie(model.field(), y, at)).cpu()
+
+        return Restoration(restore, "posterior mean in one step (Tweedie)", 1)
+
+    def title(self) -> str:
+        return f"{self.build.partition(':')[2]}, a model of one's own"
+
+    def about(self) -> str:
+        return f"The model is made by `{self.build}` and learns by `{self.learns}`."
 
 
-def form_of(spec: DataSpec, data: Dataset) -> Form:
-    """The form of the data that a run was trained on."""
-    if spec.kind == "picture":
-        channels, height, width = spec.shape
-        return PictureForm((channels, height, width))
-    if spec.kind == "row" and data.columns is not None:
-        return TableForm(data.columns)
-    raise UserError(
-        f"files of one's own are read for runs of pictures and of tables, and this one knows"
-        f" {spec.coordinates.plural}."
+def imported(path: str) -> Build:
+    """The function at "module:function". Raises UserError, one line, where it cannot be imported."""
+    module, colon, name = path.partition(":")
+    if not colon or not name.isidentifier():
+        raise UserError(f"a model is named as module:function, got {path!r}.")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the model {path!r} cannot be imported ({error}); put its module where Python finds it,"
+            " as in PYTHONPATH=. gradlogp ..."
+        ) from error
+    return found
+
+
+def built(build: Build, spec: DataSpec, path: str) -> nn.Module:
+    """The model; UserError where it is none."""
+    model = build(spec)
+    if not isinstance(model, nn.Module) or not hasattr(model, "field"):
+        raise UserError(
+            f"{path} gave {type(model).__name__}, which is no torch.nn.Module with field(cond); derive"
+            " it from ScoreModel, EnergyModel or NoisyEnergyModel of gradlogp.models."
+        )
+    return model
+
+
+def path_of(build: str | Build) -> str:
+    """The path that a function is imported by. Raises UserError where there is none."""
+    if isinstance(build, str):
+        return build
+    module, name = getattr(build, "__module__", "__main__"), getattr(build, "__qualname__", "")
+    if module == "__main__" or not name.isidentifier():
+        raise UserError(
+            f"a run must find its model again by import, but {name or type(build).__name__} of"
+            f" {module} cannot be; write def build(spec) in a module and pass 'module:build'."
+        )
+    return f"{module}:{name}"
+
+
+def fit(
+    model: str | Build,
+    data: Dataset,
+    objective: Objective,
+    out: str | Path,
+    *,
+    images: int | None = None,
+    training: Training | None = None,
+    sampler: Any = None,
+    conditional: bool = False,
+    seed: int = 0,
+    listener: Listener | None = None,
+    device: str | None = None,
+) -> Run:
+    """Train any network on any data into the run folder `out`; the same call goes on where it stopped.
+
+    model: "module:build" or such a function, DataSpec -> model with `field(cond)`. images: examples
+    shown in all, by default thirty times the data; training: all settings of the loop instead.
+    sampler: how to draw from it, by default annealed Langevin for a model with noise levels, Langevin
+    for an energy or score without. Guard, checkpoints and resume are those of every run, and sample,
+    evaluate and report work on the folder.
+    """
+    path = path_of(model)
+    levels = not isinstance(_field(path, specify(data)), Field)
+    settings = training or Training(images or 30 * len(data.train), ema=0.99)
+    recipe = Own(
+        experiment="own",
+        dataset=data.name,
+        preset="quick",
+        training=settings,
+        build=path,
+        learns=re.sub(r" at 0x[0-9a-f]+", "", repr(objective)),
+        seed=seed,
+        conditional=conditional,
+        sampler=sampler or default_sampler(levels),
+        evaluation=Evaluation(sigmas=(0.1, 0.3) if levels else ()),
     )
+    return fit_recipe(recipe.learning_by(objective), data, Path(out), listener, device)
 
 
-def _table(path: Path, apart: Collection[str]) -> tuple[Form, Items]:
-    if Path(path.name.lower().removesuffix(".gz")).suffix not in TABLES:
-        raise UserError(
-            f"{path}: expected a table ({', '.join(sorted(TABLES))}), a folder of pictures or"
-            " recordings, or a run folder."
-        )
-    columns, x, notes = read_rows(path, apart)
-    files, rows = _numbered([(path, len(x))])
-    return TableForm(columns), Items(x, files, rows, (), notes)
+def default_sampler(levels: bool) -> Any:
+    """Annealed Langevin for a model with noise levels; else Langevin dynamics, with a step that suits
+    entries of size one.
+    """
+    ladder = VarianceExploding(0.05, 10.0)
+    return ConsistentAnnealedLangevin(ladder, 60) if levels else Langevin(0.01)
 
 
-def _pictures(files: Sequence[Path], size: int | None) -> PictureForm:
-    """Their own size where they share one that is small; RGB where one of them is."""
-    found, _ = _each(files, read_picture)
-    sizes = {picture.size for _, picture in found}
-    width, height = next(iter(sizes), (FITTED, FITTED))
-    if size or len(sizes) != 1 or max(width, height) > LARGEST:
-        width = height = size or FITTED
-    colour = any(_coloured(picture) for _, picture in found)
-    return PictureForm((3 if colour else 1, height, width))
-
-
-def _coloured(picture: Any) -> bool:
-    x, _ = fit(picture, (3, FITTED, FITTED))
-    return bool((x != x[:1]).any())
-
-
-def _sounds(files: Sequence[Path]) -> SoundForm:
-    clips, _ = _each(files, read_wave)
-    if not clips:
-        raise UserError(f"{files[0].parent}: none of its recordings can be read.")
-    x, rate, _ = stacked([clip for _, clip in clips])
-    return SoundForm(max(WINDOW, x.shape[-1]), rate)
-
-
-def _each(paths: Sequence[Path], read: Callable[[Path], Any]) -> tuple[list[Any], tuple[str, ...]]:
-    """(path, what was read) of those that can be, and a line for each that cannot."""
-    found, wrong = [], []
-    for path in paths:
-        try:
-            found.append((path, read(path)))
-        except UserError as error:
-            wrong.append(str(error))
-    return found, tuple(wrong)
-
-
-def _listed(paths: Sequence[Path], endings: Collection[str]) -> tuple[list[Path], tuple[str, ...]]:
-    """The files of folders and the files themselves, whatever they are called."""
-    files, wrong = [], []
-    for path in paths:
-        below = files_below(path, endings) if path.is_dir() else [path]
-        files += below
-        wrong += [] if below else [f"{path}: no file with an ending that is read here."]
-    return files, tuple(wrong)
-
-
-def _numbered(counts: Sequence[tuple[Path, int]]) -> tuple[tuple[Path, ...], tuple[int, ...]]:
-    files = tuple(path for path, n in counts for _ in range(n))
-    return files, tuple(row for _, n in counts for row in range(1, n + 1))
+def _field(path: str, spec: DataSpec) -> Any:
+    model: Any = built(imported(path), spec, path)
+    return model.field()

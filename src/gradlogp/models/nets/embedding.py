@@ -15,15 +15,15 @@ def class_rows(cond: Tensor | None, classes: int, x: Tensor) -> Tensor:
     """Rows [B] of a table of classes + 1: the classes, and last 'no class given', for cond None or
     entries below 0.
     """
-    none = torch.full((len(x),), classes, device=x.device)
+    none = torch.full((x.shape[0],), classes, device=x.device)
     return none if cond is None else torch.where(cond < 0, none, cond)
 
 
 def check_classes(cond: Tensor | None, classes: int, lowest: int = 0) -> None:
     """ValueError where `cond` is no class number from `lowest` on (looked at on the CPU only, where
-    looking costs no host sync).
+    looking costs no host sync, and not where a graph is traced, which has no numbers yet).
     """
-    if cond is None:
+    if cond is None or torch.compiler.is_compiling():
         return
     if classes == 0:
         raise ValueError(
@@ -72,5 +72,5 @@ def modulate(h: Tensor, film: Tensor) -> Tensor:
     """h (1 + scale) + shift for h [B, C, *sizes]; film [B, 2 C] holds a scale and then a shift for
     each channel.
     """
-    scale, shift = film.reshape(len(h), -1, *[1] * (h.ndim - 2)).chunk(2, 1)
+    scale, shift = film.reshape(h.shape[0], -1, *[1] * (h.ndim - 2)).chunk(2, 1)
     return torch.addcmul(shift, h, 1 + scale)

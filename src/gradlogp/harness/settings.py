@@ -245,7 +245,7 @@ def of_kind(hint: Any, kind: Any, old: Any, path: str) -> Any:
 
 def kind_name(member: type) -> str:
     """What a person calls it: its name in its table, or the name of the member that it builds."""
-    return NAMES.get(member) or getattr(member, "named", member.__name__)
+    return NAMES.get(member) or str(getattr(member, "named", member.__name__))
 
 
 def _groups(hint: Any) -> list[type]:

@@ -116,6 +116,7 @@ def differs(found: float, golden: float | None) -> bool:
     return not math.isclose(found, golden, rel_tol=1e-3, abs_tol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_the_numbers_are_those_that_they_were(name: str, tmp_path: Path) -> None:
     golden = json.loads(PATH.read_text())[name]

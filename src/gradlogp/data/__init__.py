@@ -13,7 +13,7 @@ from pathlib import Path
 from gradlogp.core.errors import UserError
 from gradlogp.data.adbench import adbench
 from gradlogp.data.arrays import npz
-from gradlogp.data.base import KINDS, Dataset, Kind, Progress, Split
+from gradlogp.data.base import Dataset, Kind, Progress, Split
 from gradlogp.data.captioned_digits import captioned_digits
 from gradlogp.data.celeba import celeba
 from gradlogp.data.cifar10 import CIFAR10
@@ -33,7 +33,6 @@ from gradlogp.data.waves import ENDINGS as RECORDINGS, waves
 
 __all__ = [
     "DATASETS",
-    "KINDS",
     "Column",
     "Columns",
     "Dataset",

@@ -9,7 +9,6 @@ the classes.
 """
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor
 from gradlogp.core.errors import UserError, printable
 from gradlogp.data.base import (
     Dataset,
-    Kind,
     Progress,
     Split,
     mixed,
@@ -65,7 +63,7 @@ def npz(
         *splits,
         classes,
         {path.name: sha256(path)},
-        kind=cast(Kind, kind),
+        kind=kind,
         columns=numeric_columns(splits[0].x) if kind == "row" else None,
     )
 

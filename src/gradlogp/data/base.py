@@ -9,7 +9,7 @@ moves an example from one split to another.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ from gradlogp.data.columns import Columns, numeric_columns
 from gradlogp.data.items import stack
 
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all or None)
-Kind = Literal["picture", "volume", "waveform", "row", "caption"]  # caption: a captioned picture
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind: TypeAlias = str  # picture, volume, waveform, row, caption (a captioned picture), or your own
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +118,7 @@ class Dataset:
 def _stacked(name: str, items: Any, kind: Kind | None) -> tuple[Split, Kind]:
     found = stack(name, items, kind)
     split = Split(found.x, found.labels, found.max_value, found.captions)
-    return split, cast(Kind, found.kind)
+    return split, found.kind
 
 
 def _class_names(name: str, classes: Sequence[str], splits: Sequence[Split]) -> tuple[str, ...]:

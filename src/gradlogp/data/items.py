@@ -61,6 +61,9 @@ def guessed(name: str, shape: tuple[int, ...]) -> str:
     return kinds[len(shape)]
 
 
+DIMENSIONS = {"row": 2, "waveform": 3, "volume": 5}  # of a tensor of examples, beside pictures
+
+
 def arranged(name: str, x: Tensor, kind: str) -> tuple[Tensor, int]:
     """(x in the shape of its kind, the value that becomes 1). Raises UserError where it cannot be.
 
@@ -73,7 +76,9 @@ def arranged(name: str, x: Tensor, kind: str) -> tuple[Tensor, int]:
         raise UserError(f"{name}: {bad:,} of {len(x):,} examples hold NaN or infinity.")
     if kind in ("picture", "caption"):
         return _pictures(name, x)
-    dims = {"row": 2, "waveform": 3, "volume": 5}[kind]
+    if kind not in DIMENSIONS:  # a kind of one's own stands as it is
+        return x.float(), 1
+    dims = DIMENSIONS[kind]
     x = x[:, None] if kind != "row" and x.ndim == dims - 1 else x
     if x.ndim != dims:
         raise UserError(f"{name}: expected a {kind} an example, got shape {list(x.shape[1:])}.")

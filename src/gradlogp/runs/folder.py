@@ -74,10 +74,10 @@ class Run:
             run._writing()
             return run
         files.make_folder(path)
-        strangers = [item.name for item in path.iterdir() if not item.name.startswith(".")]
-        if strangers:
+        unexpected = [item.name for item in path.iterdir() if not item.name.startswith(".")]
+        if unexpected:
             raise UserError(
-                f"{path} holds other things ({strangers[0]}) and is no run folder; choose another"
+                f"{path} holds other things ({unexpected[0]}) and is no run folder; choose another"
                 " --out."
             )
         run = cls(path, unplain(plain(config)), {"gradlogp": __version__, **(about or {})})

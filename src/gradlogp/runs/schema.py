@@ -100,7 +100,7 @@ CONFIG = {
         "seed?": COUNT,
         "conditional?": FLAG,
         "training?": {"images?": POSITIVE, "batch?": POSITIVE},
-        **{f"{key}?": or_null(OBJECT) for key in ("levels", "law")},
+        "law?": or_null(OBJECT),
     },
     **{f"{key}?": SPEC for key in ("spec", "facts")},  # facts: what format 1 called it
     "data?": {"name": TEXT, "classes?": [TEXT], "checksums": {"*": TEXT}},

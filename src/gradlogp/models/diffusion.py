@@ -1,11 +1,12 @@
 r"""Diffusion models: a network that predicts x0, the noise or the velocity of a process that keeps the
 variance, and perhaps how uncertain it is of x0.
 
-.. math:: D(x, \ell) = E[x_0 \mid x], \qquad V(x, \ell) = \frac{\ell^2}{1 + \ell^2}\, \mathrm{sigmoid}(u(x, \ell)) .
+.. math:: D(x, \ell) = E[x_0 \mid x], \qquad V(x, \ell) = \frac{\ell^2}{1 + \ell^2}\, \mathrm{sigmoid}(4\, u(x, \ell)) .
 
 At the level :math:`\ell` the network sees :math:`x_t = \alpha x` with :math:`\alpha = 1/\sqrt{1 +
 \ell^2}`, and what it predicts becomes the denoised x by `core.parametrise.convert`. V, the variance of
-x0 given x, is the share u of the largest one, which data N(0, 1) have. So the reverse step of a chain
+x0 given x, is a share of the largest one, which data N(0, 1) have; the 4 lets it soon be as small as a
+pixel that never changes needs. So the reverse step of a chain
 lies between DDPM's two fixed variances: at V = 0 is the small one, at the largest V the large one.
 
 References: Ho et al. (2020), arXiv 2006.11239, eq. 11 (eps) and section 3.2 (the two variances); Salimans
@@ -72,7 +73,7 @@ class DiffusionModel(ScoreModel):
     ) -> tuple[Tensor, Tensor]:
         """D and V at x [B, *shape], level sigma [B]."""
         denoised, share = self._ask(x, sigma, cond)
-        return denoised, column(sigma**2 / (1 + sigma**2), x) * share.sigmoid()
+        return denoised, column(sigma**2 / (1 + sigma**2), x) * (4 * share).sigmoid()
 
     def field(self, cond: Tensor | None = None) -> NoisyField:
         return Moments(self.moments, cond) if self.learned else Denoiser(self, cond)

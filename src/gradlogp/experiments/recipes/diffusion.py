@@ -78,7 +78,8 @@ BUDGETS: Choices = {
 @final
 @dataclass(frozen=True)
 class DiffusionRecipe(Generative):
-    """A diffusion model of the chain of `levels` levels of `process`.
+    """A diffusion model of the chain of `levels` levels of `process`, at equal distances in time, from
+    `top` down: above it the cosine schedule leaps, where a prediction of the noise says nothing of x0.
 
     variance: of the reverse steps in the bound; 'learned' needs the loss 'bound' or 'hybrid'. bins:
     values of a pixel, whose probability is then bounded; none for the density. weighed: test examples
@@ -94,6 +95,7 @@ class DiffusionRecipe(Generative):
     net: UNetShape = field(default_factory=UNetShape)
     process: VariancePreserving | Cosine = field(default_factory=Cosine)
     levels: int = 100
+    top: float = 50.0
     predicts: Prediction = "eps"
     loss: Loss = "simple"
     variance: Variance = "large"
@@ -111,7 +113,7 @@ class DiffusionRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, drop_cond=self.drop_cond)
-        at_least(1, weighed=self.weighed)
+        at_least(1, weighed=self.weighed, top=self.top)
         at_least(2, levels=self.levels, bins=self.bins)
         learns = self.loss in ("bound", "hybrid")
         if self.variance == "learned" and not learns:
@@ -128,10 +130,17 @@ class DiffusionRecipe(Generative):
     def evaluations_per_example(self) -> int:
         return 1
 
+    def ladder(self, levels: int) -> tuple[float, ...]:
+        """So many levels of the process between the ends of the chain, from the noisiest down."""
+        first, last = self.process.ends
+        begin = min(last, float(self.process.time(self.top)))
+        times = torch.linspace(begin, first, levels, dtype=torch.float64)
+        return tuple(self.process.level(times).tolist())
+
     def chain(self, variance: Variance | float | None = None) -> DiscreteDiffusion:
         """The chain that is learned; with another reverse variance where one is named."""
         of = self.variance if variance is None else variance
-        levels = tuple(self.process.ladder(self.levels))
+        levels = self.ladder(self.levels)
         return DiscreteDiffusion(levels, OF_DATA[of] if isinstance(of, str) else of, bins=self.bins)
 
     def model(self, spec: DataSpec) -> DiffusionModel:
@@ -169,7 +178,7 @@ class DiffusionRecipe(Generative):
         return by_tweedie(model, spec, sigma)
 
     def coarsest_level(self) -> float:
-        return self.process.ladder(self.levels)[0]
+        return self.ladder(2)[0]
 
     def study(
         self,
@@ -212,7 +221,8 @@ def _diffusion(
     training = Training(1, learning_rate=2e-3)
     recipe = DiffusionRecipe(name, target.name, preset, training, seed, **changes)
     clip = (-1.0, 1.0) if target.kind != "row" else None  # rows have no bounds
-    sampler = Ancestral(recipe.process, recipe.levels, clip=clip, variance=recipe.variance)
+    levels = recipe.ladder(recipe.levels)
+    sampler = Ancestral(recipe.process, levels, clip=clip, variance=recipe.variance)
     return configured(replace(recipe, sampler=sampler), BUDGETS, target, preset)
 
 

@@ -1,7 +1,8 @@
 """What a diffusion model's reverse chain reaches: bits per dimension by the variational bound and
 Frechet distances, by the variance of its steps, by the number of DDIM's, and along the training.
 
-Bits are of test pictures, with the decoder's bins, one draw of noise for each of the bound's terms.
+Bits are of test pictures, with the decoder's bins, one draw of noise for each of the bound's terms, and
+the denoised within the range of the data, as samples have it.
 The distances here are of `evaluation.trial` samples each, so they compare with one another and not with
 those of more samples.
 
@@ -11,12 +12,13 @@ Meng & Ermon (2021), arXiv 2010.02502, section 5.1 (few steps); Nichol & Dhariwa
 """
 
 import math
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from gradlogp.core.fields import Level, NoisyField
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluator import Evaluator
@@ -30,6 +32,22 @@ from gradlogp.tasks.likelihood import bits_per_dim, variational_bound
 
 STEPS = (10, 20, 50, 100)  # of DDIM
 FIXED = ("small", "large")
+
+
+@final
+@dataclass(frozen=True)
+class Within(NoisyField):
+    """A field whose mean of x0 is kept in `bounds`, where all data are."""
+
+    field: NoisyField
+    bounds: tuple[float, float]
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return self.field.denoise(x, sigma).clamp(*self.bounds)
+
+    def moments(self, x: Tensor, sigma: Level) -> tuple[Tensor, Tensor]:
+        mean, variance = self.field.moments(x, sigma)
+        return mean.clamp(*self.bounds), variance
 
 
 def study(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: Recorder) -> None:
@@ -48,10 +66,13 @@ def study(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: Recorde
 def _walks(recipe: Any) -> list[tuple[dict[str, Any], Any]]:
     clip = recipe.sampler.clip if isinstance(recipe.sampler, Ancestral) else None
     own = [
-        ({"variance": v}, Ancestral(recipe.process, recipe.levels, clip=clip, variance=v))
+        (
+            {"variance": v},
+            Ancestral(recipe.process, recipe.ladder(recipe.levels), clip=clip, variance=v),
+        )
         for v in dict.fromkeys((*FIXED, recipe.variance))
     ]
-    return own + [({"ddim": n}, DDIM(recipe.process, n, clip=clip)) for n in STEPS]
+    return own + [({"ddim": n}, DDIM(recipe.process, recipe.ladder(n), clip=clip)) for n in STEPS]
 
 
 def _distance(
@@ -77,7 +98,11 @@ def bits(fitted: Fitted, data: Dataset, variance: Any = None) -> Tensor:
     cond = test.labels.to(fitted.device) if recipe.conditional else None  # type: ignore[union-attr]
     chain = recipe.chain(variance)
     generator = seeded(recipe.seed, "bound", device=fitted.device)
-    nats = variational_bound(fitted.model, x0, chain, generator, cond).nats
+    model: Any = fitted.model
+    field = model.field(cond)
+    bounds = fitted.spec.coordinates.bounds
+    field = field if bounds is None else Within(field, bounds)
+    nats = variational_bound(field, x0, chain, generator).nats
     return bits_per_dim(nats.double().cpu(), math.prod(data.shape), 1.0)
 
 

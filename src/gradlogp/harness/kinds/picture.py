@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from gradlogp.data import save_grid
 from gradlogp.harness.kinds.base import Bounded
 from gradlogp.metrics import Measure, image
-from gradlogp.models import ConvClassifier
+from gradlogp.models import ConvClassifier, ResidualClassifier
+
+
+NATURAL = 32  # pixels a side from which pictures in colour take a network for natural ones
+
+
+def natural(shape: Sequence[int]) -> bool:
+    """Pictures in colour and large enough to be photographs."""
+    return shape[0] == 3 and min(shape[1:]) >= NATURAL
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,9 @@ class Picture(Bounded):
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
-        return ConvClassifier(shape, classes)
+        return (
+            ResidualClassifier(shape, classes) if natural(shape) else ConvClassifier(shape, classes)
+        )
 
     def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
         return [image.psnr(clean, restored), image.ssim(clean, restored)]

@@ -12,7 +12,6 @@ from gradlogp.harness.kinds.base import Bounded
 from gradlogp.metrics import Measure, image
 from gradlogp.models import ConvClassifier, ResidualClassifier
 
-
 NATURAL = 32  # pixels a side from which pictures in colour take a network for natural ones
 
 

@@ -8,7 +8,7 @@ from torch.distributions import MultivariateNormal
 
 from gradlogp.core.fields import as_field
 from gradlogp.core.random import Streams, seeded
-from gradlogp.models import MLPEnergy, PrincipalMixture, Proposed
+from gradlogp.models import MLPEnergy, PrincipalMixture, Proposed, mlp_score
 from gradlogp.models.mixture import nearest_centre, principal
 
 
@@ -117,16 +117,32 @@ def test_more_components_than_examples_leave_some_empty_and_nothing_breaks():
     assert torch.cdist(drawn, x).min(1).values.max() < 1e-3
 
 
-def test_a_proposed_energy_is_the_energy_alone_and_keeps_its_mixture_out_of_learning():
+def test_a_proposed_model_says_what_it_says_alone_and_keeps_its_mixture_out_of_learning():
     net = MLPEnergy(4, (8,))
     model = Proposed(net, PrincipalMixture(4, 3, 2).fit(torch.randn(90, 4), seeded(0)))
     x = torch.randn(5, 4)
     assert torch.equal(model(x), net(x))
+    assert torch.equal(as_field(model).score(x), as_field(net).score(x))
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert learned == {f"energy.{name}" for name, _ in net.named_parameters()}
+    assert learned == {f"model.{name}" for name, _ in net.named_parameters()}
     assert "proposal.means" in model.state_dict()
     begun = model.begin_(torch.empty(7, 4), seeded(1))
     assert torch.equal(begun, model.proposal.fill_(torch.empty(7, 4), seeded(1), residual=False))
+    score = mlp_score(4, 0.5, 8, 1)
+    noisy = Proposed(score, model.proposal)
+    sigma = torch.full((5,), 0.3)
+    assert torch.equal(noisy(x, sigma), score(x, sigma))
+    assert torch.equal(noisy.field().denoise(x, 0.3), score(x, sigma))
+
+
+def test_noise_comes_on_top_of_a_begun_chain():
+    model = Proposed(MLPEnergy(5, (8,)), mixture())
+    shape = (100_000, 5)
+    clean, noisy = (
+        model.begin_(torch.empty(shape, dtype=torch.float64), seeded(1), s) for s in (0.0, 0.7)
+    )
+    found = (noisy - clean).std(0)
+    assert (found - 0.7).abs().max() < 4 * 0.7 / (2 * shape[0]) ** 0.5
 
 
 @pytest.mark.parametrize("settings", [(4, 0, 2), (4, 3, 4), (4, 3, 0)])

@@ -8,16 +8,18 @@ length :math:`\sqrt{\lambda_i - s^2}`, and :math:`s^2` is the mean of the varian
 finds the centres by k-means and takes that step once; it costs a second or two for 50,000 digits.
 
 A draw without its residual noise, :math:`\mu_k + W_k z`, is a blurred picture of the right kind: a
-place for the chains of an energy to begin (`Proposed`) that is far nearer to the data than noise.
+place for the chains of an energy to begin (`Proposed`) that is far nearer to the data than noise;
+with noise added, for a walk down the noise levels that skips the coarsest.
 
 References: Tipping & Bishop (1999), Mixtures of Probabilistic Principal Component Analysers, Neural
 Computation 11, eq. 2 and app. A; Richardson & Weiss (2018), On GANs and GMMs, arXiv 1805.12462
-(such mixtures of pictures); Lloyd (1982), Least Squares Quantization in PCM (k-means).
+(such mixtures of pictures); Zheng et al. (2023), Truncated Diffusion Probabilistic Models, arXiv
+2202.09671 (a walk from a learned start); Lloyd (1982), Least Squares Quantization in PCM (k-means).
 """
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -151,21 +153,27 @@ def principal(residuals: Tensor, rank: int, least: float) -> tuple[Tensor, Tenso
     return factor, variance
 
 
-class Proposed(EnergyModel):
-    """Any energy together with a mixture of principal components, from whose draws its chains
-    begin.
+class Proposed(nn.Module):
+    """A model of energies or of scores together with a mixture of principal components, at whose
+    draws its chains begin.
 
-    The energy is that of `energy` alone. The mixture is no part of what is learned: it is fitted
-    once, and travels with the weights.
+    It says what `model` says. The mixture is no part of what is learned: it is fitted once, and
+    travels with the weights.
     """
 
-    def __init__(self, energy: EnergyModel, proposal: PrincipalMixture) -> None:
+    def __init__(self, model: Any, proposal: PrincipalMixture) -> None:
         super().__init__()
-        self.energy, self.proposal = energy, proposal.requires_grad_(False)
+        self.model, self.proposal = model, proposal.requires_grad_(False)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.energy(x, cond)
+    def forward(self, *arguments: Any) -> Tensor:
+        return self.model(*arguments)
 
-    def begin_(self, x: Tensor, generator: Randomness) -> Tensor:
-        """Fill x [B, *shape] in place with blurred examples, where chains begin."""
-        return self.proposal.fill_(x, generator, residual=False)
+    def field(self, cond: Tensor | None = None) -> Any:
+        return self.model.field(cond)
+
+    def begin_(self, x: Tensor, generator: Randomness, sigma: float = 0.0) -> Tensor:
+        """Fill x [B, *shape] in place with blurred examples, where chains begin, and noise of
+        standard deviation `sigma`.
+        """
+        self.proposal.fill_(x, generator, residual=False)
+        return x if sigma == 0 else x.add_(normal_(torch.empty_like(x), generator), alpha=sigma)

@@ -4,6 +4,7 @@ draws.
 
 import platform
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -101,15 +102,26 @@ def commit() -> str | None:
         return None
 
 
-def build(recipe: Recipe, spec: DataSpec, device: str) -> Learner:
-    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was."""
+def build(recipe: Recipe, spec: DataSpec, device: str, split: Split) -> Learner:
+    """A learner at step 0, decided by the recipe's seed and, where something is fitted in closed
+    form first, by the training part `split`; the global random state is left as it was.
+    """
+    began = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
         model = recipe.model(spec).to(device)
     generator = seeded(recipe.seed, "noise", device=device)
     objective = recipe.objective(spec, generator, device)
+    recipe.prepare(
+        model,
+        objective,
+        lambda: spec.coordinates.to_model(split.scaled()).to(device),
+        seeded(recipe.seed, "closed form", device=device),
+    )
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
-    return Learner(model, objective, recipe.training, generator, guard)
+    learner = Learner(model, objective, recipe.training, generator, guard)
+    learner.seconds = time.perf_counter() - began
+    return learner
 
 
 def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callable[[int], Batch]:
@@ -145,7 +157,7 @@ def fit(
         if run.status()["state"] != "training":
             run.verify()
             return run
-        learner = build(recipe, spec, device)
+        learner = build(recipe, spec, device, data.train)
         worries = _worries(recipe, learner, spec, data.train)
         _say(worries, run, listener, again=bool(run.checkpoints))
         watch, at = _progress(recipe, learner, spec, run, device)

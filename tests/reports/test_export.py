@@ -5,6 +5,7 @@ import io
 
 from gradlogp.reports.export import tables
 from gradlogp.reports.read import page
+from gradlogp.runs import read_results, write_results
 from tests.reports import fake
 
 
@@ -37,3 +38,18 @@ def test_latex_is_escaped_and_balanced(tmp_path):
         and r"\textbf{" in text
         and "_" not in text.replace(r"\_", "")
     )
+
+
+HOSTILE = "=cmd|' /C calc'!A0 \\input{/etc/passwd} <script>x</script> [a](b) \x1b[31m"
+
+
+def test_no_cell_is_a_formula_a_command_or_a_page(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={})
+    rows = read_results(folder)
+    rows[0] |= {"protocol": HOSTILE, "method": HOSTILE}
+    write_results(folder, rows)
+    made = tables(page(folder))
+    cells = next(csv.DictReader(io.StringIO(made[".csv"])))
+    assert cells["protocol"].startswith("'=") and cells["method"].startswith("'=")
+    assert r"\input{" not in made[".tex"] and "textbackslash" in made[".tex"]
+    assert "<script>" not in made[".md"] and "[a](b)" not in made[".md"]

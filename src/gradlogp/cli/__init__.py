@@ -20,6 +20,7 @@ from gradlogp.core.errors import UserError
 
 __all__ = ["main"]
 
+NARROWEST = 40  # columns
 SYSTEM = {
     getattr(errno, name)
     for name in (
@@ -33,6 +34,7 @@ SYSTEM = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    widen()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever began us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -61,6 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except SystemExit as done:  # tyro, after --help
         return int(done.code or 0)
+
+
+def widen() -> None:
+    """A terminal that says it is narrower than a word would make the wrapping of help endless."""
+    said = os.environ.get("COLUMNS", "")
+    if said and (not said.isdigit() or int(said) < NARROWEST):
+        os.environ["COLUMNS"] = str(NARROWEST)
 
 
 def prepared(argv: Sequence[str]) -> Callable[[], None]:

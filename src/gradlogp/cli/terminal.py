@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from gradlogp.core.errors import printable
 from gradlogp.core.progress import Listener
 from gradlogp.runs.files import plain
 
@@ -63,7 +64,9 @@ class Terminal:
             self.bars.stop()
 
     def say(self, text: str = "") -> None:
-        self.console.print(text, soft_wrap=True)
+        """Lines of text; what would move the cursor or colour the screen is spelled out."""
+        lines = (printable(line) for line in text.split("\n"))
+        self.console.print("\n".join(lines), soft_wrap=True)
 
     def show(self, table: Table) -> None:
         self.console.print(table)

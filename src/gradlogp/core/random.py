@@ -33,6 +33,9 @@ PURPOSES = {
     "snapshots": 5,
     "chains from data": 6,
     "health": 6,
+    "posterior": 3,
+    "one posterior sample": 4,
+    "calibration": 5,
 }
 
 

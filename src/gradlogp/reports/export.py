@@ -29,7 +29,24 @@ COLUMNS = (
     "trivial",
     "protocol",
 )
-TEX = str.maketrans({c: "\\" + c for c in "&%$#_{}"} | {"\u2212": "$-$", "\u00b1": "$\\pm$"})
+TEX = str.maketrans(
+    {c: "\\" + c for c in "&%$#_{}"}
+    | {
+        "\u2212": "$-$",
+        "\u00b1": "$\\pm$",
+        "\\": "\\textbackslash{}",
+        "~": "\\textasciitilde{}",
+        "^": "\\textasciicircum{}",
+    }
+)
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+)  # what a spreadsheet takes for the beginning of a formula
 
 
 def tables(page: Page) -> dict[str, str]:
@@ -47,8 +64,17 @@ def rows(page: Page) -> str:
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for found in page.numbers.rows.values():
-        writer.writerows({**row, "axes": _axes(row)} for row in found)
+        writer.writerows(_cells({**row, "axes": _axes(row)}) for row in found)
     return text.getvalue()
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with texts that no spreadsheet runs as a formula."""
+    return {key: _harmless(value) for key, value in row.items()}
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _axes(row: Mapping[str, Any]) -> str:
@@ -94,8 +120,16 @@ def _bold(text: str) -> str:
 
 
 def piped(lines: list[list[str]]) -> str:
-    head, *body = lines
+    head, *body = [[_plain(cell) for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])
+
+
+def _plain(text: str) -> str:
+    """Text of a Markdown cell: no HTML, no link, no end of the cell; bold stays."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for character in "|[]`":
+        escaped = escaped.replace(character, "\\" + character)
+    return " ".join(escaped.split())
 
 
 def latex(page: Page) -> str:

@@ -133,6 +133,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(self.learned, self.settings.learning_rate, betas=betas)
         self.ema = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema))
 
+    @torch.enable_grad()  # whoever trains under no_grad wants to learn all the same
     def update(self, batch: Batch) -> tuple[Verdict, dict[str, Tensor]]:
         """One step of learning, or none if the guard forbids it."""
         for group in self.optimizer.param_groups:

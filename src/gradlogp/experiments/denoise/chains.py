@@ -108,12 +108,12 @@ class Contrastive(Denoise):
         how = self._says(weight)
 
         def estimate(y: Tensor) -> Tensor:
-            return posterior.chains(
-                y, weight, self.samples, seed_for("restoration", self.seed)
-            ).mean
+            return posterior.chains(y, weight, self.samples, seed_for("posterior", self.seed)).mean
 
         def draw(y: Tensor) -> Tensor:
-            return posterior.chains(y, weight, 1, seed_for("films", self.seed)).ends[:, 0]
+            return posterior.chains(y, weight, 1, seed_for("one posterior sample", self.seed)).ends[
+                :, 0
+            ]
 
         says = (
             f"mean of the second halves of {self.samples} chains of {how}; weight by"
@@ -124,7 +124,7 @@ class Contrastive(Denoise):
 
     def _chosen(self, posterior: Posterior, validation: Tensor, sigma: float) -> float:
         """The weight of the energy whose estimates of validation pictures are best."""
-        seed = seed_for("snapshots", self.seed)
+        seed = seed_for("calibration", self.seed)
         noisy = noised(validation, sigma, seed)
         tried = ((w, posterior.chains(noisy, w, TRIED, seed).mean) for w in self.weights)
         return tasks.choose(tried, validation)

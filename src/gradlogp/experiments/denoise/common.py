@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.baselines.wiener import noised
+from gradlogp.core.random import seed_for
 from gradlogp.harness.evaluate import denoising
 from gradlogp.harness.recipe import Evaluation, Restoration, specify
 from gradlogp.harness.record import Recorder

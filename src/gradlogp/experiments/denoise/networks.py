@@ -156,9 +156,9 @@ class Network(Denoise):
         """Reverse diffusion from the noisy picture, with the variances measured on `validation`."""
         levels = geometric(kind.gain * sigma, self.lowest, self.levels)
         sampler = Ancestral(levels=tuple(levels), variance="learned")
-        known = seeded(seed_for("snapshots", self.seed), "calibrate")
+        known = seeded(seed_for("calibration", self.seed), "calibrate")
         field = measure_variance(noisy, validation, levels, known, same_noise=True)
-        generator = seeded(seed_for("restoration", self.seed), "sample", str(sigma))
+        generator = seeded(seed_for("posterior", self.seed), "sample", str(sigma))
         draw = in_parts(lambda x: walk(sampler, field, x, sampler.steps, generator), kind)
         says = (
             f"one posterior sample by {sampler.steps} ancestral steps down from the noisy picture"

@@ -46,7 +46,8 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Run]:
     """
     monkeypatch.setattr(sys.modules[fit.__module__], "commit", lambda: None)
     still = SimpleNamespace(perf_counter=lambda: 0.0, monotonic=lambda: 0.0)
-    monkeypatch.setattr(loop, "time", still)
+    for module in (loop, sys.modules[fit.__module__]):
+        monkeypatch.setattr(module, "time", still)
     digits = data.load("digits")
     few = replace(digits, train=digits.train[slice(0, 64)])
 

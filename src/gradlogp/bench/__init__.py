@@ -45,6 +45,11 @@ BENCHES: dict[str, Bench] = {
     "cd-bias": Bench(
         "How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"
     ),
+    "race": Bench(
+        "How near to real pictures each recipe draws, against its seconds of training.",
+        "race",
+        "race.md",
+    ),
     "guard": Bench(
         "How trainings end that are made to diverge, in every kind of generative model.",
         "guard",

@@ -107,7 +107,7 @@ def outcome(
 ) -> dict[str, Any]:
     """Train into the run folder `path`, and judge fresh samples after many steps and after K."""
     spec, k = specify(data), recipe.chain_steps
-    learner = build(recipe, spec, "cpu")
+    learner = build(recipe, spec, "cpu", data.train)
     with Run.create(path, describe(recipe, data, spec)) as run:
         diverged = _diverged(learner, recipe, data, run)
         found = {

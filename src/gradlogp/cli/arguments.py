@@ -396,12 +396,19 @@ class Bench(Arguments):
 
     name: Positional[
         Literal[
-            "ablation", "accuracy", "contamination", "objectives", "cd-bias", "guard", "overhead"
+            "ablation",
+            "accuracy",
+            "contamination",
+            "objectives",
+            "cd-bias",
+            "race",
+            "guard",
+            "overhead",
         ]
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, overhead); by default those of the committed
+    """Seconds for each fit or figure (objectives, race, overhead); by default those of the committed
     page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None

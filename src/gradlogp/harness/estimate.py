@@ -65,9 +65,10 @@ def require_room(recipe: Recipe, data: Dataset) -> None:
 
 
 def estimated(recipe: Recipe, data: Dataset, device: str) -> Estimate:
-    """By up to STEPS steps of a learner that is thrown away."""
+    """By what is fitted first, and up to STEPS steps of a learner that is thrown away."""
     spec = specify(data)
-    learner = build(recipe, spec, device)
+    learner = build(recipe, spec, device, data.train)
+    fitting = learner.seconds
     source = batches(data.train, recipe, spec, device)
     for step in range(min(WARM, recipe.training.steps)):
         learner.update(source(step))
@@ -78,7 +79,7 @@ def estimated(recipe: Recipe, data: Dataset, device: str) -> Estimate:
     _wait(info)
     each = (time.perf_counter() - began) / taken
     parameters = sum(p.numel() for p in learner.model.parameters())
-    return Estimate(each * recipe.training.steps, peak(device), parameters)
+    return Estimate(fitting + each * recipe.training.steps, peak(device), parameters)
 
 
 def _wait(info: dict[str, Tensor]) -> Any:

@@ -5,6 +5,7 @@ draws.
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -107,19 +108,37 @@ def commit() -> str | None:
         return None
 
 
-def build(recipe: Recipe, spec: DataSpec, device: str, processes: Processes = ALONE) -> Learner:
-    """A learner at step 0, decided by the recipe's seed; the global random state is left as it was.
+def build(
+    recipe: Recipe,
+    spec: DataSpec,
+    device: str,
+    split: Split | None = None,
+    processes: Processes = ALONE,
+) -> Learner:
+    """A learner at step 0, decided by the recipe's seed and, where something is fitted in closed
+    form first, by the training part `split` (without one it is left unfitted); the global random
+    state is left as it was.
 
     Raises UserError for what cannot be split over `processes`.
     """
+    began = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
         model = recipe.model(spec).to(device)
     generator = seeded(recipe.seed, "noise", device=device)
     objective = recipe.build_objective(spec, generator, device)
+    if split is not None:
+        recipe.prepare(
+            model,
+            objective,
+            lambda: spec.coordinates.to_model(split.scaled()).to(device),
+            seeded(recipe.seed, "closed form", device=device),
+        )
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
     check(objective, model, recipe.training.batch, processes.world)
-    return Learner(model, objective, recipe.training, generator, guard, processes=processes)
+    learner = Learner(model, objective, recipe.training, generator, guard, processes=processes)
+    learner.seconds = time.perf_counter() - began
+    return learner
 
 
 def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callable[[int], Batch]:
@@ -156,7 +175,7 @@ def fit(
         if processes.agree(run.status()["state"] != "training"):
             run.verify()
             return run
-        learner = build(recipe, spec, device, processes)
+        learner = build(recipe, spec, device, data.train, processes)
         worries = _worries(recipe, learner, spec, data.train)
         _say(worries, run, listener, again=bool(run.checkpoints))
         watch, at = _progress(recipe, learner, spec, run, device)
@@ -174,7 +193,7 @@ def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | No
     if processes.agree(False):  # finished already
         return
     spec = specify(data)
-    learner = build(recipe, spec, device, processes)
+    learner = build(recipe, spec, device, data.train, processes)
     accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))
 
 

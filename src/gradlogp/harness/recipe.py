@@ -164,6 +164,13 @@ class Recipe(Settings, abc.ABC):
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective: ...
 
+    def prepare(
+        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+    ) -> None:
+        """What is fitted in closed form before the first update, to the training examples [n,
+        *shape] in model coordinates; by default nothing.
+        """
+
     @property
     @abc.abstractmethod
     def evaluations_per_example(self) -> int:

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from gradlogp import data
+from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
+from gradlogp.core.random import seeded
 from gradlogp.experiments.recipes import RECIPES, chains
-from gradlogp.harness import Evaluator, evaluate, fit, load, override
+from gradlogp.harness import Evaluator, evaluate, fit, load, override, specify
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
 from tests.targets import DIGITS, TARGETS
@@ -52,7 +54,7 @@ def evaluations(recipe):
 def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps(dataset, preset):
     buffered, short, long = (
         RECIPES[name](TARGETS[dataset], preset, 0)
-        for name in ("ebm", "ebm_no_buffer", "ebm_long_chains")
+        for name in ("ebm_from_noise", "ebm_no_buffer", "ebm_long_chains")
     )
     assert long.buffer is None and (buffered.chain_steps, short.chain_steps, long.chain_steps) == (
         20,
@@ -64,6 +66,54 @@ def test_long_chains_spend_the_evaluations_of_the_buffer_on_five_times_the_steps
     assert evaluations(long) / evaluations(buffered) == pytest.approx(1, abs=0.005)
     assert {long.chain_steps, *short.evaluation.steps} == set(long.evaluation.steps)
     assert long.generate_steps == buffered.generate_steps
+
+
+def test_chains_of_larger_pictures_begin_at_a_mixture_and_others_at_noise():
+    large = RECIPES["ebm"](TARGETS["mnist"], "quick", 0)
+    assert (large.proposal.components, large.net.patch, large.generate_steps) == (400, 4, 60)
+    small = RECIPES["ebm"](DIGITS, "quick", 0)
+    assert replace(small, experiment="ebm_from_noise") == RECIPES["ebm_from_noise"](DIGITS)
+    few = replace(TARGETS["mnist"], name="folder:mine", examples=2000)
+    assert RECIPES["ebm"](few).proposal.components == 2000 // 40
+    assert not any(
+        RECIPES[name](TARGETS["mnist"]).proposal.components
+        for name in ("ebm_from_noise", "ebm_no_buffer", "ebm_class")
+    )
+    with pytest.raises(UserError, match="knows no classes"):
+        replace(large, conditional=True)
+
+
+def proposed():
+    tiny = override(RECIPES["ebm"](DIGITS, "quick"), TINY)
+    return override(tiny, ["proposal.components=5", "proposal.rank=2", "net.patch=2"])
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_the_mixture_is_fitted_before_the_first_update_and_travels_with_the_weights(
+    tmp_path, buffered
+):
+    """Chains begin at its draws, within the chains' range, in the buffer, at a restart and in a
+    sample; the run folder brings the same mixture back.
+    """
+    digits = data.load("digits")
+    recipe = proposed() if buffered else replace(proposed(), buffer=None)
+    learner = fitting.build(recipe, specify(digits), "cpu", digits.train)
+    assert learner.seconds > 0
+    mixture = learner.model.proposal
+    assert torch.equal(learner.ema.module.proposal.means, mixture.means)
+    begin = recipe.sampling(learner.model, specify(digits)).prior
+    begun = begin(torch.empty(200, 1, 8, 8), seeded(1))
+    assert begun.abs().max() <= 1
+    near = float(torch.cdist(begun.flatten(1), mixture.means).min(1).values.mean())
+    uniform = torch.rand(200, 64, generator=seeded(2)) * 2 - 1
+    assert near < 0.5 * torch.cdist(uniform, mixture.means).min(1).values.mean()
+    starts = learner.objective.starts
+    chains_ = starts.buffer.x if buffered else starts.noise(torch.empty(200, 1, 8, 8), seeded(3))
+    kept = float(torch.cdist(chains_.flatten(1), mixture.means).min(1).values.mean())
+    assert kept == pytest.approx(near, rel=0.1)
+    fitted = load(fit(recipe, digits, tmp_path / "run").path)
+    assert torch.equal(fitted.model.proposal.means, mixture.means)
+    assert torch.equal(fitted.draw(3, 7)[0], fitted.draw(5, 7)[0][:3])
 
 
 def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path, monkeypatch):

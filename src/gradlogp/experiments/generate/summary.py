@@ -25,6 +25,7 @@ from gradlogp.harness.trial import items
 from gradlogp.runs import Run
 
 SHOWN = 10  # samples in a row
+WITH = ("ebm_from_noise", "ebm")  # a buffer, and chains that begin where those without one do
 WITHOUT = ("ebm_no_buffer", "ebm_long_chains")  # ways to do without a buffer
 Series = dict[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -35,8 +36,9 @@ def summary(folder: Path, runs: Runs) -> Rows:
     """
     captions = _curves(folder, runs) | _side_by_side(folder, runs)
     add_captions(folder / "samples" / "figures.json", captions)
-    without = [rival for rival in WITHOUT if {"ebm", rival} <= runs.keys()]
-    return [_gain(runs["ebm"], runs[rival], rival) for rival in without]
+    buffered = next((name for name in WITH if name in runs), None)
+    without = [rival for rival in WITHOUT if buffered is not None and rival in runs]
+    return [_gain(buffered, rival, runs) for rival in without if buffered is not None]
 
 
 def fd(path: Path) -> float:
@@ -103,19 +105,20 @@ def _side_by_side(folder: Path, runs: Runs) -> dict[str, str]:
     return {path.name: f"Two rows of each, not chosen, from the top: {', '.join(runs)}."}
 
 
-def _gain(buffered: Sequence[Path], rivals: Sequence[Path], rival: str) -> dict[str, Any]:
+def _gain(method: str, rival: str, runs: Runs) -> dict[str, Any]:
     """How far the Frechet distance falls with the buffer, against one way to do without, seed by seed."""
+    buffered, rivals = runs[method], runs[rival]
     pairs = zip(buffered, rivals, strict=True)
     falls = np.array([fd(without) - fd(buffer) for buffer, without in pairs])
     spent = [Run.open(path).status().get("evaluations", 0) for path in (buffered[0], rivals[0])]
     protocol = (
-        f"Frechet distance of {rival} minus that of ebm, at equal evaluations in sampling, and"
+        f"Frechet distance of {rival} minus that of {method}, at equal evaluations in sampling, and"
         f" {spent[1]:,} against {spent[0]:,} in training; seed by seed:"
         f" {', '.join(f'{fall:.3g}' for fall in falls)}; standard error over seeds"
     )
     stderr = float(falls.std(ddof=1) / len(falls) ** 0.5) if len(falls) > 1 else None
     return {
-        "method": "ebm",
+        "method": method,
         "metric": "fd_gain",
         "axes": {"over": rival},
         "value": float(falls.mean()),

@@ -10,19 +10,28 @@ from gradlogp.experiments.recipes.energy import (
     EnergyRecipe,
     ebm,
     ebm_class,
+    ebm_from_noise,
     ebm_long_chains,
     ebm_no_buffer,
 )
 from gradlogp.experiments.recipes.latent import GANRecipe, VAERecipe, gan, vae, wgan_gp
-from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn, ncsn_class, ncsn_single
+from gradlogp.experiments.recipes.score import (
+    ScoreRecipe,
+    ncsn,
+    ncsn_class,
+    ncsn_from_noise,
+    ncsn_single,
+)
 from gradlogp.harness.compare import Maker
 
 RECIPES: dict[str, Maker] = {
     "ebm": ebm,
+    "ebm_from_noise": ebm_from_noise,
     "ebm_no_buffer": ebm_no_buffer,
     "ebm_long_chains": ebm_long_chains,
     "ebm_class": ebm_class,
     "ncsn": ncsn,
+    "ncsn_from_noise": ncsn_from_noise,
     "ncsn_single": ncsn_single,
     "ncsn_class": ncsn_class,
     "ddpm": ddpm,

@@ -4,8 +4,12 @@ generate.
 Levels in training are log-normal where a budget is minutes: most of the learning is needed in the
 middle, and the ends of a geometric ladder are easy. Noise levels here are in model coordinates; for
 pictures, on [-1, 1], twice those on [0, 1].
+
+The walk begins at pure noise, or at draws of a mixture with noise of a middle level: the coarsest
+levels, where a network of minutes errs most, are left to the mixture.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
@@ -20,6 +24,7 @@ from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.recipes.energy import TOLD
 from gradlogp.experiments.recipes.losses import Asked, ByDenoising, ScoreLoss, many
+from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,
@@ -28,8 +33,8 @@ from gradlogp.harness.recipe import (
     Target,
     configured,
 )
-from gradlogp.harness.settings import Choices
-from gradlogp.models import Preconditioned, mlp_score, unet_score
+from gradlogp.harness.settings import Choices, chosen
+from gradlogp.models import Preconditioned, Proposed, mlp_score, unet_score
 from gradlogp.objectives import (
     FromProcess,
     Ladder,
@@ -59,6 +64,24 @@ BUDGETS: Choices = {
         "full": ("training.images=200000",),
     },
 }
+
+
+# Pictures of more than twelve pixels a side: the walk begins at draws of a mixture.
+PROPOSED: Choices = {
+    "picture": {
+        "any": (
+            "proposal.components=400",
+            "sampler.process.sigma_max=0.7",
+            "sampler.levels=30",
+            "training.batch=32",
+            "training.learning_rate=4e-3",
+        ),
+        "quick": ("training.images=64000",),
+        "full": ("training.images=250000",),
+        "gpu": ("training.images=10000000", "training.batch=64", "training.learning_rate=2e-3"),
+    },
+}
+NOISE = 10.0  # the level at which nothing is left of an example in model coordinates
 
 
 @final
@@ -101,12 +124,18 @@ class ScoreRecipe(Generative):
         default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 60)
     )
     guidance: float = 0.0  # of a conditional model; 0 is off
+    proposal: Proposal = field(default_factory=Proposal)
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
     sampler_field: ClassVar[str] = "sampler"
 
     def __post_init__(self) -> None:
         at_least(0, seed=self.seed, guidance=self.guidance, drop_cond=self.drop_cond)
+        if self.conditional and self.proposal.components:
+            raise UserError(
+                "a mixture knows no classes, so a conditional score begins at noise: set"
+                f" proposal.components=0, got {self.proposal.components}."
+            )
         if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
             raise UserError(
                 "the weight 'likelihood' needs a distribution of levels with a density, got"
@@ -129,7 +158,10 @@ class ScoreRecipe(Generative):
     def evaluations_per_example(self) -> int:
         return 1
 
-    def model(self, spec: DataSpec) -> Preconditioned:
+    def model(self, spec: DataSpec) -> Any:
+        return self.proposal.around(self._score(spec), spec)
+
+    def _score(self, spec: DataSpec) -> Preconditioned:
         classes = spec.classes if self.conditional else 0
         if len(spec.shape) == 1:
             width = 2 * self.net.channels[-1]
@@ -137,6 +169,11 @@ class ScoreRecipe(Generative):
         return unet_score(
             spec.shape, spec.std, self.net.channels, self.net.blocks, self.net.patch, classes
         )
+
+    def prepare(
+        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+    ) -> None:
+        fit_mixture(model, examples, generator)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -153,6 +190,8 @@ class ScoreRecipe(Generative):
         top = self.sampler.ladder[0]
 
         def prior(x: Tensor, generator: Randomness) -> Tensor:
+            if isinstance(model, Proposed):
+                return model.begin_(x, generator, top)
             return normal_(x, generator).mul_(top)
 
         def guided(cond: Tensor | None) -> NoisyField:
@@ -180,7 +219,11 @@ class ScoreRecipe(Generative):
         return f"{self.sampler_field}.{inside}levels"
 
     def coarsest_level(self) -> float:
-        return self.sampler.ladder[0]
+        return (
+            max(NOISE, self.sampler.ladder[0])
+            if self.proposal.components
+            else self.sampler.ladder[0]
+        )
 
     def title(self) -> str:
         levels = "one noise level" if isinstance(self.levels, SingleLevel) else "many noise levels"
@@ -192,6 +235,7 @@ class ScoreRecipe(Generative):
             " From the guess follows the **score**: the direction in which the noisy example becomes"
             " more likely.",
             self._about_levels(),
+            *self.proposal.story(),
         ]
         return "\n\n".join([*paragraphs, *([TOLD] if self.conditional else [])])
 
@@ -203,12 +247,13 @@ class ScoreRecipe(Generative):
                 " ever saw, so it is expected to fail at drawing, while it may well restore."
             )
         each = getattr(self.sampler, "steps_per_level", 1)
+        begin = "a draw of a mixture, and noise," if self.proposal.components else "pure noise"
         with_steps = f", with {each} steps at each" if each > 1 else ""
         return (
             "It learns this at **many noise levels**, from hardly any noise to so much that nothing"
-            " is left of the example. To draw, it begins with pure noise and goes down through"
-            f" {len(self.sampler.ladder)} levels{with_steps}: first the coarse shape, last the"
-            " details."
+            f" is left of the example. To draw, it begins with {begin} and goes down through"
+            f" {len(self.sampler.ladder)} levels{with_steps}: first the"
+            " coarse shape, last the details."
         )
 
 
@@ -224,8 +269,23 @@ def by_tweedie(model: Any, spec: DataSpec, sigma: float) -> Restoration:
 
 
 def ncsn(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:
-    """A noise-conditional score network, sampled by annealed Langevin dynamics."""
-    recipe = ScoreRecipe("ncsn", target.name, preset, Training(1, learning_rate=2e-3), seed)
+    """A noise-conditional score network, sampled by annealed Langevin dynamics; with larger pictures,
+    from a mixture's draws on.
+    """
+    recipe = replace(ncsn_from_noise(target, preset, seed), experiment="ncsn")
+    if not serves(target):
+        return recipe
+    recipe = chosen(recipe, PROPOSED, target.families, preset)
+    images = target.fitted(recipe.training.images)
+    training = replace(recipe.training, images=images)
+    return replace(recipe, proposal=recipe.proposal.of(target), training=training)
+
+
+def ncsn_from_noise(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:
+    """A noise-conditional score network, sampled by annealed Langevin dynamics from pure noise."""
+    recipe = ScoreRecipe(
+        "ncsn_from_noise", target.name, preset, Training(1, learning_rate=2e-3), seed
+    )
     return configured(recipe, BUDGETS, target, preset)
 
 
@@ -233,7 +293,7 @@ def ncsn_single(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRe
     """The same network trained at a single noise level: the negative control, which cannot
     generate.
     """
-    recipe = ncsn(target, preset, seed)
+    recipe = ncsn_from_noise(target, preset, seed)
     return replace(recipe, experiment="ncsn_single", levels=SingleLevel(0.6))
 
 
@@ -241,5 +301,5 @@ def ncsn_class(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRec
     """A class-conditional noise-conditional score network, guided: draws the digit that was asked
     for.
     """
-    recipe = ncsn(target, preset, seed)
+    recipe = ncsn_from_noise(target, preset, seed)
     return replace(recipe, experiment="ncsn_class", conditional=True, guidance=0.4)

@@ -4,7 +4,7 @@ draws.
 
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -24,6 +24,7 @@ from gradlogp.data import Dataset, Split
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run, blamed
+from gradlogp.runs.files import plain, unplain
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import (
     Guard,
@@ -140,7 +141,9 @@ def fit(
     device = device or default_device()
     _check_classes(recipe, data)
     spec = specify(data)
-    run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
+    config = describe(recipe, data, spec)
+    _other_length(path, config, recipe, listener)
+    run = Run.create(path, config, about(recipe, device))
     with run, diagnosed(run):
         if run.status()["state"] != "training":
             run.verify()
@@ -155,6 +158,41 @@ def fit(
         run.mark("trained", **_cost(recipe, learner, len(data.train)), **found)
         _say([said] if (said := unhealthy(run.status())) else [], run, listener)
     return run
+
+
+def _other_length(path: Path, config: dict[str, Any], recipe: Recipe, listener: Listener) -> None:
+    """Make the run at `path` as long as `recipe` says, where that is all that is new; its learning
+    rate follows the cosine of the new length from where it stands. Raises UserError where the run
+    has gone further already.
+    """
+    if not (path / "config.json").is_file():
+        return
+    run = Run.open(path)
+    there, here = run.config, unplain(plain(config))
+    if there == here or _of_length(there, 0) != _of_length(here, 0):
+        return
+    found = run.latest()
+    step, steps = found[0] if found else 0, recipe.training.steps
+    if step >= steps:
+        raise UserError(
+            f"{path} has learned from {step * recipe.training.batch:,} images already, and"
+            f" training.images={recipe.training.images} asks for no more; set a larger number."
+        )
+    before = there["recipe"]["training"]["images"]
+    text = (
+        f"from step {step:,} on it learns from {recipe.training.images:,} images, not {before:,}."
+    )
+    with run:
+        run.reconfigure(config)
+        run.log(text)
+    listener.say(text)
+
+
+def _of_length(config: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The config with another number of images to learn from."""
+    recipe = config.get("recipe", {})
+    training = {**recipe.get("training", {}), "images": images}
+    return {**config, "recipe": {**recipe, "training": training}}
 
 
 def _check_classes(recipe: Recipe, data: Dataset) -> None:

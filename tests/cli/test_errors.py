@@ -23,6 +23,7 @@ BAD = [  # words, code, what the line says
     ("train ebm --dataset folder", 2, "folder:PATH"),
     ("train ebm --dataset mnist --data nowhere", 2, "gradlogp data mnist --data nowhere"),
     ("train ebm --device abacus", 2, "--device abacus"),
+    ("train ebm --device mps", 2, "--device mps: this machine or this torch has none"),
     ("train ebm --set training.imags=3", 2, "did you mean 'training.images'?"),
     ("train ebm --set training.images", 2, "expects section.key=value"),
     ("train ebm --set training.images=many", 2, "training.images expects int, got 'many'"),

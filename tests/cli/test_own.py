@@ -12,6 +12,8 @@ from PIL import Image
 
 from gradlogp import data
 from gradlogp.cli import main
+from gradlogp.harness import load
+from gradlogp.runs import Run
 
 ENERGY = ["net.channels=8,8", "net.width=8", "chain_steps=3", "generate_steps=6"]
 SCORE = ["net.channels=8,8", "sampler.levels=15", "training.images=640"]
@@ -169,3 +171,30 @@ def test_a_dry_run_says_what_training_takes(capsys: pytest.CaptureFixture[str]) 
     words = ["train", "ncsn", "--set", *SCORE, "--dry-run"]
     found = run(capsys, *words)["ncsn"]
     assert found["steps"] == 10 and found["parameters"] > 1000 and found["megabytes"] > 50
+
+
+def trained_for(capsys: pytest.CaptureFixture[str], images: int, code: int = 0) -> str:
+    words = ["train", "ncsn", "--out", "runs/ncsn", "--set", *SCORE, f"training.images={images}"]
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    return out + err
+
+
+def test_a_run_is_lengthened_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gradlogp.cli.learn.unhealthy", lambda status: "")
+    said = trained_for(capsys, 1280)
+    assert "from step 10 on it learns from 1,280 images, not 640" in said
+    found = Run.open("runs/ncsn")
+    assert found.status()["images"] == 1280 and found.latest()[0] == 20
+    assert found.config["recipe"]["training"]["images"] == 1280
+    assert "on it learns" not in trained_for(capsys, 1280)  # the same command again
+    assert load(Path("runs/ncsn"))
+    assert "has learned from 1,280 images already" in trained_for(capsys, 640, 2)
+
+
+def test_nothing_but_the_length_may_change(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "ncsn", "--out", "runs/ncsn", "--set", *SCORE[:2], "training.images=1280"]
+    assert main([*words, "training.batch=32"]) == 2
+    assert "training.batch is 64 there and 32 here" in capsys.readouterr().err

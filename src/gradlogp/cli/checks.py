@@ -32,8 +32,9 @@ def device_exists(name: str | None) -> None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0].split(". ")[0].rstrip(".")
         raise UserError(
-            f"--device {name}: {str(error).splitlines()[0].rstrip('.')}; `cpu` is always there."
+            f"--device {name}: this machine or this torch has none ({why}); `cpu` is always there."
         ) from error
 
 

@@ -44,20 +44,29 @@ def judge_samples(
     """All measures of samples x [n, *shape], in the data's own range, against as many test examples."""
     real = evaluator.features(data.test.scaled(slice(0, len(x))))
     features = evaluator.features(x)
-    logits = evaluator.logits(x)
-    seen = logits.argmax(1)
-    shares = classes.class_shares(seen, len(data.classes))
     held_out = data.test.scaled(slice(0, MEMORISATION))
     measures = [
         *metrics.generative(real, features, network=evaluator.name),
+        two_sample.one_nn(real, features, evaluator.name),
+        two_sample.c2st(real, features, evaluator.name),
+        memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
+    ]
+    return measures + (_by_class(x, data, evaluator, asked) if len(data.classes) > 1 else [])
+
+
+def _by_class(
+    x: Tensor, data: Dataset, evaluator: Evaluator, asked: Tensor | None
+) -> list[Measure]:
+    """What needs classes to tell apart: nothing of a data set that has one."""
+    logits = evaluator.logits(x)
+    seen = logits.argmax(1)
+    shares = classes.class_shares(seen, len(data.classes))
+    measures = [
         _share("rarest_class", shares.min(), shares, len(x), evaluator),
         _share("commonest_class", shares.max(), shares, len(x), evaluator),
         classes.class_entropy(seen, len(data.classes)),
         classes.inception_score(logits),
-        two_sample.one_nn(real, features, evaluator.name),
-        two_sample.c2st(real, features, evaluator.name),
         classification_accuracy(x, seen if asked is None else asked, data),
-        memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
     ]
     if asked is not None:
         measures.append(classes.agreement(seen, asked, evaluator.accuracy))

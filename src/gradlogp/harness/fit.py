@@ -4,6 +4,7 @@ draws.
 
 import platform
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from gradlogp.harness.located import HUB, located
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, override, restored, to_dict
 from gradlogp.runs import Run, blamed
+from gradlogp.runs.files import plain, unplain
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import (
     ALONE,
@@ -170,7 +172,9 @@ def fit(
     device = device or default_device()
     _check_classes(recipe, data)
     spec = specify(data)
-    run = Run.create(path, describe(recipe, data, spec), about(recipe, device))
+    config = describe(recipe, data, spec)
+    _other_length(path, config, recipe, listener)
+    run = Run.create(path, config, about(recipe, device))
     with run, diagnosed(run):
         if processes.agree(run.status()["state"] != "training"):
             run.verify()
@@ -187,11 +191,43 @@ def fit(
     return run
 
 
+def _other_length(path: Path, config: dict[str, Any], recipe: Recipe, listener: Listener) -> None:
+    """Make the run at `path` as long as `recipe` says, where that is all that is new; its learning
+    rate follows the cosine of the new length from where it stands. Raises UserError where the run
+    has gone further already.
+    """
+    if not (path / "config.json").is_file():
+        return
+    run = Run.open(path)
+    there, here = run.config, unplain(plain(config))
+    if there == here or _of_length(there, 0) != _of_length(here, 0):
+        return
+    found = run.latest()
+    step, steps = found[0] if found else 0, recipe.training.steps
+    if step >= steps:
+        raise UserError(
+            f"{path} has learned from {step * recipe.training.batch:,} images already, and"
+            f" training.images={recipe.training.images} asks for no more; set a larger number."
+        )
+    before = there["recipe"]["training"]["images"]
+    text = (
+        f"from step {step:,} on it learns from {recipe.training.images:,} images, not {before:,}."
+    )
+    with run:
+        run.reconfigure(config)
+        run.log(text)
+    listener.say(text)
+
+
+def _of_length(config: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """The config with another number of images to learn from."""
+    recipe = config.get("recipe", {})
+    training = {**recipe.get("training", {}), "images": images}
+    return {**config, "recipe": {**recipe, "training": training}}
 def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | None = None) -> None:
     """Train beside the process of rank 0, which is in `fit`; nothing is written here."""
     device = device or default_device()
     if processes.agree(False):  # finished already
-        return
     spec = specify(data)
     learner = build(recipe, spec, device, data.train, processes)
     accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))

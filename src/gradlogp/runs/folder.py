@@ -87,6 +87,19 @@ class Run:
         )
         return run
 
+    def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Go on under another config: files that were written under the earlier ones stay its own,
+        and a run that had ended is training again.
+        """
+        self._writing()
+        self.about = {**self.about, "earlier": [*self.about.get("earlier", ()), self.digest]}
+        self.config = unplain(plain(config))
+        write_json(
+            self.path / "config.json",
+            {"format": FORMAT, "about": self.about, "config": self.config},
+        )
+        self.mark("training")
+
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """The run in this folder, to read or to go on with. Raises UserError where there is none."""
@@ -294,7 +307,8 @@ class Run:
         owner = meta.pop("run", None)
         if owner is None and self.format == 1:
             return None
-        if not isinstance(owner, dict) or owner.get("config") != self.digest:
+        mine = (self.digest, *self.about.get("earlier", ()))
+        if not isinstance(owner, dict) or owner.get("config") not in mine:
             raise Damaged(
                 f"{path} belongs to another run: it was written under other settings than those of"
                 f" {self.path / 'config.json'}; put back the file of this run."

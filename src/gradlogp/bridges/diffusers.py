@@ -74,9 +74,9 @@ def _answer(scheduler: Any, field: NoisyField, x: Tensor, t: Any) -> Tensor:
 def _place(scheduler: Any, t: Any) -> tuple[Tensor, Tensor]:
     """(alpha, sigma) of what the scheduler holds."""
     if getattr(scheduler, "sigmas", None) is None:
-        kept = scheduler.alphas_cumprod[int(t)].double()
+        kept = scheduler.alphas_cumprod[int(t)]
         return kept.sqrt(), (1 - kept).sqrt()
-    sigma = scheduler.sigmas[scheduler.step_index]
+    sigma = scheduler.sigmas[scheduler.step_index or 0]  # none before the first step of some
     both = getattr(scheduler, "_sigma_to_alpha_sigma_t", None)
     alpha, sigma = both(sigma) if both else (torch.ones(()), sigma)
     return torch.as_tensor(alpha), torch.as_tensor(sigma)

@@ -2,12 +2,14 @@
 
 from gradlogp.experiments import (
     anomaly,
+    audio,
     classify,
     denoise,
     generate,
     langevin_study,
     score_1d,
     tables,
+    voxels,
 )
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
@@ -26,6 +28,9 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_anomaly": anomaly.EBM_ANOMALY,
     "score_anomaly": anomaly.SCORE_ANOMALY,
     "tables": tables.COMPARISON,
+    "ebm_voxels": voxels.EBM_VOXELS,
+    "score_voxels": voxels.SCORE_VOXELS,
+    "score_audio": audio.COMPARISON,
     "demo": generate.DEMO,
 }
 

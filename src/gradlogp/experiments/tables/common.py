@@ -89,7 +89,7 @@ def imputation(problem: Problem, impute: Impute, share: float) -> Measure:
     error = (filled - problem.test).double().square() * hidden
     value = float((error.sum() / hidden.sum()).sqrt())
     each = (error.sum(1) - value**2 * hidden.sum(1)) / hidden.sum(1).double().mean()
-    stderr = standard_error(each) / max(2 * value, 1e-12)
+    stderr = (standard_error(each) or 0.0) / max(2 * value, 1e-12)
     protocol = (
         f"root mean square error of hidden cells, in standard deviations of the normal training rows;"
         f" {share:.0%} of the cells hidden at random, {len(error)} normal test rows"

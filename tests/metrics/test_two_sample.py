@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gradlogp.metrics.classes import inception_score
+from gradlogp.metrics.classes import class_probability, inception_score
 from gradlogp.metrics.two_sample import c2st, one_nn
 
 
@@ -47,3 +47,12 @@ def test_the_inception_score_counts_classes():
     half = torch.log(torch.tensor([[0.75, 0.25], [0.25, 0.75]])).repeat(50, 1)
     mutual = math.log(2) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
     assert inception_score(half).value == pytest.approx(math.exp(mutual))
+
+
+def test_class_probability_is_the_mean_of_the_largest_probability():
+    """Logits of two classes at distance a: max p = 1 / (1 + exp(-|a|))."""
+    apart = torch.tensor([0.0, 2.0, -3.0], dtype=torch.float64)
+    found = class_probability(torch.stack([torch.zeros(3, dtype=torch.float64), apart], 1))
+    each = 1 / (1 + (-apart.abs()).exp())
+    assert abs(found.value - float(each.mean())) < 1e-12
+    assert abs(found.stderr - float(each.std() / 3**0.5)) < 1e-12 and found.trivial == 0.5

@@ -2,6 +2,7 @@
 
 from gradlogp.experiments import (
     anomaly,
+    audio,
     classify,
     ddpm,
     denoise,
@@ -10,6 +11,7 @@ from gradlogp.experiments import (
     langevin_study,
     score_1d,
     tables,
+    voxels,
 )
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.harness.compare import Comparison
@@ -30,6 +32,9 @@ COMPARISONS: dict[str, Comparison] = {
     "ddpm": ddpm.COMPARISON,
     "guidance": guidance.COMPARISON,
     "tables": tables.COMPARISON,
+    "ebm_voxels": voxels.EBM_VOXELS,
+    "score_voxels": voxels.SCORE_VOXELS,
+    "score_audio": audio.COMPARISON,
     "demo": generate.DEMO,
 }
 

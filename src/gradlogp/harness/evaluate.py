@@ -50,6 +50,7 @@ def judge_samples(
         two_sample.one_nn(real, features, evaluator.name),
         two_sample.c2st(real, features, evaluator.name),
         memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
+        *evaluator.kind.compared(data.test.scaled(slice(0, len(x))), x),
     ]
     return measures + (_by_class(x, data, evaluator, asked) if len(data.classes) > 1 else [])
 
@@ -66,6 +67,7 @@ def _by_class(
         _share("commonest_class", shares.max(), shares, len(x), evaluator),
         classes.class_entropy(seen, len(data.classes)),
         classes.inception_score(logits),
+        classes.class_probability(logits),
         classification_accuracy(x, seen if asked is None else asked, data),
     ]
     if asked is not None:
@@ -194,6 +196,7 @@ def _draw(fitted: Fitted, data: Dataset, recorder: Recorder) -> tuple[Drawn, dic
         x, asked = fitted.draw(n, seed, listener=recorder.listener)
     seconds = (time.perf_counter() - began) * share / n
     _save(fitted, x, asked)
+    _beside_nearest(recorder, fitted.spec.coordinates, x, data.train.scaled())
     cost = {"seed": seed, "seconds": seconds, "evaluations": sampling.cost * sampling.steps}
     return Drawn(x, asked, cost), frames
 
@@ -207,6 +210,16 @@ def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
         np.savez_compressed(file, samples=kind.compact(x))
     if asked is not None:
         _some_of_each(x, asked, fitted.spec.classes, run, kind)
+
+
+def _beside_nearest(recorder: Recorder, kind: Kind, x: Tensor, train: Tensor) -> None:
+    """A figure of the first samples, and below each the training example nearest to it."""
+    shown = x[:ROW]
+    closest = train[torch.cdist(shown.flatten(1), train.flatten(1)).argmin(1)]
+    caption = (
+        f"The first {kind.plural} drawn, and below each the training {kind.noun} nearest to it."
+    )
+    kind.preview(recorder.figure("nearest", caption), torch.cat([shown, closest]), columns=ROW)
 
 
 def _some_of_each(x: Tensor, asked: Tensor, classes: int, run: Run, kind: Kind) -> None:

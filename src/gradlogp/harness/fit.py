@@ -4,10 +4,9 @@ draws.
 
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -224,10 +223,13 @@ def _of_length(config: Mapping[str, Any], images: int) -> dict[str, Any]:
     recipe = config.get("recipe", {})
     training = {**recipe.get("training", {}), "images": images}
     return {**config, "recipe": {**recipe, "training": training}}
+
+
 def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | None = None) -> None:
     """Train beside the process of rank 0, which is in `fit`; nothing is written here."""
     device = device or default_device()
     if processes.agree(False):  # finished already
+        return
     spec = specify(data)
     learner = build(recipe, spec, device, data.train, processes)
     accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))

@@ -17,7 +17,15 @@ from torch import Tensor
 
 from gradlogp.core.arrays import Numbers, real
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import GROUPS, Measure, Metric, binomial_error, features, jackknife
+from gradlogp.metrics.base import (
+    GROUPS,
+    Measure,
+    Metric,
+    binomial_error,
+    features,
+    jackknife,
+    standard_error,
+)
 
 
 def class_shares(predicted: Numbers, classes: int) -> Tensor:
@@ -63,6 +71,21 @@ def inception_score(logits: Numbers) -> Measure:
         f"domain classifier of {log_p.shape[1]} classes, {len(log_p)} samples, jackknife standard"
         f" error over {groups} groups",
         trivial=1.0,
+    )
+
+
+def class_probability(logits: Numbers) -> Measure:
+    """How sure an independent classifier is of the class of each sample, max p: the mean over logits
+    [n, classes], with its standard error. Xie et al. (2018), arXiv 1804.00586, table 1.
+    """
+    probabilities = features(logits, "logits").softmax(1)
+    classes, sure = probabilities.shape[1], probabilities.amax(1)
+    protocol = (
+        f"domain classifier of {classes} classes, {len(sure)} samples, standard error over them"
+    )
+    value, error = float(sure.mean()), standard_error(sure)
+    return Measure(
+        "class_probability", value, error, len(sure), "higher", protocol, trivial=1 / classes
     )
 
 

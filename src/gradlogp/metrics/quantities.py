@@ -40,6 +40,42 @@ QUANTITIES = {
             " pictures, as many, say what can be reached.",
         ),
         _quantity(
+            "class_probability",
+            "higher",
+            "class probability",
+            "How sure the evaluation classifier is of what it sees, on average. Low: the samples look"
+            " like nothing in particular.",
+        ),
+        _quantity(
+            "cov_iou",
+            "higher",
+            "coverage by overlap",
+            "The share of test volumes that are the nearest of some drawn one. Low: whole kinds are"
+            " never drawn.",
+        ),
+        _quantity(
+            "mmd_iou",
+            "lower",
+            "distance by overlap",
+            "How far the nearest drawn volume is from a test volume, on average: 1 less what they share"
+            " of what either fills.",
+        ),
+        _quantity(
+            "1nna_iou",
+            "none",
+            "told apart by overlap",
+            "The share of test and drawn volumes whose nearest other is of their own kind: 0.5 when"
+            " nobody could tell. Below: copies.",
+            aim=0.5,
+        ),
+        _quantity(
+            "fd_spectrum",
+            "lower",
+            "Fréchet distance of spectra",
+            "How far drawn waveforms are from test waveforms in the loudness of each band, and in how it"
+            " changes in time.",
+        ),
+        _quantity(
             "retention",
             "higher",
             "class kept",

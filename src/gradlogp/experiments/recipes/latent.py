@@ -17,6 +17,7 @@ from gradlogp import tasks
 from gradlogp.baselines.decoder import Decode, OnePass
 from gradlogp.baselines.gan import GAN, Adversarial, Game, gan as adversarial
 from gradlogp.baselines.vae import VAE, EvidenceBound, vae as variational
+from gradlogp.baselines.wave_gan import wave_gan as waveforms
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import normal_
 from gradlogp.experiments.recipes.energy import Net
@@ -116,11 +117,14 @@ class VAERecipe(LatentRecipe):
 @final
 @dataclass(frozen=True)
 class GANRecipe(LatentRecipe):
-    """every: updates of the critic for one of the generator."""
+    """every: updates of the critic for one of the generator. waves: a generator and a critic with
+    long kernels and shuffled phases, for waveforms.
+    """
 
     game: Game = "non_saturating"
     penalty: float = 0.0
     every: int = 1
+    waves: bool = False
     guard: GuardSettings = field(default_factory=lambda: GuardSettings(max_energy=1e4))
 
     @property
@@ -128,6 +132,8 @@ class GANRecipe(LatentRecipe):
         return 4  # generator; critic on data, on samples, and for the generator
 
     def model(self, spec: DataSpec) -> GAN:
+        if self.waves:
+            return waveforms(spec.shape, self.latent, trunk=self.net.channels[:3])
         return adversarial(spec.shape, self.latent, self.net.channels, self.net.width, self.decoder)
 
     def build_objective(
@@ -144,6 +150,8 @@ class GANRecipe(LatentRecipe):
         )
 
     def title(self) -> str:
+        if self.waves:
+            return "Adversarial network of waveforms (WaveGAN)"
         wasserstein = self.game == "wasserstein"
         return f"Adversarial network, {'Wasserstein with penalty' if wasserstein else 'non-saturating'}"
 
@@ -171,4 +179,14 @@ def wgan_gp(target: Target, preset: str = "quick", seed: int = 0) -> GANRecipe:
     training = Training(1, batch=32, learning_rate=1e-3, beta1=0.0)
     recipe = GANRecipe("wgan_gp", target.name, preset, training, seed)
     recipe = replace(recipe, latent=16, game="wasserstein", penalty=10.0)
+    return configured(recipe, WGAN_BUDGETS, target, preset)
+
+
+def wave_gan(target: Target, preset: str = "quick", seed: int = 0) -> GANRecipe:
+    """WaveGAN: a generator of waveforms against a critic with phase shuffle, Wasserstein with
+    penalty.
+    """
+    training = Training(1, batch=32, learning_rate=3e-4, beta1=0.5)
+    recipe = GANRecipe("wave_gan", target.name, preset, training, seed, latent=100, waves=True)
+    recipe = replace(recipe, game="wasserstein", penalty=10.0, every=5)
     return configured(recipe, WGAN_BUDGETS, target, preset)

@@ -34,7 +34,7 @@ from gradlogp.harness.recipe import (
     configured,
 )
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.models import Preconditioned, Proposed, mlp_score, unet_score
+from gradlogp.models import Preconditioned, Proposed, mlp_score, unet_score, wavenet_score
 from gradlogp.objectives import (
     FromProcess,
     Ladder,
@@ -101,6 +101,19 @@ class UNetShape:
 
 @final
 @dataclass(frozen=True)
+class WaveShape:
+    """A WaveNet for waveforms: channels, gated layers, and layers after which dilations begin anew."""
+
+    channels: int = 32
+    layers: int = 16
+    cycle: int = 8
+
+    def __post_init__(self) -> None:
+        at_least(1, channels=self.channels, layers=self.layers, cycle=self.cycle)
+
+
+@final
+@dataclass(frozen=True)
 class ScoreRecipe(Generative):
     """A score network that is told the noise level, or trained at a single one."""
 
@@ -110,7 +123,7 @@ class ScoreRecipe(Generative):
     training: Training
     seed: int = 0
     conditional: bool = False
-    net: UNetShape = field(default_factory=UNetShape)
+    net: UNetShape | WaveShape = field(default_factory=UNetShape)
     levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
@@ -162,13 +175,12 @@ class ScoreRecipe(Generative):
         return self.proposal.around(self._score(spec), spec)
 
     def _score(self, spec: DataSpec) -> Preconditioned:
-        classes = spec.classes if self.conditional else 0
+        classes, net = spec.classes if self.conditional else 0, self.net
+        if isinstance(net, WaveShape):
+            return wavenet_score(spec.shape, spec.std, net.channels, net.layers, net.cycle, classes)
         if len(spec.shape) == 1:
-            width = 2 * self.net.channels[-1]
-            return mlp_score(spec.shape, spec.std, width, 2, classes)
-        return unet_score(
-            spec.shape, spec.std, self.net.channels, self.net.blocks, self.net.patch, classes
-        )
+            return mlp_score(spec.shape, spec.std, 2 * net.channels[-1], 2, classes)
+        return unet_score(spec.shape, spec.std, net.channels, net.blocks, net.patch, classes)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator

@@ -1,8 +1,6 @@
 """What all methods of the comparison share: whatever a method can answer of a table is measured.
 
-References: Lopez-Paz & Oquab (2017), arXiv 1610.06545 (can new rows be told apart?); Muzellec et al.
-(2020), Missing Data Imputation using Optimal Transport, arXiv 2002.03860, section 5 (the protocol of
-hidden cells).
+Reference: Lopez-Paz & Oquab (2017), arXiv 1610.06545 (can new rows be told apart?).
 """
 
 import abc
@@ -30,11 +28,13 @@ Draw = Callable[[int, Generator], Tensor]  # (n, generator) -> rows [n, d]
 @final
 @dataclass(frozen=True)
 class Learned:
-    """What a method can do with a table; None for what it cannot."""
+    """What a method can do with a table, None for what it cannot; and what its networks have cost."""
 
     detect: Detect | None = None
     impute: Impute | None = None
     draw: Draw | None = None
+    parameters: int = 0
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Tabular(Trial):
     """
 
     further: tuple[str, ...] = ()
-    shares: tuple[float, ...] = (0.3, 0.1, 0.5)
+    shares: tuple[float, ...] = (0.3,)
     rows: int = 300
 
     @abc.abstractmethod
@@ -55,6 +55,8 @@ class Tabular(Trial):
         with recorder.training() as cost:
             known = [(p, self.learn(p)) for p in problems(context, self.further, self.rows)]
             cost.images = sum(len(p.train) for p, _ in known)
+            cost.parameters = max(each.parameters for _, each in known)
+            cost.evaluations = sum(each.evaluations for _, each in known)
         recorder.listener.begin(self.experiment, len(known))
         for problem, learned in known:
             for measure in self._measures(problem, learned):

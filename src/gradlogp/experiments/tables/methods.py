@@ -137,7 +137,8 @@ class Levelled(Tabular):
         def score(x: Tensor) -> Tensor:
             return self.unusual(model, problem, x, std)
 
-        return Learned(score, impute, self._draw(model, problem, std))
+        parameters = sum(weight.numel() for weight in model.parameters())
+        return Learned(score, impute, self._draw(model, problem, std), parameters, images)
 
     def _draw(self, model: Any, problem: Problem, std: float) -> Draw:
         sampler = ConsistentAnnealedLangevin(VarianceExploding(0.03 * std, 10 * std), 60)

@@ -89,6 +89,12 @@ class Kind(abc.ABC):
     def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
         """How good restored examples are, both [n, *shape] in the data's own range."""
 
+    def compared(self, real: Tensor, fake: Tensor) -> list[Measure]:
+        """Metrics of sets of examples that this kind alone has, by default none: both [n, *shape] in
+        the data's own range.
+        """
+        return []
+
     @abc.abstractmethod
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         """One PNG that shows examples x [n, *shape], in the data's own range, row by row."""

@@ -12,7 +12,7 @@ from gradlogp.data import save_grid
 from gradlogp.data.views import shaded, turntable
 from gradlogp.data.voxels import write_binvox
 from gradlogp.harness.kinds.base import Bounded
-from gradlogp.metrics import Measure, image
+from gradlogp.metrics import Measure, image, volumes
 from gradlogp.models import ConvClassifier
 
 TURNING = 8  # volumes of a turntable
@@ -33,6 +33,10 @@ class Volume(Bounded):
 
     def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
         return [image.psnr(clean, restored)]
+
+    def compared(self, real: Tensor, fake: Tensor) -> list[Measure]:
+        """COV, MMD and 1-NNA by the overlap of what is more than half full."""
+        return volumes.volume_sets((real > 0.5).float(), (fake > 0.5).float())
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         save_grid(path, shaded(x), columns=columns, scale=1)

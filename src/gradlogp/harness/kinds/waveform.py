@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -14,13 +14,14 @@ from gradlogp.core.spectrogram import LogMel
 from gradlogp.data import save_grid
 from gradlogp.data.waves import write_wave
 from gradlogp.harness.kinds.base import Kind
-from gradlogp.metrics import Measure
+from gradlogp.metrics import Measure, bins, frechet
 from gradlogp.metrics.base import standard_error
 from gradlogp.models import ConvClassifier, SpectrogramClassifier
 
 HEIGHT, WIDTH = 64, 96  # of a picture of one, in pixels
 LOUDEST = 3.0  # ln of the power that is white; the bottom of the scale is black
 HEARD = 10
+BINS = 25
 SHADES = ((0.0, 0.0, 0.02), (0.32, 0.07, 0.48), (0.71, 0.21, 0.47), (0.98, 0.53, 0.38), (1, 1, 0.9))
 SHORTEST = 1024  # samples of which a spectrogram can be made
 
@@ -60,6 +61,14 @@ class Waveform(Kind):
 
     def restoration(self, clean: Tensor, restored: Tensor) -> list[Measure]:
         return [signal_to_noise(clean, restored)]
+
+    def compared(self, real: Tensor, fake: Tensor) -> list[Measure]:
+        """Frechet distance and bins drawn differently, of the bands' means and deviations in time."""
+        if real.shape[2] < SHORTEST or len(real) < 2 * BINS:
+            return []
+        a, b = (LogMel(self.rate).pooled(x.float()) for x in (real, fake))
+        spectrum = frechet.fd(a, b, "none: log-mel bands, mean and deviation in time")
+        return [replace(spectrum, metric="fd_spectrum"), bins.ndb(a, b, bins=BINS)]
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         """Log-mel spectrograms; curves, of what is too short for them."""

@@ -1,0 +1,75 @@
+"""Waveforms: the comparison in miniature on tones, and its settings on the real shape."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gradlogp.data import Dataset, Split
+from gradlogp.experiments.audio import COMPARISON
+from gradlogp.harness import leaves, override, prepare
+from gradlogp.harness.fit import build
+from gradlogp.harness.kinds.waveform import Waveform
+from gradlogp.harness.recipe import Target, specify
+from gradlogp.models.nets.wave import WaveNet
+from gradlogp.tasks import generate
+from tests.contracts.test_data_and_recipes import TINY
+
+WAVES = {"net.channels": "4", "net.layers": "2", "net.cycle": "2"}
+SPOKEN = Target("fsdd", "waveform", (1, 4096), 2400)
+
+
+@pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
+def test_every_setting_of_the_presets_exists(preset, tmp_path):
+    entries = prepare(COMPARISON, SPOKEN, preset, tmp_path)
+    assert [entry.method for entry in entries] == list(COMPARISON.methods)
+
+
+def spoken(n=60, length=1024):
+    """A low or a high tone of any phase, as loud as speech."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 2
+    phase = 6.28 * torch.rand(n, 1, generator=g)
+    x = 0.2 * torch.sin((0.2 + 0.8 * y[:, None]) * torch.arange(length) + phase)[:, None]
+    split = Split(x, y, 1)
+    return Dataset("tones", split, split, split, ("low", "high"), kind="waveform", rate=8000)
+
+
+def test_all_methods_learn_and_draw_waveforms():
+    data = spoken()
+    spec = specify(data)
+    assert spec.coordinates == Waveform(8000)
+    for name, make in COMPARISON.methods.items():
+        settings = make(Target.of(data))
+        known = leaves(settings)
+        changes = TINY | (WAVES if "net.layers" in known else {"net.channels": "2,2,2"})
+        recipe = override(settings, [f"{k}={v}" for k, v in changes.items() if k in known])
+        learner = build(recipe, spec, "cpu")
+        if name != "wave_gan":
+            assert isinstance(learner.model.net, WaveNet)
+        cond = torch.zeros(3, dtype=torch.long) if recipe.conditional else None
+        x = generate(recipe.sampling(learner.model, spec), 3, 0, cond)
+        assert x.shape == (3, 1, 1024) and x.abs().max() <= 1
+
+
+def test_the_diffusion_differs_from_the_score_in_levels_loss_and_sampler_alone():
+    score, diffusion = (COMPARISON.methods[name](SPOKEN) for name in ("score_wave", "diffwave"))
+    same = replace(
+        diffusion,
+        experiment=score.experiment,
+        levels=score.levels,
+        weight=score.weight,
+        sampler=score.sampler,
+    )
+    assert same == score
+
+
+def test_waveforms_are_compared_by_their_spectra():
+    x = spoken().train.scaled()
+    same = {m.metric: float(m) for m in Waveform(8000).compared(x, x.flip(0))}
+    apart = {
+        m.metric: float(m)
+        for m in Waveform(8000).compared(x[::2].repeat(2, 1, 1), x[1::2].repeat(2, 1, 1))
+    }
+    assert same["fd_spectrum"] < 1e-6 and same["ndb"] == 0
+    assert apart["fd_spectrum"] > 1 and apart["ndb"] > 0.5

@@ -123,14 +123,35 @@ def test_a_folder_for_the_hub_holds_a_card_with_what_was_measured(energy_run, tm
 
 
 def test_a_repository_is_loaded_from_the_cache_without_a_network(score_run, tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
     commit = "0" * 40
     repository = tmp_path / "models--me--digits"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(commit)
     export(score_run, "slim", repository / "snapshots" / commit)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert torch.equal(load("hf:me/digits").draw(2)[0], load(score_run).draw(2)[0])
     with pytest.raises(UserError, match="hf:me/other cannot be had from the Hugging Face Hub"):
         load("hf:me/other")
+
+
+def test_only_a_name_that_begins_with_hf_is_uploaded(score_run, tmp_path, monkeypatch, capsys):
+    hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    sent = []
+
+    class Api:
+        def create_repo(self, name, exist_ok):
+            return f"address of {name}"
+
+        def upload_folder(self, folder_path, repo_id):
+            sent.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(score_run), "not/there", "--to", "hub"]) == 0
+    assert not sent and (tmp_path / "not" / "there" / "README.md").exists()
+    assert main(["export", str(score_run), "hf:me/digits", "--to", "csv"]) == 2
+    assert main(["export", str(score_run), "hf:me/digits", "--to", "hub"]) == 0
+    assert sent[0][0] == "me/digits" and {"README.md", "ema.safetensors"} <= set(sent[0][1])
+    assert "address of me/digits" in capsys.readouterr().out

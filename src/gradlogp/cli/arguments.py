@@ -371,7 +371,7 @@ class Export(Arguments):
     run: Positional[str]
     """The run folder, or hf:USER/REPOSITORY."""
     place: Positional[str] = ""
-    """The folder to write into, or for hub a repository USER/NAME that is no folder here; by default
+    """The folder to write into, or with --to hub a repository hf:USER/NAME to upload to; by default
     exports/<form> in the run folder.
     """
     to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim"] = "slim"

@@ -19,12 +19,13 @@ def located(run: str | Path) -> Path:
     repository = name.removeprefix(HUB)
     try:
         hub = importlib.import_module("huggingface_hub")
+        errors = importlib.import_module("huggingface_hub.errors")
     except ImportError as error:
         raise UserError(
             f"{name} needs huggingface_hub; install it with pip install 'gradlogp[hub]'."
         ) from error
     try:
         return Path(hub.snapshot_download(repository, allow_patterns=list(FILES)))
-    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+    except (OSError, ValueError, errors.HfHubHTTPError) as error:
         said = str(error).strip().splitlines()[0]
         raise UserError(f"{name} cannot be had from the Hugging Face Hub: {said}") from error

@@ -72,6 +72,7 @@ BUDGETS: Choices = {
         "full": ("training.images=200000",),
     },
     "digits": {"any": ("bins=17",)},
+    "cifar10": {"any": ("net.channels=64,128", "net.blocks=2", "net.patch=4")},
 }
 
 

@@ -34,6 +34,7 @@ from gradlogp.objectives import Objective
 from gradlogp.training import GuardSettings, Training
 
 SMALL = ("net.channels=16,32,64", "evaluation.samples=360")  # 8x8 pictures take a smaller trunk
+COLOUR = ("net.channels=32,64,128,128", "net.width=128", "latent=64", "decoder=128,64")
 VAE_BUDGETS: Choices = {
     "any": {
         "quick": ("training.images=64000",),
@@ -41,6 +42,7 @@ VAE_BUDGETS: Choices = {
         "gpu": ("training.images=10000000",),
     },
     "small": {"any": SMALL, "full": ("training.images=64000",)},
+    "cifar10": {"any": COLOUR, "quick": ("training.images=150000",)},
 }
 GAN_BUDGETS: Choices = VAE_BUDGETS
 WGAN_BUDGETS: Choices = {
@@ -50,6 +52,7 @@ WGAN_BUDGETS: Choices = {
         "gpu": ("training.images=10000000",),
     },
     "small": {"any": SMALL, "full": ("training.images=32000",)},
+    "cifar10": {"any": COLOUR, "quick": ("training.images=60000",)},
 }
 
 

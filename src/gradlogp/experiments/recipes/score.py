@@ -63,6 +63,19 @@ BUDGETS: Choices = {
         "quick": ("training.images=64000",),
         "full": ("training.images=200000",),
     },
+    # A stem of 4x4 pays for twice the channels and blocks at three quarters of the speed: 334 training
+    # examples a second on one core. The mean colour varies by some 15, so noise has to begin above.
+    "cifar10": {
+        "any": (
+            "net.channels=64,128",
+            "net.blocks=2",
+            "net.patch=4",
+            "sampler.process.sigma_max=50.0",
+            "training.learning_rate=1e-3",
+        ),
+        "quick": ("training.images=150000",),
+        "full": ("training.images=1000000",),
+    },
 }
 
 

@@ -388,8 +388,17 @@ def drawn(_):
     )
 
 
+def filled(y):
+    flat = Energy(lambda x: x.square().flatten(1).sum(1) / 2)
+    start = lambda x, g: normal_(x, g)
+    how = tasks.Sampling(lambda cond: flat, Langevin(0.1), start, 3, (6, 2))
+    return tasks.inpaint(how, y, torch.arange(2) == 1, 4, seed=0)
+
+
 CALLS = {
     "generate": (drawn, None),
+    "inpaint": (filled, X),
+    "embed": (lambda x: tasks.embed(CLASSIFIER, x), PICTURES),
     "denoise": (lambda y: tasks.posterior_mean(NORMAL, Langevin(0.1), y, 0.5, 1.0, 3, 2, 0), X),
     "classify": (lambda x: tasks.labels(CLASSIFIER, x), PICTURES),
     "detect": (lambda x: tasks.detect.energy(NORMAL, x), X),
@@ -410,8 +419,8 @@ def test_every_table_is_here():
 def test_no_task_takes_what_is_no_number(name, kind):
     call, x = CALLS[name]
     change, message = REFUSED[kind]
-    if name == "classify" and kind in ("bfloat16", "half"):
-        return  # a classifier may be in any of them: it has its own to say
+    if name in ("classify", "embed") and kind in ("bfloat16", "half"):
+        return  # a network may be in any of them: it has its own to say
     with pytest.raises(ValueError, match=message):
         call(change(x))
 

@@ -26,7 +26,7 @@ def test_a_signal_waits_for_the_step_and_then_goes_where_it_would_have_gone(sign
             signal.raise_signal(signum) if step == 1 else None
             steps.append(step)
             if waiting.signum:
-                waiting.deliver()
+                waiting.deliver(waiting.signum)
     assert steps == [0, 1] and caught.value.signum == signum
     assert isinstance(caught.value, KeyboardInterrupt)
 
@@ -49,7 +49,7 @@ def test_a_caller_that_handles_it_and_goes_on_learns_that_the_work_did_not_end()
         Waiting() as waiting,
     ):
         signal.raise_signal(signal.SIGTERM)
-        waiting.deliver()
+        waiting.deliver(signal.SIGTERM)
     assert heard == [signal.SIGTERM]
 
 

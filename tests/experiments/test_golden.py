@@ -102,11 +102,11 @@ def numbers(name: str, folder: Path) -> dict[str, float]:
     target = Target.of(given)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradlogp.harness.cas.IMAGES", 64)
-        patch.setattr("gradlogp.harness.evaluator._budget", lambda examples: Training(3840, 128))
+        patch.setattr("gradlogp.harness.evaluator.budget", lambda *_: Training(3840, 128))
         some = changes(name, target)
         entries = prepare(COMPARISONS[name], target, "quick", folder, (0,), some)
         rows = run_comparison(name, COMPARISONS[name], given, entries, folder, some)
-    return dict(_named(row) for row in rows[:: len(rows) // KEPT + 1])
+    return dict(map(_named, rows))
 
 
 def _named(row: dict[str, Any]) -> tuple[str, float]:
@@ -126,8 +126,8 @@ def differs(found: float, golden: float | None) -> bool:
 def test_the_numbers_are_those_that_they_were(name: str, tmp_path: Path) -> None:
     golden = GOLDEN[name]
     found = numbers(name, tmp_path / "c")
-    assert found.keys() == golden.keys()
-    moved = {k: (v, golden[k]) for k, v in found.items() if differs(v, golden[k])}
+    assert golden.keys() <= found.keys(), golden.keys() - found.keys()
+    moved = {k: (found[k], v) for k, v in golden.items() if differs(found[k], v)}
     assert len(moved) <= len(golden) // 30, moved
 
 
@@ -138,7 +138,8 @@ def write(names: Sequence[str]) -> None:
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             found = numbers(name, Path(folder) / "c")
-        rounded = {k: float(f"{v:.6g}") if math.isfinite(v) else None for k, v in found.items()}
+        some = list(found.items())[:: len(found) // KEPT + 1]
+        rounded = {k: float(f"{v:.6g}") if math.isfinite(v) else None for k, v in some}
         golden[name] = rounded
         PATH.write_text(json.dumps(golden, indent=0) + "\n")
 

@@ -181,7 +181,7 @@ def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():
     [
         ("sampler.kind=mala", "'mala' does not fit here; those that fit are annealed_langevin,"),
         ("sampler.kind=heum", "'heum' does not exist; those that fit are"),
-        ("net.kind=unet", "no setting 'net.kind'"),
+        ("training.kind=unet", "no setting 'training.kind'"),
     ],
 )
 def test_a_kind_that_does_not_fit_is_answered_with_those_that_do(change, message):

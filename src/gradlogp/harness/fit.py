@@ -158,7 +158,7 @@ def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callab
 def fit(
     recipe: Recipe,
     data: Dataset,
-    path: Path,
+    path: str | Path,
     listener: Listener | None = None,
     device: str | None = None,
     fallback: bool = False,
@@ -168,7 +168,7 @@ def fit(
     returned as it is. Of many `processes` this is rank 0; the others call `follow` with the same words.
     """
     listener = listener or Silent()
-    device = device or default_device()
+    path, device = Path(path), device or default_device()
     _check_classes(recipe, data)
     spec = specify(data)
     config = describe(recipe, data, spec)

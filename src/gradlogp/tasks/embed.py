@@ -20,8 +20,10 @@ from gradlogp.core.inputs import check_floating
 
 
 def embed(model: Any, x: Tensor, sigma: float = 0.5, batch: int = 500) -> Tensor:
-    """The features of each row of x [n, *shape], [n, d]; a score network sees x as it is and is told
-    the level `sigma`. Raises UserError for a model without features.
+    """The features [n, d] of each row of x [n, *shape].
+
+    A score network sees x as it is and is told the level `sigma`. Raises UserError for a model
+    without features.
     """
     function = _features(model, sigma)
     with torch.no_grad():

@@ -50,8 +50,10 @@ def generate(
     listener: Listener | None = None,
     start: int = 0,
 ) -> Tensor:
-    """Samples `start` to `start` + n - 1 of the seed, [n, *shape] on the CPU, from noise by any
-    sampler; cond [n] where the model is conditional.
+    """Samples of a seed, the same whatever the batch, from noise by any sampler.
+
+    Those of index `start` to `start` + n - 1, [n, *shape] on the CPU; cond [n] where the model is
+    conditional.
     """
     listener = listener or Silent()
     steps, parts = how.steps if steps is None else steps, []

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import NoisyField
+from gradlogp.core.inputs import check_numbers
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.progress import Listener
 from gradlogp.core.random import Randomness
@@ -38,13 +39,14 @@ def inpaint(
     resamples: int = 5,
     listener: Listener | None = None,
 ) -> Tensor:
-    """n completions of y [*shape] in model coordinates, [n, *shape] as `how` finishes them; free
-    bool [*shape], True where y is missing. Completion i of a seed is the same however many there
-    are.
+    """Completions of an example in model coordinates, [n, *shape], as `how` finishes them.
+
+    y [*shape]; free bool [*shape], True where y is missing. Completion i of a seed is the same
+    however many there are.
 
     resamples: how often RePaint goes through each JUMP levels, for a model with noise levels.
     """
-    known, free = y.to(how.device), free.expand(y.shape).to(how.device)
+    known, free = check_numbers(y).to(how.device), free.expand(y.shape).to(how.device)
     noisy = isinstance(how.field(None if cond is None else cond[:1].to(how.device)), NoisyField)
     way = _by_levels(how, known, free, resamples) if noisy else _by_chain(how, known, free)
     return generate(way, n, seed, cond, batch, listener=listener)
@@ -52,7 +54,7 @@ def inpaint(
 
 def _by_chain(how: Sampling[Any], known: Tensor, free: Tensor) -> Sampling[Any]:
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return torch.where(free, how.prior(x, generator), known)
+        return torch.where(free, how.prior(x.to(known.dtype), generator), known)
 
     return replace(how, sampler=Masked(how.sampler, free), prior=prior)
 
@@ -62,4 +64,8 @@ def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) 
     ladder = [level for level in walked.ladder if level > 0]
     process = VarianceExploding(ladder[-1], ladder[0])
     sampler = RePaint(Ancestral(process, LEVELS), known, free, resamples, JUMP)
-    return replace(how, sampler=sampler, steps=sampler.steps)
+
+    def prior(x: Tensor, generator: Randomness) -> Tensor:
+        return how.prior(x.to(known.dtype), generator)
+
+    return replace(how, sampler=sampler, prior=prior, steps=sampler.steps)

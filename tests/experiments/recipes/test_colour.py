@@ -32,5 +32,5 @@ def test_a_model_of_pictures_in_colour_draws_them(name):
 
 def test_noise_begins_above_the_widest_direction_of_the_data():
     """The first principal component of CIFAR-10 on [-1, 1] has a standard deviation of some 15."""
-    assert RECIPES["ncsn"](CIFAR10, "quick", 0).sampler.ladder[0] == pytest.approx(50)
-    assert RECIPES["ncsn"](MNIST, "quick", 0).sampler.ladder[0] == pytest.approx(10)
+    assert RECIPES["ncsn_from_noise"](CIFAR10, "quick", 0).sampler.ladder[0] == pytest.approx(50)
+    assert RECIPES["ncsn_from_noise"](MNIST, "quick", 0).sampler.ladder[0] == pytest.approx(10)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradlogp.cli.show import TABLES
+from gradlogp.harness.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -21,11 +22,12 @@ BLOCKS = [
 @pytest.fixture
 def tables_as_they_were():
     """Pages add lines to tables; other tests find none of them."""
-    before = {kind: dict(table) for kind, table in TABLES.items()}
+    tables = [*TABLES.values(), Settings.kinds]
+    before = [dict(table) for table in tables]
     yield
-    for kind, table in TABLES.items():
+    for table, was in zip(tables, before, strict=True):
         table.clear()
-        table.update(before[kind])
+        table.update(was)
 
 
 @pytest.mark.usefixtures("tables_as_they_were")

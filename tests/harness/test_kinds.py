@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gradlogp import data as readers, reports
+from gradlogp import reports
 from gradlogp.data import Column, Columns, Dataset, Split
-from gradlogp.harness import KINDS, fit, specify
+from gradlogp.harness import fit, specify
 from gradlogp.harness.kinds.waveform import HEIGHT, spectrograms
 from gradlogp.harness.settings import from_dict, to_dict
 from tests.contracts.test_data_and_recipes import made, tiny
@@ -74,7 +74,3 @@ def test_a_report_plays_sounds_and_turns_volumes(kind, tag, tmp_path):
         coded = page.partition("data:audio/wav;base64,")[2].partition('"')[0]
         with wave.open(io.BytesIO(base64.b64decode(coded))) as heard:
             assert heard.getframerate() == 8000 and heard.getnframes() == 10 * (64 + 1600)
-
-
-def test_every_kind_of_data_that_is_read_has_a_kind_here():
-    assert set(KINDS) == set(readers.KINDS)

@@ -17,19 +17,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gradlogp import data as shelf
 from gradlogp.bench.page import one_thread, table
-from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
+from gradlogp.experiments.generate.mixture import drawn, fitted
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, figures, specify
 from gradlogp.harness.fit import batches, build, fit, load, snapshot, snapshots
 from gradlogp.metrics import frechet, prdc
-from gradlogp.models import PrincipalMixture
 
 METHODS = ("ebm", "ncsn", "wgan_gp", "gan", "vae")
 SECONDS, SAMPLES, SNAPSHOTS, PILOT = 60.0, 1000, 6, 12
@@ -68,16 +66,12 @@ def closed_form(seeds: int, data: Dataset, evaluator: Evaluator) -> list[dict[st
 
 
 def _mixture(seed: int, data: Dataset, evaluator: Evaluator) -> dict[str, Any]:
-    coordinates = specify(data).coordinates
-    settings = Proposal(400).of(Target.of(data))
     began = time.perf_counter()
-    mixture = PrincipalMixture(data.shape, settings.components, settings.rank)
-    mixture.fit(coordinates.to_model(data.train.scaled()), seeded(seed, "closed form"))
+    mixture = fitted(Proposal(400).of(Target.of(data)), data, seed)
     seconds = time.perf_counter() - began
-    drawn = torch.empty(min(SAMPLES, len(data.test)), *data.shape)
-    mixture.fill_(drawn, seeded(seed, "draws"), residual=False)
+    x = drawn(mixture, data, min(SAMPLES, len(data.test)), seed)
     found = {"seed": seed, "seconds": seconds, "evaluations": 1}
-    return {"method": MIXTURE, **found, **judged(coordinates.from_model(drawn), data, evaluator)}
+    return {"method": MIXTURE, **found, **judged(x, data, evaluator)}
 
 
 def recipe_of(method: str, seed: int, seconds: float, data: Dataset) -> Any:

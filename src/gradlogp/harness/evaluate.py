@@ -202,14 +202,18 @@ def _draw(fitted: Fitted, data: Dataset, recorder: Recorder) -> tuple[Drawn, dic
 
 
 def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
-    run, kind = fitted.run, fitted.spec.coordinates
+    save_samples(fitted.run, fitted.spec.coordinates, x)
+    if asked is not None:
+        _some_of_each(x, asked, fitted.spec.classes, fitted.run, fitted.spec.coordinates)
+
+
+def save_samples(run: Run, kind: Kind, x: Tensor) -> None:
+    """The samples x [n, *shape] that were judged, and a picture of the first."""
     path = run.picture("final")
     kind.preview(path, x[: ROW * ROW], columns=ROW)
     kind.enliven(path, x[: ROW * ROW])
     with replacing(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, samples=kind.compact(x))
-    if asked is not None:
-        _some_of_each(x, asked, fitted.spec.classes, run, kind)
 
 
 def _beside_nearest(recorder: Recorder, kind: Kind, x: Tensor, train: Tensor) -> None:

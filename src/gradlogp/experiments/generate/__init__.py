@@ -2,6 +2,7 @@
 one, told the class and not, a variational autoencoder and adversarial networks.
 """
 
+from gradlogp.experiments.generate.mixture import mixture
 from gradlogp.experiments.generate.summary import summary
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy import (
@@ -55,6 +56,7 @@ RIVALS = Comparison(
         "vae": vae,
         "gan": gan,
         "wgan_gp": wgan_gp,
+        "mixture": mixture,
     },
     dataset="mnist",
     headline=tuple(map(Column, ("fd", "precision", "recall", "coverage", "rarest_class", "cas"))),

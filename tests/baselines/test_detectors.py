@@ -196,8 +196,8 @@ def test_robust_deviations_are_those_of_a_gaussian_whatever_a_tenth_of_the_rows_
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
 def test_the_noised_energy_finds_outliers_like_those_it_unknowingly_learned(share):
-    """Two clusters and unmarked outliers all about them, some far away: scored as new rows and, cross-fitted,
-    as the rows of the table themselves.
+    """Two clusters and unmarked outliers all about them, some far away: scored as new rows and,
+    cross-fitted, as the rows of the table themselves.
     """
     g = seeded("dirty")
     normal = draw(1000, 1, 1, 1, 1, 1)

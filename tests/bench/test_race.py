@@ -1,4 +1,6 @@
-"""The race: every snapshot has its seconds and its looks, and the table says when a goal was reached."""
+"""The race: every snapshot has its seconds and its looks, and the table says when a goal was
+reached.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""The parts of a comparison as commands: in any order, on any engine, the results are those of one go."""
+"""The parts of a comparison as commands: in any order, on any engine, the results are those of one
+go.
+"""
 
 import json
 import shlex
@@ -173,7 +175,9 @@ def test_an_engine_gives_up_after_three_kills(
 def test_a_comparison_on_an_engine_is_the_comparison_in_one_go(
     known: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an engine that does each command here, for the comparison is known to this process alone."""
+    """With an engine that does each command here, for the comparison is known to this process
+    alone.
+    """
 
     def inside(commands: Any, folder: Path, listener: Any) -> None:
         for executable, flag, name, *words in commands.values():

@@ -1,5 +1,6 @@
-"""What every member of every table makes of what people hand over: other types, other layouts, other
-modes of torch. It is served with the same numbers, or refused in one clear line; nothing in between.
+"""What every member of every table makes of what people hand over: other types, other layouts,
+other modes of torch. It is served with the same numbers, or refused in one clear line; nothing in
+between.
 """
 
 import math

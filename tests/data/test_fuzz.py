@@ -1,4 +1,5 @@
-"""Damaged files: whatever is done to a file, a reader reads it or says in one line which file it is.
+"""Damaged files: whatever is done to a file, a reader reads it or says in one line which file it
+is.
 
 Each mutant of a whole file has some bytes changed, cut out, doubled or put in, from a fixed seed.
 """

@@ -1,5 +1,5 @@
-"""The published sets: read exactly from tiny files of their layout, and each thing that can be wrong
-with them is said in one line.
+"""The published sets: read exactly from tiny files of their layout, and each thing that can be
+wrong with them is said in one line.
 """
 
 import hashlib

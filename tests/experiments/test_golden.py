@@ -1,10 +1,10 @@
-"""Every comparison, in miniature, gives the numbers that it gave: a change that is meant to move none
-moves none.
+"""Every comparison, in miniature, gives the numbers that it gave: a change that is meant to move
+none moves none.
 
 The committed numbers are those of one processor; on another the last digits differ, and an example
 on the fence may change sides, so one row in thirty may. Where a change is meant to move numbers,
-`python -m tests.experiments.test_golden [NAME ...]` writes them anew, and its commit says why; so does a new
-comparison come in.
+`python -m tests.experiments.test_golden [NAME ...]` writes them anew, and its commit says why; so
+does a new comparison come in.
 """
 
 import json

@@ -91,8 +91,8 @@ def test_one_anomaly_has_a_value_and_no_standard_error(measure):
 
 
 def test_the_threshold_of_fpr95_is_uncertain_too():
-    """Against f (1 - f) / n + .05 x .95 / m (p_normal / p_anomalous)^2 for many, and the scatter of fresh
-    samples for few, where the threshold held fixed would have a fifth of it.
+    """Against f (1 - f) / n + .05 x .95 / m (p_normal / p_anomalous)^2 for many, and the scatter of
+    fresh samples for few, where the threshold held fixed would have a fifth of it.
     """
     n, m, z = 40_000, 20_000, 1.6449
     f = 1 - phi(2 - z)

@@ -149,8 +149,8 @@ def repeat(name: str, g: torch.Generator) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_stated_standard_error_is_that_of_repeats(name):
-    """Over 60 repeats the scatter is known to 9 %, so that 1.4 leaves four such errors and room for a
-    subsample's; those that are slow make do with fewer.
+    """Over 60 repeats the scatter is known to 9 %, so that 1.4 leaves four such errors and room for
+    a subsample's; those that are slow make do with fewer.
     """
     count = 12 if name == "c2st" else 60
     found = [

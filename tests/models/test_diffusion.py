@@ -1,4 +1,6 @@
-"""Diffusion models: all predictions of one truth agree, and the learned variance lies between DDPM's two."""
+"""Diffusion models: all predictions of one truth agree, and the learned variance lies between
+DDPM's two.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ F64 = torch.float64
 
 
 def standard(predicts):
-    """What the best network says on data N(0, 1), where D = x / (1 + l^2): of alpha^2 x, x0; and so on."""
+    """What the best network says on data N(0, 1), where D = x / (1 + l^2): of alpha^2 x, x0; and so
+    on.
+    """
 
     def net(xt, time, cond=None):
         level = column((4 * time).exp(), xt)

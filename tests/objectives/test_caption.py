@@ -101,7 +101,9 @@ def test_the_score_of_a_picture_is_given_its_caption():
 
 
 def test_order_matters_to_the_joint_energy_once_it_has_learned():
-    """Two pictures and two captions of the same words: with a transformer, 60 steps tell them apart."""
+    """Two pictures and two captions of the same words: with a transformer, 60 steps tell them
+    apart.
+    """
     words = Vocabulary.of(["red on blue", "blue on red"])
     torch.manual_seed(0)
     model = caption_energy((1, 8, 8), words, (4, 8), 8)

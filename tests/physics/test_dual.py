@@ -49,7 +49,8 @@ def test_the_slope_in_the_level_is_what_finite_differences_say(target):
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.0])
 def test_the_loss_of_the_exact_energy_of_a_gaussian(sigma, weight):
     """eps | x is N(m, tau) with tau = v / (v + sigma^2) and m^2 = 1 - tau on average: the first
-    term is D tau / 2, and Var(eps^2 | x) = 2 tau^2 + 4 m^2 tau makes the second tau / 2 - tau^2 / 4.
+    term is D tau / 2, and Var(eps^2 | x) = 2 tau^2 + 4 m^2 tau makes the second tau / 2 - tau^2 /
+    4.
     """
     tau = V / (V + sigma**2)
     found = values(NORMAL, NORMAL, DualScoreMatching(SingleLevel(sigma), weight))

@@ -1,7 +1,7 @@
 """CLIP: pictures and captions as unit vectors, near where they belong together.
 
-The same encoders as `caption_energy`, without the fusion and without a density of pictures, learned by
-the objective `CLIP` alone: the two differ in what the joint energy adds.
+The same encoders as `caption_energy`, without the fusion and without a density of pictures, learned
+by the objective `CLIP` alone: the two differ in what the joint energy adds.
 
 Reference: Radford et al. (2021), Learning Transferable Visual Models From Natural Language
 Supervision, arXiv 2103.00020, section 2.3.

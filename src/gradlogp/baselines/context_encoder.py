@@ -1,7 +1,8 @@
 r"""Context encoders: fill a hole in one pass, from all that surrounds it.
 
-A network h sees the picture with the hole emptied, and the mask m (1 where x is known); what is known
-is kept. It is learned by the error in the hole and, with a critic D = -E, by an adversarial game,
+A network h sees the picture with the hole emptied, and the mask m (1 where x is known); what is
+known is kept. It is learned by the error in the hole and, with a critic D = -E, by an adversarial
+game,
 
 .. math:: \lambda_{rec}\, \frac{\|(1 - m)(x - h)\|^2}{\|1 - m\|_1} + \lambda_{adv} \log(1 + e^{-D(\hat x)}),
           \qquad \hat x = m x + (1 - m) h ,
@@ -81,8 +82,9 @@ class Hourglass(nn.Module):
 class ContextEncoder(nn.Module):
     """(x [B, *shape], known) -> x with its unknown entries filled in, [B, *shape], in (-1, 1).
 
-    `known` is bool, the same for all channels, and broadcasts to x. network: [B, channels + 1, *sizes] -> [B, *shape]; critic:
-    any energy of whole pictures, or None for the squared error alone.
+    `known` is bool, the same for all channels, and broadcasts to x. network: [B, channels + 1,
+    *sizes] -> [B, *shape]; critic: any energy of whole pictures, or None for the squared error
+    alone.
     """
 
     def __init__(self, network: nn.Module, critic: nn.Module | None = None) -> None:
@@ -102,7 +104,8 @@ def context_encoder(
     trunk: Sequence[int] | None = (16, 32, 64, 64),
     width: int = 64,
 ) -> ContextEncoder:
-    """An encoder of what surrounds a hole and a decoder that fills it, for the objective `Inpainting`.
+    """An encoder of what surrounds a hole and a decoder that fills it, for the objective
+    `Inpainting`.
 
     Its critic has the trunk of `ConvEnergy`; `trunk` = None is the variant without a critic.
     """

@@ -4,14 +4,14 @@ r"""A Gaussian copula: the columns' own distributions, tied together by a Gaussi
 
 with F the empirical distribution of each column and R the correlation of its normal scores. What is
 drawn has every column's values and their shares as they are in the training rows, and of the ties
-between columns those that are monotone; all others are lost. The first thing that a generative model
-of tables has to beat.
+between columns those that are monotone; all others are lost. The first thing that a generative
+model of tables has to beat.
 
 Equal values share the mean of their ranks. A one-hot group of columns is one column here, whose
 categories are ordered by how frequent they are.
 
-References: Sklar (1959), Fonctions de repartition a n dimensions et leurs marges; Patki et al. (2016),
-The Synthetic Data Vault, section III (copulas of tables).
+References: Sklar (1959), Fonctions de repartition a n dimensions et leurs marges; Patki et al.
+(2016), The Synthetic Data Vault, section III (copulas of tables).
 """
 
 from collections.abc import Sequence
@@ -49,8 +49,8 @@ def normal_scores(column: Tensor) -> Tensor:
 class GaussianCopula:
     """Rows with the training columns' own values, correlated as their normal scores are.
 
-    `values` [n, columns] are the sorted training columns, `root` the Cholesky factor of R; build one
-    by `fit`.
+    `values` [n, columns] are the sorted training columns, `root` the Cholesky factor of R; build
+    one by `fit`.
     """
 
     values: Tensor
@@ -64,8 +64,8 @@ class GaussianCopula:
     ) -> "GaussianCopula":
         """Fit a Gaussian copula to rows: what it draws has their columns, and their monotone ties.
 
-        x [n, d]; `spans` are the entries of each column, one entry each where None. `ridge` is added
-        to the diagonal of the correlation, which is then scaled back to 1.
+        x [n, d]; `spans` are the entries of each column, one entry each where None. `ridge` is
+        added to the diagonal of the correlation, which is then scaled back to 1.
         """
         if x.ndim != 2 or len(x) < 2:
             raise ValueError(

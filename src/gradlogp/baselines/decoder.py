@@ -37,8 +37,8 @@ class Decoder(nn.Module):
     """z [B, latent], and cond [B] with `classes` -> [B, *shape]: in (-1, 1), or any numbers for
     vectors.
 
-    One entry of `channels` for each transposed convolution, coarse first; for vectors, the widths of
-    hidden layers. Sizes that are no multiples of the strides are cropped. Smooth, and without
+    One entry of `channels` for each transposed convolution, coarse first; for vectors, the widths
+    of hidden layers. Sizes that are no multiples of the strides are cropped. Smooth, and without
     normalisation layers unless `norm` asks for batch normalisation.
     """
 

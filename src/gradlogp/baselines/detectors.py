@@ -45,7 +45,8 @@ WIDE = 1e15  # beyond it, or below 1 over it, squares are taken in float64
 
 
 class Detector(abc.ABC):
-    """fit(normal [n, *shape]) -> the scores of anything of that shape; nothing abnormal is asked for.
+    """fit(normal [n, *shape]) -> the scores of anything of that shape; nothing abnormal is asked
+    for.
 
     Rows are tensors, arrays or lists of any real type. What a detector chooses it chooses by
     `held_out` [m, *shape], more normal rows; without them by every fifth of `normal`, which it then
@@ -92,8 +93,8 @@ class Detector(abc.ABC):
 
 
 def _rows(x: Numbers, name: str, like: Tensor | None) -> Tensor:
-    """Finite rows [n, *shape] in the type of `like`, else in float32 where that holds them; UserError
-    where they are not.
+    """Finite rows [n, *shape] in the type of `like`, else in float32 where that holds them;
+    UserError where they are not.
     """
     given = real(x, name)
     if like is None:
@@ -109,10 +110,11 @@ def _rows(x: Numbers, name: str, like: Tensor | None) -> Tensor:
 
 
 def cross_fitted(detector: Detector, rows: Numbers, folds: int = 5, seed: int = 0) -> Tensor:
-    """The scores of the very rows [n, *shape] that are learned from, [n], each by a detector that has
-    not seen it.
+    """The scores of the very rows [n, *shape] that are learned from, [n], each by a detector that
+    has not seen it.
 
-    What finds the outliers of one unmarked table: a detector that has learned a row finds it normal.
+    What finds the outliers of one unmarked table: a detector that has learned a row finds it
+    normal.
     """
     known = _rows(rows, "rows", None)
     if not 2 <= folds <= len(known) // 2:
@@ -158,13 +160,14 @@ class NoisedEnergy(Detector):
     .. math:: E(z) = -\log \tfrac1n \sum_i \mathcal N(z; z_i, \sigma^2 I), \qquad \sigma = 1,
 
     of rows standardised by median and quartiles (`robust`). It is the exact minimiser of denoising
-    score matching at that level (`core.targets.Empirical`), so nothing is trained and nothing chosen:
-    the level is that of the data's own deviation. Small enough to know the shape of the data, large
-    enough for a few unmarked outliers among the rows not to hollow it out: at a quarter of it they are
-    modes of their own, and at four times it nothing but the distance from the median is left.
+    score matching at that level (`core.targets.Empirical`), so nothing is trained and nothing
+    chosen: the level is that of the data's own deviation. Small enough to know the shape of the
+    data, large enough for a few unmarked outliers among the rows not to hollow it out: at a quarter
+    of it they are modes of their own, and at four times it nothing but the distance from the median
+    is left.
 
-    Not a network: those learned by the same loss are worse on tables (docs/contamination.md). `most`
-    caps the rows that are kept.
+    Not a network: those learned by the same loss are worse on tables (docs/contamination.md).
+    `most` caps the rows that are kept.
     """
 
     level: float = 1.0

@@ -128,7 +128,8 @@ class LinearImputer(Imputer):
 @final
 @dataclass(frozen=True)
 class IterativeImputer(Imputer):
-    """Fill each column by a regression on all others, in rounds: scikit-learn's MICE, or missForest.
+    """Fill each column by a regression on all others, in rounds: scikit-learn's MICE, or
+    missForest.
 
     `trees` = 0 is Bayesian ridge regression, which ends near `LinearImputer`; more are that many
     extremely randomised trees, which see what is not linear. For tables: one regression a column.
@@ -165,7 +166,8 @@ class IterativeImputer(Imputer):
 @final
 @dataclass(frozen=True)
 class MajorityImputer(Imputer):
-    """Fill a voxel or pixel with what most of its known neighbours are: hard to beat on random holes.
+    """Fill a voxel or pixel with what most of its known neighbours are: hard to beat on random
+    holes.
 
     `size` is the odd side of the window. Data have two values, below and above the middle of their
     range; where votes are equal, or none is known, the training mean of that place decides.

@@ -7,8 +7,8 @@ Two energies under cross-entropy are logistic regression: only their difference 
 has one minimum, which Newton's method finds. On products of principal components the same fit is a
 quadratic energy.
 
-References: Hastie, Tibshirani & Friedman (2009), The Elements of Statistical Learning, section 4.4.1;
-Ortega & Rheinboldt (1970), Iterative Solution of Nonlinear Equations (the chord method).
+References: Hastie, Tibshirani & Friedman (2009), The Elements of Statistical Learning, section
+4.4.1; Ortega & Rheinboldt (1970), Iterative Solution of Nonlinear Equations (the chord method).
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,9 @@ def fit_convex(features: Tensor, y: Tensor, decay: float, begin: Tensor | None =
     Newton's method; features [n, d], y [n] 0 or 1, begin [d + 1] the difference to start at.
 
     With p the sigmoid of x w + b the gradient is X^T (p - y) / n + decay w and the Hessian X^T
-    diag(p (1 - p)) X / n + decay. The bias is not decayed. A step costs a hundredth of a Hessian, so
-    each Hessian serves for as long as its steps take a third off the gradient (the chord method).
+    diag(p (1 - p)) X / n + decay. The bias is not decayed. A step costs a hundredth of a Hessian,
+    so each Hessian serves for as long as its steps take a third off the gradient (the chord
+    method).
     """
     x = torch.cat([features, features.new_ones(len(features), 1)], 1)
     ridge = torch.full((x.shape[1],), decay, dtype=x.dtype)

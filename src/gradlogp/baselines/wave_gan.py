@@ -73,7 +73,8 @@ def wave_gan(
     trunk: Sequence[int] = (16, 32, 64),
     shuffle: int = 2,
 ) -> GAN:
-    """A generator of waveforms against a critic with phase shuffle: for `Adversarial("wasserstein")`.
+    """A generator of waveforms against a critic with phase shuffle: for
+    `Adversarial("wasserstein")`.
 
     The game of the paper has a penalty of 10 and five critics' updates to one of the generator.
     """

@@ -1,10 +1,10 @@
 r"""Does a training that goes wrong say so? Divergences are forced in every way we know, over every
 kind of generative model, and each ending is compared with what its samples are truly worth.
 
-A run may end *well*; *stopped*, by the guard's diagnosis or a refused setting; or *marked*: trained,
-with a verdict that its samples are useless. Whatever else happens is a fault of the guard: samples
-that are useless and not marked (*missed*), samples that are fine and marked (*false alarm*), a
-traceback (*raised*), and a command that, given again, ends otherwise (*changed*).
+A run may end *well*; *stopped*, by the guard's diagnosis or a refused setting; or *marked*:
+trained, with a verdict that its samples are useless. Whatever else happens is a fault of the guard:
+samples that are useless and not marked (*missed*), samples that are fine and marked (*false
+alarm*), a traceback (*raised*), and a command that, given again, ends otherwise (*changed*).
 
 What samples are worth is asked of a classifier that the guard never sees: they are useless where
 they are not finite, or where their Frechet distance to test pictures is more than half of what the

@@ -1,12 +1,13 @@
-"""The race: how near to real pictures each generative recipe draws, against its seconds of training.
+"""The race: how near to real pictures each generative recipe draws, against its seconds of
+training.
 
-Every method trains for the same seconds on one thread, with the settings of its preset `quick` and as
-many pictures as that takes, and leaves its averaged weights at even shares of the way; fresh samples
-of each are judged by the same evaluation classifier. The clock holds everything that is done before a
-sample can be drawn: what is fitted in closed form as well. A curve is one run, whose learning rate
-falls towards its end: what a shorter run would have reached lies below it. The mixture of principal
-components that some recipes begin at runs on its own as well: it is what a few seconds of linear
-algebra buy.
+Every method trains for the same seconds on one thread, with the settings of its preset `quick` and
+as many pictures as that takes, and leaves its averaged weights at even shares of the way; fresh
+samples of each are judged by the same evaluation classifier. The clock holds everything that is
+done before a sample can be drawn: what is fitted in closed form as well. A curve is one run, whose
+learning rate falls towards its end: what a shorter run would have reached lies below it. The
+mixture of principal components that some recipes begin at runs on its own as well: it is what a few
+seconds of linear algebra buy.
 """
 
 import statistics
@@ -41,8 +42,8 @@ def rows(
     dataset: str = "mnist",
     methods: Sequence[str] = METHODS,
 ) -> list[dict[str, Any]]:
-    """For every method, seed and snapshot: seconds of training, evaluations a sample, and what fresh
-    samples are like.
+    """For every method, seed and snapshot: seconds of training, evaluations a sample, and what
+    fresh samples are like.
     """
     data = shelf.load(dataset)
     with one_thread(), TemporaryDirectory() as folder:

@@ -1,13 +1,13 @@
-"""ArviZ: chains as it takes them, an xarray DataTree with a posterior and, where there are energies,
-`sample_stats.lp` = -E.
+"""ArviZ: chains as it takes them, an xarray DataTree with a posterior and, where there are
+energies, `sample_stats.lp` = -E.
 
     traces [chains, steps, *quantities]  ->  to_arviz({"x": traces}, energy)
 
-Effective sample sizes and R-hat are ArviZ's own definitions already (`metrics.mcmc`): its "mean" ESS,
-not the "bulk" one that it shows by default. Its plots and its tables are what this is for.
+Effective sample sizes and R-hat are ArviZ's own definitions already (`metrics.mcmc`): its "mean"
+ESS, not the "bulk" one that it shows by default. Its plots and its tables are what this is for.
 
-Reference: Kumar et al. (2019), ArviZ, a unified library for exploratory analysis of Bayesian models,
-JOSS 4(33).
+Reference: Kumar et al. (2019), ArviZ, a unified library for exploratory analysis of Bayesian
+models, JOSS 4(33).
 """
 
 from collections.abc import Mapping

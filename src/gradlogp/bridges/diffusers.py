@@ -1,7 +1,8 @@
-r"""Hugging Face diffusers, both ways: their schedulers walk our scores, our samplers ask their networks.
+r"""Hugging Face diffusers, both ways: their schedulers walk our scores, our samplers ask their
+networks.
 
-A scheduler holds :math:`x_t = \alpha x_0 + \sigma\varepsilon` and asks a network at it. Ours is asked
-once, :math:`D(x_t/\alpha, \sigma/\alpha)`, and what the scheduler is told follows from its
+A scheduler holds :math:`x_t = \alpha x_0 + \sigma\varepsilon` and asks a network at it. Ours is
+asked once, :math:`D(x_t/\alpha, \sigma/\alpha)`, and what the scheduler is told follows from its
 `prediction_type`,
 
 .. math:: \text{epsilon: } (x_t - \alpha D)/\sigma, \qquad \text{sample: } D, \qquad
@@ -9,8 +10,8 @@ once, :math:`D(x_t/\alpha, \sigma/\alpha)`, and what the scheduler is told follo
 
 or, for the EDM schedulers, from inverting their preconditioning, which is linear in it.
 
-References: von Platen et al. (2022), Diffusers; Salimans & Ho (2022), arXiv 2202.00512 (v); Karras et
-al. (2022), arXiv 2206.00364, table 1.
+References: von Platen et al. (2022), Diffusers; Salimans & Ho (2022), arXiv 2202.00512 (v); Karras
+et al. (2022), arXiv 2206.00364, table 1.
 """
 
 from collections.abc import Sequence
@@ -38,8 +39,8 @@ def drive(
     """Samples [B, *shape[1:]] of `field` by a scheduler of diffusers in `steps` steps.
 
     shape: [B, *shape of one example]. start: noise of variance 1 to begin at; else the generator
-    draws it. Noise on the way is the generator's too. A scheduler with sigmas is best given those of
-    the model, as EDMEulerScheduler(sigma_min=.05, sigma_max=10, sigma_data=spec.std).
+    draws it. Noise on the way is the generator's too. A scheduler with sigmas is best given those
+    of the model, as EDMEulerScheduler(sigma_min=.05, sigma_max=10, sigma_data=spec.std).
     """
     scheduler.set_timesteps(steps)
     noise = torch.randn(tuple(shape), generator=generator) if start is None else start

@@ -1,5 +1,5 @@
-r"""A run in the form of another tool: ONNX, PyTorch's own export, the Hugging Face Hub, TensorBoard,
-CSV; or slim, the two files that load.
+r"""A run in the form of another tool: ONNX, PyTorch's own export, the Hugging Face Hub,
+TensorBoard, CSV; or slim, the two files that load.
 
 What a model can be asked is exported as functions of tensors, for any batch:
 
@@ -10,9 +10,9 @@ What a model can be asked is exported as functions of tensors, for any batch:
 | `score` | :math:`-\nabla_x E(x)` | energies |
 
 The score of an energy is a gradient, which no exporter takes as it is. `make_fx` writes it out as a
-graph of forward operations; two of them have no counterpart elsewhere and are replaced: the gradient
-of a convolution with regard to its input, which is the transposed convolution, and empty memory,
-which is written as zeros.
+graph of forward operations; two of them have no counterpart elsewhere and are replaced: the
+gradient of a convolution with regard to its input, which is the transposed convolution, and empty
+memory, which is written as zeros.
 
 x is in model coordinates ([-1, 1] for pictures), as in `Fitted.model`.
 
@@ -308,8 +308,8 @@ def _measured(run: Run) -> list[dict[str, Any]]:
 
 
 def upload(folder: Path, repository: str) -> str:
-    """Put a folder of `to_hub` into the repository user/name of the Hub, made where it is not there;
-    the account is the one that huggingface_hub is logged in with. Returns its address.
+    """Put a folder of `to_hub` into the repository user/name of the Hub, made where it is not
+    there; the account is the one that huggingface_hub is logged in with. Returns its address.
     """
     api = needed("huggingface_hub", "hub").HfApi()
     address = api.create_repo(repository, exist_ok=True)

@@ -10,8 +10,8 @@ r"""scikit-learn estimators: rows in, scores, classes, features and densities ou
 
 The conventions are scikit-learn's: parameters are stored as given, what is learned ends in an
 underscore, `score_samples` is high for normal rows (in `tasks.detect` it is low), and columns are
-standardised by the training rows. Networks learn in float32 and are asked in float64, so that what a
-row gets does not depend on its neighbours.
+standardised by the training rows. Networks learn in float32 and are asked in float64, so that what
+a row gets does not depend on its neighbours.
 
 References: Buitinck et al. (2013), API design for machine learning software, arXiv 1309.0238;
 Vincent (2011), eq. 11 (denoising); Grathwohl et al. (2020), arXiv 1912.03263 (joint energies); Song
@@ -113,11 +113,11 @@ class Detector(OutlierMixin, BaseEstimator, abc.ABC):
 
     contamination: the share of the training rows that lies below the threshold, as everywhere in
     scikit-learn; "auto" takes the threshold from rows that were held out instead, a tenth of which
-    lie below it. A network finds the rows that it has learned from normal, and a threshold from them
-    may flag most fresh rows of a small table.
+    lie below it. A network finds the rows that it has learned from normal, and a threshold from
+    them may flag most fresh rows of a small table.
 
-    What PyOD's users look for is there besides, by its names and high = anomalous: `decision_scores_`
-    and `labels_` (0 or 1) of the training rows, and `threshold_`.
+    What PyOD's users look for is there besides, by its names and high = anomalous:
+    `decision_scores_` and `labels_` (0 or 1) of the training rows, and `threshold_`.
     """
 
     contamination: Contamination
@@ -159,10 +159,12 @@ class Detector(OutlierMixin, BaseEstimator, abc.ABC):
 
 
 class EnergyDetector(Detector):
-    """Anomalies by the energy of the training rows with noise added, in closed form: the first choice.
+    """Anomalies by the energy of the training rows with noise added, in closed form: the first
+    choice.
 
     It is `baselines.NoisedEnergy`: nothing is trained, a few unmarked outliers among the training
-    rows do little harm, and the level is in robust deviations of the columns (docs/contamination.md).
+    rows do little harm, and the level is in robust deviations of the columns
+    (docs/contamination.md).
     """
 
     def __init__(
@@ -223,7 +225,8 @@ class ScoreDetector(Standardised, Detector):
 
 
 class EnergyClassifier(ClassifierMixin, Standardised):
-    """A classifier that is a joint energy E(x, y): softmax of its negatives, learned by cross-entropy.
+    """A classifier that is a joint energy E(x, y): softmax of its negatives, learned by
+    cross-entropy.
 
     `energy(X)` is the marginal energy of each row, low = likely under the classes that it knows.
     """

@@ -1,5 +1,5 @@
-"""Trackers: the numbers and pictures of a training, told to TensorBoard, Weights & Biases, Trackio or
-MLflow while it runs.
+"""Trackers: the numbers and pictures of a training, told to TensorBoard, Weights & Biases, Trackio
+or MLflow while it runs.
 
     record(step, numbers)    picture(step, name, path)    close()
 
@@ -151,8 +151,8 @@ class Tracker:
 
 
 def tracker(kind: str, folder: Path, name: str, settings: Mapping[str, Any]) -> Tracker:
-    """A tracker of TRACKERS; `folder` is where TensorBoard writes. Raises UserError where there is no
-    such tracker, or its library cannot be imported.
+    """A tracker of TRACKERS; `folder` is where TensorBoard writes. Raises UserError where there is
+    no such tracker, or its library cannot be imported.
     """
     if kind not in TRACKERS:
         raise UserError(f"there is no tracker {kind!r}; there are {', '.join(TRACKERS)}.")
@@ -163,7 +163,9 @@ LOOK = 2.0  # seconds between two looks into the folders
 
 
 class Followed:
-    """One run folder. What is there at first is told where the run is `new`; what comes later, once."""
+    """One run folder. What is there at first is told where the run is `new`; what comes later,
+    once.
+    """
 
     def __init__(self, folder: Path, told: Tracker, new: bool) -> None:
         self.folder, self.told, self.step = folder, told, 0
@@ -264,8 +266,8 @@ class Following:
 
 @contextmanager
 def following(listener: Listener, kind: str | None, folder: Path) -> Iterator[Listener]:
-    """`listener`, and a tracker of `kind` told of all runs at `folder` meanwhile; None is no tracker.
-    Raises UserError at once where the tracker's library cannot be imported.
+    """`listener`, and a tracker of `kind` told of all runs at `folder` meanwhile; None is no
+    tracker. Raises UserError at once where the tracker's library cannot be imported.
     """
     if kind is None:
         yield listener

@@ -2,9 +2,9 @@
 
     gradlogp VERB words --flags  ->  arguments (pydantic, tyro)  ->  one function  ->  text, or JSON with --json
 
-Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 3 a training that
-diverged or whose samples are useless, 128 + n stopped by signal n (130 by Ctrl-C, 143 by SIGTERM, 129
-by SIGHUP). Only a programming error shows a traceback.
+Exit codes: 0, 1 the system refused (space, permission), 2 a person can put it right, 3 a training
+that diverged or whose samples are useless, 128 + n stopped by signal n (130 by Ctrl-C, 143 by
+SIGTERM, 129 by SIGHUP). Only a programming error shows a traceback.
 """
 
 import ctypes

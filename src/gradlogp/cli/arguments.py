@@ -68,8 +68,8 @@ class Changing(Arguments):
     """Change any setting that --dry-run shows, as in --set training.images=20000 training.batch=32.
     """
     dry_run: bool = False
-    """Print the resolved settings and what training will take: steps, images, seconds (by a few steps
-    on the data) and megabytes of memory; and do nothing more.
+    """Print the resolved settings and what training will take: steps, images, seconds (by a few
+    steps on the data) and megabytes of memory; and do nothing more.
     """
     data: Path | None = None
     """Folder with the data set's published files; by default GRADLOGP_DATA, else they are
@@ -113,7 +113,8 @@ class Train(Changing):
     device: str | None = None
     """cpu, cuda, cuda:1, mps; by default cuda where there is one, else cpu."""
     processes: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes on this machine that split each batch; by default 1, or those that torchrun or srun began.
+    """Processes on this machine that split each batch; by default 1, or those that torchrun or srun
+    began.
     """
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """How often the processes are begun again where one is killed (--processes only)."""
@@ -143,7 +144,9 @@ class Compare(Changing):
     out: Path | None = None
     """The folder for all its runs; by default runs/compare-<comparison>-<date>-<id>."""
     engine: Literal["local", "slurm", "ray"] = "local"
-    """Where the parts, a method with a seed each, are done: local processes, SLURM jobs or Ray tasks."""
+    """Where the parts, a method with a seed each, are done: local processes, SLURM jobs or Ray
+    tasks.
+    """
     parts: bool = False
     """Train the evaluation classifier, print a command for each part, one a line, and do none."""
     part: str | None = None
@@ -170,8 +173,8 @@ class Sample(Arguments):
     settings say.
     """
     sampler: str | None = None
-    """Another sampler than the run's: `gradlogp list samplers` names them, and one that does not fit
-    the model is answered with those that do.
+    """Another sampler than the run's: `gradlogp list samplers` names them, and one that does not
+    fit the model is answered with those that do.
     """
     changes: Changes = ()
     """Change the sampler's settings, as in --set order=3 with --sampler dpm_solver.
@@ -281,8 +284,8 @@ class Embed(Arguments):
 
 
 class Detect(Arguments):
-    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high =
-    anomalous, and what speaks for it.
+    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high
+    = anomalous, and what speaks for it.
 
     gradlogp detect table.csv                 which of its own rows are outliers?
     gradlogp detect normal.csv new.csv        which new rows are unlike the first?
@@ -291,12 +294,12 @@ class Detect(Arguments):
     """
 
     train: Positional[Path]
-    """What is normal: a CSV or Parquet table, a folder of pictures or of WAV and FLAC files; or a run
-    folder. A few unmarked outliers in it do no harm.
+    """What is normal: a CSV or Parquet table, a folder of pictures or of WAV and FLAC files; or a
+    run folder. A few unmarked outliers in it do no harm.
     """
     new: Positional[tuple[Path, ...]] = ()
-    """What to score: tables with the same columns, files or folders. None: the rows or files of TRAIN
-    itself, each by a detector that has not seen it.
+    """What to score: tables with the same columns, files or folders. None: the rows or files of
+    TRAIN itself, each by a detector that has not seen it.
     """
     share: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     """The share of normal rows that may be flagged."""
@@ -311,7 +314,8 @@ class Detect(Arguments):
     else 32.
     """
     data: Path | None = None
-    """Folder with the data set that a run was trained on: its validation part sets the threshold."""
+    """Folder with the data set that a run was trained on: its validation part sets the threshold.
+    """
     seed: Seed = 0
     """Decides the folds of the threshold."""
     out: Path = Path("scores.csv")
@@ -366,7 +370,9 @@ class Report(Arguments):
 
 
 class Export(Arguments):
-    """Write a run in the form of another tool: ONNX, PyTorch export, TensorBoard, CSV, a Hub repository."""
+    """Write a run in the form of another tool: ONNX, PyTorch export, TensorBoard, CSV, a Hub
+    repository.
+    """
 
     run: Positional[str]
     """The run folder, or hf:USER/REPOSITORY."""
@@ -408,8 +414,8 @@ class Bench(Arguments):
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, race, overhead); by default those of the committed
-    page.
+    """Seconds for each fit or figure (objectives, race, overhead); by default those of the
+    committed page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
     """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);

@@ -130,8 +130,8 @@ def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str
 
 
 def check_split(recipe: Generative, data: Dataset, world: int) -> None:
-    """Raises UserError where `world` processes would not learn what one learns: said once, before they
-    are begun.
+    """Raises UserError where `world` processes would not learn what one learns: said once, before
+    they are begun.
     """
     learner = build(recipe, specify(data), "cpu")
     check(learner.objective, learner.model, min(recipe.training.batch, len(data.train)), world)
@@ -154,7 +154,9 @@ def again(args: Changing) -> list[str]:
 
 
 def _is_recipe(name: str) -> None:
-    """Raises UserError, with the nearest right name, where nothing of that name can be trained alone."""
+    """Raises UserError, with the nearest right name, where nothing of that name can be trained
+    alone.
+    """
     where = next((c for c, comparison in COMPARISONS.items() if name in comparison.methods), None)
     if name not in RECIPES and where is not None:
         raise UserError(

@@ -1,4 +1,5 @@
-"""The ladder of annealed Langevin dynamics, measured: what NCSNv2 chooses by hand, `ncsnv2` derives.
+"""The ladder of annealed Langevin dynamics, measured: what NCSNv2 chooses by hand, `ncsnv2`
+derives.
 
 The coarsest level is the largest distance in the data (technique 1); neighbouring levels overlap by
 half in the radius of their shells (technique 2); and the step leaves a point mass with the variance

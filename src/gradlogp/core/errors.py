@@ -6,7 +6,8 @@ from typing import ClassVar
 
 class UserError(ValueError):
     """A wrong flag, file, setting or number: one line that says what was expected, what was found
-    and what to do. Names of files in it are made `printable`. `code` is what the command exits with.
+    and what to do. Names of files in it are made `printable`. `code` is what the command exits
+    with.
     """
 
     code: ClassVar[int] = 2

@@ -3,8 +3,8 @@ gives it directly.
 
 Samplers ask a field for nothing but its score, so the two are interchangeable wherever the
 mathematics allows. Energies add, and so do their scores: a product of experts is `Sum`, a
-likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties a restoration to what was seen is `GaussianLikelihood`, and
-:math:`E / T` is `Scaled` by 1 / T.
+likelihood :math:`\|x - y\|^2 / 2\sigma^2` that ties a restoration to what was seen is
+`GaussianLikelihood`, and :math:`E / T` is `Scaled` by 1 / T.
 
 Shapes: x is [B, *shape], energy(x) is [B], score(x) is [B, *shape].
 """
@@ -129,7 +129,9 @@ def leaf(x: Tensor) -> Tensor:
 
 
 def recorded(x: Tensor) -> Tensor:
-    """x as it is; a copy where it was made in torch.inference_mode, which gradients cannot remember."""
+    """x as it is; a copy where it was made in torch.inference_mode, which gradients cannot
+    remember.
+    """
     return x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
 
 

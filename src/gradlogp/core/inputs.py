@@ -1,5 +1,5 @@
-"""What people hand over, looked at once and without waiting for a device: one clear line in place of
-somebody else's traceback, and of numbers that rounding has made wrong.
+"""What people hand over, looked at once and without waiting for a device: one clear line in place
+of somebody else's traceback, and of numbers that rounding has made wrong.
 
 Chains, losses and densities are kept in float32 or float64. In bfloat16 and half a step of .001
 is lost against a state of 1 (their last digits are .008 and .001), and the noise of the step is

@@ -36,8 +36,8 @@ class Sampler(Protocol[FieldT, State]):
 
 
 def check_state(x: Tensor, when: str = "at the start", remedy: str = "leave them out") -> Tensor:
-    """x as it is; ValueError where it is not [B, *shape], in float32 or float64; NotFinite where it is
-    not finite. Looking costs one host sync.
+    """x as it is; ValueError where it is not [B, *shape], in float32 or float64; NotFinite where it
+    is not finite. Looking costs one host sync.
     """
     if check_numbers(x).ndim < 2:
         raise ValueError(

@@ -94,8 +94,8 @@ class Masked:
     that leaves x alone there.
 
     mask (bool, True = free) broadcasts to whatever normal noise is drawn; uniform draws (accept
-    tests) are passed through. With a `MaskedField` field any sampler, Metropolis or not, discrete ones
-    too, then samples the exact conditional law of what is free.
+    tests) are passed through. With a `MaskedField` field any sampler, Metropolis or not, discrete
+    ones too, then samples the exact conditional law of what is free.
     """
 
     generator: "Randomness"
@@ -125,8 +125,9 @@ class Repeated:
 class Rows:
     """The randomness of a batch of `total` examples for `count` of them, from `first` on.
 
-    Every draw is made for the whole batch and its rows taken: an example sees the same noise wherever
-    the batch is cut. `together` gives the rows of all parts, [total, ...], from those of this one.
+    Every draw is made for the whole batch and its rows taken: an example sees the same noise
+    wherever the batch is cut. `together` gives the rows of all parts, [total, ...], from those of
+    this one.
     """
 
     generator: Generator

@@ -25,8 +25,8 @@ class Spectrum:
 
     @classmethod
     def fit(cls, x: Tensor, ddof: int = 0) -> "Spectrum":
-        """Of examples x [n, *shape], sums divided by n - ddof. Products are taken in the precision of
-        x, the eigenvalues in float64.
+        """Of examples x [n, *shape], sums divided by n - ddof. Products are taken in the precision
+        of x, the eigenvalues in float64.
         """
         flat = x.flatten(1)
         mean = flat.mean(0)

@@ -121,7 +121,9 @@ def require_known(name: str) -> None:
 def _resolve(name: str) -> tuple[Reader, str]:
     kind = re.split("[:@]", name, maxsplit=1)[0]
     if "/" in kind and not Path(name).expanduser().exists():
-        raise UserError(f"{name} does not exist; pass a file or folder that does, as in folder:PATH.")
+        raise UserError(
+            f"{name} does not exist; pass a file or folder that does, as in folder:PATH."
+        )
     if kind not in DATASETS:
         nearest = _of_path(name) or difflib.get_close_matches(kind, DATASETS, n=1, cutoff=0)[0]
         raise UserError(

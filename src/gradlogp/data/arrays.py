@@ -4,8 +4,8 @@
     x_train, y_train, x_test, y_test                    published splits
 
 The shape says the kind: rows (n, d), pictures (n, h, w), (n, c, h, w) or (n, h, w, c), waveforms
-(n, 1, length), volumes (n, 1, d, h, w). Labels may be whole numbers or texts, whose order is that of
-the classes.
+(n, 1, length), volumes (n, 1, d, h, w). Labels may be whole numbers or texts, whose order is that
+of the classes.
 """
 
 from pathlib import Path

@@ -106,7 +106,8 @@ def held_out() -> frozenset[tuple[int, str, str]]:
 def captioned_digits(
     which: str = "", root: str | Path | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """Two coloured digits, RGB, 32x32, and a sentence about them; 15 % of what it may say is held out.
+    """Two coloured digits, RGB, 32x32, and a sentence about them; 15 % of what it may say is held
+    out.
 
     captioned_digits:mnist and captioned_digits:digits say whose digits; without, MNIST's if they
     are in `root` or GRADLOGP_DATA. 20,000 train, 2,000 validation, 4,000 test; classes are the

@@ -3,12 +3,13 @@
     DIR/fsdd/recordings/{digit}_{speaker}_{index}.wav
 
 As its authors split it, recordings 0 to 4 of each digit and speaker test and 5 to 49 train, of
-which 5 to 9 validate here. That split tests on voices that were trained on: a ridge regression
-on log-mel features scores .94 there and .66 on a speaker it never heard. `fsdd:theo` leaves theo out
+which 5 to 9 validate here. That split tests on voices that were trained on: a ridge regression on
+log-mel features scores .94 there and .66 on a speaker it never heard. `fsdd:theo` leaves theo out
 of training and tests on him. Clips are cut or padded to 4,096 samples, which hold three quarters of
 them whole.
 
-Reference: Jackson et al. (2018), Jakobovski/free-spoken-digit-dataset, v1.0.8, Zenodo, CC BY-SA 4.0.
+Reference: Jackson et al. (2018), Jakobovski/free-spoken-digit-dataset, v1.0.8, Zenodo, CC BY-SA
+4.0.
 """
 
 import re
@@ -28,7 +29,8 @@ LENGTH = 4096
 def fsdd(
     which: str = "", root: str | Path | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """3,000 spoken digits, 4,096 samples at 8 kHz; fsdd:theo tests on a speaker it never trained on.
+    """3,000 spoken digits, 4,096 samples at 8 kHz; fsdd:theo tests on a speaker it never trained
+    on.
 
     `fsdd@8192` asks for another length. Raises UserError for a recording that cannot be read, an
     unknown speaker, and a split that would be empty.

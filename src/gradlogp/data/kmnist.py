@@ -1,8 +1,9 @@
 """Kuzushiji-MNIST's test part, out of distribution for models of digits: 10,000 cursive Japanese
 characters, grey, 28x28.
 
-Read as published, from t10k-*-idx?-ubyte(.gz) or from kmnist-test-{imgs,labels}.npz, in DIR/kmnist/,
-DIR/KMNIST/raw/ (torchvision) or in DIR itself. There is no train part: it is never learned from.
+Read as published, from t10k-*-idx?-ubyte(.gz) or from kmnist-test-{imgs,labels}.npz, in
+DIR/kmnist/, DIR/KMNIST/raw/ (torchvision) or in DIR itself. There is no train part: it is never
+learned from.
 
 Reference: Clanuwat et al. (2018), Deep Learning for Classical Japanese Literature, arXiv
 1812.01718.

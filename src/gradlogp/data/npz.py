@@ -1,4 +1,5 @@
-"""One reader for every .npz, from friend or foe: a zip of .npy files, each a header and its numbers.
+"""One reader for every .npz, from friend or foe: a zip of .npy files, each a header and its
+numbers.
 
     file = magic, version, header length | {"descr", "fortran_order", "shape"} | prod(shape) numbers
 

@@ -1,7 +1,7 @@
 r"""Views of volumes: each cell an opaque cube, seen in parallel projection from a little above.
 
-A ray through every pixel passes through cells in an order that depends on the view alone; it ends in
-the first that is more than half full, and the face by which it came in is lit by
+A ray through every pixel passes through cells in an order that depends on the view alone; it ends
+in the first that is more than half full, and the face by which it came in is lit by
 
 .. math:: I = (1 - \tfrac12 a) \, (\kappa + (1 - \kappa) \max(0, n \cdot l)),
 

@@ -2,13 +2,13 @@
 
     mesh -> cells its surface touches -> cells enclosed by them -> 1 x size x size x size
 
-Below PATH lie binvox files, .npz files of one grid (d, h, w) or many (n, d, h, w), and meshes (.off,
-.stl, .obj, .ply), which are scaled until the longest side fits. Subfolders are classes. A grid of
-another size is padded evenly, or shrunk by taking the fullest cell of each block. A mesh that is
-not closed is filled as far as its cells enclose anything, and counted aloud.
+Below PATH lie binvox files, .npz files of one grid (d, h, w) or many (n, d, h, w), and meshes
+(.off, .stl, .obj, .ply), which are scaled until the longest side fits. Subfolders are classes. A
+grid of another size is padded evenly, or shrunk by taking the fullest cell of each block. A mesh
+that is not closed is filled as far as its cells enclose anything, and counted aloud.
 
-References: Min (2004), binvox: 3D mesh voxelizer (the run-length format); Nooruddin and Turk (2003),
-Simplification and Repair of Polygonal Models Using Volumetric Techniques.
+References: Min (2004), binvox: 3D mesh voxelizer (the run-length format); Nooruddin and Turk
+(2003), Simplification and Repair of Polygonal Models Using Volumetric Techniques.
 """
 
 import math

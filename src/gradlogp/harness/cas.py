@@ -3,8 +3,8 @@ examples.
 
 A small classifier is trained on the samples alone, labelled with the class that was asked for or,
 where none was, by the evaluation classifier; its accuracy on the real test part is the score. Kinds
-that are never drawn, and drawings of nothing, both cost accuracy; the row of real training examples,
-as many and labelled in the same way, is what can be reached.
+that are never drawn, and drawings of nothing, both cost accuracy; the row of real training
+examples, as many and labelled in the same way, is what can be reached.
 
 Reference: Ravuri & Vinyals (2019), Classification Accuracy Score for Conditional Generative Models,
 arXiv 1905.10887.

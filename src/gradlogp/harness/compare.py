@@ -1,7 +1,7 @@
 """Compare: a method and its rivals, trained and measured in one run, under one protocol.
 
-A comparison is a folder of run folders, one for each method and seed; where samples are judged, beside
-the evaluation classifier and the two reference rows. What is finished is not trained again.
+A comparison is a folder of run folders, one for each method and seed; where samples are judged,
+beside the evaluation classifier and the two reference rows. What is finished is not trained again.
 
     ready   the note of what is compared, and the evaluation classifier: what all parts share
     part    one method with one seed, trained and measured: in this process or any other
@@ -87,8 +87,8 @@ def prepare(
     seeds: Sequence[int] = (0,),
     changes: Sequence[str] = (),
 ) -> list[Entry]:
-    """Every run of the comparison, its settings resolved. Raises UserError for a change that a method
-    does not take; nothing is read or written.
+    """Every run of the comparison, its settings resolved. Raises UserError for a change that a
+    method does not take; nothing is read or written.
     """
     every = [*comparison.changes(target, preset), *changes]
     return [
@@ -155,7 +155,8 @@ def ready(
     listener: Listener | None = None,
     root: Path | None = None,
 ) -> Context:
-    """What all parts share: the note in `out`, and the evaluation classifier, trained where it is not.
+    """What all parts share: the note in `out`, and the evaluation classifier, trained where it is
+    not.
 
     Raises UserError where `out` holds another comparison.
     """
@@ -166,8 +167,8 @@ def ready(
 
 
 def finish(comparison: Comparison, context: Context, entries: Sequence[Entry], out: Path) -> Rows:
-    """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes nothing,
-    where a part is not done.
+    """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes
+    nothing, where a part is not done.
     """
     if missing := [entry.part for entry in entries if not done(entry)]:
         raise UserError(

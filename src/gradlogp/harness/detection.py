@@ -1,11 +1,11 @@
 r"""Detection on a person's own files: a threshold that normal examples cross as often as was asked
 for, and the columns or pixels that speak for a score.
 
-**Threshold.** The scores s of examples that the detector has not learned (cross-fitted, or held out)
-say how high normal ones go: the threshold is their quantile :math:`q_{1-a}`, a the share asked for.
-Where these examples may hold unmarked outliers, that quantile can lie among the outliers and miss
-them. The bulk says what it would be without them: from the median to the ninetieth percentile the
-tail is taken to fall exponentially, and goes on so,
+**Threshold.** The scores s of examples that the detector has not learned (cross-fitted, or held
+out) say how high normal ones go: the threshold is their quantile :math:`q_{1-a}`, a the share asked
+for. Where these examples may hold unmarked outliers, that quantile can lie among the outliers and
+miss them. The bulk says what it would be without them: from the median to the ninetieth percentile
+the tail is taken to fall exponentially, and goes on so,
 
 .. math:: t_a = q_{.5} + (q_{.9} - q_{.5}) \frac{\ln(.5/a)}{\ln 5} .
 
@@ -122,8 +122,9 @@ def patches(shape: tuple[int, ...], count: int = 8) -> tuple[Tensor, list[str]]:
 
 
 def model_scores(fitted: Fitted, normal: Tensor) -> tuple[Scores, str]:
-    """The anomaly scores of a trained model, of examples in the data's own range, and what they are:
-    an energy's own, or a score network's denoising errors relative to those of `normal` examples.
+    """The anomaly scores of a trained model, of examples in the data's own range, and what they
+    are: an energy's own, or a score network's denoising errors relative to those of `normal`
+    examples.
     """
     kind = fitted.spec.coordinates
     model: Any = fitted.model

@@ -1,9 +1,9 @@
 """Engines that place the commands of a comparison's parts on other machines: SLURM and Ray.
 
 A part is a command that any machine with the same files can run, so an engine starts processes and
-knows nothing of models. A part that a signal ends (out of memory, a lost machine) is begun again and
-goes on from its last checkpoint, at most TRIES times; one that ends with an error is not. All parts
-are waited for, whatever happens to one: the neighbours' work is kept.
+knows nothing of models. A part that a signal ends (out of memory, a lost machine) is begun again
+and goes on from its last checkpoint, at most TRIES times; one that ends with an error is not. All
+parts are waited for, whatever happens to one: the neighbours' work is kept.
 
 In this process and on this machine alone, `launch.side_by_side` does the same.
 """
@@ -38,8 +38,8 @@ def perform(command: Sequence[str]) -> int:
 
 
 def slurm(commands: Commands, folder: Path, listener: Listener, cluster: str | None = None) -> None:
-    """SLURM, by submitit: an array of jobs, whose partition, time and memory are asked for by SBATCH_
-    variables.
+    """SLURM, by submitit: an array of jobs, whose partition, time and memory are asked for by
+    SBATCH_ variables.
 
     `cluster` is slurm where there is one, else local processes; submitit knows both.
     """
@@ -66,8 +66,8 @@ def _ended(job: Any) -> int | None:
 
 
 def ray(commands: Commands, folder: Path, listener: Listener) -> None:
-    """Ray: a task for each part on the cluster of RAY_ADDRESS, else on this machine; Ray's own retries
-    begin the killed again.
+    """Ray: a task for each part on the cluster of RAY_ADDRESS, else on this machine; Ray's own
+    retries begin the killed again.
     """
     engine = _extra("ray", "ray")
     if not engine.is_initialized():

@@ -1,5 +1,5 @@
-"""What work will take before it is begun: parameters counted on a model without memory, seconds by a
-few steps on the data itself.
+"""What work will take before it is begun: parameters counted on a model without memory, seconds by
+a few steps on the data itself.
 
     memory = 4 bytes x (weights, gradients, two moments, average) + the buffer of chains
 """

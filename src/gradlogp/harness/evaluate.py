@@ -1,9 +1,9 @@
-"""Evaluate: draw fresh samples from noise, judge them, restore noisy examples, and leave numbers and
-pictures in the run folder.
+"""Evaluate: draw fresh samples from noise, judge them, restore noisy examples, and leave numbers
+and pictures in the run folder.
 
 Everything is judged on the test part; what had to be chosen was chosen on the validation part. Each
-row of results.json carries the metric's protocol, its standard error, the reference and, where there
-is one, the trivial value, and the seconds and network evaluations per example.
+row of results.json carries the metric's protocol, its standard error, the reference and, where
+there is one, the trivial value, and the seconds and network evaluations per example.
 """
 
 import time
@@ -41,7 +41,9 @@ MEMORISATION = 500  # samples whose nearest training example is looked for
 def judge_samples(
     x: Tensor, data: Dataset, evaluator: Evaluator, asked: Tensor | None = None
 ) -> list[Measure]:
-    """All measures of samples x [n, *shape], in the data's own range, against as many test examples."""
+    """All measures of samples x [n, *shape], in the data's own range, against as many test
+    examples.
+    """
     real = evaluator.features(data.test.scaled(slice(0, len(x))))
     features = evaluator.features(x)
     held_out = data.test.scaled(slice(0, MEMORISATION))
@@ -287,8 +289,8 @@ def _restored(
 
 
 def _films(fitted: Fitted, data: Dataset) -> None:
-    """Chains from noise and, where the sampler can start there, from data, one chain a row; captions
-    in films.json.
+    """Chains from noise and, where the sampler can start there, from data, one chain a row;
+    captions in films.json.
     """
     sampling, kind = fitted.sampling(), fitted.spec.coordinates
     captions = {}

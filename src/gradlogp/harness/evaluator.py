@@ -1,12 +1,12 @@
-"""The evaluation classifier: a network that no model saw, whose labels and features are what samples
-are measured by.
+"""The evaluation classifier: a network that no model saw, whose labels and features are what
+samples are measured by.
 
 It is trained first, on the training part alone, and stands beside the runs that it judges. Its
-accuracy on the test part and the hash of its weights are part of every protocol: two numbers compare
-only where the hash is the same.
+accuracy on the test part and the hash of its weights are part of every protocol: two numbers
+compare only where the hash is the same.
 
-Natural pictures take a residual network, shown each one flipped and shifted, under a rate that rises
-over a fifth of the updates and falls to nothing; all others a small convolutional one.
+Natural pictures take a residual network, shown each one flipped and shifted, under a rate that
+rises over a fifth of the updates and falls to nothing; all others a small convolutional one.
 
 Reference: He et al. (2016), arXiv 1512.03385, section 4.2 (CIFAR-10).
 """
@@ -113,7 +113,9 @@ def photographs(spec: DataSpec) -> bool:
 
 
 def budget(spec: DataSpec, examples: int) -> Training:
-    """150,000 pictures; twice as many natural ones, flipped and shifted, over one cycle of the rate."""
+    """150,000 pictures; twice as many natural ones, flipped and shifted, over one cycle of the
+    rate.
+    """
     many = 300_000 if photographs(spec) else 150_000
     images = many if examples > MANY else 60 * examples
     training = Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)

@@ -165,7 +165,8 @@ def fit(
     processes: Processes = ALONE,
 ) -> Run:
     """Train `recipe` into the run folder `path`, or go on where it stopped; a finished run is
-    returned as it is. Of many `processes` this is rank 0; the others call `follow` with the same words.
+    returned as it is. Of many `processes` this is rank 0; the others call `follow` with the same
+    words.
     """
     listener = listener or Silent()
     path, device = Path(path), device or default_device()
@@ -441,8 +442,8 @@ class Fitted:
 
 
 def load(path: str | Path, device: str | None = None) -> Fitted:
-    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still training,
-    its newest checkpoint.
+    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still
+    training, its newest checkpoint.
 
     Raises UserError where the folder holds no model that can be drawn from.
     """

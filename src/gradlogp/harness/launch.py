@@ -1,4 +1,5 @@
-"""Parts of a comparison side by side: a process for each of a few workers, with its share of the cores.
+"""Parts of a comparison side by side: a process for each of a few workers, with its share of the
+cores.
 
 Two small networks train faster on one core each than one after the other on two. What a part does
 depends neither on its neighbours nor on how many there are; its progress comes back through a pipe,

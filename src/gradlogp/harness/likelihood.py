@@ -11,8 +11,8 @@ the network says, and the bound holds at any finest level. By default that is
 :math:`\frac{2}{K\sqrt{12}}`, noise with the variance of a bin: the best for a pixel that never
 changes. Finer, a model that met pictures on the grid sees the gaps of the grid.
 
-The two references are densities of the training pictures: a histogram for each pixel alone, and one Gaussian
-of all of them.
+The two references are densities of the training pictures: a histogram for each pixel alone, and one
+Gaussian of all of them.
 
 References: Song et al. (2021), arXiv 2011.13456, section 4.3 and app. D.2; Theis et al. (2016),
 arXiv 1511.01844, section 3.1.
@@ -50,8 +50,8 @@ def likelihood(
     seed: int = 0,
     listener: Listener | None = None,
 ) -> Rows:
-    """Bits per dimension of the first `n` test pictures, and of the two closed forms on the same; the
-    rows join results.json.
+    """Bits per dimension of the first `n` test pictures, and of the two closed forms on the same;
+    the rows join results.json.
 
     probes: Hutchinson's, drawn once for each picture; None is the exact divergence, a backward pass
     for every pixel. levels: nodes of RK4, four evaluations each. finest: by default the noise with

@@ -1,5 +1,5 @@
-"""Where a run is: a folder, or `hf:USER/REPOSITORY` on the Hugging Face Hub, which is fetched once into
-the cache of huggingface_hub (the extra `hub`) and found there without a network.
+"""Where a run is: a folder, or `hf:USER/REPOSITORY` on the Hugging Face Hub, which is fetched once
+into the cache of huggingface_hub (the extra `hub`) and found there without a network.
 """
 
 import importlib

@@ -1,11 +1,12 @@
-"""Any network, any data: a recipe whose model is a function of yours, by the path it is imported by.
+"""Any network, any data: a recipe whose model is a function of yours, by the path it is imported
+by.
 
     fit("my_nets:build", data, DenoisingScoreMatching(LogNormal()), "runs/mine")
 
-`build(spec)` is given the `DataSpec` (shape, std, classes) and returns a model with `field(cond)`: a
-`ScoreModel`, an `EnergyModel`, a `NoisyEnergyModel`. The run folder holds the path, not the code, so
-whoever loads it needs the same module; and from the Hub it is loaded only where that module has been
-imported already, for to import is to run what a stranger has named.
+`build(spec)` is given the `DataSpec` (shape, std, classes) and returns a model with `field(cond)`:
+a `ScoreModel`, an `EnergyModel`, a `NoisyEnergyModel`. The run folder holds the path, not the code,
+so whoever loads it needs the same module; and from the Hub it is loaded only where that module has
+been imported already, for to import is to run what a stranger has named.
 """
 
 import importlib
@@ -47,8 +48,8 @@ Build = Callable[[DataSpec], nn.Module]
 @final
 @dataclass(frozen=True)
 class Own(Generative):
-    """The settings of a run of `fit`: build and objective say what was learned and how; steps are those
-    of a sampler that has no ladder.
+    """The settings of a run of `fit`: build and objective say what was learned and how; steps are
+    those of a sampler that has no ladder.
     """
 
     experiment: str
@@ -184,13 +185,14 @@ def fit(
     listener: Listener | None = None,
     device: str | None = None,
 ) -> Run:
-    """Train any network on any data into the run folder `out`; the same call goes on where it stopped.
+    """Train any network on any data into the run folder `out`; the same call goes on where it
+    stopped.
 
     model: "module:build" or such a function, DataSpec -> model with `field(cond)`. images: examples
     shown in all, by default thirty times the data; training: all settings of the loop instead.
-    sampler: how to draw from it, by default annealed Langevin for a model with noise levels, Langevin
-    for an energy or score without. Guard, checkpoints and resume are those of every run, and sample,
-    evaluate and report work on the folder.
+    sampler: how to draw from it, by default annealed Langevin for a model with noise levels,
+    Langevin for an energy or score without. Guard, checkpoints and resume are those of every run,
+    and sample, evaluate and report work on the folder.
     """
     path = path_of(model)
     levels = not isinstance(_field(path, specify(data)), Field)
@@ -211,8 +213,8 @@ def fit(
 
 
 def default_sampler(levels: bool) -> Any:
-    """Annealed Langevin for a model with noise levels; else Langevin dynamics, with a step that suits
-    entries of size one.
+    """Annealed Langevin for a model with noise levels; else Langevin dynamics, with a step that
+    suits entries of size one.
     """
     ladder = VarianceExploding(0.05, 10.0)
     return ConsistentAnnealedLangevin(ladder, 60) if levels else Langevin(0.01)

@@ -63,8 +63,8 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Target:
-    """What settings may depend on: the name and kind of a data set, the shape of an example, and how
-    many there are to learn from.
+    """What settings may depend on: the name and kind of a data set, the shape of an example, and
+    how many there are to learn from.
     """
 
     name: str
@@ -92,8 +92,8 @@ class Target:
         return ("any", self.kind, *(("small",) if self.small else ()), self.name)
 
     def fitted(self, images: int) -> int:
-        """A budget in examples, made for 60,000 pictures of 28x28, that fits the number and the size
-        of a person's own data: at most PASSES through them, and no more entries in all.
+        """A budget in examples, made for 60,000 pictures of 28x28, that fits the number and the
+        size of a person's own data: at most PASSES through them, and no more entries in all.
         """
         if not self.own:
             return images
@@ -123,8 +123,8 @@ class Evaluation:
     the data's own range ([0, 1] for pictures).
 
     snapshots: averaged weights kept at even shares of the training, of which the ones with the
-    lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last, as
-    does `choose` = False, which keeps the others to be studied.
+    lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last,
+    as does `choose` = False, which keeps the others to be studied.
     """
 
     samples: int = 2000
@@ -222,8 +222,8 @@ class Generative(Recipe):
     def restoration(
         self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
     ) -> Restoration:
-        """How to restore examples with noise `sigma` in the data's own range; `validation` are clean
-        ones to choose settings on. Raises UserError where the model cannot.
+        """How to restore examples with noise `sigma` in the data's own range; `validation` are
+        clean ones to choose settings on. Raises UserError where the model cannot.
         """
         raise UserError(f"{self.experiment} draws in one pass and cannot restore an example.")
 

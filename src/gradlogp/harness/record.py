@@ -28,8 +28,8 @@ def row(measure: Measure, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Cost:
-    """What learning cost: seconds (filled in by `Recorder.training`), parameters, training examples,
-    network evaluations.
+    """What learning cost: seconds (filled in by `Recorder.training`), parameters, training
+    examples, network evaluations.
     """
 
     parameters: int = 0
@@ -77,8 +77,8 @@ class Recorder:
         self.arrays |= {entry(n, axes or {}): x.detach().cpu().numpy() for n, x in arrays.items()}
 
     def save(self, axes: Mapping[str, Any] | None = None, /, **arrays: Tensor) -> None:
-        """Adds to items.npz: one entry per test example, for paired tests between methods; `axes` say
-        of what, as they do for rows, and `Items.at` finds the arrays again by them.
+        """Adds to items.npz: one entry per test example, for paired tests between methods; `axes`
+        say of what, as they do for rows, and `Items.at` finds the arrays again by them.
         """
         self.keep(axes, **arrays)
         with replacing(self.run.path / "items.npz") as file:

@@ -19,12 +19,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Methods down, and across the values that the axis `over` takes, in order of appearance, for each
-    of `metrics`; the measurement has no axes but that one and those that `where` fixes.
+    """Methods down, and across the values that the axis `over` takes, in order of appearance, for
+    each of `metrics`; the measurement has no axes but that one and those that `where` fixes.
 
-    `last` adds columns at the end, such as a mean, by the first of which methods are sorted. `turned`
-    has the methods across. `decimals` is their number, without standard errors; without it, values
-    have as many digits as their standard errors allow, and ± them.
+    `last` adds columns at the end, such as a mean, by the first of which methods are sorted.
+    `turned` has the methods across. `decimals` is their number, without standard errors; without
+    it, values have as many digits as their standard errors allow, and ± them.
     """
 
     title: str

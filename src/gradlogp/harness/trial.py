@@ -1,10 +1,10 @@
 """A trial: a method that is not a generative recipe. It learns and measures in one function, and
 leaves rows and figures.
 
-A comparison knows two kinds of method: recipes (see `recipe`), which are trained by the one loop and
-can be drawn from afterwards, and trials: classifiers, detectors, restorations, closed forms. Both are
-frozen settings with a seed; both leave a run folder whose results.json has the same rows. A trial that
-is done is not done again.
+A comparison knows two kinds of method: recipes (see `recipe`), which are trained by the one loop
+and can be drawn from afterwards, and trials: classifiers, detectors, restorations, closed forms.
+Both are frozen settings with a seed; both leave a run folder whose results.json has the same rows.
+A trial that is done is not done again.
 """
 
 import abc
@@ -44,8 +44,8 @@ class Context:
 
 @dataclass(frozen=True)
 class Trial(Settings, abc.ABC):
-    """Settings of a method; a subclass is a frozen dataclass that says in `perform` what it learns and
-    how it is measured.
+    """Settings of a method; a subclass is a frozen dataclass that says in `perform` what it learns
+    and how it is measured.
     """
 
     experiment: str
@@ -90,8 +90,8 @@ def trained(
     cond: Tensor | None,
     training: Training,
 ) -> Any:
-    """The exponential moving average, in evaluation mode, of `model` trained on x [n, *shape] in the
-    folder `name` inside the trial's. A trial that was stopped goes on from its last checkpoint.
+    """The exponential moving average, in evaluation mode, of `model` trained on x [n, *shape] in
+    the folder `name` inside the trial's. A trial that was stopped goes on from its last checkpoint.
     """
     generator = seeded(recorder.seed, "noise", name)
     order = shuffled(len(x), training.batch, recorder.seed)

@@ -34,10 +34,10 @@ class Measure:
     """One measured number.
 
     `stderr` is one standard error (`protocol` says over what), `n` the number of examples judged,
-    `protocol` one sentence with all that must be equal for two values to be compared, `reference` the
-    value that two samples of the same law reach, `trivial` the value of a trivial method such as
-    noise; None where unknown. `better`, `unit` and `aim` are those of the metric (`Quantity`). `axes`
-    say of what it was measured: {"noise": 0.3}.
+    `protocol` one sentence with all that must be equal for two values to be compared, `reference`
+    the value that two samples of the same law reach, `trivial` the value of a trivial method such
+    as noise; None where unknown. `better`, `unit` and `aim` are those of the metric (`Quantity`).
+    `axes` say of what it was measured: {"noise": 0.3}.
     """
 
     metric: str

@@ -1,5 +1,5 @@
-r"""Are all kinds of real examples drawn as often as they occur? The number of statistically different
-bins.
+r"""Are all kinds of real examples drawn as often as they occur? The number of statistically
+different bins.
 
 The real features are clustered into K bins by k-means; of each bin the share p of the real and q of
 the generated are compared by a two-proportion z-test,

@@ -57,7 +57,8 @@ def class_entropy(predicted: Numbers, classes: int = 10) -> Measure:
 
 def inception_score(logits: Numbers) -> Measure:
     """exp of the mutual information between sample and class, from an independent classifier's
-    logits [n, classes]; jackknife standard error. Salimans et al. (2016), arXiv 1606.03498, section 4.
+    logits [n, classes]; jackknife standard error. Salimans et al. (2016), arXiv 1606.03498, section
+    4.
     """
     log_p = features(logits, "logits").log_softmax(1)
     groups = min(GROUPS, len(log_p))
@@ -75,8 +76,8 @@ def inception_score(logits: Numbers) -> Measure:
 
 
 def class_probability(logits: Numbers) -> Measure:
-    """How sure an independent classifier is of the class of each sample, max p: the mean over logits
-    [n, classes], with its standard error. Xie et al. (2018), arXiv 1804.00586, table 1.
+    """How sure an independent classifier is of the class of each sample, max p: the mean over
+    logits [n, classes], with its standard error. Xie et al. (2018), arXiv 1804.00586, table 1.
     """
     probabilities = features(logits, "logits").softmax(1)
     classes, sure = probabilities.shape[1], probabilities.amax(1)

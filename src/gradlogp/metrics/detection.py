@@ -4,9 +4,9 @@ r"""How well a score tells anomalies from what is normal. High score = anomalous
     AUPRC = average precision = sum_i (R_i - R_{i-1}) P_i over falling thresholds   pi, the share of anomalies, for a coin
     FPR95 = share of normal ones that lie above the threshold which catches 95 % of the anomalies
 
-The threshold of FPR95 is itself an order statistic of the anomalies, and their scatter is the larger
-part of its variance: f (1 - f) / n + .05 x .95 / m (p_normal(c) / p_anomalous(c))^2 in the limit. The
-bootstrap of an order statistic has a closed form, so no samples are drawn:
+The threshold of FPR95 is itself an order statistic of the anomalies, and their scatter is the
+larger part of its variance: f (1 - f) / n + .05 x .95 / m (p_normal(c) / p_anomalous(c))^2 in the
+limit. The bootstrap of an order statistic has a closed form, so no samples are drawn:
 
     P(threshold <= x_(j)) = P(Binomial(m, j / m) > k),    var = E f_j (1 - f_j) / n + var f_j
 

@@ -61,7 +61,8 @@ def noise_floor(x: Numbers, n: int, m: int) -> float:
 
 
 def fd(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
-    """FD of features [n, d] and [m, d] with its noise floor; jackknife standard error over both samples.
+    """FD of features [n, d] and [m, d] with its noise floor; jackknife standard error over both
+    samples.
 
     The spread is right away from the floor and up to 1.7 times too wide at it, where FD is
     quadratic in the error.

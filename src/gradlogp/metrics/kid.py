@@ -16,8 +16,8 @@ from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, jackkni
 
 
 def kid(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
-    """KID of features [n, d] and [m, d]; jackknife standard error over both samples (too wide, by up to
-    1.4, near zero).
+    """KID of features [n, d] and [m, d]; jackknife standard error over both samples (too wide, by
+    up to 1.4, near zero).
     """
     real, fake = feature_pair(real, fake, at_least=3)
     (n, d), m = real.shape, len(fake)

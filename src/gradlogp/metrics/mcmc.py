@@ -1,16 +1,16 @@
 r"""What a set of chains is worth: autocorrelation, effective sample size and split R-hat, per
 quantity.
 
-Traces are [chains, steps, *quantities]: x, an energy, any function of x at each step. All chains are
-cut into halves first, so that one that drifts is seen to disagree with itself. With :math:`\rho_t`
-the autocorrelation of C half-chains of N steps, the effective sample size is
+Traces are [chains, steps, *quantities]: x, an energy, any function of x at each step. All chains
+are cut into halves first, so that one that drifts is seen to disagree with itself. With
+:math:`\rho_t` the autocorrelation of C half-chains of N steps, the effective sample size is
 
 .. math:: \mathrm{ESS} = \frac{CN}{-1 + 2\sum_{k < L} P_k + \rho_{2L}}, \qquad P_k = \rho_{2k} + \rho_{2k+1} ,
 
 with :math:`P_L` the first that is not positive, and all before it made to fall (Geyer's initial
 monotone sequence: for a reversible chain the true P_k are positive and fall, the estimated ones are
-noise after a while), and at most CN log10(CN). :math:`\rho_t` is taken about the common mean, with W
-the mean variance within half-chains and :math:`\hat V = \frac{N-1}N W + B` that of all, B the
+noise after a while), and at most CN log10(CN). :math:`\rho_t` is taken about the common mean, with
+W the mean variance within half-chains and :math:`\hat V = \frac{N-1}N W + B` that of all, B the
 variance of their means, so that chains that disagree are worth little.
 
 R-hat is :math:`\sqrt{\hat V / W}`: 1 where all agree, below 1.01 is good. It needs no reversibility
@@ -149,8 +149,8 @@ def _median(x: Tensor) -> Tensor:
 
 
 def ess(chains: Numbers) -> Measure:
-    """The smallest effective sample size of any quantity of traces [chains, steps, *quantities] that
-    moves.
+    """The smallest effective sample size of any quantity of traces [chains, steps, *quantities]
+    that moves.
     """
     x = traces(chains, "chains")
     value, error = _worst(x, lambda part: effective_samples(part) * len(x) / len(part), torch.amin)

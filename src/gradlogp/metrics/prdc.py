@@ -6,9 +6,9 @@ r"""Precision, recall, density and coverage: who lies in whose k-nearest-neighbo
     density   = mean over fakes of (real balls) / k     coverage = share of reals whose ball holds a fake
 
 For two samples of one law E density = 1 and E coverage = 1 - prod_{i=1..k} (n - i) / (n + m - i),
-whatever the law (without ties). Precision and recall have no such constant, but leaving out one real point at a
-time gives their identity value without bias: the share of reals that lie in the ball of some other
-real. Balls are closed: what lies on the rim, such as a copy, is inside.
+whatever the law (without ties). Precision and recall have no such constant, but leaving out one
+real point at a time gives their identity value without bias: the share of reals that lie in the
+ball of some other real. Balls are closed: what lies on the rim, such as a copy, is inside.
 
 References: Kynkaanniemi et al. (2019), arXiv 1904.06991, eq. 1-2; Naeem et al. (2020), arXiv
 2002.09797, eq. 3-5.
@@ -93,8 +93,8 @@ def coverage(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed")
 
 
 def _balls(x: Tensor, k: int, mode: str) -> tuple[Tensor, float]:
-    """Distance [n] to the k-th neighbour, and the share of points that lie in the ball of some other
-    point.
+    """Distance [n] to the k-th neighbour, and the share of points that lie in the ball of some
+    other point.
     """
     reach = []
     found = x.new_zeros(len(x), dtype=torch.bool)

@@ -1,5 +1,5 @@
-"""What numbers mean that comparisons measure themselves: the words of `Quantity` for what no function
-of this room computes.
+"""What numbers mean that comparisons measure themselves: the words of `Quantity` for what no
+function of this room computes.
 """
 
 from gradlogp.metrics.base import Better, Quantity

@@ -45,8 +45,8 @@ def knn_accuracy(
 def linear_probe(
     train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor, penalty: float = 1.0
 ) -> Measure:
-    """The accuracy of a logistic regression on training features, [n, d] and [n], on test [m, d] and
-    [m]; `penalty` is the weight of |w|^2 / 2 against the summed loss.
+    """The accuracy of a logistic regression on training features, [n, d] and [n], on test [m, d]
+    and [m]; `penalty` is the weight of |w|^2 / 2 against the summed loss.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -64,8 +64,8 @@ def linear_probe(
 def clustering(
     x: Tensor, labels: Tensor, clusters: int | None = None, seed: int = 0
 ) -> list[Measure]:
-    """ACC (Hungarian matching), NMI and ARI of k-means of features [n, d] against labels [n]; as many
-    clusters as classes where None.
+    """ACC (Hungarian matching), NMI and ARI of k-means of features [n, d] against labels [n]; as
+    many clusters as classes where None.
     """
     from sklearn.cluster import KMeans
 

@@ -4,8 +4,8 @@ r"""Sets of binary volumes compared by how much of them overlaps, d(a, b) = 1 - 
     MMD   = mean over the real of the distance to the nearest generated            each is drawn well: low
     1-NNA = share of all whose nearest other is of its own kind                    .5 = cannot be told apart
 
-COV does not see bad examples beside good ones, nor MMD missing modes that are near others; 1-NNA sees
-both. Equal n and m in every row of a table: all three depend on both.
+COV does not see bad examples beside good ones, nor MMD missing modes that are near others; 1-NNA
+sees both. Equal n and m in every row of a table: all three depend on both.
 
 References: Achlioptas et al. (2018), Learning Representations and Generative Models for 3D Point
 Clouds, arXiv 1707.02392, section 2 (COV, MMD); Yang et al. (2019), PointFlow, arXiv 1906.12320,
@@ -21,8 +21,8 @@ from gradlogp.metrics.base import Measure, finite, standard_error
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of each of a [n, *shape] with each of b [m, *shape], [n, m]; two empty
-    volumes are equal. Bool, or 0 and 1.
+    """Intersection over union of each of a [n, *shape] with each of b [m, *shape], [n, m]; two
+    empty volumes are equal. Bool, or 0 and 1.
     """
     a, b = _bits(a, "a"), _bits(b, "b")
     if a.shape[1] != b.shape[1]:

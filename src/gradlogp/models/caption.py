@@ -2,10 +2,10 @@ r"""A joint energy of pictures and their captions, which is CLIP's with somethin
 
 .. math:: E(x, t) = -\frac{\cos(f(x), g(t))}{\tau} - h\big([f, g, f \odot g]\big) .
 
-The first term alone is CLIP: over a batch, :math:`-\log p(t \mid x)` of this energy is its loss. The
-fusion h sees both at once and can tell "red on blue" from "blue on red" where two vectors' angle
-cannot; it is zero at the start. As an energy of x, given t, it can be sampled once a contrastive
-divergence has made it a density; CLIP's alone is no density of pictures.
+The first term alone is CLIP: over a batch, :math:`-\log p(t \mid x)` of this energy is its loss.
+The fusion h sees both at once and can tell "red on blue" from "blue on red" where two vectors'
+angle cannot; it is zero at the start. As an energy of x, given t, it can be sampled once a
+contrastive divergence has made it a density; CLIP's alone is no density of pictures.
 
 References: Radford et al. (2021), Learning Transferable Visual Models From Natural Language
 Supervision, arXiv 2103.00020, section 2.3 and fig. 3; Ganz & Elad (2024), Text-to-Image Generation
@@ -28,8 +28,8 @@ class CaptionEnergy(EnergyModel):
     """x [B, *shape], cond [B, L] (tokens) -> energy [B], of any encoders of pictures and texts to
     vectors of `width`.
 
-    `pairs(x, cond)` are the energies of all pictures with all texts; `features(x)` are f, [B, width].
-    Without `fusion` it is CLIP.
+    `pairs(x, cond)` are the energies of all pictures with all texts; `features(x)` are f, [B,
+    width]. Without `fusion` it is CLIP.
     """
 
     def __init__(

@@ -40,7 +40,8 @@ class Classifier(nn.Module):
 
 
 class ConvClassifier(Classifier):
-    """A small convolutional classifier of pictures, waves or volumes: quick to train, good features.
+    """A small convolutional classifier of pictures, waves or volumes: quick to train, good
+    features.
 
     x [B, channels, *sizes] -> class logits [B, classes]; `features(x)` is the layer before,
     [B, width].

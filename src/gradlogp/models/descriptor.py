@@ -1,4 +1,5 @@
-r"""Energies that tilt a Gaussian reference, :math:`p(x) \propto e^{f(x)}\, \mathcal N(x; 0, s^2 I)`:
+r"""Energies that tilt a Gaussian reference, :math:`p(x) \propto e^{f(x)}\, \mathcal N(x; 0, s^2
+I)`:
 
 .. math:: E(x) = \frac{\|x\|^2}{2 s^2} - f(x) .
 

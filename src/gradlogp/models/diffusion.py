@@ -1,17 +1,17 @@
-r"""Diffusion models: a network that predicts x0, the noise or the velocity of a process that keeps the
-variance, and perhaps how uncertain it is of x0.
+r"""Diffusion models: a network that predicts x0, the noise or the velocity of a process that keeps
+the variance, and perhaps how uncertain it is of x0.
 
 .. math:: D(x, \ell) = E[x_0 \mid x], \qquad V(x, \ell) = \frac{\ell^2}{1 + \ell^2}\, \mathrm{sigmoid}(4\, u(x, \ell)) .
 
 At the level :math:`\ell` the network sees :math:`x_t = \alpha x` with :math:`\alpha = 1/\sqrt{1 +
-\ell^2}`, and what it predicts becomes the denoised x by `core.parametrise.convert`. V, the variance of
-x0 given x, is a share of the largest one, which data N(0, 1) have; the 4 lets it soon be as small as a
-pixel that never changes needs. So the reverse step of a chain
-lies between DDPM's two fixed variances: at V = 0 is the small one, at the largest V the large one.
+\ell^2}`, and what it predicts becomes the denoised x by `core.parametrise.convert`. V, the variance
+of x0 given x, is a share of the largest one, which data N(0, 1) have; the 4 lets it soon be as
+small as a pixel that never changes needs. So the reverse step of a chain lies between DDPM's two
+fixed variances: at V = 0 is the small one, at the largest V the large one.
 
-References: Ho et al. (2020), arXiv 2006.11239, eq. 11 (eps) and section 3.2 (the two variances); Salimans
-& Ho (2022), arXiv 2202.00512, app. D (v); Nichol & Dhariwal (2021), arXiv 2102.09672, eq. 15 (a learned
-variance between the two).
+References: Ho et al. (2020), arXiv 2006.11239, eq. 11 (eps) and section 3.2 (the two variances);
+Salimans & Ho (2022), arXiv 2202.00512, app. D (v); Nichol & Dhariwal (2021), arXiv 2102.09672, eq.
+15 (a learned variance between the two).
 """
 
 from collections.abc import Callable, Sequence
@@ -41,8 +41,8 @@ Prediction = Literal["x0", "eps", "v"]
 @final
 @dataclass(frozen=True)
 class Moments(NoisyField):
-    """The field of any callable (x [B, *shape], sigma [B]) -> the mean and the variance of x0 given x,
-    [B, *shape] each; with `cond`, of (x, sigma, cond).
+    """The field of any callable (x [B, *shape], sigma [B]) -> the mean and the variance of x0 given
+    x, [B, *shape] each; with `cond`, of (x, sigma, cond).
     """
 
     function: Callable[..., tuple[Tensor, Tensor]]
@@ -110,8 +110,8 @@ def unet_diffusion(
     patch: int = 2,
     classes: int = 0,
 ) -> DiffusionModel:
-    """A UNet that predicts x0, eps or v of a process that keeps the variance, perhaps with a variance
-    of its own.
+    """A UNet that predicts x0, eps or v of a process that keeps the variance, perhaps with a
+    variance of its own.
     """
     times = 2 if learned else 1
     return DiffusionModel(

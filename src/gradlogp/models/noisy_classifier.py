@@ -3,9 +3,9 @@ r"""Noise-aware classifiers: p(y | x, sigma) of the data with N(0, sigma^2) adde
 .. math:: p(y \mid x, \sigma) = \mathrm{softmax}\big(W\, g(c_{in} x, \tfrac14 \ln\sigma)\big)_y, \qquad
           c_{in} = 1 / \sqrt{\sigma^2 + \sigma_d^2} ,
 
-so that the trunk sees unit variance at every level, and its features are modulated by the level. Its
-gradient in x is what classifier guidance adds to a score; a classifier of clean data misleads there.
-Smooth, and no example sees its neighbours.
+so that the trunk sees unit variance at every level, and its features are modulated by the level.
+Its gradient in x is what classifier guidance adds to a score; a classifier of clean data misleads
+there. Smooth, and no example sees its neighbours.
 
 References: Dhariwal & Nichol (2021), Diffusion Models Beat GANs on Image Synthesis, arXiv
 2105.05233, section 4; Karras et al. (2022), arXiv 2206.00364, table 1 (c_in).
@@ -25,7 +25,8 @@ from gradlogp.models.nets.mlp import perceptron
 
 
 class NoisyClassifier(nn.Module):
-    """x [B, *shape], sigma [B] -> logits [B, classes], of any smooth trunk (B, *shape) -> (B, width).
+    """x [B, *shape], sigma [B] -> logits [B, classes], of any smooth trunk (B, *shape) -> (B,
+    width).
 
     `features(x, sigma)` are [B, width]; `energy(label)` is what `EnergyGuided` takes.
     """

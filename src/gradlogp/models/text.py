@@ -1,9 +1,11 @@
 r"""Short texts: words as numbers, and encoders of them, tokens [B, L] -> [B, width].
 
-*Bag of words*: the mean of the words' vectors, through a perceptron; "red on blue" is "blue on red".
-*Transformer*: words and places attend to each other, and the mean of the last layer is the text.
+*Bag of words*: the mean of the words' vectors, through a perceptron; "red on blue" is "blue on
+red". *Transformer*: words and places attend to each other, and the mean of the last layer is the
+text.
 
-Token 0 fills up short texts and is never attended to; token 1 is any word that the vocabulary lacks.
+Token 0 fills up short texts and is never attended to; token 1 is any word that the vocabulary
+lacks.
 
 References: Vaswani et al. (2017), Attention Is All You Need, arXiv 1706.03762, section 3; Xiong et
 al. (2020), On Layer Normalization in the Transformer Architecture, arXiv 2002.04745 (norm first).

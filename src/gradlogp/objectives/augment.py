@@ -1,4 +1,5 @@
-r"""Augmentations: changes of a picture that leave alone what is to be learned, drawn by a generator.
+r"""Augmentations: changes of a picture that leave alone what is to be learned, drawn by a
+generator.
 
 All take x [B, channels, *sizes] in [-1, 1] and return the same shape; each example is changed by
 draws of its own. Colours are changed about the grey axis: with g the mean of the channels and

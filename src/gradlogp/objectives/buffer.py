@@ -1,10 +1,10 @@
 """The replay buffer of persistent contrastive divergence: chains that go on from one update to the
 next.
 
-Each slot holds one chain. A draw takes distinct slots; a share `restart_prob` of them starts anew from
-noise; what the sampler makes of them is written back to the *same* slots, so a chain is never lost
-by a copy of another and its ancestry lasts. With classes, each slot keeps its class for ever: the
-shares of the classes among the chains are those given.
+Each slot holds one chain. A draw takes distinct slots; a share `restart_prob` of them starts anew
+from noise; what the sampler makes of them is written back to the *same* slots, so a chain is never
+lost by a copy of another and its ancestry lasts. With classes, each slot keeps its class for ever:
+the shares of the classes among the chains are those given.
 
 References: Tieleman (2008), Training RBMs using Approximations to the Likelihood Gradient
 (persistent chains); Du & Mordatch (2019), arXiv 1903.08689 (replay buffer, 5 % restarts).

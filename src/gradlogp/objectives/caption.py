@@ -43,7 +43,8 @@ def clip_loss(energies: Tensor, captions: Tensor | None = None) -> Tensor:
 class CLIP(Objective):
     """Contrast of pictures and captions (CLIP): each finds its partner in the batch, both ways.
 
-    The batch has tokens [B, L] for `cond`; model.pairs(x, cond) are the energies of all pairs, [B, B].
+    The batch has tokens [B, L] for `cond`; model.pairs(x, cond) are the energies of all pairs, [B,
+    B].
     """
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:

@@ -5,8 +5,8 @@ value per example:
           = \frac{\lambda(\sigma)}{2\sigma^4}\, \| D_\theta(x, \sigma) - x_0 \|^2 .
 
 Its minimiser is the score of the noised data. The loss is a distribution of levels and a weight; a
-process with :math:`\alpha_t \ne 1` is one of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and what was
-a weight on the noise, the velocity or the signal is a weight on the score:
+process with :math:`\alpha_t \ne 1` is one of its levels :math:`\ell_t = \sigma_t/\alpha_t`, and
+what was a weight on the noise, the velocity or the signal is a weight on the score:
 
 | weight | :math:`\lambda(\sigma)` | makes | |---|---|---| | `none` | 1 | Vincent's loss; the error
 of a denoising autoencoder over :math:`\sigma^4` | | `sigma2` | :math:`\sigma^2` | NCSN; the simple
@@ -17,10 +17,10 @@ loss of DDPM, :math:`\tfrac12\|\varepsilon_\theta - \varepsilon\|^2` | | `edm` |
 variance: maximum likelihood |
 
 With `likelihood` the loss averages to :math:`\tfrac12 \int \|s_\theta + \varepsilon/\sigma\|^2\,
-d\sigma^2`, whatever their distribution: for t uniform it is the weight :math:`g_t^2`, and up to a constant it
-bounds :math:`-\log p_\theta`. The distribution only sets the variance, which is lowest where
-:math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in proportion
-to :math:`g_t^2/\sigma_t^2`.
+d\sigma^2`, whatever their distribution: for t uniform it is the weight :math:`g_t^2`, and up to a
+constant it bounds :math:`-\log p_\theta`. The distribution only sets the variance, which is lowest
+where :math:`\ln\sigma` is uniform: `FromProcess(process, importance=True)`, that is t drawn in
+proportion to :math:`g_t^2/\sigma_t^2`.
 
 `uncertainty` learns how hard each level is: the loss becomes :math:`\ell\, e^{-u(\sigma)} + D\,
 u(\sigma)`, D the dimension, whose best u is the log of the level's loss per dimension, so every
@@ -71,8 +71,8 @@ class LevelDistribution(abc.ABC):
         """u in (0, 1), [B] -> sigma [B]."""
 
     def growth(self, sigma: Tensor) -> Tensor:
-        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the levels into an integral
-        over the variance.
+        """d sigma^2 / du at the levels sigma [B]: it turns the mean over the levels into an
+        integral over the variance.
         """
         raise ValueError(
             f"likelihood weights need levels with a density, but {type(self).__name__} has none; "

@@ -1,6 +1,7 @@
 r"""Dual score matching: an energy of noised data learned by both its slopes, in x and in the level.
 
-With :math:`x = x_0 + \sigma\varepsilon` in D dimensions and :math:`U(x, \sigma) = -\log p_\sigma(x)`,
+With :math:`x = x_0 + \sigma\varepsilon` in D dimensions and :math:`U(x, \sigma) = -\log
+p_\sigma(x)`,
 
 .. math:: \sigma\,\nabla_x U = E[\varepsilon \mid x], \qquad
           \frac{\partial U}{\partial \ln\sigma} = E[D - \|\varepsilon\|^2 \mid x] ,

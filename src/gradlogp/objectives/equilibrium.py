@@ -13,7 +13,8 @@ from anywhere, in as many steps as it takes. The model never sees t. Its field i
 add noise. An energy model learns it by its gradient.
 
 References: Wang & Du (2025), Equilibrium Matching: Generative Modeling with Implicit Energy-Based
-Models, arXiv 2510.02300 (there gamma = 1 - t; the truncated decay, a = .8 and lambda = 4 as theirs).
+Models, arXiv 2510.02300 (there gamma = 1 - t; the truncated decay, a = .8 and lambda = 4 as
+theirs).
 """
 
 from dataclasses import dataclass

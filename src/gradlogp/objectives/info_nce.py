@@ -2,16 +2,16 @@ r"""Contrastive learning: pick the right partner out of many, InfoNCE.
 
 .. math:: \ell_i = -\log \frac{e^{\mathrm{sim}(a_i, b_i)/\tau}}{\sum_j e^{\mathrm{sim}(a_i, b_j)/\tau}}
 
-is the negative log-likelihood of an energy :math:`E(a, b) = -\mathrm{sim}(a, b)/\tau` of the partner
-given a, normalised over the batch; it bounds the mutual information, :math:`I(a; b) \ge \ln n -
-E\,\ell`.
+is the negative log-likelihood of an energy :math:`E(a, b) = -\mathrm{sim}(a, b)/\tau` of the
+partner given a, normalised over the batch; it bounds the mutual information, :math:`I(a; b) \ge \ln
+n - E\,\ell`.
 
 *NT-Xent* (SimCLR) takes two augmented views of each of n examples, embeds the 2 n views on the unit
 sphere, and lets every view find its twin among the other 2 n - 1.
 
 References: van den Oord et al. (2018), Representation Learning with Contrastive Predictive Coding,
-arXiv 1807.03748, eq. 4 and 5; Chen et al. (2020), A Simple Framework for Contrastive Learning, arXiv
-2002.05709, eq. 1 and algorithm 1.
+arXiv 1807.03748, eq. 4 and 5; Chen et al. (2020), A Simple Framework for Contrastive Learning,
+arXiv 2002.05709, eq. 1 and algorithm 1.
 """
 
 from dataclasses import dataclass

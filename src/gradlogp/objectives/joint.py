@@ -28,8 +28,9 @@ from gradlogp.objectives.contrastive import ContrastiveDivergence
 class JEM(Objective):
     """Joint energy-based model: cross-entropy of the class plus contrastive divergence of the data.
 
-    Choose it for a classifier that also knows what is out of distribution and draws. model.logits(x) are -E(x, y),
-    [B, classes]; `negatives` are marginal or conditional; `weight` is that of the generative part.
+    Choose it for a classifier that also knows what is out of distribution and draws.
+    model.logits(x) are -E(x, y), [B, classes]; `negatives` are marginal or conditional; `weight` is
+    that of the generative part.
     """
 
     contrastive: ContrastiveDivergence

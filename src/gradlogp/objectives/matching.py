@@ -118,7 +118,9 @@ class ImplicitScoreMatching(Objective):
 
 @dataclass
 class _Sliced(Objective, abc.ABC):
-    """What the sliced losses share: `projections` directions for each example, drawn from `distribution`."""
+    """What the sliced losses share: `projections` directions for each example, drawn from
+    `distribution`.
+    """
 
     projections: int = 1
     distribution: Directions = "rademacher"

@@ -4,8 +4,8 @@ r"""What a noise-aware classifier learns from: the class of noised data, at ever
 
 Its minimiser is the class posterior of the noised data, whose gradient is exact guidance.
 
-Reference: Dhariwal & Nichol (2021), Diffusion Models Beat GANs on Image Synthesis, arXiv 2105.05233,
-section 4.
+Reference: Dhariwal & Nichol (2021), Diffusion Models Beat GANs on Image Synthesis, arXiv
+2105.05233, section 4.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ from gradlogp.objectives.denoising import LevelDistribution, normal
 @final
 @dataclass
 class NoisedCrossEntropy(Objective):
-    """Cross-entropy of the class of noised data, at the levels of `law`: for classifiers that guide.
+    """Cross-entropy of the class of noised data, at the levels of `law`: for classifiers that
+    guide.
 
     model(x, sigma [B]) are logits [B, classes].
     """

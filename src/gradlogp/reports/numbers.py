@@ -39,8 +39,8 @@ def key_of(row: Row) -> Key:
 
 @dataclass(frozen=True)
 class Cell:
-    """value +- spread of one method in one metric. One seed: the standard error of its row; several: their
-    standard error.
+    """value +- spread of one method in one metric. One seed: the standard error of its row;
+    several: their standard error.
     """
 
     value: float

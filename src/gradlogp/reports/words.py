@@ -144,8 +144,8 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def number(value: Any, stderr: Any = None) -> str:
-    """As far as its standard error allows (to its first digit, or its second after a leading 1 or 2), else
-    to three digits.
+    """As far as its standard error allows (to its first digit, or its second after a leading 1 or
+    2), else to three digits.
     """
     if not isinstance(value, int | float):
         return "\u2013"

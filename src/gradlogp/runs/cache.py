@@ -1,7 +1,7 @@
 """Tensors that several methods need, made once by the first that asks: weights, say, and features.
 
-What is kept carries a digest of all that decides its content, so that nothing stale is ever found. Two
-processes that ask at once wait for one.
+What is kept carries a digest of all that decides its content, so that nothing stale is ever found.
+Two processes that ask at once wait for one.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ class Cache:
     def __call__(
         self, name: str, key: Any, make: Callable[[], Mapping[str, "Tensor"]]
     ) -> dict[str, "Tensor"]:
-        """The tensors of `make()`, and among them `seconds`, which is how long that took. The key is
-        JSON, and holds all that decides them.
+        """The tensors of `make()`, and among them `seconds`, which is how long that took. The key
+        is JSON, and holds all that decides them.
         """
         path = self.folder / f"{name.replace(' ', '-')}-{_digest(key)}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -92,8 +92,8 @@ def _level(text: str) -> float | str:
 
 
 def modern_comparison(content: Any) -> Any:
-    """The content of a compare.json of any version as today's: columns and tables by metric and axes,
-    which were patterns of glued words with a * for the axis that a table goes over.
+    """The content of a compare.json of any version as today's: columns and tables by metric and
+    axes, which were patterns of glued words with a * for the axis that a table goes over.
     """
     if not isinstance(content, dict):
         return content

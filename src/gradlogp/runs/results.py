@@ -1,6 +1,7 @@
 """results.json of a run or of a comparison, and what a comparison's folder says of itself.
 
-    {"format": 2, "rows": [{"metric": "psnr", "axes": {"noise": 0.3}, "value": 21.4, "stderr": 0.1, ...}]}
+    {"format": 2, "rows": [{"metric": "psnr", "axes": {"noise": 0.3}, "value": 21.4, "stderr": 0.1,
+    ...}]}
 
 `axes` says at what, of what or after what a metric was measured; it is left out where there is
 nothing to say. Folders of earlier versions are read as if today's had written them.

@@ -50,9 +50,9 @@ class MetropolisState(NamedTuple):
 
 
 def check_digits(energy: Tensor, move: Tensor | float = 0.0) -> Tensor:
-    """`energy` [B] as it is; ValueError where its last digit is coarser than a quarter of a nat, and
-    a hundredth of what a step may change it by, `move`: a test would see no differences, and take
-    all.
+    """`energy` [B] as it is; ValueError where its last digit is coarser than a quarter of a nat,
+    and a hundredth of what a step may change it by, `move`: a test would see no differences, and
+    take all.
 
     In float32 that is from 2 million on: a constant of 1e8 left MALA on N(0, 1) with variance 1.28.
     """

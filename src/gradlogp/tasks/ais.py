@@ -219,8 +219,8 @@ class Estimate:
 
     @property
     def error(self) -> float:
-        """The standard error of `value`, by the delta method: only of the weights seen, and infinite
-        for a single one.
+        """The standard error of `value`, by the delta method: only of the weights seen, and
+        infinite for a single one.
         """
         if len(self.log_weights) < 2:
             return math.inf

@@ -16,8 +16,8 @@ normal examples is distributed) or by `relative`, the mean over levels of each e
 normal there, so that no level drowns the others.
 
 The score of an example is its own: it depends neither on its neighbours in the batch nor on their
-number or order. Noise is therefore drawn once and shared by all examples, which also takes it out of
-their comparison. Sums are taken in float64, and so are scores.
+number or order. Noise is therefore drawn once and shared by all examples, which also takes it out
+of their comparison. Sums are taken in float64, and so are scores.
 
 A path integral needs a conservative score to be a difference of log-densities; of a score network,
 which is one only nearly, it is the work done along the straight line. Nothing here looks at an

@@ -1,10 +1,10 @@
 r"""Inpaint: fill in what is missing of an example, by the model that a sampling draws from.
 
 An energy's chains begin at the example with the prior where it is free, and move that part only,
-under masked noise and a masked score: the exact conditional law of the chain's own (`samplers.Masked`).
-A score at many levels is followed down by `RePaint`: the known part is put back with the level's
-noise, and every few levels are gone through again; what that costs in bias is in
-docs/guide-and-restore.md.
+under masked noise and a masked score: the exact conditional law of the chain's own
+(`samplers.Masked`). A score at many levels is followed down by `RePaint`: the known part is put
+back with the level's noise, and every few levels are gone through again; what that costs in bias is
+in docs/guide-and-restore.md.
 
 References: Song et al. (2021), arXiv 2011.13456, app. I.2; Lugmayr et al. (2022), RePaint, arXiv
 2201.09865, algorithm 1.

@@ -11,11 +11,11 @@ below the width of a bin. The prior :math:`\pi` (`Prior`) is part of the model, 
 divergence is exact, at one vector-Jacobian product per dimension, or Hutchinson's with the same
 probes throughout: then the nats are unbiased.
 
-**The variational bound** of a diffusion chain (`objectives.diffusion.DiscreteDiffusion`), :math:`-\log p(x_0)
-\le` prior + terms + decoder, has one term per level. With the optimal reverse variance :math:`s^2 b
-+ b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where it comes to the entropy and
-:math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1) and for a
-point. `measure_variance` finds the optimal one for any model (Analytic-DPM).
+**The variational bound** of a diffusion chain (`objectives.diffusion.DiscreteDiffusion`),
+:math:`-\log p(x_0) \le` prior + terms + decoder, has one term per level. With the optimal reverse
+variance :math:`s^2 b + b^2\,\mathrm{Var}(x_0|x)` it is exact on Gaussians, where it comes to the
+entropy and :math:`\mathrm{KL}(q_T\,\|\,\pi)`; DDPM's two fixed variances are right for data N(0, 1)
+and for a point. `measure_variance` finds the optimal one for any model (Analytic-DPM).
 
 **Energies** have :math:`-\log p = E(x) + \log Z`, with log Z by enumeration or by annealed
 importance sampling.
@@ -157,8 +157,8 @@ def ode_likelihood(
 
 
 def cut(nodes: Sequence[float]) -> list[float]:
-    """Rising `nodes` with more of them where two are apart by more than LONGEST, or thrice the mean:
-    there in even steps of half that.
+    """Rising `nodes` with more of them where two are apart by more than LONGEST, or thrice the
+    mean: there in even steps of half that.
     """
     longest = min(LONGEST, 3 * (nodes[-1] - nodes[0]) / (len(nodes) - 1)) + 1e-9
     found = []
@@ -260,9 +260,9 @@ def variational_bound(
     """The variational bound of `chain` for x0 [B, *shape], every term of it, with one draw of noise
     and one evaluation for each.
 
-    chain: `DiscreteDiffusion(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for its small
-    one, the data's own for Gaussians, 'learned' for models with `moments`, which `measure_variance`
-    gives to any.
+    chain: `DiscreteDiffusion(ddpm_ladder(betas), variance)` has 1 for DDPM's large variance, 0 for
+    its small one, the data's own for Gaussians, 'learned' for models with `moments`, which
+    `measure_variance` gives to any.
     """
     field, terms = as_noisy(model, cond), []
     with torch.no_grad():

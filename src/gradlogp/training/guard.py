@@ -12,7 +12,8 @@ non-finite gradient makes every weight NaN at the next step. So, before each ste
 | more than `max_rollbacks` of those | stops, with the diagnosis |
 | chains that hardly move, or that end far above the data for long | warns once, with the numbers and the setting to change |
 
-What no update shows, samples that are worth nothing, is looked for when the training ends: `health`.
+What no update shows, samples that are worth nothing, is looked for when the training ends:
+`health`.
 
 References: Nijkamp et al. (2020), arXiv 1903.12370 (energy gap and gradient magnitude as health
 signals); Du et al. (2021), Improved Contrastive Divergence, arXiv 2012.01316 (the energy's scale as
@@ -74,8 +75,8 @@ class GuardSettings:
 
 @dataclass
 class Guard:
-    """`data_range` is the width of the interval that the data lie in; `max_displacement` the most a chain can
-    move in one step.
+    """`data_range` is the width of the interval that the data lie in; `max_displacement` the most a
+    chain can move in one step.
     """
 
     settings: GuardSettings = field(default_factory=GuardSettings)

@@ -1,8 +1,8 @@
 r"""Are the samples of a trained model worth anything? A cheap test of any shape, without a network.
 
-A loss cannot tell: an energy's is 0 when it is right and when it learns nothing, an adversary's is a
-tie either way. So, when training ends, a few samples x are drawn and held against the data y, both
-flattened. The energy distance
+A loss cannot tell: an energy's is 0 when it is right and when it learns nothing, an adversary's is
+a tie either way. So, when training ends, a few samples x are drawn and held against the data y,
+both flattened. The energy distance
 
 .. math:: D(x, y) = 2\,\mathbb E|x - y| - \mathbb E|x - x'| - \mathbb E|y - y'| \ge 0
 
@@ -174,8 +174,8 @@ def examine(
     draws: Sequence[Callable[[], Tensor]], data: Tensor, worries: Sequence[str] = (), seed: int = 0
 ) -> Health:
     """The health of what is drawn in one of several ways (after more steps, say): the first that is
-    usable, else the last. What is wrong with it is said with what may help: the `worries` that there
-    were before, or more training.
+    usable, else the last. What is wrong with it is said with what may help: the `worries` that
+    there were before, or more training.
 
     A chain that ends at NaN or infinity is a verdict here, not an error.
     """

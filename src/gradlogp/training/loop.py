@@ -5,11 +5,11 @@ A batch is a function of the step, the noise comes from one generator that is sa
 rollback is the resume of the last checkpoint: a run that was killed and one that was not end at the
 same numbers, and the same files.
 
-A checkpoint falls due at steps that the settings decide; the guard goes back to these alone, so that
-the clock has no say in the numbers. One to resume from falls due by the clock besides, and at a
-signal that ends the run. What follows from a checkpoint (the model's files, pictures, snapshots) is
-written after it, and written again from it when the run goes on: a kill in between leaves nothing
-that is older than the checkpoint.
+A checkpoint falls due at steps that the settings decide; the guard goes back to these alone, so
+that the clock has no say in the numbers. One to resume from falls due by the clock besides, and at
+a signal that ends the run. What follows from a checkpoint (the model's files, pictures, snapshots)
+is written after it, and written again from it when the run goes on: a kill in between leaves
+nothing that is older than the checkpoint.
 
 The learning rate warms up linearly and falls along a cosine to `final_lr` of its peak. Samples are
 drawn with the exponential moving average of the weights, whose horizon grows with the run: decay =
@@ -370,8 +370,8 @@ def train(
 def accompany(
     learner: Learner, batches: Callable[[int], Batch], watch_at: frozenset[int] = frozenset()
 ) -> None:
-    """What the other processes do while rank 0 is in `train`, with the same learner and batches: the
-    same updates, and nothing written.
+    """What the other processes do while rank 0 is in `train`, with the same learner and batches:
+    the same updates, and nothing written.
     """
     learner.load(*learner.processes.receive())
     with Waiting() as signals:

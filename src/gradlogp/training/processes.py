@@ -7,10 +7,11 @@ logged numbers too. The model is never wrapped: `DistributedDataParallel` averag
 runs, and with the gradients of gradients of score matching it leaves some out, in silence.
 
 Chance is decided by example and not by rank (`core.random.Rows`): every process draws for the whole
-batch and takes its rows, so 1, 2 and 4 processes end at the same weights up to the order of sums.
-A replay buffer is replicated, and the chains of all are put back everywhere; so a checkpoint holds
-every rank, and a run goes on with another number of processes. Rank 0 alone writes and reads the run
-folder, and tells the others; the guard judges the same numbers everywhere, so that none skips alone.
+batch and takes its rows, so 1, 2 and 4 processes end at the same weights up to the order of sums. A
+replay buffer is replicated, and the chains of all are put back everywhere; so a checkpoint holds
+every rank, and a run goes on with another number of processes. Rank 0 alone writes and reads the
+run folder, and tells the others; the guard judges the same numbers everywhere, so that none skips
+alone.
 
 Objectives that couple the examples of a batch (contrasts between examples, statistics of the batch)
 are another objective on a part of it, and are refused.
@@ -52,8 +53,8 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among the `world` of those that train one run. Collectives are called by all, or by
-    none.
+    """This process among the `world` of those that train one run. Collectives are called by all, or
+    by none.
     """
 
     rank: int = 0
@@ -243,8 +244,8 @@ def _port(job: str | None) -> int | None:
 
 
 def launch(command: Sequence[str], world: int, restarts: int) -> None:
-    """Run `python -m command` in `world` processes on this machine; where a signal kills one, all are
-    ended and begun again from the last checkpoint, at most `restarts` times.
+    """Run `python -m command` in `world` processes on this machine; where a signal kills one, all
+    are ended and begun again from the last checkpoint, at most `restarts` times.
 
     Raises SystemExit with the exit code of a process that ended with an error, which has said why.
     """

@@ -100,7 +100,9 @@ def test_the_closed_forms_and_the_gains_stand_beside_them(folder):
 
 @pytest.mark.parametrize("method", [m for m in COMPARISON.methods if m.startswith("ddpm")])
 def test_every_loss_is_finite_at_the_start(method, digits):
-    """At the start the network says 0, which the simple loss of eps scores with a half for each entry."""
+    """At the start the network says 0, which the simple loss of eps scores with a half for each
+    entry.
+    """
     recipe = override(COMPARISON.methods[method](DIGITS, "quick", 0), TINY)
     spec = specify(digits)
     learner = build(recipe, spec, "cpu")

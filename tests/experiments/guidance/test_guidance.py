@@ -46,8 +46,8 @@ def pair(**changes):
 
 
 def test_without_guidance_the_flow_draws_the_class():
-    """From N(0, S^2) at the level S = 80 the flow goes to mean m (1 - s / n) and standard deviation s S / n,
-    n^2 = s^2 + S^2: within the solver's second order and the ends of the quantiles.
+    """From N(0, S^2) at the level S = 80 the flow goes to mean m (1 - s / n) and standard deviation
+    s S / n, n^2 = s^2 + S^2: within the solver's second order and the ends of the quantiles.
     """
     n = math.hypot(0.7, 80)
     found = pair(levels=400).drawn(0.0)

@@ -36,8 +36,8 @@ class Target(NoisyField):
         """n independent draws of the clean law, [n, *shape], on the generator's device."""
 
     def check(self, x: Tensor) -> Tensor:
-        """x as it is; ValueError where it is not in float32 or float64, or its examples have not the
-        shape of the law's, and would broadcast.
+        """x as it is; ValueError where it is not in float32 or float64, or its examples have not
+        the shape of the law's, and would broadcast.
         """
         if check_numbers(x).shape[1:] != self.shape:
             sizes = ", ".join(map(str, self.shape))

@@ -1,8 +1,8 @@
 """Baselines: classical detectors, distances to the nearest training examples, a plain autoencoder.
 
-References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Liu et
-al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a High-Dimensional
-Distribution.
+References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour); Liu
+et al. (2008), Isolation Forest; Scholkopf et al. (2001), Estimating the Support of a
+High-Dimensional Distribution.
 """
 
 import time

@@ -11,8 +11,8 @@ r"""Energies of anomalies by contrastive divergence, a small network for each pr
   reconstructing what is not data.
 
 References: Du & Mordatch (2019), arXiv 1903.08689; Yoon, Noh & Park (2021), Autoencoding Under
-Normalization Constraints, arXiv 2105.05735; Xiao et al. (2021), VAEBM, arXiv 2010.00654 (an energy as
-the correction of a tractable density).
+Normalization Constraints, arXiv 2105.05735; Xiao et al. (2021), VAEBM, arXiv 2010.00654 (an energy
+as the correction of a tractable density).
 """
 
 import abc

@@ -1,5 +1,5 @@
-r"""Anomaly scores of networks that know noise levels, on pictures and on tables: what a trained score
-field says of what is out of distribution.
+r"""Anomaly scores of networks that know noise levels, on pictures and on tables: what a trained
+score field says of what is out of distribution.
 
 * **denoising error** at levels around the data's own standard deviation :math:`\sigma_d`, each
   relative to that of held-out normal examples (`tasks.detect.relative`): a network that knows one
@@ -16,8 +16,8 @@ field says of what is out of distribution.
 * **likelihood** by the probability-flow ODE, and its distance from typical. Likelihood rewards what
   is simple: it is here to fail.
 
-Clusters c (see `networks`) have offsets of their own in log-density. Paths that begin at the mean of
-all measure each cluster's by one and the same picture; as sigma grows they come to :math:`(\|x -
+Clusters c (see `networks`) have offsets of their own in log-density. Paths that begin at the mean
+of all measure each cluster's by one and the same picture; as sigma grows they come to :math:`(\|x -
 \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`. Those that begin at :math:`\mu_c` find simple anomalies (the
 digit 1) too likely.
 
@@ -30,9 +30,9 @@ digit left out against validation pictures of the others. Whichever digit is set
 of the nine others choose 4.
 
 Energies are half the squared error of a perceptron (`models.noisy`). In the held-out protocol the
-energy is learned of :math:`x - \mu_c` (the norm is not), which suited it better and the norm worse on
-the train and validation parts of MNIST. Its form and its batch were chosen by the loss on validation
-pictures of Fashion-MNIST and of MNIST's digit 2.
+energy is learned of :math:`x - \mu_c` (the norm is not), which suited it better and the norm worse
+on the train and validation parts of MNIST. Its form and its batch were chosen by the loss on
+validation pictures of Fashion-MNIST and of MNIST's digit 2.
 
 References: Mahmood et al. (2021), arXiv 2010.13132; Graham et al. (2023), Denoising Diffusion
 Models for Out-of-Distribution Detection, arXiv 2211.07740 (error over several levels); Nalisnick et
@@ -71,8 +71,8 @@ def geometric(std: float, high: float, low: float, n: int) -> list[float]:
 @final
 @dataclass(frozen=True)
 class DenoisingError(LevelDetector):
-    """The error at three levels, relative to that of held-out normal examples; the mean over `draws`
-    of noise.
+    """The error at three levels, relative to that of held-out normal examples; the mean over
+    `draws` of noise.
     """
 
     draws: int = 2

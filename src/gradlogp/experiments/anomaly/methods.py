@@ -1,6 +1,8 @@
-"""The detectors of both comparisons, each with its settings; quick presets are minutes on two cores.
+"""The detectors of both comparisons, each with its settings; quick presets are minutes on two
+cores.
 
-References: Mahmood et al. (2021), arXiv 2010.13132 (MSMA); Yoon, Noh & Park (2021), arXiv 2105.05735.
+References: Mahmood et al. (2021), arXiv 2010.13132 (MSMA); Yoon, Noh & Park (2021), arXiv
+2105.05735.
 """
 
 from collections.abc import Mapping

@@ -3,9 +3,9 @@ learned by denoising score matching, as a score or as an energy.
 
 Nine digits are many modes. In the held-out protocol the network is told which of 200 clusters
 (k-means on 32 principal components, no labels) an example is nearest to, in training and in testing
-alike: a hard mixture, :math:`p(x \mid c(x))`. Its logarithm is known up to an offset of each cluster.
-An energy may be given :math:`x - \mu_c` and c (`residual`): its training begins at the limit of large
-sigma, :math:`(\|x - \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`.
+alike: a hard mixture, :math:`p(x \mid c(x))`. Its logarithm is known up to an offset of each
+cluster. An energy may be given :math:`x - \mu_c` and c (`residual`): its training begins at the
+limit of large sigma, :math:`(\|x - \mu_c\|^2 - \|\mu_c\|^2) / 2\sigma^2`.
 
 Reference: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11.
 """

@@ -1,9 +1,9 @@
-"""Spoken digits as waveforms: a score network with annealed Langevin dynamics, the same network as a
-diffusion, and WaveGAN.
+"""Spoken digits as waveforms: a score network with annealed Langevin dynamics, the same network as
+a diffusion, and WaveGAN.
 
-The network is a WaveNet that looks both ways, told the digit. Levels are fractions of the waveforms'
-own deviation, which is about a tenth of full scale; the diffusion has the levels, the loss (squared
-error of the noise, each level alike) and the sampler (ancestral) of DDPM.
+The network is a WaveNet that looks both ways, told the digit. Levels are fractions of the
+waveforms' own deviation, which is about a tenth of full scale; the diffusion has the levels, the
+loss (squared error of the noise, each level alike) and the sampler (ancestral) of DDPM.
 
 References: Kong et al. (2021), DiffWave, arXiv 2009.09761; Donahue et al. (2019), WaveGAN, arXiv
 1802.04208; Song & Ermon (2020), arXiv 2006.09011 (annealed Langevin dynamics).

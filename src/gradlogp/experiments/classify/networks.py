@@ -1,5 +1,5 @@
-r"""Networks as classifiers: perceptrons' and convolutional energies under several losses, JEM, and the
-usual convolutional classifier.
+r"""Networks as classifiers: perceptrons' and convolutional energies under several losses, JEM, and
+the usual convolutional classifier.
 
 JEM learns :math:`E(x) = -\log\sum_y e^{-E(x, y)}` from chains besides, so the same numbers also say
 how likely x is: expect it to lose a little accuracy, and to know better what it does not know.

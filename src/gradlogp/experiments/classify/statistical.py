@@ -1,5 +1,5 @@
-"""Classifiers that are fitted to the last digit: a linear and a quadratic energy, and scikit-learn's
-logistic regression and quadratic discriminant analysis beside them.
+"""Classifiers that are fitted to the last digit: a linear and a quadratic energy, and
+scikit-learn's logistic regression and quadratic discriminant analysis beside them.
 
 A linear energy under cross-entropy *is* logistic regression, and must agree with it to 1e-6. Weight
 decay is chosen by the likelihood of validation examples.
@@ -88,8 +88,8 @@ def equality(difference: float, n: int) -> Measure:
 
 @dataclass(frozen=True)
 class Statistical(Classifier):
-    """One of scikit-learn's classifiers: of several settings, the one whose validation likelihood is
-    highest.
+    """One of scikit-learn's classifiers: of several settings, the one whose validation likelihood
+    is highest.
     """
 
     has_energy: ClassVar[bool] = False

@@ -1,5 +1,5 @@
-"""McNemar's test of each method against the first on every task, bars of their errors, and energies in
-and out of distribution.
+"""McNemar's test of each method against the first on every task, bars of their errors, and energies
+in and out of distribution.
 """
 
 import math

@@ -1,10 +1,11 @@
-"""Seven diffusion models, each of which differs from DDPM in one choice, and two closed forms that any
-likelihood must beat.
+"""Seven diffusion models, each of which differs from DDPM in one choice, and two closed forms that
+any likelihood must beat.
 
 All have one trunk, one budget of training examples, and chains of equally many levels.
 
-References: Ho et al. (2020), arXiv 2006.11239, table 2 (losses and variances: eps with the simple loss has
-the best pictures, the bound the best likelihood); Nichol & Dhariwal (2021), arXiv 2102.09672, table 1.
+References: Ho et al. (2020), arXiv 2006.11239, table 2 (losses and variances: eps with the simple
+loss has the best pictures, the bound the best likelihood); Nichol & Dhariwal (2021), arXiv
+2102.09672, table 1.
 """
 
 from collections.abc import Mapping

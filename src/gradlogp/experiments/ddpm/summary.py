@@ -1,5 +1,6 @@
-"""All diffusion models together: likelihood against pictures, both along the training, Frechet distance
-against the evaluations of DDIM, and samples side by side; and in how many seeds the two orders hold.
+"""All diffusion models together: likelihood against pictures, both along the training, Frechet
+distance against the evaluations of DDIM, and samples side by side; and in how many seeds the two
+orders hold.
 """
 
 import math

@@ -1,8 +1,8 @@
 r"""Restoring by the posterior chains of an energy that was trained by contrastive divergence.
 
-Such an energy has no levels: it gives posterior samples by Langevin dynamics, whose mean estimates the
-posterior's. A Gaussian of the pixels beside it supplies the large scales that short chains leave
-unlearned (see `samplers.posterior`).
+Such an energy has no levels: it gives posterior samples by Langevin dynamics, whose mean estimates
+the posterior's. A Gaussian of the pixels beside it supplies the large scales that short chains
+leave unlearned (see `samplers.posterior`).
 
 Reference: Nijkamp et al. (2020), arXiv 1903.12370 (what short chains leave unlearned).
 """

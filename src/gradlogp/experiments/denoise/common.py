@@ -1,16 +1,16 @@
 r"""What all methods of restoring share, and what one posterior sample is worth.
 
-All see the same test pictures under the same noise, :math:`y = x_0 + \sigma\varepsilon` on [0, 1]. The
-estimate with the least squared error is the posterior mean.
+All see the same test pictures under the same noise, :math:`y = x_0 + \sigma\varepsilon` on [0, 1].
+The estimate with the least squared error is the posterior mean.
 
-**The 3 dB rule.** A posterior sample x is as far from its mean as the truth is, and independent of it
-given y, so
+**The 3 dB rule.** A posterior sample x is as far from its mean as the truth is, and independent of
+it given y, so
 
 .. math:: E\|x - x_0\|^2 = 2\, E\|E[x_0 \mid y] - x_0\|^2 ,
 
-3.01 dB worse, and the mean of K samples :math:`1 + 1/K` times, .51 dB at K = 8. A model whose sample
-loses less is too sure of itself. Where the mean of its samples is a better estimate than the network's
-in one step, a sample must be held against that mean.
+3.01 dB worse, and the mean of K samples :math:`1 + 1/K` times, .51 dB at K = 8. A model whose
+sample loses less is too sure of itself. Where the mean of its samples is a better estimate than the
+network's in one step, a sample must be held against that mean.
 
 References: Efron (2011), Tweedie's Formula; Blau & Michaeli (2018), The Perception-Distortion
 Tradeoff, theorem 2 (the factor of two).

@@ -1,8 +1,9 @@
-"""The methods of restoring, each with its settings, and those that need no learning: the noisy picture,
-Wiener's filter, the training set itself.
+"""The methods of restoring, each with its settings, and those that need no learning: the noisy
+picture, Wiener's filter, the training set itself.
 
-References: Wiener (1949), Extrapolation, Interpolation and Smoothing of Stationary Time Series; Li, Chen
-& Sommer (2019), arXiv 1910.07762; Vincent (2011); Rifai et al. (2011), Contractive Auto-Encoders.
+References: Wiener (1949), Extrapolation, Interpolation and Smoothing of Stationary Time Series; Li,
+Chen & Sommer (2019), arXiv 1910.07762; Vincent (2011); Rifai et al. (2011), Contractive
+Auto-Encoders.
 """
 
 from collections.abc import Callable, Mapping

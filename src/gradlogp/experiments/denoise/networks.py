@@ -1,20 +1,20 @@
 r"""Networks that restore at every level: score networks, noise-conditional energies, autoencoders.
 
-A score network gives the posterior mean in one evaluation (Tweedie), a noise-conditional energy in one
-gradient,
+A score network gives the posterior mean in one evaluation (Tweedie), a noise-conditional energy in
+one gradient,
 
 .. math:: E[x_0 \mid y] = y + \sigma^2 s(y, \sigma) = y - \sigma^2 \nabla_y E(y, \sigma),
 
-a denoising autoencoder directly: it minimises the same loss up to a weight of the levels. All but the
-plain autoencoders are told sigma.
+a denoising autoencoder directly: it minimises the same loss up to a weight of the levels. All but
+the plain autoencoders are told sigma.
 
-A score network draws its posterior sample by reverse diffusion from y downwards, since y *is* a draw
-of the noised distribution at sigma; each step's variance counts in the posterior's own, measured on
-validation pictures, or 40 steps would fall .3 dB short.
+A score network draws its posterior sample by reverse diffusion from y downwards, since y *is* a
+draw of the noised distribution at sigma; each step's variance counts in the posterior's own,
+measured on validation pictures, or 40 steps would fall .3 dB short.
 
-References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders; Li, Chen &
-Sommer (2019), arXiv 1910.07762 (energies by denoising score matching at many levels); Kadkhodaie &
-Simoncelli (2021), arXiv 2007.13640 (samples from a denoiser).
+References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders; Li, Chen
+& Sommer (2019), arXiv 1910.07762 (energies by denoising score matching at many levels); Kadkhodaie
+& Simoncelli (2021), arXiv 2007.13640 (samples from a denoiser).
 """
 
 from collections.abc import Callable

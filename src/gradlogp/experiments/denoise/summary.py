@@ -1,4 +1,6 @@
-"""Paired gains over Wiener's filter, and PSNR curves and strips of restored pictures of all methods."""
+"""Paired gains over Wiener's filter, and PSNR curves and strips of restored pictures of all
+methods.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

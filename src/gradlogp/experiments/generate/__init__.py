@@ -1,5 +1,5 @@
-"""Who draws best, and what it takes: energies with and without a buffer, scores at many levels and at
-one, told the class and not, a variational autoencoder and adversarial networks.
+"""Who draws best, and what it takes: energies with and without a buffer, scores at many levels and
+at one, told the class and not, a variational autoencoder and adversarial networks.
 """
 
 from gradlogp.experiments.generate.mixture import mixture

@@ -1,10 +1,11 @@
 """All methods together: an energy with a replay buffer, the same without one, a variational
 autoencoder, adversarial networks.
 
-All share the energy's trunk: as the energy itself, as the encoder, as the critic. Each is trained on
-the same examples, may choose among equally many snapshots of its averaged weights on the validation
-part, and is judged once on the test part. An energy pays for its samples in network evaluations, so
-its Frechet distance stands against the number of steps, beside that of the others' one pass.
+All share the energy's trunk: as the energy itself, as the encoder, as the critic. Each is trained
+on the same examples, may choose among equally many snapshots of its averaged weights on the
+validation part, and is judged once on the test part. An energy pays for its samples in network
+evaluations, so its Frechet distance stands against the number of steps, beside that of the others'
+one pass.
 
 Reference: Nijkamp et al. (2019), arXiv 1904.09770 (short-run models: right at the steps they were
 trained with, and nowhere else).
@@ -106,7 +107,9 @@ def _side_by_side(folder: Path, runs: Runs) -> dict[str, str]:
 
 
 def _gain(method: str, rival: str, runs: Runs) -> dict[str, Any]:
-    """How far the Frechet distance falls with the buffer, against one way to do without, seed by seed."""
+    """How far the Frechet distance falls with the buffer, against one way to do without, seed by
+    seed.
+    """
     buffered, rivals = runs[method], runs[rival]
     pairs = zip(buffered, rivals, strict=True)
     falls = np.array([fd(without) - fd(buffer) for buffer, without in pairs])

@@ -1,13 +1,14 @@
 """Two ways to guide, at every scale, and rivals that are told the class from the start.
 
-Classifier-free guidance has one network that knows the class and, of the examples shown without one, the
-marginal. Classifier guidance has a network that never heard of classes, and a classifier of noised
-examples beside it. Accuracy is that of the evaluation classifier, which neither ever saw. Scale 0 is the
-network without guidance; for the classifier that means no class at all, and scale 1 is Bayes' rule.
+Classifier-free guidance has one network that knows the class and, of the examples shown without
+one, the marginal. Classifier guidance has a network that never heard of classes, and a classifier
+of noised examples beside it. Accuracy is that of the evaluation classifier, which neither ever saw.
+Scale 0 is the network without guidance; for the classifier that means no class at all, and scale 1
+is Bayes' rule.
 
-References: Dhariwal & Nichol (2021), arXiv 2105.05233 (classifier guidance); Ho & Salimans (2022), arXiv
-2207.12598 (without one); Kynkaanniemi et al. (2024), arXiv 2404.07724 (the interval); Miyato & Koyama
-(2018), arXiv 1802.05637 (the projection critic).
+References: Dhariwal & Nichol (2021), arXiv 2105.05233 (classifier guidance); Ho & Salimans (2022),
+arXiv 2207.12598 (without one); Kynkaanniemi et al. (2024), arXiv 2404.07724 (the interval); Miyato
+& Koyama (2018), arXiv 1802.05637 (the projection critic).
 """
 
 import abc
@@ -259,8 +260,8 @@ def classifier_free(target: Target, preset: str = "quick", seed: int = 0) -> Cla
 
 
 def by_classifier(target: Target, preset: str = "quick", seed: int = 0) -> ByClassifier:
-    """A score network that knows no class, guided by a classifier of noised examples; first at scale
-    2.
+    """A score network that knows no class, guided by a classifier of noised examples; first at
+    scale 2.
     """
     return _budgeted(ByClassifier("by_classifier", target.name, preset, seed), target, preset)
 

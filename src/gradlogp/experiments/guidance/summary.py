@@ -1,5 +1,5 @@
-"""Guidance in two figures: accuracy, distance and recall against the scale, and samples by scale and
-class, all from the same noise.
+"""Guidance in two figures: accuracy, distance and recall against the scale, and samples by scale
+and class, all from the same noise.
 """
 
 from collections.abc import Mapping, Sequence

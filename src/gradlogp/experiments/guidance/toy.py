@@ -1,14 +1,14 @@
-r"""Guidance where everything is known: two Gaussians on a line, one for each class, of which one is asked
-for.
+r"""Guidance where everything is known: two Gaussians on a line, one for each class, of which one is
+asked for.
 
-With :math:`p_c = \mathcal N(c m, s^2)`, c = +1 or -1, all scores are closed forms, so what the guided flow
-draws is exact but for the solver. On a line the flow keeps order, so it carries quantiles to quantiles. It
-is not the tilted density :math:`p(x \mid c)^{1 + w} / p(x)^w` which the guided score seems to promise:
-noise and tilting do not commute. At w = 0 both are :math:`\mathcal N(m, s^2)`, the flow's but for the mean of
-its start, which is 0 and not m.
+With :math:`p_c = \mathcal N(c m, s^2)`, c = +1 or -1, all scores are closed forms, so what the
+guided flow draws is exact but for the solver. On a line the flow keeps order, so it carries
+quantiles to quantiles. It is not the tilted density :math:`p(x \mid c)^{1 + w} / p(x)^w` which the
+guided score seems to promise: noise and tilting do not commute. At w = 0 both are :math:`\mathcal
+N(m, s^2)`, the flow's but for the mean of its start, which is 0 and not m.
 
-References: Ho & Salimans (2022), arXiv 2207.12598, section 3 and fig. 2 (toy mixtures); Du et al. (2023),
-arXiv 2302.11552, section 3.2 (products do not commute with noise).
+References: Ho & Salimans (2022), arXiv 2207.12598, section 3 and fig. 2 (toy mixtures); Du et al.
+(2023), arXiv 2302.11552, section 3.2 (products do not commute with noise).
 """
 
 import math

@@ -1,10 +1,10 @@
-r"""On a Gaussian every step is linear, so the variance that the chains must have is known to the last
-digit: with data N(0, v) and step h at level sigma,
+r"""On a Gaussian every step is linear, so the variance that the chains must have is known to the
+last digit: with data N(0, v) and step h at level sigma,
 
 .. math:: V' = (1 - h/(v + \sigma^2))^2 V + 2h .
 
-Measured over many chains it must agree within the error of a variance, :math:`V\sqrt{2/n}`; and beyond
-:math:`h = 2(v + \sigma^2)` the factor exceeds 1 and the chains must leave.
+Measured over many chains it must agree within the error of a variance, :math:`V\sqrt{2/n}`; and
+beyond :math:`h = 2(v + \sigma^2)` the factor exceeds 1 and the chains must leave.
 
 Reference: Song & Ermon (2020), arXiv 2006.09011, proposition 3.
 """

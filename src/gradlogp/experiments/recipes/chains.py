@@ -1,11 +1,12 @@
-"""What the chains of an energy do outside their training: many more steps, other starts, other pictures.
+"""What the chains of an energy do outside their training: many more steps, other starts, other
+pictures.
 
-Samples of an energy trained by short chains are what the sampler makes of it, so one chain length says
-little. Here are Frechet distance and mean energy against the number of steps, from noise; the chains
-that the replay buffer holds; where chains end that start at real examples (how far they wander, whether
-the class stays what it was); and the energies of everything there is on one axis: a model that has
-learned its data gives training and held-out examples the same, and others more; and how near to the
-clean example posterior chains come with every step, beside Wiener's filter.
+Samples of an energy trained by short chains are what the sampler makes of it, so one chain length
+says little. Here are Frechet distance and mean energy against the number of steps, from noise; the
+chains that the replay buffer holds; where chains end that start at real examples (how far they
+wander, whether the class stays what it was); and the energies of everything there is on one axis: a
+model that has learned its data gives training and held-out examples the same, and others more; and
+how near to the clean example posterior chains come with every step, beside Wiener's filter.
 
 Reference: Nijkamp et al. (2020), arXiv 1903.12370 (short-run and convergent learning, told apart by
 long chains).
@@ -68,7 +69,8 @@ def study(
     restoration_at: Callable[[float], Restoration],
     root: Path | None = None,
 ) -> None:
-    """All of the above for the energy-based model `fitted`: rows, figures and arrays to the recorder.
+    """All of the above for the energy-based model `fitted`: rows, figures and arrays to the
+    recorder.
 
     `frames` are its chains from noise, steps -> [n, *shape] in the data's own range; `root` is the
     folder with further data sets.
@@ -81,7 +83,9 @@ def study(
 
 
 def energies(fitted: Fitted, x: Tensor) -> Tensor:
-    """E of examples x [n, *shape] in the data's own range, [n]; of a conditional model, the marginal."""
+    """E of examples x [n, *shape] in the data's own range, [n]; of a conditional model, the
+    marginal.
+    """
     model: Any = fitted.model
     field = model.field()
     parts = fitted.spec.coordinates.to_model(x).to(fitted.device).split(500)
@@ -137,8 +141,8 @@ def _from_buffer(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: 
 
 
 def _from_data(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: Recorder) -> None:
-    """Chains from test examples: the share that still looks like its class, and how far an entry has
-    moved.
+    """Chains from test examples: the share that still looks like its class, and how far an entry
+    has moved.
     """
     k = _training_steps(fitted)
     start = data.test.scaled(slice(0, FROM_DATA))
@@ -223,7 +227,9 @@ def _restoring(
 def _energies(
     fitted: Fitted, data: Dataset, recorder: Recorder, drawn: Tensor, root: Path | None
 ) -> None:
-    """Energies of training, held-out and generated examples, of noise and of other data, on one axis."""
+    """Energies of training, held-out and generated examples, of noise and of other data, on one
+    axis.
+    """
     n = min(2000, len(data.test))
     kind = fitted.spec.coordinates
     examples = {

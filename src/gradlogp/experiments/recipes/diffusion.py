@@ -1,12 +1,14 @@
 """Diffusion models as a hierarchy of latent variables: DDPM and what its loss, its prediction, its
 schedule and its variance decide.
 
-The chain of `levels` levels of a process is what is learned and what bounds the likelihood; samples come
-down the same levels unless another sampler is set. The losses are those of `objectives.diffusion`.
+The chain of `levels` levels of a process is what is learned and what bounds the likelihood; samples
+come down the same levels unless another sampler is set. The losses are those of
+`objectives.diffusion`.
 
-References: Ho et al. (2020), arXiv 2006.11239 (simple loss, linear betas, fixed variances); Nichol &
-Dhariwal (2021), arXiv 2102.09672 (cosine schedule, hybrid loss, importance-sampled bound); Song et al.
-(2021), arXiv 2101.09258 (likelihood weighting); Salimans & Ho (2022), arXiv 2202.00512 (x0 and v).
+References: Ho et al. (2020), arXiv 2006.11239 (simple loss, linear betas, fixed variances); Nichol
+& Dhariwal (2021), arXiv 2102.09672 (cosine schedule, hybrid loss, importance-sampled bound); Song
+et al. (2021), arXiv 2101.09258 (likelihood weighting); Salimans & Ho (2022), arXiv 2202.00512 (x0
+and v).
 """
 
 import math
@@ -79,12 +81,13 @@ BUDGETS: Choices = {
 @final
 @dataclass(frozen=True)
 class DiffusionRecipe(Generative):
-    """A diffusion model of the chain of `levels` levels of `process`, at equal distances in time, from
-    `top` down: above it the cosine schedule leaps, where a prediction of the noise says nothing of x0.
+    """A diffusion model of the chain of `levels` levels of `process`, at equal distances in time,
+    from `top` down: above it the cosine schedule leaps, where a prediction of the noise says
+    nothing of x0.
 
     variance: of the reverse steps in the bound; 'learned' needs the loss 'bound' or 'hybrid'. bins:
-    values of a pixel, whose probability is then bounded; none for the density. weighed: test examples
-    that the bound is measured on.
+    values of a pixel, whose probability is then bounded; none for the density. weighed: test
+    examples that the bound is measured on.
     """
 
     experiment: str

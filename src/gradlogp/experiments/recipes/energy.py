@@ -1,13 +1,13 @@
-"""Energy-based models by contrastive divergence: with a replay buffer, without one, and without one by
-longer chains.
+"""Energy-based models by contrastive divergence: with a replay buffer, without one, and without one
+by longer chains.
 
-The chains are generators, on purpose: a large step on a clipped score, little noise, entries clamped.
-`step_size x grad_clip` = 0.3 lets a pixel cross a seventh of its range per step, which is what makes 20
-steps from noise worth anything.
+The chains are generators, on purpose: a large step on a clipped score, little noise, entries
+clamped. `step_size x grad_clip` = 0.3 lets a pixel cross a seventh of its range per step, which is
+what makes 20 steps from noise worth anything.
 
-Chains begin at noise, or at blurred examples: draws of a mixture of principal components that is fitted
-to the training part in closed form, in seconds, before learning begins. Then the energy is left with
-what the mixture cannot do, and sixty steps do what took three hundred.
+Chains begin at noise, or at blurred examples: draws of a mixture of principal components that is
+fitted to the training part in closed form, in seconds, before learning begins. Then the energy is
+left with what the mixture cannot do, and sixty steps do what took three hundred.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -156,8 +156,8 @@ class Posterior:
 @final
 @dataclass(frozen=True)
 class EnergyRecipe(Generative):
-    """chain_steps: Langevin steps per update. generate_steps: from the start of a chain to a sample.
-    buffer=None starts all chains anew. proposal: where they begin.
+    """chain_steps: Langevin steps per update. generate_steps: from the start of a chain to a
+    sample. buffer=None starts all chains anew. proposal: where they begin.
     """
 
     experiment: str
@@ -403,8 +403,8 @@ TOLD = (
 
 
 def ebm(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
-    """An energy-based model with a replay buffer; of larger pictures, its chains begin at a mixture's
-    draws.
+    """An energy-based model with a replay buffer; of larger pictures, its chains begin at a
+    mixture's draws.
     """
     recipe = replace(ebm_from_noise(target, preset, seed), experiment="ebm")
     if not serves(target):

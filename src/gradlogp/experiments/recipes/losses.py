@@ -1,5 +1,5 @@
-"""What a noise-conditional score network can be trained by, as settings: `--set objective.kind=NAME`,
-by the name that the loss has in the table of objectives.
+"""What a noise-conditional score network can be trained by, as settings: `--set
+objective.kind=NAME`, by the name that the loss has in the table of objectives.
 
 All four are one squared error of the denoiser, weighted by the level in another way,
 
@@ -65,8 +65,8 @@ class ByDenoising:
 @final
 @dataclass(frozen=True)
 class ByFlow:
-    """Flow matching at the recipe's levels; noise and data are paired at random, so that the network
-    stays a denoiser and every sampler takes it.
+    """Flow matching at the recipe's levels; noise and data are paired at random, so that the
+    network stays a denoiser and every sampler takes it.
     """
 
     named: ClassVar[str] = "flow_matching"

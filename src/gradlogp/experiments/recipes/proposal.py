@@ -53,7 +53,9 @@ class Proposal:
 
 
 def serves(target: Target) -> bool:
-    """Whether recipes begin at a mixture by default: with pictures of more than twelve pixels a side."""
+    """Whether recipes begin at a mixture by default: with pictures of more than twelve pixels a
+    side.
+    """
     return target.kind == "picture" and not target.small
 
 

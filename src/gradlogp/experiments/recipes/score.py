@@ -1,5 +1,5 @@
-"""Noise-conditional score networks: denoising score matching at many noise levels, annealed Langevin to
-generate.
+"""Noise-conditional score networks: denoising score matching at many noise levels, annealed
+Langevin to generate.
 
 Levels in training are log-normal where a budget is minutes: most of the learning is needed in the
 middle, and the ends of a geometric ladder are easy. Noise levels here are in model coordinates; for
@@ -294,8 +294,8 @@ def by_tweedie(model: Any, spec: DataSpec, sigma: float) -> Restoration:
 
 
 def ncsn(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:
-    """A noise-conditional score network, sampled by annealed Langevin dynamics; with larger pictures,
-    from a mixture's draws on.
+    """A noise-conditional score network, sampled by annealed Langevin dynamics; with larger
+    pictures, from a mixture's draws on.
     """
     recipe = replace(ncsn_from_noise(target, preset, seed), experiment="ncsn")
     if not serves(target):

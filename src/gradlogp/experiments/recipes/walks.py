@@ -1,14 +1,14 @@
 """What a diffusion model's reverse chain reaches: bits per dimension by the variational bound and
 Frechet distances, by the variance of its steps, by the number of DDIM's, and along the training.
 
-Bits are of test pictures, with the decoder's bins, one draw of noise for each of the bound's terms, and
-the denoised within the range of the data, as samples have it.
-The distances here are of `evaluation.trial` samples each, so they compare with one another and not with
-those of more samples.
+Bits are of test pictures, with the decoder's bins, one draw of noise for each of the bound's terms,
+and the denoised within the range of the data, as samples have it. The distances here are of
+`evaluation.trial` samples each, so they compare with one another and not with those of more
+samples.
 
-References: Ho et al. (2020), arXiv 2006.11239, section 3.2 and eq. 13 (fixed variances, decoder); Song,
-Meng & Ermon (2021), arXiv 2010.02502, section 5.1 (few steps); Nichol & Dhariwal (2021), arXiv
-2102.09672, section 3 (bits along the training).
+References: Ho et al. (2020), arXiv 2006.11239, section 3.2 and eq. 13 (fixed variances, decoder);
+Song, Meng & Ermon (2021), arXiv 2010.02502, section 5.1 (few steps); Nichol & Dhariwal (2021),
+arXiv 2102.09672, section 3 (bits along the training).
 """
 
 import math

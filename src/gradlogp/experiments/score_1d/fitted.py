@@ -1,11 +1,11 @@
 r"""A fitted score on the line, held against the one that is known.
 
-Its error is the root mean square of :math:`s_\theta - s` over the middle 99.73 % of the density (three
-standard deviations to each side of a Gaussian), in units of 1 / s, and the relative one
+Its error is the root mean square of :math:`s_\theta - s` over the middle 99.73 % of the density
+(three standard deviations to each side of a Gaussian), in units of 1 / s, and the relative one
 :math:`E_p|s_\theta - s|^2 / E_p|s|^2`.
 
-Reference: Hyvarinen (2005), Estimation of Non-Normalized Statistical Models by Score Matching, eq. 2
-(the squared error of a score).
+Reference: Hyvarinen (2005), Estimation of Non-Normalized Statistical Models by Score Matching, eq.
+2 (the squared error of a score).
 """
 
 import abc

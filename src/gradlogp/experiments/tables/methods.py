@@ -8,8 +8,9 @@ chain is denoised by Tweedie's formula, and the mean over K chains is the estima
 
 the guess of least squared error, up to the noise that the known cells are taken to have.
 
-**An anomaly** has a high energy at the level of half the data's deviation; of a score, a high denoising
-error at three levels, relative to that of held-out normal rows. The levels are fixed beforehand.
+**An anomaly** has a high energy at the level of half the data's deviation; of a score, a high
+denoising error at three levels, relative to that of held-out normal rows. The levels are fixed
+beforehand.
 
 References: Song & Ermon (2019), arXiv 1907.05600, algorithm 1 and app. B.3 (annealing, inpainting);
 Efron (2011), Tweedie's Formula; Graham et al. (2023), arXiv 2211.07740 (denoising errors).

@@ -10,11 +10,11 @@ r"""Three questions to one table, and the rows that answer them.
 * **synthesise**: can new rows be told from normal test rows?
 
 Normal rows are those of the class that the training part has most of; without classes, all are. All
-methods learn from the normal training rows alone, standardised by them; whatever is chosen is chosen
-on normal validation rows. A column of categories is hidden whole.
+methods learn from the normal training rows alone, standardised by them; whatever is chosen is
+chosen on normal validation rows. A column of categories is hidden whole.
 
-References: Rubin (1976), Inference and Missing Data (missing completely at random); Han et al. (2022),
-ADBench, arXiv 2206.09426.
+References: Rubin (1976), Inference and Missing Data (missing completely at random); Han et al.
+(2022), ADBench, arXiv 2206.09426.
 """
 
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ from gradlogp.harness.trial import Context
 @final
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One table, standardised by its normal training rows: to learn from, to choose on and to test on,
-    [n, d]; the anomalies of the test part [m, d]; the entries of each column.
+    """One table, standardised by its normal training rows: to learn from, to choose on and to test
+    on, [n, d]; the anomalies of the test part [m, d]; the entries of each column.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Problem:
 
 
 def hide(rows: Tensor, spans: tuple[slice, ...], share: float, generator: Generator) -> Tensor:
-    """Cells [n, d] hidden completely at random with probability `share`; one at least stays known and
-    one is hidden in every row.
+    """Cells [n, d] hidden completely at random with probability `share`; one at least stays known
+    and one is hidden in every row.
     """
     draws = torch.rand(len(rows), len(spans), generator=generator)
     least, most = draws.argmin(1, keepdim=True), draws.argmax(1, keepdim=True)
@@ -71,8 +71,8 @@ def problems(context: Context, further: tuple[str, ...], rows: int) -> Iterator[
 
 
 def problem(data: Dataset, rows: int) -> Problem:
-    """The normal rows of a table, and the others of its test part. Raises UserError for data that are
-    no rows, and for fewer than two columns.
+    """The normal rows of a table, and the others of its test part. Raises UserError for data that
+    are no rows, and for fewer than two columns.
     """
     if data.kind != "row":
         raise UserError(f"{data.name} holds no rows of a table; take csv:PATH or adbench:TABLE.")

@@ -1,10 +1,10 @@
 """Furniture as voxels: energies, scores, an adversarial network and an autoencoder of volumes.
 
-All are the recipes of pictures with one dimension more. Samples are judged by a classifier of volumes
-that no model saw, and by overlap: coverage, distance and 1-NNA by intersection over union.
+All are the recipes of pictures with one dimension more. Samples are judged by a classifier of
+volumes that no model saw, and by overlap: coverage, distance and 1-NNA by intersection over union.
 
-References: Xie et al. (2018), Learning Descriptor Networks for 3D Shape Synthesis and Analysis, arXiv
-1804.00586 (energies of voxels by MCMC); Wu et al. (2016), 3D-GAN, arXiv 1610.07584.
+References: Xie et al. (2018), Learning Descriptor Networks for 3D Shape Synthesis and Analysis,
+arXiv 1804.00586 (energies of voxels by MCMC); Wu et al. (2016), 3D-GAN, arXiv 1610.07584.
 """
 
 from gradlogp.experiments.recipes.energy import ebm, ebm_no_buffer

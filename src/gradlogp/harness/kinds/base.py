@@ -25,11 +25,12 @@ from gradlogp.metrics import Measure
 
 @dataclass(frozen=True)
 class Kind(abc.ABC):
-    """How examples of one kind are turned into model coordinates and back, shown, written and judged.
+    """How examples of one kind are turned into model coordinates and back, shown, written and
+    judged.
 
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
-    None where there is none; `suffixes` are the files that `write` can make of samples, and `columns`
-    the examples in a row of a picture among them.
+    None where there is none; `suffixes` are the files that `write` can make of samples, and
+    `columns` the examples in a row of a picture among them.
     """
 
     noun: ClassVar[str] = "example"
@@ -90,8 +91,8 @@ class Kind(abc.ABC):
         """How good restored examples are, both [n, *shape] in the data's own range."""
 
     def compared(self, real: Tensor, fake: Tensor) -> list[Measure]:
-        """Metrics of sets of examples that this kind alone has, by default none: both [n, *shape] in
-        the data's own range.
+        """Metrics of sets of examples that this kind alone has, by default none: both [n, *shape]
+        in the data's own range.
         """
         return []
 

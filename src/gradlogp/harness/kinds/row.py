@@ -1,4 +1,6 @@
-"""Rows of a table: any units in files; mean 0 and standard deviation 1 of the training rows in models."""
+"""Rows of a table: any units in files; mean 0 and standard deviation 1 of the training rows in
+models.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-r"""Patches into channels and back: [B, C, *sizes] <-> [B, C p^n, *(sizes / p)], so that convolutions
-run at a p-th of every size.
+r"""Patches into channels and back: [B, C, *sizes] <-> [B, C p^n, *(sizes / p)], so that
+convolutions run at a p-th of every size.
 
 Reference: Shi et al. (2016), Real-Time Single Image and Video Super-Resolution, arXiv 1609.05158
 (sub-pixel convolution).

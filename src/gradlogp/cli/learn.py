@@ -23,6 +23,7 @@ from gradlogp.cli.checks import (
 )
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Listener
 from gradlogp.data import Dataset, load as load_data
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
@@ -47,6 +48,7 @@ from gradlogp.harness import (
     specify,
     to_dict,
 )
+from gradlogp.harness.compare import Comparison
 from gradlogp.harness.estimate import estimated, require_room
 from gradlogp.harness.fit import default_device
 from gradlogp.harness.record import Rows
@@ -222,30 +224,45 @@ def compare(args: Compare, terminal: Terminal) -> None:
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
     with stopping(out), following(terminal, args.track, out) as listener:
-        shared = (
-            args.comparison,
-            comparison,
-            data,
-            planned := entries(out),
-            out,
-            args.overrides,
-            listener,
-        )
         if args.engine == "local" and not (args.parts or args.part or args.gather):
+            shared = (
+                args.comparison,
+                comparison,
+                data,
+                entries(out),
+                out,
+                args.overrides,
+                listener,
+            )
             rows = run_comparison(*shared, args.last_whole, workers(args), args.data)
             return _compared(out, rows, terminal)
-        context = ready(*shared, args.data)
-        commands = {e.part: part_command(args, out, e) for e in planned}
-        if args.parts:
-            return _listed(commands, terminal)
-        if args.part:
-            entry = named(args.part, planned)
-            part(entry, comparison.about()[entry.method], context, args.last_whole, listener)
-            return terminal.result({"part": entry.part, "run": entry.path})
-        if not args.gather:
-            left = {e.part: here(commands[e.part]) for e in planned if not done(e)}
-            ENGINES[args.engine](left, out / ".engine", listener)
-        _compared(out, finish(comparison, context, planned, out), terminal)
+        _in_parts(args, comparison, data, entries(out), out, listener, terminal)
+
+
+def _in_parts(
+    args: Compare,
+    comparison: Comparison,
+    data: Dataset,
+    planned: Sequence[Entry],
+    out: Path,
+    listener: Listener,
+    terminal: Terminal,
+) -> None:
+    """List the parts, do one of them, have an engine do all, or gather what is done."""
+    context = ready(
+        args.comparison, comparison, data, planned, out, args.overrides, listener, args.data
+    )
+    commands = {e.part: part_command(args, out, e) for e in planned}
+    if args.parts:
+        return _listed(commands, terminal)
+    if args.part:
+        entry = named(args.part, planned)
+        part(entry, comparison.about()[entry.method], context, args.last_whole, listener)
+        return terminal.result({"part": entry.part, "run": entry.path})
+    if not args.gather:
+        left = {e.part: here(commands[e.part]) for e in planned if not done(e)}
+        ENGINES[args.engine](left, out / ".engine", listener)
+    _compared(out, finish(comparison, context, planned, out), terminal)
 
 
 def _check_parts(args: Compare) -> None:

@@ -118,3 +118,12 @@ def test_a_variance_that_is_never_learned_is_refused():
         replace(ddpm(DIGITS), variance="learned")
     with pytest.raises(UserError, match="learns the variance"):
         replace(ddpm_hybrid(DIGITS), variance="small")
+
+
+def test_the_walk_begins_with_the_spread_of_whitened_data_and_the_coarsest_noise(digits):
+    recipe = override(ddpm(DIGITS), TINY)
+    spec = specify(digits)
+    sampling = recipe.sampling(recipe.model(spec), spec)
+    x = sampling.prior(torch.empty(4000, 1, 8, 8), seeded(0))
+    expected = (1 + recipe.sampler.ladder[0] ** 2) ** 0.5
+    assert float(x.std()) == pytest.approx(expected, rel=4 / (2 * x.numel()) ** 0.5)

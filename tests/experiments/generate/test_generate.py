@@ -11,9 +11,12 @@ import torch
 from gradlogp import data
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
+from gradlogp.core.random import seeded
 from gradlogp.experiments import RECIPES
 from gradlogp.experiments.generate import RIVALS
+from gradlogp.experiments.generate.mixture import drawn, fitted
 from gradlogp.experiments.recipes.chains import energies
+from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.harness import (
     Evaluator,
     Target,
@@ -28,7 +31,7 @@ from gradlogp.harness import (
 from gradlogp.harness.cas import classification_accuracy
 from gradlogp.harness.fit import snapshot
 from gradlogp.harness.kinds import Picture
-from gradlogp.models import ConvClassifier
+from gradlogp.models import ConvClassifier, Proposed
 from gradlogp.runs import Run, read_results
 from tests.targets import DIGITS
 
@@ -169,3 +172,11 @@ def test_an_adversarial_network_cannot_restore(digits):
     recipe = RECIPES["gan"](DIGITS, "quick", 0)
     with pytest.raises(UserError, match="no encoder"):
         recipe.restoration(None, specify(digits), torch.zeros(1, 1, 8, 8), 0.3, 0)
+
+
+def test_the_mixture_draws_where_chains_begin(digits):
+    """Draws of the planes alone: the deviation across them is left to the chains."""
+    model = fitted(Proposal(8), digits, 0)
+    begun = Proposed(None, model).begin_(torch.empty(50, 1, 8, 8), seeded(3, "draws"))
+    torch.testing.assert_close(drawn(model, digits, 50, 3), Picture().from_model(begun))
+    assert torch.equal(drawn(model, digits, 50, 3), drawn(model, digits, 50, 3))

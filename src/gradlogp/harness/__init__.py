@@ -12,6 +12,7 @@ from gradlogp.harness.compare import (
     part,
     prepare,
     ready,
+    require_done,
     run_comparison,
 )
 from gradlogp.harness.engines import ENGINES
@@ -73,6 +74,7 @@ __all__ = [
     "prepare",
     "ready",
     "recipe_of",
+    "require_done",
     "restored",
     "run_comparison",
     "spec_of",

@@ -45,6 +45,11 @@ class Arguments(BaseModel):
     as_json: Annotated[bool, arg(name="json")] = False
     """Print the result, and only that, as JSON on stdout, and all other words on stderr."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for field in cls.model_fields.values():  # the source breaks its lines, the help its own
+            field.description = " ".join((field.description or "").split())
+
     @property
     def aside(self) -> bool:
         """Whether stdout is for the result alone, and words go to stderr, without --json too."""
@@ -284,13 +289,12 @@ class Embed(Arguments):
 
 
 class Detect(Arguments):
-    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high
-    = anomalous, and what speaks for it.
+    """Score rows of tables, pictures or recordings by how unlike the rest each is, and say why.
 
-    gradlogp detect table.csv                 which of its own rows are outliers?
-    gradlogp detect normal.csv new.csv        which new rows are unlike the first?
-    gradlogp detect photos/ inbox/            the same of pictures, or of WAV files
-    gradlogp detect runs/ebm inbox/           unlike what a trained model knows
+    $ gradlogp detect table.csv              # which of its own rows are outliers?
+    $ gradlogp detect normal.csv new.csv     # which new rows are unlike the first?
+    $ gradlogp detect photos/ inbox/         # the same of pictures, or of WAV files
+    $ gradlogp detect runs/ebm inbox/        # unlike what a trained model knows
     """
 
     train: Positional[Path]

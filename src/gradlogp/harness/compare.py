@@ -171,11 +171,7 @@ def finish(comparison: Comparison, context: Context, entries: Sequence[Entry], o
     """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes
     nothing, where a part is not done.
     """
-    if missing := [entry.part for entry in entries if not done(entry)]:
-        raise UserError(
-            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
-            " of each, from --parts, does it or goes on with it."
-        )
+    require_done(entries, out)
     rows = gather(comparison, context, entries, out)
     write_results(out, rows)
     return rows
@@ -186,6 +182,15 @@ def done(entry: Entry) -> bool:
     if not (entry.path / "config.json").is_file():
         return False
     return Run.open(entry.path).status()["state"] == "evaluated"
+
+
+def require_done(entries: Sequence[Entry], out: Path) -> None:
+    """Raises UserError, with the names of those that are missing, unless every part is done."""
+    if missing := [entry.part for entry in entries if not done(entry)]:
+        raise UserError(
+            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
+            " of each, from --parts, does it or goes on with it."
+        )
 
 
 def named(part: str, entries: Sequence[Entry]) -> Entry:

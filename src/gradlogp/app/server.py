@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -28,6 +29,7 @@ from gradlogp.app.library import Library, Unknown, cards
 from gradlogp.app.session import Maker, Player, said
 from gradlogp.app.worker import Superseded, Worker
 from gradlogp.core.errors import UserError
+from gradlogp.core.fields import Energy
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS
 
 STATIC = Path(__file__).parent / "static"
@@ -49,6 +51,7 @@ def create(library: Library, report: Report | None = None, rules: Rules | None =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await worker.run(warm)
         yield
         jobs.close()
         worker.close()
@@ -65,6 +68,11 @@ def create(library: Library, report: Report | None = None, rules: Rules | None =
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     app.add_middleware(Guard, rules=Rules(rules.hosts, rules.addresses, rules.token, BODIES))
     return app
+
+
+def warm() -> None:
+    """What torch imports at its first gradient, seconds of it, before anybody waits for a frame."""
+    Energy(lambda x: x.square().sum(1)).score(torch.zeros(1, 1))
 
 
 def _errors(app: FastAPI) -> None:

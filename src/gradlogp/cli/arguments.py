@@ -442,6 +442,23 @@ class Demo(Arguments):
     """Decides all randomness."""
 
 
+class App(Arguments):
+    """Open the studio, a page in your browser: watch chains, draw, move particles, compare, train."""
+
+    runs: Path = Path("runs")
+    """The folder with run folders to show, into which the studio also trains."""
+    data: Path | None = None
+    """Folder with the data sets that the runs were trained on."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Anything but this machine itself needs a token."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    """0 takes any that is free."""
+    token: Annotated[str, Field(min_length=16, max_length=200, pattern=r"^[\w-]+$")] | None = None
+    """What every visitor must bear; by default one is drawn where the host is not this machine."""
+    open: bool = False
+    """Open it in the browser at once."""
+
+
 VERBS: dict[
     str, tuple[type[Arguments], str]
 ] = {  # verb -> what it takes, the function that does it
@@ -458,6 +475,7 @@ VERBS: dict[
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),
     "export": (Export, "bridge.export"),
+    "app": (App, "studio.app"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
     "demo": (Demo, "learn.demo"),

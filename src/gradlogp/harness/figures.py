@@ -24,37 +24,49 @@ def colour(index: int) -> dict[str, Any]:
     }
 
 
+STYLE: dict[str, Any] = {
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#586271",
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e8ed",
+    "grid.linewidth": 0.6,
+}
+
+
+@contextmanager
+def drawn(
+    columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2
+) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure of the house's style, inches a panel, and its axes, row by row."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = STYLE
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
 @contextmanager
 def sheet(
     path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2
 ) -> Iterator[list[Any]]:
     """Axes, row by row, of a PNG that is written whole when the block ends."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "font.size": 8.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": "#586271",
-        "axes.titlesize": 9.5,
-        "axes.titlelocation": "left",
-        "axes.labelcolor": INK,
-        "legend.frameon": False,
-        "lines.linewidth": 1.5,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#e4e8ed",
-        "grid.linewidth": 0.6,
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+    with drawn(columns, rows, width, height) as (figure, axes):
+        yield axes
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            canvas.print_png(file)
+            figure.canvas.print_png(file)
 
 
 def lines(

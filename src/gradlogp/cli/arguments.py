@@ -495,5 +495,5 @@ VERBS: dict[
     "show": (Show, "seen.show"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
-    "demo": (Demo, "learn.demo"),
+    "demo": (Demo, "demo.demo"),
 }

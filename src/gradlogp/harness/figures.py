@@ -24,20 +24,24 @@ def colour(index: int) -> dict[str, Any]:
     }
 
 
+QUIET, RULE = "#586271", "#d9dee5"
+# What the charts of a report look like: no frame, thin rules across, quiet numbers.
 STYLE: dict[str, Any] = {
     "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#586271",
+    **{f"axes.spines.{side}": False for side in ("top", "right", "left", "bottom")},
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
-    "axes.labelcolor": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
+    "axes.labelcolor": QUIET,
     "axes.grid": True,
+    "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": "#e4e8ed",
-    "grid.linewidth": 0.6,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    **{f"{axis}tick.color": QUIET for axis in "xy"},
+    **{f"{axis}tick.major.size": 0.0 for axis in "xy"},
+    "xaxis.labellocation": "right",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
 }
 
 

@@ -44,7 +44,7 @@ class Comparison:
     headline: the columns of the first table, which is sorted by the first of them; `tables` are
     those below it. summary (folder, runs): adds rows and figures once all are done, such as paired
     tests. presets: preset -> changes, as for --set, that fit the methods to this question on
-    anything but small pictures.
+    anything but small pictures; small: on those.
     """
 
     question: str
@@ -57,9 +57,10 @@ class Comparison:
     tables: tuple[Table, ...] = ()
     summary: Callable[[Path, Runs], Rows] | None = field(default=None, compare=False)
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    small: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def changes(self, target: Target, preset: str) -> tuple[str, ...]:
-        return () if target.small else self.presets.get(preset, ())
+        return (self.small if target.small else self.presets).get(preset, ())
 
     def about(self) -> dict[str, str]:
         """What each method is, in a sentence."""
@@ -295,7 +296,8 @@ def _note(
         "about": comparison.about(),
     }
     path = out / "compare.json"
-    unexpected = [item.name for item in out.iterdir() if not item.name.startswith(".")]
+    names = (item.name for item in out.iterdir())
+    unexpected = [name for name in names if not name.startswith(".") and name != "samples"]
     if unexpected and not path.exists():
         raise UserError(
             f"{out} holds other things ({unexpected[0]}) and is no comparison's folder; choose"

@@ -9,7 +9,7 @@ COMPARISON = Comparison(
     "What do features learned without classes know of the classes?",
     METHODS,
     dataset="cifar10",
-    judged=False,
+    draws_samples=False,
     headline=tuple(map(Column, ("knn_accuracy", "linear_probe", "cluster_accuracy", "nmi", "ari"))),
     tables=(
         Table("20 neighbours on validation, by layer", ("knn_accuracy",), "layer", decimals=3),

@@ -23,6 +23,7 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.harness.cas import classification_accuracy
+from gradlogp.harness.clusters import classless
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
@@ -55,7 +56,7 @@ def measure_samples(
         memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
         *evaluator.kind.compared(data.test.scaled(slice(0, len(x))), x),
     ]
-    return measures + (_by_class(x, data, evaluator, asked) if len(data.classes) > 1 else [])
+    return measures + ([] if classless(data) else _by_class(x, data, evaluator, asked))
 
 
 def _by_class(

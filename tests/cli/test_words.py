@@ -210,7 +210,7 @@ def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
         terminal.say("guard: something")
         assert terminal.bars.tasks[0].completed == 4
         terminal.begin("sample", 10)
-        other = terminal.lane("ncsn")
+        other = terminal.task("ncsn")
         other.begin("train", 5)
         assert [task.description for task in terminal.bars.tasks] == ["sample", "ncsn: train"]
         other.end()

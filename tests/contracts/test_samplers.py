@@ -237,7 +237,7 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
 @pytest.mark.parametrize(
     "name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"]
 )
-def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_law(name):
+def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_distribution(name):
     sampler = SAMPLERS[name](**EXAMPLES[name])
     with pytest.raises(ValueError, match="needs an energy, but Score has a score only"):
         sampler.init(Score(lambda x: -x), start(name))

@@ -14,7 +14,7 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFie
 from gradlogp import __doc__ as story, __version__
 from gradlogp.cli.arguments import VERBS, Arguments, Refused
 
-MARGINS = {"initial_indent": "  ", "subsequent_indent": " " * 14}  # of the list of verbs
+FIRST, NEXT = "  ", " " * 14  # margins of the list of verbs
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
@@ -58,7 +58,9 @@ def unboxed(box: str) -> str:
 def help_text() -> str:
     width = shutil.get_terminal_size().columns
     verbs = "\n".join(
-        textwrap.fill(f"{name:<12}{sentence(takes)}", width, **MARGINS)
+        textwrap.fill(
+            f"{name:<12}{sentence(takes)}", width, initial_indent=FIRST, subsequent_indent=NEXT
+        )
         for name, (takes, _) in VERBS.items()
     )
     return (

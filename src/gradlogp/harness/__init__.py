@@ -16,14 +16,14 @@ from gradlogp.harness.compare import (
     run_comparison,
 )
 from gradlogp.harness.engines import ENGINES
-from gradlogp.harness.evaluate import evaluate, judge_samples
+from gradlogp.harness.evaluate import evaluate, measure_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
 from gradlogp.harness.kinds import KINDS, Kind
 from gradlogp.harness.own import Own
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
 from gradlogp.harness.record import Recorder, Rows
-from gradlogp.harness.settings import leaves, override, restored, to_dict
+from gradlogp.harness.settings import from_stored, leaves, override, to_dict
 from gradlogp.harness.table import Column, Table
 from gradlogp.harness.trial import Context, Trial
 
@@ -65,9 +65,10 @@ __all__ = [
     "finish",
     "fit",
     "follow",
-    "judge_samples",
+    "from_stored",
     "leaves",
     "load",
+    "measure_samples",
     "named",
     "override",
     "part",
@@ -75,7 +76,6 @@ __all__ = [
     "ready",
     "recipe_of",
     "require_done",
-    "restored",
     "run_comparison",
     "spec_of",
     "specify",

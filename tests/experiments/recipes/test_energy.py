@@ -141,9 +141,9 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
     monkeypatch.setattr(fitting, "film", watched)
     monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     torch.manual_seed(0)
-    judge = untrained()
+    evaluator = untrained()
     fit(override(RECIPES["ebm_class"](DIGITS, "quick", 0), TINY), digits, tmp_path / "run").close()
-    found = evaluate(load(tmp_path / "run"), digits, judge, Silent())
+    found = evaluate(load(tmp_path / "run"), digits, evaluator, Silent())
     restored = next(row for row in found if row.get("axes") == {"noise": 0.3})
     assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
     assert torch.equal(
@@ -168,9 +168,9 @@ def test_a_test_part_of_a_few_pictures_is_enough(tmp_path, monkeypatch):
     monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     digits = data.load("digits")
     few, n = replace(digits, test=digits.test[:8]), 8
-    judge = untrained()
+    evaluator = untrained()
     fit(override(RECIPES["ebm"](DIGITS, "quick", 0), TINY), few, tmp_path / "run").close()
-    rows = evaluate(load(tmp_path / "run"), few, judge, Silent())
+    rows = evaluate(load(tmp_path / "run"), few, evaluator, Silent())
     assert next(row for row in rows if row["metric"] == "fd")["n"] == n
     films = json.loads((tmp_path / "run" / "samples" / "films.json").read_text())
     with Image.open(tmp_path / "run" / "samples" / "chain-data.png") as picture:

@@ -21,6 +21,7 @@ from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
 from gradlogp.harness.evaluator import own_logits
 from gradlogp.harness.forms import Items, form_of
+from gradlogp.models.mixture import without_proposal
 from gradlogp.runs.files import write_text
 
 BATCH = 500
@@ -95,8 +96,9 @@ def _embedding(
         return evaluator.features(x), f"by the {evaluator.name}"
     sigma = args.level * fitted.spec.std
     seen = fitted.spec.coordinates.to_model(x).to(fitted.device)
-    name = type(fitted.model).__name__
-    levels = hasattr(getattr(fitted.model, "net", None), "features")
+    model = without_proposal(fitted.model)
+    name = type(model).__name__
+    levels = hasattr(getattr(model, "net", None), "features")
     by = (
         f"the middle of its {name} at noise level {sigma:.3g}"
         if levels

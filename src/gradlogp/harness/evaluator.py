@@ -1,7 +1,7 @@
 """The evaluation classifier: a network that no model saw, whose labels and features are what
 samples are measured by.
 
-It is trained first, on the training part alone, and stands beside the runs that it judges. Its
+It is trained first, on the training part alone, and stands beside the runs that it measures. Its
 accuracy on the test part and the hash of its weights are part of every protocol: two numbers
 compare only where the hash is the same.
 
@@ -97,7 +97,7 @@ def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) ->
     """The evaluation classifier of `data`, trained into the run folder `path` or read from it."""
     if data.train.labels is None or data.test.labels is None:
         raise UserError(
-            f"samples are judged by a classifier, but {data.name} has no labels; put the examples of"
+            f"samples are measured by a classifier, but {data.name} has no labels; put the examples of"
             " each class into a folder of its own."
         )
     spec = specify(data)

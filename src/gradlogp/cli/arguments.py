@@ -28,6 +28,7 @@ Kind = Literal[
     "data",
     "presets",
     "benches",
+    "zoo",
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Changes = Annotated[
@@ -168,7 +169,7 @@ class Sample(Arguments):
     """Draw examples from a trained run, from noise."""
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     n: Annotated[int, Field(ge=1)] = 100
     """How many. Sample i of a seed is the same however many are drawn, in whatever batches."""
     cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
@@ -205,7 +206,7 @@ class Denoise(Arguments):
     """Restore noisy pictures of your own, of any size, which are fitted to the model's."""
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     image: Positional[Path]
     """The picture, PNG, JPEG, ..., or a folder of them."""
     sigma: Annotated[float, Field(gt=0, le=2)]
@@ -230,7 +231,7 @@ class Inpaint(Arguments):
     """Fill in what is missing of a picture, in several ways; it is fitted to the model's size."""
 
     run: Positional[Path]
-    """The run folder, of an energy or a score."""
+    """The run folder, or zoo:NAME, of an energy or a score."""
     image: Positional[Path]
     """The picture: PNG, JPEG, ..."""
     mask: Path | None = None
@@ -260,7 +261,7 @@ class Classify(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder; its data set has the classes."""
+    """The run folder, or zoo:NAME; its data set has the classes."""
     files: Positional[tuple[Path, ...]]
     """Pictures and folders of them, or tables with the columns of the run's."""
     data: Path | None = None
@@ -275,7 +276,7 @@ class Embed(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     files: Positional[tuple[Path, ...]]
     """Pictures and folders of them, or tables with the columns of the run's."""
     by: Literal["model", "evaluator"] = "model"
@@ -334,7 +335,7 @@ class Likelihood(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder. Energies trained by short chains are refused: they are generators, which have
+    """The run folder, or zoo:NAME. Energies trained by short chains are refused: they are generators, which have
     no known density.
     """
     n: Annotated[int, Field(ge=1)] = 100
@@ -357,7 +358,7 @@ class Evaluate(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     data: Path | None = None
     """Folder with the data set that the run was trained on."""
 
@@ -379,13 +380,15 @@ class Export(Arguments):
     """
 
     run: Positional[str]
-    """The run folder, or hf:USER/REPOSITORY."""
+    """The run folder, zoo:NAME or hf:USER/REPOSITORY."""
     place: Positional[str] = ""
     """The folder to write into, or with --to hub a repository hf:USER/NAME to upload to; by default
     exports/<form> in the run folder.
     """
-    to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim"] = "slim"
-    """onnx, pt2: what the model can be asked, for any batch. slim: the two files that load."""
+    to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim", "zoo"] = "slim"
+    """onnx, pt2: what the model can be asked, for any batch. slim: the two files that load. zoo: as
+    the zoo holds it, in half precision.
+    """
     slim: bool = False
     """The same as --to slim: config.json and ema.safetensors alone."""
 

@@ -442,8 +442,8 @@ class Fitted:
 
 
 def load(path: str | Path, device: str | None = None) -> Fitted:
-    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still
-    training, its newest checkpoint.
+    """The model of the run folder `path`, of `zoo:NAME` or of `hf:USER/REPOSITORY`; of a run that
+    is still training, its newest checkpoint.
 
     Raises UserError where the folder holds no model that can be drawn from.
     """

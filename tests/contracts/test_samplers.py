@@ -161,6 +161,8 @@ def test_it_says_what_it_is(name):
     [
         ("langevin", {"step_size": -1.0}, "step_size > 0"),
         ("langevin", {"step_size": 1.0, "grad_clip": 0.0}, "grad_clip bounds a size"),
+        ("langevin", {"step_size": 1.0, "clamp": (1.0, -1.0)}, r"low < high, got \(1.0, -1.0\)"),
+        ("langevin", {"step_size": 1.0, "clamp": (0.0, float("nan"))}, "low < high"),
         (
             "preconditioned_langevin",
             {"adapt": 0},

@@ -25,6 +25,11 @@ class Arguments(BaseModel):
     as_json: Annotated[bool, arg(name="json")] = False
     """Print the result, and only that, as JSON on stdout, and all other words on stderr."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for field in cls.model_fields.values():  # the source breaks its lines, the help its own
+            field.description = " ".join((field.description or "").split())
+
     @property
     def aside(self) -> bool:
         """Whether stdout is for the result alone, and words go to stderr, without --json too."""

@@ -12,6 +12,7 @@ from gradlogp.harness.compare import (
     part,
     prepare,
     ready,
+    require_done,
     run_comparison,
 )
 from gradlogp.harness.engines import ENGINES
@@ -74,6 +75,7 @@ __all__ = [
     "prepare",
     "ready",
     "recipe_of",
+    "require_done",
     "run_comparison",
     "spec_of",
     "specify",

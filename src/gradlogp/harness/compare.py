@@ -44,7 +44,7 @@ class Comparison:
     headline: the columns of the first table, which is sorted by the first of them; `tables` are
     those below it. summary (folder, runs): adds rows and figures once all are done, such as paired
     tests. presets: preset -> changes, as for --set, that fit the methods to this question on
-    anything but small pictures.
+    anything but small pictures; small: on those.
     """
 
     question: str
@@ -57,9 +57,10 @@ class Comparison:
     tables: tuple[Table, ...] = ()
     summary: Callable[[Path, Runs], Rows] | None = field(default=None, compare=False)
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    small: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def changes(self, target: Target, preset: str) -> tuple[str, ...]:
-        return () if target.small else self.presets.get(preset, ())
+        return (self.small if target.small else self.presets).get(preset, ())
 
     def about(self) -> dict[str, str]:
         """What each method is, in a sentence."""
@@ -171,11 +172,7 @@ def finish(comparison: Comparison, context: Context, entries: Sequence[Entry], o
     """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes
     nothing, where a part is not done.
     """
-    if missing := [entry.part for entry in entries if not done(entry)]:
-        raise UserError(
-            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
-            " of each, from --parts, does it or goes on with it."
-        )
+    require_done(entries, out)
     rows = gather(comparison, context, entries, out)
     write_results(out, rows)
     return rows
@@ -186,6 +183,15 @@ def done(entry: Entry) -> bool:
     if not (entry.path / "config.json").is_file():
         return False
     return Run.open(entry.path).status()["state"] == "evaluated"
+
+
+def require_done(entries: Sequence[Entry], out: Path) -> None:
+    """Raises UserError, with the names of those that are missing, unless every part is done."""
+    if missing := [entry.part for entry in entries if not done(entry)]:
+        raise UserError(
+            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
+            " of each, from --parts, does it or goes on with it."
+        )
 
 
 def named(part: str, entries: Sequence[Entry]) -> Entry:
@@ -290,7 +296,8 @@ def _note(
         "about": comparison.about(),
     }
     path = out / "compare.json"
-    unexpected = [item.name for item in out.iterdir() if not item.name.startswith(".")]
+    names = (item.name for item in out.iterdir())
+    unexpected = [name for name in names if not name.startswith(".") and name != "samples"]
     if unexpected and not path.exists():
         raise UserError(
             f"{out} holds other things ({unexpected[0]}) and is no comparison's folder; choose"

@@ -35,6 +35,7 @@ from gradlogp.tasks import film, milestones
 
 ROW = 10  # examples in a row
 CHOICE = 24  # validation examples on which a restoration chooses its settings
+MOVING, FRAMES = 25, 31  # chains of a film, and its frames
 MEMORISATION = 500  # samples whose nearest training example is looked for
 
 
@@ -290,16 +291,19 @@ def _restored(
 
 def _films(fitted: Fitted, data: Dataset) -> None:
     """Chains from noise and, where the sampler can start there, from data, one chain a row;
-    captions in films.json.
+    captions in films.json. Those from noise also in motion, as moving.gif.
     """
     sampling, kind = fitted.sampling(), fitted.spec.coordinates
     captions = {}
+    at = milestones(sampling.steps, 11)
+    every = sorted({*at, *milestones(sampling.steps, FRAMES)})
     for name, start in _starts(fitted, data).items():
-        at = milestones(sampling.steps, 11)
-        n = ROW if start is None else len(start)
+        n = MOVING if start is None else len(start)
         cond = _classes(fitted, data, n, start) if fitted.recipe.conditional else None
-        frames = film(sampling, start, n, seed_for("films", fitted.recipe.seed), at, cond)
-        cells = frames.transpose(0, 1).flatten(0, 1)
+        frames = film(sampling, start, n, seed_for("films", fitted.recipe.seed), every, cond)
+        if start is None:
+            kind.film(fitted.run.picture("moving").with_suffix(".gif"), frames)
+        cells = frames[[every.index(step) for step in at], :ROW].transpose(0, 1).flatten(0, 1)
         kind.preview(fitted.run.picture(name), cells, columns=len(at))
         captions[name] = [_caption(sampling.sampler, step) for step in at]
     write_json(fitted.run.picture("films").with_suffix(".json"), captions)

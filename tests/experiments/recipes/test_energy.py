@@ -19,6 +19,8 @@ from gradlogp.experiments.recipes import RECIPES, chains
 from gradlogp.harness import Evaluator, evaluate, fit, load, override, specify
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
+from gradlogp.samplers import SAMPLERS, STEP_SAMPLERS
+from tests.contracts.test_samplers import EXAMPLES
 from tests.targets import DIGITS, TARGETS
 
 fitting = importlib.import_module("gradlogp.harness.fit")
@@ -86,6 +88,14 @@ def test_chains_of_larger_pictures_begin_at_a_mixture_and_others_at_noise():
 def proposed():
     tiny = override(RECIPES["ebm"](DIGITS, "quick"), TINY)
     return override(tiny, ["proposal.components=5", "proposal.rank=2", "net.patch=2"])
+
+
+def test_every_sampler_that_fits_an_energy_begins_at_the_mixture():
+    recipe, spec = proposed(), specify(data.load("digits"))
+    model, x = recipe.model(spec), torch.empty(2, 1, 8, 8)
+    for name in STEP_SAMPLERS:
+        chosen = replace(recipe, chain=SAMPLERS[name](**EXAMPLES[name]))
+        assert chosen.sampling(model, spec).prior(x.fill_(torch.nan), seeded(1)).isfinite().all()
 
 
 @pytest.mark.parametrize("buffered", [True, False])

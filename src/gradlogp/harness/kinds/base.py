@@ -105,6 +105,11 @@ class Kind(abc.ABC):
         final.png; by default nothing.
         """
 
+    def film(self, path: Path, frames: Tensor) -> None:  # noqa: B027
+        """Chains in motion, frames [steps, n, *shape] in the data's own range, as the GIF `path`; by
+        default nothing.
+        """
+
     def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:
         """Samples x [n, *shape] in the data's own range as the file `path`, whole or not at all, in
         the format that its suffix names: by default arrays.

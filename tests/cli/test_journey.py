@@ -17,7 +17,7 @@ from PIL import Image
 
 from gradlogp import data
 from gradlogp.cli import main
-from gradlogp.cli.terminal import Lane
+from gradlogp.cli.terminal import ProgressTask
 from gradlogp.experiments import COMPARISONS
 from gradlogp.harness import Evaluator, Target, prepare
 from gradlogp.harness.kinds import Picture
@@ -121,13 +121,13 @@ def test_the_words_at_the_end_say_what_to_do_next(
 def test_a_stopped_command_says_where_it_goes_on_and_does(
     out: list[str], runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(lane: Lane, count: int = 1, **_: float) -> None:
-        lane.done += count
-        if lane.label == "train" and lane.done == 17:
+    def stop(task: ProgressTask, count: int = 1, **_: float) -> None:
+        task.done += count
+        if task.label == "train" and task.done == 17:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "advance", stop)
+        patch.setattr(ProgressTask, "advance", stop)
         assert main([*EBM, *out]) == 130
     assert "stopped; the same command goes on from step 10 in runs/" in capsys.readouterr().err
     result = run(capsys, *EBM, *out)
@@ -253,7 +253,7 @@ def test_noise_that_was_added_is_measured(runs: Path, capsys: pytest.CaptureFixt
     )
 
 
-def test_a_score_has_bits_per_dimension_beside_its_floors(
+def test_a_score_has_bits_per_dimension_beside_its_references(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]

@@ -44,6 +44,7 @@ from gradlogp.harness import (
     part,
     prepare,
     ready,
+    require_done,
     run_comparison,
     specify,
     to_dict,
@@ -249,14 +250,16 @@ def _in_parts(
     terminal: Terminal,
 ) -> None:
     """List the parts, do one of them, have an engine do all, or gather what is done."""
+    entry = named(args.part, planned) if args.part else None
+    if args.gather:
+        require_done(planned, out)
     context = ready(
         args.comparison, comparison, data, planned, out, args.overrides, listener, args.data
     )
     commands = {e.part: part_command(args, out, e) for e in planned}
     if args.parts:
         return _listed(commands, terminal)
-    if args.part:
-        entry = named(args.part, planned)
+    if entry:
         part(entry, comparison.about()[entry.method], context, args.last_whole, listener)
         return terminal.result({"part": entry.part, "run": entry.path})
     if not args.gather:

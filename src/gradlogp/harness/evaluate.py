@@ -1,7 +1,7 @@
-"""Evaluate: draw fresh samples from noise, judge them, restore noisy examples, and leave numbers
+"""Evaluate: draw fresh samples from noise, measure them, restore noisy examples, and leave numbers
 and pictures in the run folder.
 
-Everything is judged on the test part; what had to be chosen was chosen on the validation part. Each
+Everything is measured on the test part; what had to be chosen was chosen on the validation part. Each
 row of results.json carries the metric's protocol, its standard error, the reference and, where
 there is one, the trivial value, and the seconds and network evaluations per example.
 """
@@ -39,7 +39,7 @@ MOVING, FRAMES = 25, 31  # chains of a film, and its frames
 MEMORISATION = 500  # samples whose nearest training example is looked for
 
 
-def judge_samples(
+def measure_samples(
     x: Tensor, data: Dataset, evaluator: Evaluator, asked: Tensor | None = None
 ) -> list[Measure]:
     """All measures of samples x [n, *shape], in the data's own range, against as many test
@@ -109,7 +109,7 @@ def evaluate(
         recipe = fitted.recipe
         recorder = Recorder(run, recipe.seed, listener)
         drawn, frames = _draw(fitted, data, recorder)
-        recorder.add(*judge_samples(drawn.x, data, evaluator, drawn.asked), **drawn.cost)
+        recorder.add(*measure_samples(drawn.x, data, evaluator, drawn.asked), **drawn.cost)
         restoration_at = _restorations(fitted, data)
         rows += denoising(
             restoration_at,
@@ -211,7 +211,7 @@ def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
 
 
 def save_samples(run: Run, kind: Kind, x: Tensor) -> None:
-    """The samples x [n, *shape] that were judged, and a picture of the first."""
+    """The samples x [n, *shape] that were measured, and a picture of the first."""
     path = run.picture("final")
     kind.preview(path, x[: ROW * ROW], columns=ROW)
     kind.enliven(path, x[: ROW * ROW])

@@ -166,7 +166,7 @@ def bars(
     width = 0.82 / max(1, len(series))
     for i, (label, values) in enumerate(series.items()):
         at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
-        spread = (errors or {}).get(label)
+        stderr = (errors or {}).get(label)
         hatch = "/////" if i >= len(COLOURS) else None
         axis.bar(
             at,
@@ -174,7 +174,7 @@ def bars(
             width,
             label=label,
             color=colour(i)["color"],
-            yerr=spread,
+            yerr=stderr,
             error_kw={"linewidth": 0.8},
             hatch=hatch,
             edgecolor="white",

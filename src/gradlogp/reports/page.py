@@ -39,6 +39,11 @@ def write(folder: Path) -> Path:
     return folder / NAME
 
 
+def rendered(folder: Path) -> str:
+    """The page of a folder as HTML, with nothing written."""
+    return render(page(folder))
+
+
 def render(shown: Page) -> str:
     """The page as HTML. All that comes from the folder is text, and escaped as such."""
     environment = jinja2.Environment(

@@ -26,7 +26,7 @@ from gradlogp.metrics import Measure
 @dataclass(frozen=True)
 class Kind(abc.ABC):
     """How examples of one kind are turned into model coordinates and back, shown, written and
-    judged.
+    measured.
 
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
     None where there is none; `suffixes` are the files that `write` can make of samples, and

@@ -129,19 +129,24 @@ class Report(Arguments):
 
 
 class Export(Arguments):
-    """Write a run in the form of another tool: ONNX, PyTorch export, TensorBoard, CSV, a Hub
-    repository.
+    """Write a run in the form of another tool: ONNX, PyTorch export, a page that runs its chains,
+    TensorBoard, CSV, a Hub repository.
     """
 
     run: Positional[str]
     """The run folder, zoo:NAME or hf:USER/REPOSITORY."""
     place: Positional[str] = ""
-    """The folder to write into, or with --to hub a repository hf:USER/NAME to upload to; by default
-    exports/<form> in the run folder.
+    """The folder to write into, of --to page also an .html file, or with --to hub a repository
+    hf:USER/NAME to upload to; by default exports/<form> in the run folder.
     """
-    to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim", "zoo"] = "slim"
-    """onnx, pt2: what the model can be asked, for any batch. slim: the two files that load. zoo: as
-    the zoo holds it, in half precision.
+    to: Literal["onnx", "pt2", "page", "tensorboard", "csv", "hub", "slim", "zoo"] = "slim"
+    """onnx, pt2: what the model can be asked, for any batch. page: an energy's chains, running in
+    whoever's browser opens it. slim: the two files that load. zoo: as the zoo holds it, in half
+    precision.
+    """
+    runtime: Path | None = None
+    """Of a page: onnxruntime-web, as `npm pack onnxruntime-web` fetches it (a .tgz), or its folder;
+    by default node_modules/onnxruntime-web.
     """
     slim: bool = False
     """The same as --to slim: config.json and ema.safetensors alone."""

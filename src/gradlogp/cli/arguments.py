@@ -211,6 +211,7 @@ class Bench(Arguments):
             "contamination",
             "objectives",
             "cd-bias",
+            "noise-scales",
             "race",
             "guard",
             "overhead",
@@ -225,10 +226,23 @@ class Bench(Arguments):
     """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);
     by default those of the committed page.
     """
+    dataset: str | None = None
+    """The data set (noise-scales, race); by default that of the committed page, or the digits."""
     write: Path | None = None
-    """The folder of the docs, to write the page and its pictures into."""
+    """The folder of the docs, to write the page, its rows and its pictures into."""
     date: str | None = None
     """The date that the page says it was made on; by default today's."""
+
+
+class Paper(Arguments):
+    """Make the technical report, HTML and PDF, from its sources and committed results."""
+
+    results: Path = Path("docs/results")
+    """The folder of results, as `report --results` and `bench --write` lay them down."""
+    out: Path = Path("report")
+    """The folder for report.html and report.pdf."""
+    sources: Path | None = None
+    """The folder of the sources; by default report beside the results."""
 
 
 class Demo(Arguments):
@@ -279,5 +293,6 @@ VERBS: dict[
     "show": (Show, "seen.show"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
+    "paper": (Paper, "publish.build"),
     "demo": (Demo, "demo.demo"),
 }

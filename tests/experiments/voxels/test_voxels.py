@@ -20,7 +20,8 @@ def test_every_setting_of_the_presets_exists(comparison, preset, tmp_path):
     assert [entry.method for entry in entries] == list(comparison.methods)
 
 
-def test_samples_are_compared_by_overlap_and_stand_beside_their_nearest(tmp_path):
+def test_samples_are_compared_by_overlap_and_stand_beside_their_nearest(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     data = made("volume")
     (entry, *_) = prepare(SCORE_VOXELS, Target.of(data), "quick", tmp_path)
     known = leaves(entry.settings)

@@ -248,6 +248,13 @@ QUANTITIES = {
             aim=1.0,
         ),
         _quantity(
+            "recovery_error",
+            "lower",
+            "hidden part wrong",
+            "The share of what was hidden of an example, voxels of a volume, that is filled in wrongly.",
+            aim=0.0,
+        ),
+        _quantity(
             "rmse",
             "lower",
             "RMS error of the score",

@@ -5,13 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gradlogp.core.progress import Silent
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.audio import COMPARISON
+from gradlogp.experiments.audio.voices import voices
 from gradlogp.experiments.recipes.score import WaveShape
 from gradlogp.harness import leaves, override, prepare
 from gradlogp.harness.fit import build
 from gradlogp.harness.kinds.waveform import Waveform
 from gradlogp.harness.recipe import Target, specify
+from gradlogp.harness.trial import Context
 from gradlogp.tasks import generate
 from tests.contracts.test_data_and_recipes import TINY
 
@@ -77,3 +80,20 @@ def test_waveforms_are_compared_by_their_spectra():
     }
     assert same["fd_spectrum"] < 1e-6 and same["ndb"] == 0
     assert apart["fd_spectrum"] > 1 and apart["ndb"] > 0.5
+
+
+def test_a_speaker_is_left_out(tmp_path, monkeypatch):
+    """What is asked for is FSDD without the speaker, of the same length."""
+    data = replace(spoken(), name="fsdd@1024")
+    asked = []
+    monkeypatch.setattr(
+        "gradlogp.experiments.audio.voices.readers.load",
+        lambda name, root: asked.append(name) or data,
+    )
+    settings = override(voices(Target.of(data)), ["speakers='theo',", "passes=1", "batch=16"])
+    rows = settings.into(tmp_path / "run", Context(data), Silent()).results()
+    assert asked == ["fsdd:theo@1024"]
+    assert [(r["metric"], r["axes"]) for r in rows] == [
+        ("accuracy", {"left_out": "nobody"}),
+        ("accuracy", {"left_out": "theo"}),
+    ]

@@ -14,11 +14,12 @@ References: Kong et al. (2021), DiffWave, arXiv 2009.09761; Donahue et al. (2019
 from dataclasses import replace
 
 from gradlogp.core.noise import VarianceExploding, VariancePreserving
+from gradlogp.experiments.audio.voices import voices
 from gradlogp.experiments.recipes.latent import wave_gan
 from gradlogp.experiments.recipes.score import ScoreRecipe, UNetShape, ncsn_class
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.recipe import Target
-from gradlogp.harness.table import Column
+from gradlogp.harness.table import Column, Table
 from gradlogp.objectives import FromProcess, LogNormal
 from gradlogp.samplers import Ancestral, ConsistentAnnealedLangevin
 
@@ -57,8 +58,13 @@ def _scores(*changes: str) -> tuple[str, ...]:
 def _budgets(samples: int, clips: int, adversarial: int) -> tuple[str, ...]:
     """At about equal seconds: a clip costs the score network .0085 s of one core, WaveGAN .005 s."""
     return (
-        f"evaluation.samples={samples}",
-        *_scores(f"training.images={clips}", "training.batch=16", "evaluation.sigmas=0.05,"),
+        *_scores(
+            f"evaluation.samples={samples}",
+            f"training.images={clips}",
+            "training.batch=16",
+            "evaluation.sigmas=0.05,",
+        ),
+        f"wave_gan:evaluation.samples={samples}",
         f"wave_gan:training.images={adversarial}",
     )
 
@@ -67,13 +73,21 @@ WAVENET = _scores("net.kind=WaveShape", "net.channels=64", "net.layers=24")
 
 COMPARISON = Comparison(
     "Can a score field speak: digits as waveforms, told which?",
-    {"score_wave": score_wave, "diffwave": diffwave, "wave_gan": wave_gan},
+    {"score_wave": score_wave, "diffwave": diffwave, "wave_gan": wave_gan, "voices": voices},
     dataset="fsdd",
     headline=tuple(
         map(
             Column,
             ("agreement", "inception_score", "fd_spectrum", "ndb", "class_probability", "fd"),
         )
+    ),
+    tables=(
+        Table(
+            "Accuracy on test clips of the classifier's own network, by the speaker left out of its"
+            " training",
+            ("accuracy",),
+            "left_out",
+        ),
     ),
     presets={
         "quick": _budgets(samples=100, clips=12_000, adversarial=20_000),

@@ -219,11 +219,11 @@ class Asked:
 class Joint(Captioned):
     """weight: of the contrastive divergence beside CLIP's loss."""
 
-    weight: float = 1.0
+    weight: float = 0.1
     chain_steps: int = 20
     capacity: int = 4096
     restart_prob: float = 0.1
-    energy_l2: float = 0.001
+    energy_l2: float = 0.05
     data_noise: float = 0.005
 
     @property

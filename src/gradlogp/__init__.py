@@ -26,6 +26,7 @@ _ROOMS = (
     "bridges",
     "bench",
     "reports",
+    "show",
     "cli",
 )
 

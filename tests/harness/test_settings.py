@@ -5,10 +5,21 @@ import pytest
 from gradlogp.core.errors import UserError
 from gradlogp.data import load
 from gradlogp.experiments import COMPARISONS, RECIPES
-from gradlogp.harness import PRESETS, Target, fit, leaves, load as read, override, restored, to_dict
+from gradlogp.experiments.denoise.networks import DenoisingRecipe
+from gradlogp.harness import (
+    PRESETS,
+    Target,
+    fit,
+    from_stored,
+    leaves,
+    load as read,
+    override,
+    to_dict,
+)
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.settings import from_dict
-from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver
+from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
+from gradlogp.training import Training
 from tests.targets import DIGITS, MNIST
 
 METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.methods]
@@ -19,7 +30,7 @@ METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.m
 @pytest.mark.parametrize(("comparison", "method"), METHODS)
 def test_every_method_becomes_json_and_comes_back(comparison, method, preset, target):
     settings = resolve(COMPARISONS[comparison], method, target, preset, 3, ())
-    assert restored(json.loads(json.dumps(to_dict(settings)))) == settings
+    assert from_stored(json.loads(json.dumps(to_dict(settings)))) == settings
     said = (settings.experiment, settings.dataset, settings.preset, settings.seed)
     assert said == (method, target.name, preset, 3)
 
@@ -27,12 +38,14 @@ def test_every_method_becomes_json_and_comes_back(comparison, method, preset, ta
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_found_again_by_the_name_of_its_class(name):
     recipe = RECIPES[name](DIGITS, "quick", 0)
-    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe and recipe.experiment == name
+    assert (
+        from_stored(json.loads(json.dumps(to_dict(recipe)))) == recipe and recipe.experiment == name
+    )
 
 
 def test_settings_of_a_kind_that_is_not_known_are_refused():
     with pytest.raises(UserError, match="no settings of the kind 'Nobody'"):
-        restored({"kind": "Nobody"})
+        from_stored({"kind": "Nobody"})
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -130,7 +143,7 @@ def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table
         changed = override(made, [f"{field}.kind={name}"])
         assert type(getattr(changed, field)) is member
         assert leaves(changed)[f"{field}.kind"] == name
-        assert restored(json.loads(json.dumps(to_dict(changed)))) == changed
+        assert from_stored(json.loads(json.dumps(to_dict(changed)))) == changed
 
 
 @pytest.mark.parametrize(
@@ -140,7 +153,7 @@ def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(n
     tiny = ["training.images=64", "training.batch=16", "net.channels=4,8", "sampler.levels=5"]
     recipe = override(RECIPES["ncsn"](DIGITS, "quick", 0), [*tiny, f"objective.kind={name}"])
     assert leaves(recipe)["objective.kind"] == name
-    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe
+    assert from_stored(json.loads(json.dumps(to_dict(recipe)))) == recipe
     fit(recipe, load("digits"), tmp_path / "run").close()
     assert read(tmp_path / "run").recipe == recipe
 
@@ -167,7 +180,15 @@ def test_settings_written_before_losses_could_be_chosen_mean_denoising():
     recipe = RECIPES["ncsn"](DIGITS, "quick", 0)
     stored = to_dict(recipe)
     del stored["objective"]
-    assert restored(stored) == recipe
+    assert from_stored(stored) == recipe
+
+
+def test_settings_are_read_under_the_names_that_earlier_versions_gave_them():
+    sampler = to_dict(PreconditionedLangevin(0.1, adapt=5, damping=0.5))
+    sampler["floor"] = sampler.pop("damping")
+    assert from_dict(PreconditionedLangevin, sampler).damping == 0.5
+    recipe = DenoisingRecipe("dsm", "digits", "quick", Training(64))
+    assert from_stored(to_dict(recipe) | {"kind": "RestorerRecipe"}) == recipe
 
 
 def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():

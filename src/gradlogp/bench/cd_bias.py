@@ -75,7 +75,7 @@ def log_joint(machine: BernoulliRBM) -> Tensor:
         return machine.drive(v) @ h.T - machine.visible_energy(v)[:, None]
 
 
-def law(machine: BernoulliRBM) -> Tensor:
+def distribution(machine: BernoulliRBM) -> Tensor:
     """p over all visible states, [2^D]."""
     return log_joint(machine).logsumexp(1).softmax(0)
 
@@ -121,13 +121,13 @@ def gradient(p: Problem, k: int) -> Tensor:
 
 def exact_gradient(p: Problem) -> Tensor:
     """The gradient of the mean negative log-likelihood of the data."""
-    return (law(p.machine) - p.data) @ statistics_of(p.machine, p.states)
+    return (distribution(p.machine) - p.data) @ statistics_of(p.machine, p.states)
 
 
 def biases(p: Problem, steps: Sequence[int]) -> list[float]:
     """The relative bias of CD-k for every k in `steps`."""
     kernel_ = kernel(p.machine)
-    model = law(p.machine)
+    model = distribution(p.machine)
     chains = p.data
     dF, found = statistics_of(p.machine, p.states), {}
     whole = float(((model - p.data) @ dF).norm())

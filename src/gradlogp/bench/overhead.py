@@ -283,14 +283,14 @@ def energy_rows(
         times = dict(zip(loops, interleaved(list(loops.values()), seconds), strict=True))
         plain = loops["plain"]()
         for label in loops:
-            middle, spread = ratio(times[label], times["plain"])
+            middle, stderr = ratio(times[label], times["plain"])
             yield {
                 "kind": "energy",
                 "name": name,
                 "loop": label,
                 "us": 1e6 * min(times[label]) / steps,
                 "ratio": middle,
-                "stderr": spread,
+                "stderr": stderr,
                 "rounds": len(times[label]),
                 "dx": distance(loops[label](), plain),
                 "ratio_in_place": ratio(times[label], times["in place"])[0],

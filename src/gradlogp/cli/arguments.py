@@ -45,6 +45,11 @@ class Arguments(BaseModel):
     as_json: Annotated[bool, arg(name="json")] = False
     """Print the result, and only that, as JSON on stdout, and all other words on stderr."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for field in cls.model_fields.values():  # the source breaks its lines, the help its own
+            field.description = " ".join((field.description or "").split())
+
     @property
     def aside(self) -> bool:
         """Whether stdout is for the result alone, and words go to stderr, without --json too."""
@@ -284,13 +289,12 @@ class Embed(Arguments):
 
 
 class Detect(Arguments):
-    """Find what is unlike the rest: rows of tables, pictures or recordings; a score for each, high
-    = anomalous, and what speaks for it.
+    """Score rows of tables, pictures or recordings by how unlike the rest each is, and say why.
 
-    gradlogp detect table.csv                 which of its own rows are outliers?
-    gradlogp detect normal.csv new.csv        which new rows are unlike the first?
-    gradlogp detect photos/ inbox/            the same of pictures, or of WAV files
-    gradlogp detect runs/ebm inbox/           unlike what a trained model knows
+    $ gradlogp detect table.csv              # which of its own rows are outliers?
+    $ gradlogp detect normal.csv new.csv     # which new rows are unlike the first?
+    $ gradlogp detect photos/ inbox/         # the same of pictures, or of WAV files
+    $ gradlogp detect runs/ebm inbox/        # unlike what a trained model knows
     """
 
     train: Positional[Path]
@@ -386,6 +390,44 @@ class Export(Arguments):
     """The same as --to slim: config.json and ema.safetensors alone."""
 
 
+class Show(Arguments):
+    """Show what a field is and what its chains do, as a picture or a film: a density on the plane,
+    or a run.
+
+    gradlogp show ring --sampler langevin --out chains.gif
+    gradlogp show runs/ebm --out film.gif
+    """
+
+    what: Positional[str]
+    """A density on the plane, by its name or the first word of it (ring, grid, banana, rings, ...),
+    or a run folder.
+    """
+    form: Annotated[
+        Literal["field", "chains", "film", "ladder"] | None, arg(name="as", metavar="FORM")
+    ] = None
+    """field: energy and score. chains: walkers on the plane. film: chains of a run, from noise.
+    ladder: what a run's score makes of its samples at each noise level. By default chains of a
+    density and the film of a run.
+    """
+    sampler: str = "langevin"
+    """Of chains: a sampler that needs nothing but a step size or noise levels."""
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Of chains: sampler steps."""
+    n: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """Walkers (by default 150), or examples of a film (by default 25)."""
+    changes: Changes = ()
+    """Change the sampler's settings, as in --set step_size=0.05.
+    """
+    cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
+    """Of a film: of this class only (conditional models)."""
+    seed: Seed = 0
+    """Decides where chains begin, and their noise."""
+    out: Path | None = None
+    """A film: x.gif, .webp, .png (animated) or .html. A picture: x.png. By default named after what
+    is shown, such as chains.gif.
+    """
+
+
 class Data(Arguments):
     """Download a data set, with checksums, or say that it is there; print its shape and counts."""
 
@@ -438,6 +480,23 @@ class Demo(Arguments):
     """Decides all randomness."""
 
 
+class App(Arguments):
+    """Open the studio, a page in your browser: watch chains, draw, move particles, compare, train."""
+
+    runs: Path = Path("runs")
+    """The folder with run folders to show, into which the studio also trains."""
+    data: Path | None = None
+    """Folder with the data sets that the runs were trained on."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Anything but this machine itself needs a token."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    """0 takes any that is free."""
+    token: Annotated[str, Field(min_length=16, max_length=200, pattern=r"^[\w-]+$")] | None = None
+    """What every visitor must bear; by default one is drawn where the host is not this machine."""
+    open: bool = False
+    """Open it in the browser at once."""
+
+
 VERBS: dict[
     str, tuple[type[Arguments], str]
 ] = {  # verb -> what it takes, the function that does it
@@ -454,7 +513,9 @@ VERBS: dict[
     "evaluate": (Evaluate, "use.evaluate"),
     "report": (Report, "use.report"),
     "export": (Export, "bridge.export"),
+    "app": (App, "studio.app"),
+    "show": (Show, "seen.show"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
-    "demo": (Demo, "learn.demo"),
+    "demo": (Demo, "demo.demo"),
 }

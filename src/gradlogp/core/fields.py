@@ -364,7 +364,7 @@ def column(v: Tensor, x: Tensor) -> Tensor:
     return v.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def spread(sigma: Level, x: Tensor) -> Tensor | float:
+def expand_level(sigma: Level, x: Tensor) -> Tensor | float:
     """A level, or one per example, to multiply x with."""
     return column(sigma, x) if isinstance(sigma, Tensor) else sigma
 
@@ -400,7 +400,7 @@ class NoisyField(abc.ABC):
 
     def at(self, sigma: Level) -> Field:
         """The field of the data with noise sigma > 0 added."""
-        return Score(lambda x: (self.denoise(x, sigma) - x) / spread(sigma, x) ** 2)
+        return Score(lambda x: (self.denoise(x, sigma) - x) / expand_level(sigma, x) ** 2)
 
 
 @final

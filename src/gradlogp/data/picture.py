@@ -123,6 +123,11 @@ def save_grid(
             f"cannot write {path}: expected a name that ends in .png and images (n, 1 or 3, height,"
             f" width), got {list(x.shape)}."
         )
+    _write_png(path, tiled(x, columns, scale))
+
+
+def tiled(x: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
+    """The grid that `save_grid` writes, as a picture in memory."""
     n, channels, height, width = x.shape
     columns = columns or math.ceil(n**0.5)
     scale = scale or max(1, 64 // max(height, width))
@@ -137,7 +142,7 @@ def save_grid(
     for i, tile in enumerate(tiles):
         top, left = i // columns * step_down, i % columns * step_right
         sheet[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile
-    _write_png(path, Image.fromarray(sheet.permute(1, 2, 0).squeeze(2).contiguous().numpy()))
+    return Image.fromarray(sheet.permute(1, 2, 0).squeeze(2).contiguous().numpy())
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:

@@ -25,7 +25,7 @@ from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.located import HUB, located
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
-from gradlogp.harness.settings import from_dict, override, restored, to_dict
+from gradlogp.harness.settings import from_dict, from_stored, override, to_dict
 from gradlogp.runs import Run, blamed
 from gradlogp.runs.files import plain, unplain
 from gradlogp.tasks import film, generate, milestones
@@ -472,7 +472,7 @@ def _check_imports(path: str, recipe: Generative) -> None:
 def recipe_of(run: Run) -> Generative:
     """The recipe that the run folder was made with."""
     with blamed(run.path / "config.json", "holds settings that go together in no recipe"):
-        recipe = restored(run.config.get("recipe"))
+        recipe = from_stored(run.config.get("recipe"))
     if not isinstance(recipe, Generative):
         raise UserError(
             f"{run.path} holds {type(recipe).__name__}, which is measured beside other methods but"

@@ -119,7 +119,7 @@ def specify(data: Dataset) -> DataSpec:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """samples: fresh ones, judged against as many test examples. sigmas: noise for denoising, in
+    """samples: fresh ones, measured against as many test examples. sigmas: noise for denoising, in
     the data's own range ([0, 1] for pictures).
 
     snapshots: averaged weights kept at even shares of the training, of which the ones with the

@@ -76,6 +76,20 @@ QUANTITIES = {
             " changes in time.",
         ),
         _quantity(
+            "hole_psnr",
+            "higher",
+            "in the unknown part, dB",
+            "Peak signal-to-noise ratio where nothing was known: how near the completion is to what was"
+            " there. The mean of many completions is nearer than any one of them.",
+            unit="dB",
+        ),
+        _quantity(
+            "diversity",
+            "none",
+            "completions differ by",
+            "How far the completions of one picture lie apart. 0: the method has one answer.",
+        ),
+        _quantity(
             "retention",
             "higher",
             "class kept",

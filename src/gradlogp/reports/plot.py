@@ -91,7 +91,7 @@ class Place:
         return self.size[0] - RIGHT
 
     @property
-    def floor(self) -> float:
+    def bottom(self) -> float:
         return self.size[1] - BOTTOM
 
     def x(self, value: float) -> float:
@@ -100,7 +100,7 @@ class Place:
     def y(self, value: float) -> float:
         scale = math.log10 if self.log else float
         value = min(max(value, self.y_range[0]), self.y_range[1])
-        return self.floor - (self.floor - TOP) * _share(*map(scale, (value, *self.y_range)))
+        return self.bottom - (self.bottom - TOP) * _share(*map(scale, (value, *self.y_range)))
 
 
 def _share(value: float, low: float, high: float) -> float:
@@ -173,7 +173,7 @@ def _grid(place: Place, y_ticks: Sequence[float], x_label: str) -> str:
         for t in y_ticks
     ]
     columns = [
-        f'<text x="{place.x(t):.1f}" y="{place.floor + 14:g}"'
+        f'<text x="{place.x(t):.1f}" y="{place.bottom + 14:g}"'
         f' text-anchor="middle">{_short(t)}</text>'
         for t in ticks(*place.x_range)
         if place.x_range[0] <= t <= place.x_range[1]

@@ -350,7 +350,9 @@ class Page:
         energy.
         """
         return (
-            [_table(said) for said in self.note.get("tables") or ()] if self.note else list(TABLES)
+            [table_of(said) for said in self.note.get("tables") or ()]
+            if self.note
+            else list(TABLES)
         )
 
     @property
@@ -430,7 +432,7 @@ class Page:
         )
 
 
-def _table(said: Mapping[str, Any]) -> Table:
+def table_of(said: Mapping[str, Any]) -> Table:
     """A table as compare.json has it."""
     known = {field.name for field in fields(Table)}
     kept = {name: value for name, value in said.items() if name in known}

@@ -1,5 +1,5 @@
 """A page of results for the docs, from a comparison's folder: docs/results/<comparison>.md, its
-pictures beside it in images/.
+rows beside it in <comparison>.json and its pictures in images/.
 
 The table, the command, seeds, commit, machine and seconds are read from the folder. What it shows
 is written by a person, under the heading `## What it shows`, and kept when the page is made again.
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from gradlogp.core.errors import UserError
-from gradlogp.reports import command, words
+from gradlogp.reports import command, published, words
 from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, captions, page
@@ -24,8 +24,8 @@ COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues ta
 
 
 def write_results(folder: Path, docs: Path) -> Path:
-    """Write DOCS/<comparison>.md and its pictures; returns the page's path. UserError where the
-    folder is no comparison.
+    """Write DOCS/<comparison>.md, its rows and its pictures; returns the page's path. UserError
+    where the folder is no comparison.
     """
     shown = page(folder)
     if not shown.note:
@@ -44,6 +44,8 @@ def write_results(folder: Path, docs: Path) -> Path:
     write_text(
         path, text(shown, [(target, caption) for target, _, caption in pictures], kept(path))
     )
+    captions = {target: caption for target, _, caption in pictures}
+    published.write(published.published(shown, captions), docs)
     return path
 
 
@@ -84,8 +86,8 @@ def measured(shown: Page) -> list[str]:
     return [
         "\n".join(lines),
         (
-            "Every number, with its standard error and protocol, is in the folder's `results.csv` and"
-            " `report.html`."
+            f"Every number, with its standard error and protocol, is in"
+            f" [{shown.note['comparison']}.json]({shown.note['comparison']}.json)."
         ),
     ]
 

@@ -150,7 +150,7 @@ class Learner:
         limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
         norm = nn.utils.clip_grad_norm_(self.learned, limit)
         info = {"loss": value.detach(), "grad_norm": norm.detach(), **said}
-        verdict = self.guard.judge(self.step, batch, float(info["loss"]), float(norm), said)
+        verdict = self.guard.check(self.step, batch, float(info["loss"]), float(norm), said)
         if verdict is Verdict.STEP:
             self.optimizer.step()
             self.ema.update_parameters(self.model)

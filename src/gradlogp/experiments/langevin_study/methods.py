@@ -59,7 +59,7 @@ class OnPictures(Trial):
         with recorder.training() as cost:
             field = self.field(context, recorder, cost)
         data, evaluator = context.data, context.evaluator
-        assert evaluator is not None, "samples are judged"
+        assert evaluator is not None, "samples are measured"
         kind = specify(data).coordinates
         n = min(self.samples, len(data.test))
         real = evaluator.features(data.test.scaled(slice(0, n)))

@@ -252,7 +252,8 @@ class EnergyRecipe(Generative):
 
         def begin(x: Tensor, generator: Randomness) -> Tensor:
             model.begin_(x, generator)
-            return x if self.chain.clamp is None else x.clamp_(*self.chain.clamp)
+            clamp = getattr(self.chain, "clamp", None)
+            return x if clamp is None else x.clamp_(*clamp)
 
         return begin
 

@@ -1,5 +1,5 @@
 """Baselines that draw in one pass: a variational autoencoder and adversarial networks, trained and
-judged like everything else.
+measured like everything else.
 
 The encoder, and the critic, are the trunk of the energy-based model: the same convolutions, the
 same width. The decoder comes on top of it. Budgets are in training pictures; choices (learning

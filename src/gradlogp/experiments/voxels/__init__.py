@@ -1,6 +1,6 @@
 """Furniture as voxels: energies, scores, an adversarial network and an autoencoder of volumes.
 
-All are the recipes of pictures with one dimension more. Samples are judged by a classifier of
+All are the recipes of pictures with one dimension more. Samples are measured by a classifier of
 volumes that no model saw, and by overlap: coverage, distance and 1-NNA by intersection over union.
 
 References: Xie et al. (2018), Learning Descriptor Networks for 3D Shape Synthesis and Analysis,

@@ -211,8 +211,8 @@ PAGE = """# The choice of noise on {dataset}
 
 ## The coarsest level: the largest distance
 
-Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1 would begin there,
-so that a chain can go from any example to any other.
+Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1
+would begin there, so that a chain can go from any example to any other.
 
 ## How many levels: the overlap of neighbours
 

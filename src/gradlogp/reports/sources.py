@@ -63,9 +63,13 @@ class Sources:
     def names(self) -> dict[str, Callable[..., Any]]:
         """Name in a source -> function."""
         return {
-            **{name: getattr(self, name) for name in ("value", "bare", "claim", "table", "further")},
+            **{
+                name: getattr(self, name) for name in ("value", "bare", "claim", "table", "further")
+            },
             **{name: getattr(self, name) for name in ("figure", "fact", "said", "has", "verdict")},
-            **{name: getattr(self, name) for name in ("row", "rows", "sketch", "sources", "others")},
+            **{
+                name: getattr(self, name) for name in ("row", "rows", "sketch", "sources", "others")
+            },
             "picture": self.picture,
             "number": words.number,
         }
@@ -251,8 +255,7 @@ class Sources:
         path = self.drawn / f"{bench}.png"
         self.draw(bench, found.rows, path)
         how = (
-            f"Drawn from the rows of {found.command}; {found.day};"
-            f" {words.duration(found.seconds)}."
+            f"Drawn from the rows of {found.command}; {found.day}; {words.duration(found.seconds)}."
         )
         return f"![{escaped(f'{caption} {how}')}]({path.name}){{width={width}%}}"
 
@@ -284,9 +287,7 @@ def _piped(lines: Sequence[Sequence[str]]) -> str:
     head, *body = [[_cell(cell) for cell in line] for line in lines]
     wide = [max(4, *(len(line[i]) for line in (head, *body))) for i in range(len(head))]
     rule = ["-" * n + ":" * (i > 0) for i, n in enumerate(wide)]
-    padded = [
-        [cell.ljust(n) for cell, n in zip(line, wide, strict=True)] for line in (head, *body)
-    ]
+    padded = [[cell.ljust(n) for cell, n in zip(line, wide, strict=True)] for line in (head, *body)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
 
 

@@ -27,8 +27,10 @@ from gradlogp.harness.clusters import classless
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
+from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
+from gradlogp.harness.recovery import recovery
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -122,6 +124,8 @@ def evaluate(
             listener,
         )
         _films(fitted, data)
+        recovery(fitted, data, recorder)
+        probe(fitted, data, recorder)
         recipe.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
         rows += recorder.rows
         run.update_results(rows)

@@ -20,6 +20,7 @@ arXiv 1511.01844, section 3.1.
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,52 +59,63 @@ def likelihood(
     the variance of a bin. Raises UserError for energies, which are generators here, and for data
     that are not whole numbers.
     """
-    listener = listener or Silent()
-    coarsest = fitted.recipe.coarsest_level()
     began = time.perf_counter()
     test = data.test[slice(0, n)]
     bins = grid(test)
     x = bins.dequantise(test.x, seeded(seed, "dequantise"))
     directions = None if probes is None else draw_probes(x, probes, seeded(seed, "probes"))
+    coarsest = fitted.recipe.coarsest_level()
     finest = finest or 1 / (bins.data_scale * math.sqrt(12))
     ladder = EDM(finest, coarsest).ladder(levels)
     prior = measured_prior(fitted.spec.coordinates.to_model(data.train.scaled()), coarsest)
-    nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener)
-    how = (
-        "exact divergence"
-        if probes is None
-        else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
+    nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener or Silent())
+    references = _references(data.train, test, x, bins)
+    ours = _measure(
+        "bits_per_dim",
+        bits_per_dim(nats, x[0].numel(), bins.data_scale),
+        f"{_by_flow(ladder, probes, fitted.recipe.conditional)}; {words(bins)}",
+        min(r.value for r in references),
     )
-    says = (
-        f"bound by the probability-flow ODE, RK4 over {levels} levels from {coarsest:g} to"
-        f" {finest:.3g}, {how}, a Gaussian prior measured for each"
-        f" pixel{', given its class, unguided' if fitted.recipe.conditional else ''}; {words(bins)}"
-    )
-    references = [
+    seconds = (time.perf_counter() - began) / len(x)
+    rows = [
+        row(ours, seed=seed, seconds=seconds, evaluations=evaluations),
+        *(row(r, seed=seed) for r in references),
+    ]
+    with fitted.run as run:
+        run.update_results(rows)
+    return rows
+
+
+def _references(train: Split, test: Split, x: Tensor, bins: Quantised) -> list[Measure]:
+    """The two closed forms: each pixel alone, and all pixels as one Gaussian."""
+    return [
         _measure(
             "bits_per_dim_histogram",
-            histogram_bits(data.train, test),
+            histogram_bits(train, test),
             "a histogram for each pixel alone, from the training pictures with one more count for"
             " each number",
         ),
         _measure(
             "bits_per_dim_gaussian",
-            gaussian_bits(data.train, x, bins),
-            f"a Gaussian of the training pictures with its whole covariance{_few(data)};"
+            gaussian_bits(train, x, bins),
+            f"a Gaussian of the training pictures with its whole covariance{_few(train)};"
             f" {words(bins)}",
         ),
     ]
-    bits = bits_per_dim(nats, x[0].numel(), bins.data_scale)
-    ours = _measure("bits_per_dim", bits, says, min(r.value for r in references))
-    cost = {
-        "seed": seed,
-        "seconds": (time.perf_counter() - began) / len(x),
-        "evaluations": evaluations,
-    }
-    rows = [row(ours, **cost), *(row(r, seed=seed) for r in references)]
-    with fitted.run as run:
-        run.update_results(rows)
-    return rows
+
+
+def _by_flow(ladder: Sequence[float], probes: int | None, conditional: bool) -> str:
+    """How the flow was followed, in words."""
+    divergence = (
+        "exact divergence"
+        if probes is None
+        else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
+    )
+    return (
+        f"bound by the probability-flow ODE, RK4 over {len(ladder)} levels from {ladder[0]:g} to"
+        f" {ladder[-1]:.3g}, {divergence}, a Gaussian prior measured for each"
+        f" pixel{', given its class, unguided' if conditional else ''}"
+    )
 
 
 def grid(split: Split) -> Quantised:
@@ -117,15 +129,15 @@ def grid(split: Split) -> Quantised:
     return Quantised(split.max_value + 1, -1 - half, 1 + half)
 
 
-def _few(data: Dataset) -> str:
+def _few(train: Split) -> str:
     """What is said of the Gaussian where the training pictures are few for their pixels."""
-    n, dim = len(data.train), math.prod(data.shape)
+    n, dim = len(train), train.x[0].numel()
     return f", shrunk: {scarce(n, dim, 'pixels')}" if too_few(n, dim) else ""
 
 
 def words(bins: Quantised) -> str:
     return (
-        f"uniform dequantisation: {bins.values} numbers, bins of {1 / bins.data_scale:.4g} around"
+        f"uniform dequantisation: {bins.values} numbers, bins of {bins.width:.4g} around"
         f" the points from -1 to 1, data scale {bins.data_scale:g}; standard error over"
         " pictures"
     )
@@ -180,11 +192,13 @@ def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
     pictures; shrunk where they are few for their pixels.
     """
     flat = (2 * train.scaled() - 1).flatten(1).double()
-    width, dim = 1 / bins.data_scale, flat.shape[1]
+    dim = flat.shape[1]
     covariance = flat.T.cov(correction=0).reshape(dim, dim)
     if too_few(len(flat), dim):
         covariance = shrunk(covariance, flat)
-    factor = torch.linalg.cholesky(covariance + width**2 / 12 * torch.eye(dim, dtype=torch.float64))
+    factor = torch.linalg.cholesky(
+        covariance + bins.width**2 / 12 * torch.eye(dim, dtype=torch.float64)
+    )
     white = torch.linalg.solve_triangular(
         factor, (x.flatten(1).double() - flat.mean(0)).T, upper=False
     )

@@ -55,7 +55,7 @@ def test_the_tail_of_a_gaussian_is_within_an_eighth_of_its_own() -> None:
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_flags_outliers_and_few_normal_rows(name: str) -> None:
     """Thresholds of cross-fitted scores of a table with 5 % outliers: of fresh normal rows at most
-    2.5 % are flagged, of outliers nearly as many as the true quantile flags.
+    3 % are flagged, of outliers nearly as many as the true quantile flags.
     """
     g = torch.Generator().manual_seed(0)
     scales = torch.linspace(0.3, 2, 6)
@@ -66,7 +66,7 @@ def test_every_detector_flags_outliers_and_few_normal_rows(name: str) -> None:
     found = threshold(cross_fitted(detector, table), 0.01)
     score = detector.fit(table)
     normal, outlying = score(fresh).double(), score(far[40:]).double()
-    assert float((normal > found.value).double().mean()) <= 0.025
+    assert float((normal > found.value).double().mean()) <= 0.03
     right = float((outlying > normal.quantile(0.99)).double().mean())
     if name != "cluster_means":  # what lies beyond an outer cluster is normal to it
         assert float((outlying > found.value).double().mean()) > 0.9 * right

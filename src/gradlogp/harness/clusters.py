@@ -45,8 +45,13 @@ def clustered(data: Dataset) -> Dataset:
     def labelled(split: Split) -> Split:
         return replace(split, labels=nearest_centre(coordinates(split), centres))
 
-    parts = {part: labelled(getattr(data, part)) for part in ("train", "validation", "test")}
-    return replace(data, classes=tuple(f"cluster {i + 1}" for i in range(count)), **parts)
+    return replace(
+        data,
+        train=labelled(data.train),
+        validation=labelled(data.validation),
+        test=labelled(data.test),
+        classes=tuple(f"cluster {i + 1}" for i in range(count)),
+    )
 
 
 def _components(data: Dataset) -> Callable[[Split], Tensor]:

@@ -90,7 +90,8 @@ def bulk_tail(scores: Tensor, share: float) -> float:
     """
     outliers, beyond = 0.0, math.inf
     for _ in range(ROUNDS):
-        beyond = _weibull(*(float(scores.quantile(q * (1 - outliers))) for q in BULK), share)
+        middle, upper, high = (float(scores.quantile(q * (1 - outliers))) for q in BULK)
+        beyond = _weibull(middle, upper, high, share)
         above = float((scores > beyond).double().mean())
         outliers = min(max(above - share, 0.0) / (1 - share), MOST)
     return beyond

@@ -1,8 +1,9 @@
-"""Examples without classes: features are learned by telling their clusters apart, and what needs
+"""Examples without classes: features are learned by telling in which way each is shown, and what needs
 classes is left out.
 """
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gradlogp import data
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness import evaluator_of, measure_samples
-from gradlogp.harness.clusters import CLUSTERS, classless, clustered
+from gradlogp.harness.turns import WAYS, classless, turned, ways
 from gradlogp.training import Training
 
 BY_CLASS = {"rarest_class", "commonest_class", "class_entropy", "inception_score", "cas"}
@@ -40,35 +41,34 @@ def test_what_needs_classes_is_left_out(strip, tmp_path: Path, monkeypatch) -> N
     icons = strip(data.load("digits"))
     few = replace(icons, train=icons.train[:200], name="few")
     evaluator = evaluator_of(few, tmp_path / "evaluator")
-    assert evaluator.name.startswith(f"classifier of {CLUSTERS} clusters ")
+    assert evaluator.name.startswith("classifier of ways to show an example ")
     measures = measure_samples(icons.test.scaled(slice(0, 60)), icons, evaluator)
     names = {measure.metric for measure in measures}
     assert {"fd", "precision"} <= names and not names & BY_CLASS
 
 
-@pytest.mark.parametrize("shape", [(1, 12, 12), (6,), (1, 1200), (1, 6, 6, 6)])
-def test_a_cluster_holds_what_is_alike(shape: tuple[int, ...]) -> None:
-    """Three clouds far apart, of any kind: each cluster lies within one of them."""
+@pytest.mark.parametrize("shape", [(1, 12, 12), (3, 6, 8), (6,), (1, 1200), (1, 6, 6, 6)])
+def test_each_example_is_shown_in_one_of_four_ways(shape: tuple[int, ...]) -> None:
+    """Of every kind: no two ways are the same, no number is lost, and labels say which it was."""
     kinds = {1: "row", 2: "waveform", 3: "picture", 4: "volume"}
-    generator = seeded(0)
-    centres = torch.randn(3, *shape, generator=generator)
-    cloud = torch.arange(400) % 3
-    x = (0.5 + 0.1 * centres[cloud] + 0.005 * torch.randn(400, *shape, generator=generator)).clamp(
-        0, 1
-    )
-    parts = [Split(x[rows], None, 1) for rows in torch.arange(400).split([300, 50, 50])]
-    given = Dataset("clouds", *parts, kind=kinds[len(shape)], rate=8000)
-    assert classless(given)
-    found = clustered(given)
-    assert not classless(found) and len(found.classes) == CLUSTERS
-    for part, rows in zip(PARTS, torch.arange(400).split([300, 50, 50]), strict=True):
-        labels = getattr(found, part).labels
-        for label in labels.unique():
-            assert len(cloud[rows][labels == label].unique()) == 1
+    x = torch.rand(40, *shape, generator=seeded(0))
+    parts = [Split(x[rows], None, 1) for rows in torch.arange(40).split([20, 8, 12])]
+    given = Dataset("some", *parts, kind=kinds[len(shape)], rate=8000)
+    found = turned(given)
+    assert classless(given) and not classless(found) and len(found.classes) == WAYS
+    for part in PARTS:
+        before, after = getattr(given, part), getattr(found, part)
+        assert after.labels.tolist() == [i % WAYS for i in range(len(before))]
+        for old, new, way in zip(before.x, after.x, after.labels.tolist(), strict=True):
+            shown = [show(old[None])[0] for show in ways(given)]
+            torch.testing.assert_close(new, shown[way])
+            gaps = [float((a - b).abs().max()) for a, b in combinations(shown, 2)]
+            assert min(gaps) > 1e-3
+    torch.testing.assert_close(found.train.x[::WAYS], given.train.x[::WAYS])
 
 
-def test_worse_pictures_are_further_by_clusters_as_by_classes(tmp_path: Path, monkeypatch) -> None:
-    """Digits with more and more noise: the mean features leave by those of classes and clusters."""
+def test_worse_pictures_are_further_by_ways_as_by_classes(tmp_path: Path, monkeypatch) -> None:
+    """Digits with more and more noise: the mean features leave by those of classes and of ways."""
     monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda *_: Training(12_800))
     digits = data.load("digits")
     bare = replace(unlabelled(digits), name="bare")

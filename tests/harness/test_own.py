@@ -44,11 +44,11 @@ def test_a_network_with_levels_is_trained_sampled_and_reported(name, rows, tmp_p
 
 
 def test_a_run_on_rows_without_classes_is_evaluated(rows, tmp_path, monkeypatch):
-    """By features that tell their clusters apart."""
+    """By features that tell in which of four ways a row is shown."""
     run = fit(f"{HERE}:score", rows, denoising(), tmp_path / "run", training=BRIEF)
     monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda *_: Training(640))
     evaluator = evaluator_of(rows, tmp_path / "evaluator")
-    assert evaluator.name.startswith("classifier of 10 clusters")
+    assert evaluator.name.startswith("classifier of ways")
     found = {row["metric"] for row in evaluate(load(tmp_path / "run"), rows, evaluator)}
     assert {"fd", "coverage"} <= found and "inception_score" not in found
     assert run.status()["state"] == "evaluated" and run.results()

@@ -19,9 +19,9 @@ from gradlogp.core.files import replacing
 from gradlogp.data import Dataset
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
-from gradlogp.harness.clusters import classless
 from gradlogp.harness.evaluator import own_logits
 from gradlogp.harness.forms import Items, form_of
+from gradlogp.harness.turns import classless
 from gradlogp.models.mixture import without_proposal
 from gradlogp.runs.files import write_text
 

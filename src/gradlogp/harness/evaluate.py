@@ -23,7 +23,6 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.harness.cas import classification_accuracy
-from gradlogp.harness.clusters import classless
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
@@ -31,6 +30,7 @@ from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
 from gradlogp.harness.recovery import recovery
+from gradlogp.harness.turns import classless
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed

@@ -5,7 +5,7 @@ It is trained first, on the training part alone, and stands beside the runs that
 accuracy on the test part and the hash of its weights are part of every protocol: two numbers
 compare only where the hash is the same.
 
-Examples without classes are told apart by the clusters that they fall into (`clusters`).
+Of examples without classes it tells in which of four ways each is shown (`turns`).
 
 Natural pictures take a residual network, shown each one flipped and shifted, under a rate that
 rises over a fifth of the updates and falls to nothing; all others a small convolutional one.
@@ -25,11 +25,11 @@ from torch import Generator, Tensor, nn
 from gradlogp import tasks
 from gradlogp.core.progress import Listener
 from gradlogp.data import Dataset
-from gradlogp.harness.clusters import classless, clustered
 from gradlogp.harness.fit import Fitted, fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.kinds.picture import natural
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
+from gradlogp.harness.turns import classless, turned
 from gradlogp.metrics.base import scarce, too_few
 from gradlogp.models.energy import JointEnergy
 from gradlogp.objectives import FLIPS_AND_SHIFTS, Augmented, CrossEntropy, Objective
@@ -117,10 +117,10 @@ def evaluator_beside(run: Path, data: Dataset) -> Path:
 
 def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) -> Evaluator:
     """The evaluation classifier of `data`, trained into the run folder `path` or read from it; of
-    data without classes it tells the clusters of the examples apart.
+    data without classes it tells apart the ways in which they are shown.
     """
     by_class = not classless(data)
-    data = data if by_class else clustered(data)
+    data = data if by_class else turned(data)
     spec = specify(data)
     run = fit(EvaluatorRecipe(data.name, budget(spec, len(data.train))), data, path, listener)
     tensors = run.load("ema")[0]
@@ -166,6 +166,6 @@ def _calibrated(
     accuracy = float(right.float().mean())
     weights = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
     digest = hashlib.sha256(weights).hexdigest()[:8]
-    what = "evaluation classifier" if by_class else f"classifier of {len(data.classes)} clusters"
+    what = "evaluation classifier" if by_class else "classifier of ways to show an example"
     name = f"{what} {digest} of test accuracy {accuracy:.3f}"
     return Evaluator(model, kind, scale, accuracy, name)

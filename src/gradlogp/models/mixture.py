@@ -79,7 +79,7 @@ class PrincipalMixture(EnergyModel):
         parameters of each cluster of all rows; with fewer rows than components some stay empty.
         """
         flat = x.flatten(1)
-        centres = k_means(flat[:most], len(self.means), generator, rounds)
+        centres = self._centres(flat[:most], generator, rounds)
         owner = nearest_centre(flat, centres)
         least = LEAST * float(flat.var(0).mean())
         for k, centre in enumerate(centres):
@@ -91,6 +91,17 @@ class PrincipalMixture(EnergyModel):
         counts = owner.bincount(minlength=len(centres)).to(flat)
         self.logits.copy_(counts.clamp(min=1e-12).log())
         return self
+
+    def _centres(self, flat: Tensor, generator: Generator, rounds: int) -> Tensor:
+        """Lloyd's k-means from random rows, [K, D]; a centre that nobody is nearest to stays."""
+        order = torch.randperm(len(flat), generator=generator, device=flat.device)
+        centres = flat[order[torch.arange(len(self.means), device=flat.device) % len(flat)]]
+        for _ in range(rounds):
+            owner = nearest_centre(flat, centres)
+            counts = owner.bincount(minlength=len(centres))[:, None]
+            sums = torch.zeros_like(centres).index_add_(0, owner, flat)
+            centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+        return centres
 
     @torch.no_grad()
     def fill_(self, x: Tensor, generator: Randomness, residual: bool = True) -> Tensor:
@@ -106,20 +117,6 @@ class PrincipalMixture(EnergyModel):
             deviation = (self.log_variances[k] / 2).exp()[:, None]
             drawn += deviation * normal_(torch.empty_like(drawn), generator)
         return x.copy_(drawn.view(x.shape))
-
-
-def k_means(flat: Tensor, count: int, generator: Generator, rounds: int = 8) -> Tensor:
-    """Lloyd's k-means of rows [n, D] from random ones, [count, D]; a centre that nobody is nearest
-    to stays.
-    """
-    order = torch.randperm(len(flat), generator=generator, device=flat.device)
-    centres = flat[order[torch.arange(count, device=flat.device) % len(flat)]]
-    for _ in range(rounds):
-        owner = nearest_centre(flat, centres)
-        counts = owner.bincount(minlength=count)[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, owner, flat)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return centres
 
 
 def squared_distances(flat: Tensor, centres: Tensor) -> Tensor:

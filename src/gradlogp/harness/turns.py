@@ -17,6 +17,7 @@ Rotations, arXiv 1803.07728.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,21 +55,18 @@ def turned(data: Dataset) -> Dataset:
 
 def ways(data: Dataset) -> list[Way]:
     """The four ways in which the examples of `data` are shown, the first as they are."""
-    *_, last = data.shape
     if len(data.shape) == 1:
         return [_reordered(data.train.scaled(), k) for k in range(WAYS)]
     if len(data.shape) == 2:
         return [lambda x: x, lambda x: x.flip(-1), lambda x: -x, lambda x: -x.flip(-1)]
-    if data.shape[-2] == last:
-        return [lambda x, k=k: torch.rot90(x, k, (-2, -1)) for k in range(WAYS)]  # type: ignore[misc]
-    return [lambda x: x, *(lambda x, a=axes: x.flip(a) for axes in ((-1,), (-2,), (-2, -1)))]  # type: ignore[misc]
+    if data.shape[-2] == data.shape[-1]:
+        return [partial(torch.rot90, k=k, dims=(-2, -1)) for k in range(WAYS)]
+    return [partial(torch.flip, dims=axes) for axes in ((), (-1,), (-2,), (-2, -1))]
 
 
 def _reordered(known: Tensor, k: int) -> Way:
     """Rows with their columns, standardised by `known` ones, in the k-th order."""
     mean, std = known.mean(0), known.std(0).clamp(min=1e-12)
-    columns = len(mean)
-    order = torch.arange(columns)
-    if k:
-        order = torch.randperm(columns, generator=seeded(k, "ways"))
+    mixed = torch.randperm(len(mean), generator=seeded(k, "ways"))
+    order = mixed if k else torch.arange(len(mean))
     return lambda x: ((x - mean) / std)[:, order] * std + mean

@@ -83,6 +83,15 @@ MODELS: Mapping[str, Model] = {
         5.41,
         0.50,
     ),
+    "fashion-ebm": Model(
+        "An energy of Fashion-MNIST whose chains begin at a mixture of local principal components:"
+        " clothes in 60 steps.",
+        "cloth: a grain of small squares in the place of prints, knits and seams; straps and thin"
+        " soles; it is a generator, not a density sampler.",
+        "1f3c6d3452ee902fba010d91685619fba42e90ec34e23a137c3b73d776f47483",
+        3.91,
+        0.56,
+    ),
     "digits-ebm": Model(
         "An energy of 8x8 digits, trained by persistent chains that begin at noise.",
         "one draw in six is a stroke that is no digit; its 300 steps make it slow; it is a"

@@ -37,7 +37,6 @@ from gradlogp.samplers import (
     PredictorCorrector,
 )
 
-EVALUATIONS = (10, 20, 40, 80)
 Build = Callable[[VarianceExploding, int], Any]  # (levels of noise, evaluations) -> a sampler
 
 
@@ -79,12 +78,15 @@ class Walk(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ByEverySampler(Trial):
-    """recipe: of the score network; its own sampler gives the ends of the levels."""
+    """recipe: of the score network; its own sampler gives the ends of the levels. budgets:
+    evaluations of a sample that every sampler is asked to spend.
+    """
 
     recipe: ScoreRecipe = field(
         default_factory=lambda: ncsn_from_noise(Target("mnist"))  # replaced by the maker
     )
     evaluation: Evaluation = field(default_factory=Evaluation)
+    budgets: tuple[int, ...] = (10, 20, 40, 80)
 
     def perform(self, context: Context, recorder: Recorder) -> None:
         assert context.evaluator is not None, "samples are measured"
@@ -92,7 +94,7 @@ class ByEverySampler(Trial):
         walks = [
             self._walk(fitted, name, evaluations, context, recorder)
             for name in SAMPLERS
-            for evaluations in EVALUATIONS
+            for evaluations in self.budgets
         ]
         best = min(walks, key=lambda walk: walk.on_validation)
         save_samples(recorder.run, context.evaluator.kind, best.x)
@@ -125,7 +127,9 @@ class ByEverySampler(Trial):
         seconds = (time.perf_counter() - began) / n
         features = evaluator.features(x)
         on = {
-            part: frechet.fd(evaluator.features(split.scaled(slice(0, n))), features, evaluator.name)
+            part: frechet.fd(
+                evaluator.features(split.scaled(slice(0, n))), features, evaluator.name
+            )
             for part, split in (("validation", data.validation), ("test", data.test))
         }
         axes = {"sampler": name, "at_most": evaluations}

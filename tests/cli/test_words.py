@@ -186,6 +186,22 @@ def test_away_from_a_terminal_progress_is_a_line_now_and_then(
     ]
 
 
+def test_the_time_left_is_not_that_of_the_first_step_which_warms_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("gradlogp.cli.terminal.time.monotonic", lambda: clock[0])
+    with Terminal() as terminal:
+        terminal.begin("sample", 100)
+        for seconds in (20, 5, 5):
+            clock[0] += seconds
+            terminal.advance(10)
+    assert capsys.readouterr().out.splitlines() == [
+        "sample: 10 of 100",
+        "sample: 30 of 100, 2/s, 0:00:35 left",
+    ]
+
+
 def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
     with Terminal() as terminal:
         terminal.console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)

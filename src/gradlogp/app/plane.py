@@ -29,6 +29,7 @@ CELLS, ARROWS = 96, 15  # of the shading and of the arrows, a side
 FINEST = 0.05  # the last level of a walk down the noise, and the least blur of points
 BEYOND = 1.35  # the picture's half side, over the furthest of nearly all examples
 DRAWN = 2000
+ADAPT = 200  # steps in which a preconditioner is learned
 RANGE = 9.0  # nats from the likeliest place that are told apart by shade
 
 
@@ -166,7 +167,9 @@ def _stepping(ask: Particles) -> Any:
     if ask.sampler not in STEP_SAMPLERS:
         known = ", ".join((*STEP_SAMPLERS, *LADDER_SAMPLERS))
         raise UserError(f"there is no sampler {ask.sampler!r} here; there are {known}.")
-    return STEP_SAMPLERS[ask.sampler](step_size=ask.step_size)
+    make: Any = STEP_SAMPLERS[ask.sampler]
+    learns = "preconditioner" in inspect.signature(make).parameters
+    return make(step_size=ask.step_size, **({"adapt": ADAPT} if learns else {}))
 
 
 def _down(ask: Particles, half: float) -> Any:

@@ -92,7 +92,7 @@ def _embedding(
     args: Embed, fitted: Fitted, dataset: Dataset, x: Tensor, terminal: Terminal
 ) -> tuple[Tensor, str]:
     if args.by == "evaluator":
-        evaluator = evaluator_of(dataset, evaluator_beside(args.run, dataset), terminal)
+        evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
         return evaluator.features(x), f"by the {evaluator.name}"
     sigma = args.level * fitted.spec.std
     seen = fitted.spec.coordinates.to_model(x).to(fitted.device)

@@ -15,7 +15,7 @@ class Sample(Arguments):
     """Draw examples from a trained run, from noise."""
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     n: Annotated[int, Field(ge=1)] = 100
     """How many. Sample i of a seed is the same however many are drawn, in whatever batches."""
     cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
@@ -52,7 +52,7 @@ class Denoise(Arguments):
     """Restore noisy pictures of your own, of any size, which are fitted to the model's."""
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     image: Positional[Path]
     """The picture, PNG, JPEG, ..., or a folder of them."""
     sigma: Annotated[float, Field(gt=0, le=2)]
@@ -77,7 +77,7 @@ class Inpaint(Arguments):
     """Fill in what is missing of a picture, in several ways; it is fitted to the model's size."""
 
     run: Positional[Path]
-    """The run folder, of an energy or a score."""
+    """The run folder, or zoo:NAME, of an energy or a score."""
     image: Positional[Path]
     """The picture: PNG, JPEG, ..."""
     mask: Path | None = None
@@ -107,7 +107,7 @@ class Classify(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder; its data set has the classes."""
+    """The run folder, or zoo:NAME; its data set has the classes."""
     files: Positional[tuple[Path, ...]]
     """Pictures and folders of them, or tables with the columns of the run's."""
     data: Path | None = None
@@ -122,7 +122,7 @@ class Embed(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder."""
+    """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     files: Positional[tuple[Path, ...]]
     """Pictures and folders of them, or tables with the columns of the run's."""
     by: Literal["model", "evaluator"] = "model"
@@ -181,8 +181,8 @@ class Likelihood(Arguments):
     """
 
     run: Positional[Path]
-    """The run folder. Energies trained by short chains are refused: they are generators, which have
-    no known density.
+    """The run folder, or zoo:NAME. Energies trained by short chains are refused: they are generators,
+    which have no known density.
     """
     n: Annotated[int, Field(ge=1)] = 100
     """How many test pictures."""

@@ -176,10 +176,22 @@ class Energy(Field):
             except RuntimeError:  # within a transform of torch.func
                 return transformable(self.energy, x)
             energy = self.energy(x)
-            (score,) = torch.autograd.grad(
-                energy, x, energy.new_full(energy.shape, -1), create_graph=graph
-            )
+            score = _slope(energy, x, graph)
         return (energy, score) if graph else (energy.detach(), score)
+
+
+def _slope(energy: Tensor, x: Tensor, graph: bool) -> Tensor:
+    """Minus the gradient of the energies [B] in x; ValueError where they do not hang on x."""
+    score: Tensor | None = None
+    if energy.requires_grad:
+        down = energy.new_full(energy.shape, -1)
+        (score,) = torch.autograd.grad(energy, x, down, create_graph=graph, allow_unused=True)
+    if score is None:
+        raise ValueError(
+            "a score is the slope of an energy in x, but this energy has none: it does not depend"
+            " on x, or torch.no_grad, .detach() or numpy within it has cut the graph; leave them out."
+        )
+    return score
 
 
 @final

@@ -382,8 +382,8 @@ class Fitted:
 
 
 def load(path: str | Path, device: str | None = None) -> Fitted:
-    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still
-    training, its newest checkpoint.
+    """The model of the run folder `path`, of `zoo:NAME` or of `hf:USER/REPOSITORY`; of a run that
+    is still training, its newest checkpoint.
 
     Raises UserError where the folder holds no model that can be drawn from.
     """
@@ -422,7 +422,11 @@ def recipe_of(run: Run) -> Generative:
 
 
 def spec_of(run: Run) -> DataSpec:
-    """The specification of the data that the run was trained on; runs of version 1 call it spec."""
-    stored = run.config.get("spec", run.config.get("spec"))
+    """The specification of the data that the run was trained on; format 1, which
+    knew pictures alone, calls it facts.
+    """
+    stored = run.config.get("spec")
     with blamed(run.path / "config.json", "does not describe its data"):
+        if stored is None:
+            stored = {**run.config["facts"], "kind": "picture"}
         return from_dict(DataSpec, stored, "spec.")

@@ -20,7 +20,7 @@ export async function field() {
   const play = h("button", { class: "main", type: "button", onclick: () => toggle() }, "Pause");
   const stream = new Stream("/ws/particles", onframe);
   stream.stride = 1;
-  let shown = null, places = new Float32Array(), held = -1, points = [], chosen = -1, shading = null;
+  let shown = null, places = new Float32Array(), held = -1, points = [], chosen = -1, shading = null, drawn = false;
 
   const element = h("section", {},
     h("h1", {}, "The field that everything follows"),
@@ -95,28 +95,43 @@ export async function field() {
     element.dataset.step = head.step;
     element.dataset.done = head.done;
     label();
-    requestAnimationFrame(paint);
+    if (!drawn) { drawn = true; requestAnimationFrame(() => { drawn = false; paint(); }); }
+  }
+
+  /** The map is drawn once; particles move over it in every frame. */
+  let behind = null;
+
+  function background(side, dots) {
+    const canvas = new OffscreenCanvas(Math.round(side * dots), Math.round(side * dots));
+    const context = canvas.getContext("2d");
+    context.scale(dots, dots);
+    if (shading) { shade(context, side); contours(context, side); }
+    arrows(context, (x) => (x / shown.half + 1) * side / 2, (y) => (1 - y / shown.half) * side / 2, side);
+    return { canvas, side, dots, of: shown, dot: colour("accent"), rim: colour("sheet"), ink: colour("ink") };
   }
 
   function paint() {
     const side = plane.clientWidth;
     if (!side || !shown) return;
     const dots = window.devicePixelRatio || 1;
-    plane.width = plane.height = Math.round(side * dots);
+    if (behind?.side !== side || behind.dots !== dots || behind.of !== shown) behind = background(side, dots);
+    const { canvas, dot, rim, ink } = behind;
+    if (plane.width !== canvas.width) plane.width = plane.height = canvas.width;
     const context = plane.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, plane.width, plane.height);
+    context.drawImage(canvas, 0, 0);
     context.scale(dots, dots);
     const X = (x) => (x / shown.half + 1) * side / 2;
     const Y = (y) => (1 - y / shown.half) * side / 2;
-    if (shading) { shade(context, side); contours(context, side); }
-    arrows(context, X, Y, side);
-    for (const [x, y] of density.input.value === "points" ? points : []) cross(context, X(x), Y(y));
+    for (const [x, y] of density.input.value === "points" ? points : []) cross(context, X(x), Y(y), ink);
+    context.fillStyle = dot;
     for (let i = 0; i < places.length / 2; i++) {
       context.beginPath();
       context.arc(X(places[2 * i]), Y(places[2 * i + 1]), i === held || i === chosen ? 7 : 3.4, 0, 7);
-      context.fillStyle = colour("accent");
       context.fill();
       context.lineWidth = i === chosen ? 2.5 : 1;
-      context.strokeStyle = colour(i === chosen ? "ink" : "sheet");
+      context.strokeStyle = i === chosen ? ink : rim;
       context.stroke();
     }
   }
@@ -185,8 +200,8 @@ export async function field() {
     });
   }
 
-  function cross(context, x, y) {
-    context.strokeStyle = colour("ink");
+  function cross(context, x, y, ink) {
+    context.strokeStyle = ink;
     context.lineWidth = 2;
     context.beginPath();
     context.moveTo(x - 5, y); context.lineTo(x + 5, y);
@@ -249,6 +264,6 @@ export async function field() {
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) stream.go(false);
     },
     hide() { document.removeEventListener("keydown", key); stream.close(); },
-    repaint: paint,
+    repaint() { behind = null; paint(); },
   };
 }

@@ -30,7 +30,8 @@ from gradlogp.experiments.recipes.energy_losses import (
     Chains,
     EnergyLoss,
 )
-from gradlogp.experiments.recipes.energy_settings import BUDGETS, PROPOSED, Buffer, Net, Posterior
+from gradlogp.experiments.recipes.energy_settings import BUDGETS, PROPOSED, Buffer, Posterior
+from gradlogp.experiments.recipes.nets import REFERENCE, Net, descriptor_in, energy_of
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted
@@ -44,7 +45,7 @@ from gradlogp.harness.recipe import (
 )
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import chosen
-from gradlogp.models import ConvEnergy, EnergyModel, MLPEnergy, Proposed
+from gradlogp.models import EnergyModel, Proposed
 from gradlogp.objectives import (
     FromBuffer,
     FromNoise,
@@ -66,7 +67,8 @@ STOPS = (2, 5, 10, 20, 40)  # numbers of steps that a restoration chooses from, 
 @dataclass(frozen=True)
 class EnergyRecipe(Generative):
     """chain_steps: Langevin steps per update. generate_steps: from the start of a chain to a
-    sample. buffer=None starts all chains anew. proposal: where they begin.
+    sample. buffer=None starts all chains anew. proposal: where they begin. reference: the standard
+    deviation of the Gaussian at the data's mean that the energy tilts; 0 for none.
     """
 
     experiment: str
@@ -83,6 +85,7 @@ class EnergyRecipe(Generative):
     generate_steps: int = 300
     buffer: Buffer | None = field(default_factory=Buffer)
     proposal: Proposal = field(default_factory=Proposal)
+    reference: float = 0.0
     energy_l2: float = 0.1
     data_noise: float = 0.005
     posterior: Posterior = field(default_factory=Posterior)
@@ -115,6 +118,7 @@ class EnergyRecipe(Generative):
             generate_steps=self.generate_steps,
             energy_l2=self.energy_l2,
             data_noise=self.data_noise,
+            reference=self.reference,
         )
 
     @property
@@ -133,10 +137,8 @@ class EnergyRecipe(Generative):
         return self.proposal.around(self._energy(spec), spec)
 
     def _energy(self, spec: DataSpec) -> EnergyModel:
-        classes, net = spec.classes if self.conditional else 0, self.net
-        if len(spec.shape) == 1:
-            return MLPEnergy(spec.shape[0], (net.width, net.width), classes)
-        return ConvEnergy(spec.shape, net.channels, net.width, classes, net.patch)
+        classes = spec.classes if self.conditional else 0
+        return energy_of(spec, self.net, classes, self.reference)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -160,7 +162,11 @@ class EnergyRecipe(Generative):
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:
-        """Fit the mixture, and let all chains begin at its draws."""
+        """Put a reference at the data's mean; fit the mixture, and let all chains begin at its
+        draws.
+        """
+        if (tilted := descriptor_in(model)) is not None:
+            tilted.centre(examples())
         fit_mixture(model, examples, generator)
         if not isinstance(model, Proposed) or isinstance(self.objective, Chainless):
             return
@@ -351,6 +357,12 @@ def ebm_from_noise(target: Target, preset: str = "quick", seed: int = 0) -> Ener
 def ebm_no_buffer(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
     """The same energy-based model, but every chain starts from noise at every update."""
     return replace(ebm_from_noise(target, preset, seed), experiment="ebm_no_buffer", buffer=None)
+
+
+def descriptor(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """An energy that tilts a Gaussian at the data's mean, as DescriptorNet does, with a buffer."""
+    recipe = ebm_from_noise(target, preset, seed)
+    return replace(recipe, experiment="descriptor", reference=REFERENCE)
 
 
 def ebm_long_chains(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:

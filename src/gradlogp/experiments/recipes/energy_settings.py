@@ -1,5 +1,5 @@
-"""The settings of energies: their budgets by data and preset, network, chains that are kept, and
-posterior chains.
+"""The settings of energies: their budgets by data and preset, chains that are kept, and posterior
+chains.
 """
 
 from dataclasses import dataclass
@@ -54,21 +54,6 @@ PROPOSED: Choices = {
         "gpu": ("training.images=4000000",),
     },
 }
-
-
-@final
-@dataclass(frozen=True)
-class Net:
-    """Channels of the strided convolutions, the width of the layer after them, and the patch that
-    is folded into channels first.
-    """
-
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    width: int = 64
-    patch: int = 1
-
-    def __post_init__(self) -> None:
-        at_least(1, channels=self.channels, width=self.width, patch=self.patch)
 
 
 @final

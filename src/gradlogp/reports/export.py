@@ -6,12 +6,12 @@ results.md has the comparison's further tables below it.
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradlogp.reports import words
 from gradlogp.reports.layout import Entry, Grid, grids
-from gradlogp.reports.numbers import Key
+from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.read import Page
 
 COLUMNS = (
@@ -29,6 +29,7 @@ COLUMNS = (
     "trivial",
     "protocol",
 )
+COSTS = {"parameters": "parameters", "seconds": "training s", "evaluations": "evaluations"}
 TEX = str.maketrans(
     {c: "\\" + c for c in "&%$#_{}"}
     | {
@@ -83,7 +84,7 @@ def _axes(row: Mapping[str, Any]) -> str:
 
 
 def markdown(page: Page) -> str:
-    return piped(grid(page, _bold)) + "\n"
+    return piped(grid(page, emboldened)) + "\n"
 
 
 def further(page: Page) -> list[str]:
@@ -110,12 +111,12 @@ def _of(table: Grid) -> str:
 def _written(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    return (_bold(entry.text) if entry.best else entry.text) + (
+    return (emboldened(entry.text) if entry.best else entry.text) + (
         f" \u00b1 {entry.stderr}" if entry.stderr else ""
     )
 
 
-def _bold(text: str) -> str:
+def emboldened(text: str) -> str:
     return f"**{text}**"
 
 
@@ -157,36 +158,40 @@ def latex(page: Page) -> str:
 
 def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     """Head and rows: the methods as the page orders them, then the references."""
-    numbers = page.numbers
-    costs = ("parameters", "seconds", "evaluations")
-    head = [
-        "method",
-        *(numbers.head(k, words.metric(k).name) for k in page.headline),
-        "parameters",
-        "training s",
-        "evaluations",
-    ]
-    spec = {m.name: [words.count(m.fact(key)) for key in costs] for m in page.methods}
-    names = [*(m.name for m in page.ordered), *page.marks(numbers.references)]
+    costs = {m.name: [m.fact(key) for key in COSTS] for m in page.methods}
+    names = [*(m.name for m in page.ordered), *page.marks(page.numbers.references)]
+    return laid(page.numbers, page.headline, names, costs, bold)
+
+
+def laid(
+    numbers: Numbers,
+    columns: Sequence[Key],
+    names: Sequence[str],
+    costs: Mapping[str, Sequence[float | None]],
+    bold: Callable[[str], str],
+) -> list[list[str]]:
+    """Head and rows: `names` down, the measurements `columns` across, then what each method cost."""
+    head = ["method", *(numbers.head(k, words.metric(k).name) for k in columns), *COSTS.values()]
+    spent = {name: list(map(words.count, values)) for name, values in costs.items()}
     return [
         head,
         *(
             [
                 name,
-                *(_cell(page, name, k, bold) for k in page.headline),
-                *spec.get(name, [""] * len(costs)),
+                *(_cell(numbers, name, k, bold) for k in columns),
+                *spent.get(name, [""] * len(COSTS)),
             ]
             for name in names
         ),
     ]
 
 
-def _cell(page: Page, name: str, metric: Key, bold: Callable[[str], str]) -> str:
-    cell = page.numbers.cell(name, metric)
+def _cell(numbers: Numbers, name: str, metric: Key, bold: Callable[[str], str]) -> str:
+    cell = numbers.cell(name, metric)
     if cell is None:
         return ""
     text = words.number(cell.value, cell.stderr)
-    text = bold(text) if page.numbers.mark(name, metric) == "best" else text
+    text = bold(text) if numbers.mark(name, metric) == "best" else text
     return (
         text if cell.stderr is None else f"{text} \u00b1 {words.number(cell.stderr, cell.stderr)}"
     )

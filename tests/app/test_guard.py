@@ -49,7 +49,7 @@ def test_no_route_answers_to_another_host(path, host):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765"])
 def test_this_machine_s_own_names_are_answered(host):
-    assert studio().get("/api/laws", headers={"host": host}).status_code == 200
+    assert studio().get("/api/densities", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", CHANGES)
@@ -117,9 +117,9 @@ def test_the_printed_address_lets_its_browser_in_and_hides_the_token():
     answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     assert re.search(r"HttpOnly; SameSite=Strict", answer.headers["set-cookie"])
-    assert client.get("/api/laws").status_code == 200
+    assert client.get("/api/densities").status_code == 200
     assert studio(token=TOKEN).get("/", params={"token": "x"}).status_code == 401
-    assert studio(token=TOKEN).get("/api/laws", params={"token": TOKEN}).status_code == 401
+    assert studio(token=TOKEN).get("/api/densities", params={"token": TOKEN}).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/main.js", "/nowhere", *READS])
@@ -149,7 +149,7 @@ def test_the_page_names_no_other_host_and_bears_no_code_inside():
             assert "<style" not in text and not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
 
 
-def test_a_fault_is_one_line_that_tells_a_stranger_nothing(client, library, monkeypatch):
+def test_a_fault_is_one_line_that_tells_an_attacker_nothing(client, library, monkeypatch):
     def broken():
         raise RuntimeError("a secret of /home")
 
@@ -181,7 +181,7 @@ def test_beyond_this_machine_addresses_are_answered_and_names_that_could_be_rebo
     client = studio(addresses=True, token=TOKEN)
     bearing = {"authorization": f"Bearer {TOKEN}"}
     for host, status in (("192.168.1.5:8765", 200), ("[fe80::1]:1", 200), ("evil.example", 400)):
-        answer = client.get("/api/laws", headers={"host": host, **bearing})
+        answer = client.get("/api/densities", headers={"host": host, **bearing})
         assert answer.status_code == status, host
 
 

@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def test_the_zoo_is_small_and_has_no_strangers() -> None:
+def test_the_zoo_is_small_and_has_nothing_else() -> None:
     assert RECIPES and {path.name for path in FOLDER.iterdir() if path.is_dir()} - {
         "__pycache__"
     } == set(MODELS)

@@ -1,4 +1,4 @@
-"""The routes of the studio: each parses, asks one function in the worker's thread, and answers.
+"""The routes of the studio: each parses, asks one function in the worker's threads, and answers.
 
 GET   /                 the page          GET  /api/models     what can be shown
 GET   /api/laws         distributions     GET  /api/runs       every run's numbers
@@ -132,9 +132,13 @@ def _asked(app: FastAPI, library: Library, worker: Worker) -> None:
         page = request.headers.get("x-page", "")[:40]
         return await worker.newest(f"{request.url.path} {page}", work)
 
-    @app.post("/api/draw")
-    async def drawn(request: Request, ask: Drawing) -> dict[str, Any]:
-        return await newest(request, lambda: draw.answer(library, ask))
+    @app.post("/api/weigh")
+    async def weighed(request: Request, ask: Drawing) -> dict[str, Any]:
+        return await newest(request, lambda: draw.weighed(library, ask))
+
+    @app.post("/api/restore")
+    async def restored(request: Request, ask: Drawing) -> dict[str, Any]:
+        return await newest(request, lambda: draw.restored(library, ask))
 
     @app.post("/api/example")
     async def example(request: Request, ask: Example) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 class Session(Protocol):
-    """Chains under way; every call is made in the worker's thread."""
+    """Chains under way; every call is made in one of the worker's threads, one at a time."""
 
     def frame(self) -> Frame: ...
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 
 import numpy as np
@@ -15,6 +16,8 @@ from gradlogp.core.targets import TARGETS
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import load
 from gradlogp.harness.detection import model_scores
+from gradlogp.harness.evaluator import evaluator_of
+from gradlogp.training import Training
 
 BLACK = [0.0] * 64
 
@@ -213,6 +216,23 @@ def test_a_score_borrows_energy_and_classes_from_a_model_of_the_same_data(client
     for key in ("energy", "energy_by", "classes", "classes_by"):
         assert borrowed[key] == own[key]
     assert borrowed["score"] != own["score"]
+
+
+def test_a_classifier_is_taught_once_and_then_names_the_class(client, folder, monkeypatch):
+    short = Training(256, batch=64, checkpoint_every=20)
+    monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda spec, examples: short)
+    try:
+        assert posted(client, "/api/teach", run="score") == {"taught": True}
+        x = data.load("digits").test.scaled(slice(3, 4))
+        found = posted(client, "/api/weigh", run="score", pixels=x.flatten().tolist())
+        evaluator = evaluator_of(data.load("digits"), folder / "evaluator-digits")
+        exact = tasks.probabilities(evaluator.logits, x)[0]
+        assert found["classes"] == pytest.approx(exact.tolist(), abs=1e-4) and found["taught"]
+        assert "test accuracy" in found["classes_by"]
+        names = {m["name"] for m in client.get("/api/models").json()["models"]}
+        assert names == {"energy", "score", "blank"}
+    finally:
+        shutil.rmtree(folder / "evaluator-digits", ignore_errors=True)
 
 
 def test_an_energy_restores_with_a_weight_chosen_on_validation_pictures(client):

@@ -1,6 +1,7 @@
 """The view of drawing: what a model makes of a picture while a hand draws it."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -90,11 +91,32 @@ def _score(fitted: Fitted, x: Tensor, sigma: float) -> list[float | None] | None
 
 
 def _class(library: Library, name: str, x: Tensor) -> dict[str, Any]:
-    found = library.nearest(name, own_logits)
+    """By the evaluation classifier, where one has been taught; else by a joint energy."""
+    found = _classifier(library, name)
     if found is None:
-        return {"classes": None, "classes_by": None}
-    logits, by = found
-    return {"classes": finite(tasks.probabilities(logits, x)[0]), "classes_by": by}
+        return {"classes": None, "classes_by": None, "taught": False}
+    logits, by, taught = found
+    classes = finite(tasks.probabilities(logits, x)[0])
+    return {"classes": classes, "classes_by": by, "taught": taught}
+
+
+def _classifier(library: Library, name: str) -> tuple[Callable[[Tensor], Tensor], str, bool] | None:
+    try:
+        evaluator = library.evaluator(name)
+    except UserError:  # the data are not here; a joint energy needs none
+        evaluator = None
+    if evaluator is not None:
+        return evaluator.logits, f"the {evaluator.name}", True
+    found = library.nearest(name, own_logits)
+    return None if found is None else (*found, False)
+
+
+def teach(library: Library, name: str) -> dict[str, Any]:
+    """Train the evaluation classifier of the data that a model learned, once, into the folder."""
+    if library.folder is None:
+        raise UserError("there is no folder to teach a classifier into; begin with --runs DIR.")
+    evaluator = library.evaluator(name, teach=True)
+    return {"taught": evaluator is not None}
 
 
 def example(library: Library, ask: Example) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
 from gradlogp.harness import Fitted, load, recipe_of, spec_of
+from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.located import located
 from gradlogp.harness.origin import trained_on
 from gradlogp.runs import Run
@@ -82,21 +83,40 @@ class Library:
         return self.kept(name, f"model {written}", lambda: load(place))
 
     def dataset(self, name: str) -> Dataset:
-        """The data that it was trained on, where they are here."""
-        return self.kept(name, "data", lambda: trained_on(self.fitted(name).run, self.data))
+        """The data that it was trained on, where they are here: a page downloads none."""
+        run = self.fitted(name).run
+        return self.kept(name, "data", lambda: trained_on(run, self.data, _elsewhere))
 
     def kept(self, name: str, what: str, make: Callable[[], T]) -> T:
         """What `make` returned the first time; the oldest of a kind make room."""
         key = (what.split()[0], f"{name} {what}")
         if (found := self._kept.get(key)) is not None:
             return found
-        made = make()
+        if (made := make()) is None:
+            return made
         with self._keeping:
             same = [k for k in self._kept if k[0] == key[0] and k != key]
             for old in same[: len(same) + 1 - LOADED]:
                 del self._kept[old]
             self._kept[key] = made
         return made
+
+    def evaluator(self, name: str, teach: bool = False) -> Evaluator | None:
+        """The evaluation classifier of the data that this model learned, from beside the run or
+        from the folder; None where there is none and it is not to be taught.
+        """
+        data = self.fitted(name).run.config.get("data", {}).get("name", "")
+        places = [self.place(name), *([self.folder / name] if self.folder else [])]
+
+        def make() -> Evaluator | None:
+            if not (teach or any(list(place.parent.glob("evaluator-*")) for place in places)):
+                return None
+            dataset = self.dataset(name)
+            found = [evaluator_beside(place, dataset) for place in places]
+            path = next((p for p in found if _finished(p)), found[-1] if teach else None)
+            return None if path is None else evaluator_of(dataset, path)
+
+        return self.kept(data, "evaluator", make)
 
     def nearest(self, name: str, has: Callable[[Fitted], T | None]) -> tuple[T, str] | None:
         """What this model `has`, else another model of the list that learned the same data, and
@@ -108,6 +128,17 @@ class Library:
         others = (o for o, path in self.places().items() if o != name and _same_data(mine, path))
         found = ((has(self.fitted(other)), other) for other in others)
         return next(((thing, other) for thing, other in found if thing is not None), None)
+
+
+def _elsewhere(file: str, done: int, total: int | None) -> NoReturn:
+    raise UserError(
+        f"{file} is not here yet; `gradlogp data` with the name of its data set fetches it."
+    )
+
+
+def _finished(path: Path) -> bool:
+    there = (path / "config.json").is_file()
+    return there and Run.open(path).status()["state"] != "training"
 
 
 def _same_data(mine: Fitted, path: Path) -> bool:

@@ -140,6 +140,10 @@ def _asked(app: FastAPI, library: Library, worker: Worker) -> None:
     async def restored(request: Request, ask: Drawing) -> dict[str, Any]:
         return await newest(request, lambda: draw.restored(library, ask))
 
+    @app.post("/api/teach")
+    async def taught(request: Request, ask: Which) -> dict[str, Any]:
+        return await newest(request, lambda: draw.teach(library, ask.run))
+
     @app.post("/api/example")
     async def example(request: Request, ask: Example) -> dict[str, Any]:
         return await newest(request, lambda: draw.example(library, ask))

@@ -30,12 +30,13 @@ export async function draw() {
   const energyBy = h("p", { class: "quiet" });
   const bars = h("div", { class: "bars" });
   const by = h("p", { class: "quiet" });
+  const teach = h("button", { type: "button", hidden: true, onclick: () => learn() }, "Teach a classifier");
   const says = h("p", { class: "quiet" }, "Asking the model; the first answer of an energy takes longest.");
   const fill = h("button", { type: "button", class: "main", onclick: () => complete() }, "Fill in");
   const walk = h("button", { type: "button", onclick: () => wander() }, "Let it walk");
   const filled = h("div", { class: "grid", role: "group", "aria-label": "Completions" });
   const status = h("p", { class: "status", role: "status" });
-  const grid = new Grid(filled, 4, (i) => i >= 0 && take(i), 8);
+  const grid = new Grid(filled, 4, (i) => i >= 0 && take(i), 140);
   const stream = new Stream("/ws/chains", onframe);
   let shape, pixels, missing, times, cursor, history = [], last, example = 0, score;
 
@@ -56,7 +57,7 @@ export async function draw() {
     h("aside", { class: "side" },
       h("div", { class: "card" }, h("div", { class: "fields" }, picked.box, sigma.box), says),
       h("div", { class: "card" }, h("h2", {}, "Energy of your drawing"), energy, energyChart, energyBy),
-      h("div", { class: "card" }, h("h2", {}, "Which class"), bars, by)),
+      h("div", { class: "card" }, h("h2", {}, "Which class"), bars, by, teach)),
   ));
 
   const tool = () => element.querySelector("[name=tool]:checked").value;
@@ -95,7 +96,7 @@ export async function draw() {
   function fit() {
     const room = element.querySelector(".pads").clientWidth || 340;
     const across = room > 620 ? 3 : room > 300 ? 2 : 1;
-    times = magnification(room, across, shape[2], 20, Math.max(1, Math.floor(260 / shape[2])));
+    times = magnification(room, across, shape[2], 20, 260);
     [pad, out].forEach((canvas) => magnify(canvas, shape, times));
     pull.style.width = `${shape[2] * times}px`;
     pull.style.height = `${shape[1] * times}px`;
@@ -149,9 +150,19 @@ export async function draw() {
     element.dataset.answers = +(element.dataset.answers ?? 0) + 1;
   });
 
+  async function learn() {
+    teach.disabled = true;
+    teach.textContent = "It learns; seconds for digits, minutes for MNIST …";
+    try { await ask("/api/teach", { run: picked.model().name }); } catch (error) { complain(error); }
+    teach.disabled = false;
+    teach.textContent = "Teach a classifier";
+    weigh();
+  }
+
   function classes(found, model) {
     const names = model.classes.length ? model.classes : found.classes?.map((_, i) => String(i));
-    by.textContent = found.classes ? `By ${found.classes_by === model.name ? "this model itself" : found.classes_by}.` : "No model in the list tells classes of these pictures; train ebm_class to see one.";
+    by.textContent = found.classes ? `By ${found.classes_by === model.name ? "this model itself" : found.classes_by}.` : "No model in the list tells classes of these pictures.";
+    teach.hidden = found.taught;
     const best = found.classes ? found.classes.indexOf(Math.max(...found.classes)) : -1;
     bars.replaceChildren(...(found.classes ?? []).map((p, i) => {
       const bar = h("i");

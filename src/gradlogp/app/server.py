@@ -10,6 +10,7 @@ WS    /ws/chains  /ws/particles
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,12 @@ def create(library: Library, report: Report | None = None, rules: Rules | None =
     )
     app.state.worker, app.state.jobs = worker, jobs
     _errors(app)
-    _shown(app, library, worker, report)
+    _shown(app, library, report)
     _asked(app, library, worker)
     _trained(app, jobs)
     _watched(app, library, worker)
     app.mount("/", StaticFiles(directory=STATIC, html=True))
-    app.add_middleware(Guard, rules=Rules(rules.hosts, rules.addresses, rules.token, BODIES))
+    app.add_middleware(Guard, rules=replace(rules, bodies=BODIES))
     return app
 
 
@@ -102,7 +103,7 @@ def _errors(app: FastAPI) -> None:
         return line(500, "the studio has a fault here; the terminal that it runs in says which.")
 
 
-def _shown(app: FastAPI, library: Library, worker: Worker, report: Report | None) -> None:
+def _shown(app: FastAPI, library: Library, report: Report | None) -> None:
     @app.get("/api/models")
     def models() -> dict[str, Any]:
         return {"models": cards(library)}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlogp.app.asks import Law, Particles
+from gradlogp.app.asks import Density, Particles
 from gradlogp.app.chains import finite
 from gradlogp.app.session import Frame, Session
 from gradlogp.app.walk import Walk
@@ -33,7 +33,7 @@ ADAPT = 200  # steps in which a preconditioner is learned
 RANGE = 9.0  # nats from the likeliest place that are told apart by shade
 
 
-def laws() -> dict[str, str]:
+def densities() -> dict[str, str]:
     """Name -> the first sentence on it, of the distributions that lie in a plane."""
     flat = [name for name, make in TARGETS.items() if tuple(make().shape) == (2,)]
     return {n: first_sentence(TARGETS[n]) for n in flat} | {OWN: "Your own points, blurred."}
@@ -44,36 +44,38 @@ def first_sentence(thing: Any) -> str:
     return text.split(": ")[0].rstrip(".") + "."
 
 
-def law(ask: Law) -> Target:
-    if ask.law == OWN:
+def density(ask: Density) -> Target:
+    if ask.density == OWN:
         if not ask.points:
             raise UserError("there are no points yet; click into the picture to set some.")
         return Empirical(torch.tensor(ask.points))
-    if ask.law not in laws():
-        raise UserError(f"there is no distribution {ask.law!r}; there are {', '.join(laws())}.")
-    target = TARGETS[ask.law]()
+    if ask.density not in densities():
+        raise UserError(
+            f"there is no distribution {ask.density!r}; there are {', '.join(densities())}."
+        )
+    target = TARGETS[ask.density]()
     assert isinstance(target, Target)
     return target
 
 
-def sigma(ask: Law) -> float:
+def sigma(ask: Density) -> float:
     """The level that was asked for; points without blur have no density."""
-    return max(ask.sigma, FINEST) if ask.law == OWN else ask.sigma
+    return max(ask.sigma, FINEST) if ask.density == OWN else ask.sigma
 
 
-def half_side(ask: Law, target: Target) -> float:
+def half_side(ask: Density, target: Target) -> float:
     """Half the side of the square that is shown, around 0."""
-    if ask.law == OWN:
+    if ask.density == OWN:
         return 4.0
     x = target.sample(DRAWN, seeded(0, "square"))
     return float(x.abs().flatten().quantile(0.995)) * BEYOND
 
 
-def picture(ask: Law) -> dict[str, Any]:
+def picture(ask: Density) -> dict[str, Any]:
     """Shades of the log-density, [CELLS, CELLS] bytes from the top row on (255 = likeliest), and the
     score at ARROWS x ARROWS places.
     """
-    target, level = law(ask), sigma(ask)
+    target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     field = target.at(level)
     energy = field.energy(grid(half, CELLS))
@@ -144,7 +146,7 @@ class Swarm:
 
 def swarm(ask: Particles, former: Session | None) -> Swarm:
     """Particles of the law that was asked for, begun anew or where those before stand."""
-    target, level = law(ask), sigma(ask)
+    target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     walks_down = ask.sampler in LADDER_SAMPLERS
     start = former.walk.x.clone() if ask.keep and isinstance(former, Swarm) else None

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.cli.arguments import Classify, Embed
 from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Classify, Embed
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import replacing
 from gradlogp.data import Dataset

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gradlogp.baselines.detectors import DETECTORS, Detector, cross_fitted, subsample
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Detect
 from gradlogp.cli.checks import data_of, known, writable
 from gradlogp.cli.describe import write_rows
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Detect
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import load

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gradlogp import data, tasks
-from gradlogp.cli.arguments import Denoise, Inpaint
 from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Denoise, Inpaint
 from gradlogp.core.errors import UserError
 from gradlogp.data import PICTURES, save_grid, save_picture
 from gradlogp.data.files import files_below

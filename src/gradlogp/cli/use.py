@@ -7,9 +7,10 @@ from pathlib import Path
 
 from gradlogp import data, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Evaluate, Likelihood, List, Report, Sample
+from gradlogp.cli.arguments import Data, Evaluate, List, Report
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
+from gradlogp.cli.using import Likelihood, Sample
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS
 from gradlogp.data.files import require_memory

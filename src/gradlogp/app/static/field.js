@@ -5,9 +5,9 @@ import { Stream, ask, bytes, choice, colour, control, faint, h, latest, number, 
 const CONTOURS = [0.5, 2, 4.5, 8]; // nats below the top: 1, 2, 3 and 4 standard deviations of a Gaussian
 
 export async function field() {
-  const { laws, stepping, down } = await ask("/api/laws");
-  const law = choice("Distribution", Object.keys(laws).map((name) => [name, name === "points" ? "my own points" : words(name)]), { onchange: () => other() }, true);
-  law.input.value = "ring_of_gaussians" in laws ? "ring_of_gaussians" : Object.keys(laws)[0];
+  const { densities, stepping, down } = await ask("/api/densities");
+  const density = choice("Distribution", Object.keys(densities).map((name) => [name, name === "points" ? "my own points" : words(name)]), { onchange: () => other() }, true);
+  density.input.value = "ring_of_gaussians" in densities ? "ring_of_gaussians" : Object.keys(densities)[0];
   const sigma = control("Noise level", "range", { min: "0", max: "3", step: "0.05", value: "0", oninput: () => { map(); soon(); } }, true);
   const sampler = choice("Sampler", [...stepping, ...down].map((name) => [name, words(name)]), { onchange: () => { kinds(); begin(!walksDown()); } }, true);
   const step = control("Step size", "range", { min: "-4", max: "0.5", step: "0.1", value: "-1.6", says: (v) => number(10 ** v, 2), onchange: () => begin(true) });
@@ -30,16 +30,16 @@ export async function field() {
         h("div", { class: "bar" }, play,
           h("button", { type: "button", onclick: () => { stream.go(false); stream.send({ do: "step", steps: 1 }); label(); } }, "One step"),
           h("button", { type: "button", onclick: () => begin(false) }, "Scatter"),
-          h("button", { type: "button", onclick: () => { points = []; law.input.value = "points"; other(); } }, "Clear points")),
+          h("button", { type: "button", onclick: () => { points = []; density.input.value = "points"; other(); } }, "Clear points")),
         status),
       h("aside", { class: "side" },
-        h("div", { class: "card" }, h("div", { class: "fields" }, law.box, sigma.box), says),
+        h("div", { class: "card" }, h("div", { class: "fields" }, density.box, sigma.box), says),
         h("div", { class: "card" }, h("div", { class: "fields" }, sampler.box, step.box, temperature.box, levels.box, n.box),
           h("p", { class: "story" }, "The upper seven walk at one noise level with steps of a set size; the others walk from wide noise down to hardly any, and end there.")))));
 
   const walksDown = () => down.includes(sampler.input.value);
-  const asked = () => ({ law: law.input.value, points: law.input.value === "points" ? points : [], sigma: +sigma.input.value });
-  const empty = () => law.input.value === "points" && !points.length;
+  const asked = () => ({ density: density.input.value, points: density.input.value === "points" ? points : [], sigma: +sigma.input.value });
+  const empty = () => density.input.value === "points" && !points.length;
 
   function kinds() {
     step.input.disabled = walksDown();
@@ -47,7 +47,7 @@ export async function field() {
   }
 
   const map = latest(async () => {
-    says.textContent = empty() ? "Click into the picture to set points; the model of a few points is their blur." : laws[law.input.value];
+    says.textContent = empty() ? "Click into the picture to set points; the model of a few points is their blur." : densities[density.input.value];
     if (empty()) { shown = { half: 4, score: [], places: [] }; shading = null; places = new Float32Array(); return paint(); }
     const found = await ask("/api/field", asked());
     if (!found) return;
@@ -73,7 +73,7 @@ export async function field() {
   }
 
   async function other() {
-    if (law.input.value === "points" && +sigma.input.value < 0.3) { sigma.input.value = 0.4; sigma.write(); }
+    if (density.input.value === "points" && +sigma.input.value < 0.3) { sigma.input.value = 0.4; sigma.write(); }
     await map();
     begin(false);
   }
@@ -124,7 +124,7 @@ export async function field() {
     context.scale(dots, dots);
     const X = (x) => (x / shown.half + 1) * side / 2;
     const Y = (y) => (1 - y / shown.half) * side / 2;
-    for (const [x, y] of law.input.value === "points" ? points : []) cross(context, X(x), Y(y), ink);
+    for (const [x, y] of density.input.value === "points" ? points : []) cross(context, X(x), Y(y), ink);
     context.fillStyle = dot;
     for (let i = 0; i < places.length / 2; i++) {
       context.beginPath();
@@ -233,7 +233,7 @@ export async function field() {
     const at = where(event);
     held = near(at);
     if (held >= 0) { plane.setPointerCapture(event.pointerId); plane.style.cursor = "grabbing"; return; }
-    if (law.input.value !== "points") return;
+    if (density.input.value !== "points") return;
     points.push(at.map((v) => +v.toFixed(3)));
     points = points.slice(-400);
     map();

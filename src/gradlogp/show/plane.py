@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -20,22 +21,32 @@ from gradlogp.core.random import seeded
 from gradlogp.harness import figures
 from gradlogp.harness.settings import override
 from gradlogp.samplers import LADDER_SAMPLERS, SAMPLERS, STEP_SAMPLERS
-from gradlogp.show.laws import Law, law
+from gradlogp.show.densities import Density, density
 from gradlogp.show.picture import Film, Picture
 from gradlogp.tasks import milestones
 
-SIZE, FINE = 384, 2  # pixels a side, and how much finer dots are drawn
+SIZE, RADIUS = 320, 3  # pixels: a side of a film, and a walker
 GRID, ARROWS = 128, 21
-PAPER, DENSE, DOT, TAIL = (255, 255, 255), (0, 92, 158), (200, 76, 0), (244, 178, 128)
-FRAMES = 48
+PAPER, DENSE, TAIL, DOT = (255, 255, 255), (0, 92, 158), (240, 160, 100), (200, 76, 0)
+SHADES = 24  # from paper to dense; the palette of a film goes on with the tail and the dot
+PALETTE = [
+    *(
+        round(a + (b - a) * i / (SHADES - 1))
+        for i in range(SHADES)
+        for a, b in zip(PAPER, DENSE, strict=True)
+    ),
+    *TAIL,
+    *DOT,
+]
+FRAMES = 32
 
 
 def field(what: Any, sigma: float = 0.0) -> Picture:
-    """The density of a law as colour, with contours of its energy, and its score as arrows.
+    """A density as colour, with contours of its energy, and its score as arrows.
 
     A field with a score alone has arrows alone. sigma: with so much noise added.
     """
-    shown = law(what, sigma)
+    shown = density(what, sigma)
     at = shown.at(sigma) if shown.noisy is not None and sigma else shown.field
     caption = f"{shown.name}{f', noise {sigma:g}' if sigma else ''}"
     with figures.drawn(1, 1, 4.4, 4.4) as (figure, (axis,)):
@@ -55,12 +66,12 @@ def chains(
     changes: Sequence[str] = (),
     frames: int = FRAMES,
 ) -> Film:
-    """Walkers of a sampler on a law, from anywhere on the square, as a film.
+    """Walkers of a sampler on a density, from anywhere on the square, as a film.
 
     sampler: a name of `gradlogp list samplers` that needs a step size or a ladder alone, or a
     sampler. changes: of its settings, as in "step_size=0.05". The same seed gives the same film.
     """
-    shown = law(what)
+    shown = density(what)
     made = override(_sampler(sampler, shown, steps), changes)
     ladder = getattr(made, "ladder", None)
     steps = min(steps, getattr(made, "steps", steps))
@@ -75,7 +86,7 @@ def chains(
     return Film(_drawn(shown, path), f"{n} walkers of {name} on {shown.name}, {steps} steps")
 
 
-def _sampler(sampler: Any, shown: Law, steps: int) -> Any:
+def _sampler(sampler: Any, shown: Density, steps: int) -> Any:
     if not isinstance(sampler, str):
         return sampler
     if sampler in STEP_SAMPLERS:
@@ -105,7 +116,7 @@ def _path(
     return found
 
 
-def _drawn(shown: Law, path: Sequence[Tensor]) -> list[Image.Image]:
+def _drawn(shown: Density, path: Sequence[Tensor]) -> list[Image.Image]:
     paper = _paper(shown)
     before = [path[0], *path[:-1]]
     return [
@@ -114,51 +125,54 @@ def _drawn(shown: Law, path: Sequence[Tensor]) -> list[Image.Image]:
     ]
 
 
-def _paper(shown: Law) -> Image.Image:
-    """The density as a picture, SIZE pixels a side; white where there is none to show."""
-    size = (SIZE * FINE, SIZE * FINE)
-    if not shown.field.has_energy:
-        return Image.new("RGB", size, PAPER)
-    energy = _energies(shown.field, shown, GRID)[2]
-    share = (-(energy - energy.min())).exp()[..., None].flip(0)
-    colour = (1 - share) * torch.tensor(PAPER) + share * torch.tensor(DENSE)
-    return Image.fromarray(colour.round().byte().numpy()).resize(size, Image.Resampling.BICUBIC)
+def _paper(shown: Density) -> Image.Image:
+    """The density in shades of the palette; white where there is none to show."""
+    share = torch.zeros(GRID, GRID)
+    if shown.field.has_energy:
+        energy = _energies(shown.field, shown, GRID)[2]
+        share = (-(energy - energy.min())).exp().flip(0)
+    smooth = Image.fromarray(share.float().numpy()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    shades = (torch.tensor(np.asarray(smooth)).clamp(0, 1) * (SHADES - 1)).round().byte()
+    paper = Image.fromarray(shades.numpy(), "L")
+    paper.putpalette(PALETTE)
+    return paper
 
 
-def _pixels(shown: Law, x: Tensor) -> list[tuple[float, float]]:
+def _pixels(shown: Density, x: Tensor) -> list[tuple[float, float]]:
     low, high = torch.tensor(shown.low), torch.tensor(shown.high)
     share = ((x - low) / (high - low)).clamp(-1, 2)
-    return [(SIZE * FINE * a, SIZE * FINE * (1 - b)) for a, b in share.tolist()]
+    return [(SIZE * a, SIZE * (1 - b)) for a, b in share.tolist()]
 
 
 def _walkers(paper: Image.Image, before: Any, now: Any) -> Image.Image:
-    frame, r = paper.copy(), 2.6 * FINE
+    frame = paper.copy()
     draw = ImageDraw.Draw(frame)
     for start, end in zip(before, now, strict=True):
-        draw.line([start, end], TAIL, FINE)
+        draw.line([start, end], SHADES)
     for x, y in now:
-        draw.ellipse([x - r, y - r, x + r, y + r], DOT, PAPER)
-    return frame.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        r = RADIUS
+        draw.ellipse([x - r, y - r, x + r, y + r], SHADES + 1, 0)
+    return frame
 
 
-def _energies(at: Field, shown: Law, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _energies(at: Field, shown: Density, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """x [count, count], y and the energy on a grid of the square."""
     x, y = _grid(shown, count)
     with torch.no_grad():
         return x, y, at.energy(torch.stack([x, y], -1).flatten(0, 1)).reshape(count, count)
 
 
-def _grid(shown: Law, count: int) -> tuple[Tensor, Tensor]:
+def _grid(shown: Density, count: int) -> tuple[Tensor, Tensor]:
     sides = [torch.linspace(*_side(shown, i), count) for i in (0, 1)]
     x, y = torch.meshgrid(*sides, indexing="xy")
     return x, y
 
 
-def _side(shown: Law, axis: int) -> tuple[float, float]:
+def _side(shown: Density, axis: int) -> tuple[float, float]:
     return shown.low[axis], shown.high[axis]
 
 
-def _contours(axis: Any, at: Field, shown: Law) -> None:
+def _contours(axis: Any, at: Field, shown: Density) -> None:
     if not at.has_energy:
         return
     x, y, energy = _energies(at, shown, GRID)
@@ -168,7 +182,7 @@ def _contours(axis: Any, at: Field, shown: Law) -> None:
     axis.contour(x, y, level, levels=[0.5, 1, 2, 4, 8], colors="#586271", linewidths=0.5)
 
 
-def _arrows(axis: Any, at: Field, shown: Law) -> None:
+def _arrows(axis: Any, at: Field, shown: Density) -> None:
     """The directions of the score; the length of an arrow grows with its logarithm."""
     x, y = _grid(shown, ARROWS)
     with torch.no_grad():

@@ -58,7 +58,7 @@ def test_onnxruntime_takes_the_same_step(energy_run, tmp_path):
     path = onnx_file(step(fitted), tmp_path / "step.onnx", ["next", "energy"])
     x = chains(fitted, torch.Generator().manual_seed(0))
     want, energy, z = by_python(fitted, x, 1)
-    numbers = {"h": np.float32(H), "tau": np.float32(TAU)}
+    numbers = {"h": np.array(H, np.float32), "tau": np.array(TAU, np.float32)}
     found, e = onnx.InferenceSession(path).run(None, {"x": x.numpy(), "z": z.numpy(), **numbers})
     assert np.abs(found - want.numpy()).max() < 1e-5
     assert np.abs(e - energy.numpy()).max() < 1e-5 * max(1, float(energy.abs().max()))

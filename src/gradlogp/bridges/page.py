@@ -120,7 +120,7 @@ def to_page(fitted: Fitted, place: Path, runtime_at: Path | None = None) -> list
 def settings(fitted: Fitted) -> dict[str, Any]:
     """What the page must know of the run."""
     how, (data, (low, high)) = fitted.sampling(), starts(fitted)
-    sampler: Langevin = how.sampler
+    sampler: Any = how.sampler
     return {
         "title": fitted.recipe.title(),
         "data": str(fitted.recipe.dataset),

@@ -27,6 +27,7 @@ from gradlogp.tasks import milestones
 
 SIZE, RADIUS = 320, 3  # pixels: a side of a film, and a walker
 GRID, ARROWS = 128, 21
+COLOURS = 96  # of a picture: few, so that a notebook stays small
 PAPER, DENSE, TAIL, DOT = (255, 255, 255), (0, 92, 158), (240, 160, 100), (200, 76, 0)
 SHADES = 24  # from paper to dense; the palette of a film goes on with the tail and the dot
 PALETTE = [
@@ -196,4 +197,4 @@ def _arrows(axis: Any, at: Field, shown: Density) -> None:
 def _image(figure: Any) -> Image.Image:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
-    return Image.open(file).convert("RGB")
+    return Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -69,7 +69,7 @@ def test_what_has_none_is_refused():
     with pytest.raises(UserError, match="the field has no noise levels"):
         show.chains(Score(lambda x: -x), "ddim", n=2, steps=2)
     with pytest.raises(UserError, match="without noise only"):
-        density(Score(lambda x: -x)).at(0.5)
+        show.field(Score(lambda x: -x), sigma=0.5)
 
 
 def test_a_walker_is_drawn_where_it_is():
@@ -99,11 +99,11 @@ def test_the_seed_decides_the_film_and_the_settings_change_it():
 def test_samplers_with_a_ladder_begin_wide_and_end_on_the_density():
     frames = show.chains("ring", "consistent_annealed_langevin", n=60, steps=40).frames
 
-    def spread(frame):
+    def width(frame):
         y, x = dots(frame)
         return abs(np.hypot(x - SIZE / 2, y - SIZE / 2) - SIZE / 3.2).mean()
 
-    assert 0 < spread(frames[-1]) < 0.5 * spread(frames[0])
+    assert 0 < width(frames[-1]) < 0.5 * width(frames[0])
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])

@@ -45,10 +45,11 @@ FRAMES = 32
 def field(what: Any, sigma: float = 0.0) -> Picture:
     """A density as colour, with contours of its energy, and its score as arrows.
 
-    A field with a score alone has arrows alone. sigma: with so much noise added.
+    A field with a score alone has arrows alone. sigma: with so much noise added. Raises UserError
+    where there is nothing on the plane, or no field at that level.
     """
     shown = density(what, sigma)
-    at = shown.at(sigma) if shown.noisy is not None and sigma else shown.field
+    at = shown.at(sigma)
     caption = f"{shown.name}{f', noise {sigma:g}' if sigma else ''}"
     with figures.drawn(1, 1, 4.4, 4.4) as (figure, (axis,)):
         _contours(axis, at, shown)

@@ -61,8 +61,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """What the set is like, ladders in its dimension, losses by network and level, and samples."""
     data = shelf.load(dataset)
-    base = ncsn_from_noise(Target.of(data), "quick", seed)
-    base = replace(base, training=replace(base.training, images=images))
+    base = base_recipe(data, images, seed)
     recipes = {ALL: base} | {
         f"{sigma:g} alone": replace(base, levels=SingleLevel(sigma)) for sigma in SINGLE
     }
@@ -80,6 +79,12 @@ def rows(
             *losses(fields, x, noise, levels_of(base), eigenvalues(data)),
             *(samples(name, each, data, evaluator, examples) for name, each in fitted.items()),
         ]
+
+
+def base_recipe(data: Dataset, images: int, seed: int) -> ScoreRecipe:
+    """The noise-conditional network that begins at noise, shown so many pictures."""
+    recipe = ncsn_from_noise(Target.of(data), "quick", seed)
+    return replace(recipe, training=replace(recipe.training, images=images))
 
 
 def _fitted(recipe: ScoreRecipe, data: Dataset, path: Path) -> Fitted:
@@ -122,13 +127,13 @@ def ladders(data: Dataset, recipe: ScoreRecipe) -> list[dict[str, Any]]:
     dim, low = math.prod(data.shape), recipe.sampler.process.sigma_min
     span = math.log(max_distance(train_part(data)) / low)
     asked = 1 + math.ceil(span / math.log(geometric_ratio(dim)))
-    found = []
-    for levels in sorted({*LADDERS, asked}):
-        ratio = math.exp(span / (levels - 1))
-        overlap = shell_overlap(ratio, dim)
-        said = {"levels": levels, "ratio": ratio, "overlap": overlap, "asked": levels == asked}
-        found.append({"kind": "ladder", **said})
-    return found
+    return [_ladder(levels, span, dim, levels == asked) for levels in sorted({*LADDERS, asked})]
+
+
+def _ladder(levels: int, span: float, dim: int, asked: bool) -> dict[str, Any]:
+    ratio = math.exp(span / (levels - 1))
+    said = {"kind": "ladder", "levels": levels, "ratio": ratio, "asked": asked}
+    return {**said, "overlap": shell_overlap(ratio, dim)}
 
 
 def levels_of(recipe: ScoreRecipe) -> list[float]:
@@ -178,8 +183,13 @@ def losses(
         measured = {name: at_level(field, x, sigma, noise) for name, field in fields.items()}
         for name, (loss, length) in measured.items():
             lost = loss - measured[ALL].loss
-            row = {"network": name, "sigma": sigma, "linear": linear_loss(spectrum, sigma)}
+            row: dict[str, Any] = {
+                "network": name,
+                "sigma": sigma,
+                "linear": linear_loss(spectrum, sigma),
+            }
             row |= _mean("loss", loss) | _mean("length", length) | _mean("lost", lost)
+            row |= {"expected": 1 - 2 * row["loss"], "expected_stderr": 2 * row["loss_stderr"]}
             found.append({"kind": "loss", **row})
     return found
 
@@ -211,8 +221,8 @@ PAGE = """# The choice of noise on {dataset}
 
 ## The coarsest level: the largest distance
 
-Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1 would begin there,
-so that a chain can go from any example to any other.
+Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1 would
+begin there, so that a chain can go from any example to any other.
 
 ## How many levels: the overlap of neighbours
 
@@ -247,7 +257,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             f"{r['loss']:.4f} ± {r['loss_stderr']:.4f}",
             f"{r['linear']:.4f}",
             f"{r['length']:.4f} ± {r['length_stderr']:.4f}",
-            f"{1 - 2 * r['loss']:.4f}",
+            f"{r['expected']:.4f}",
         ]
         for r in levels
     ]
@@ -294,8 +304,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
         left.set(xscale="log", yscale="log", xlabel="noise level", ylabel="loss per dimension")
         left.legend(frameon=False, fontsize=7)
         middle.plot(sigmas, [r["length"] for r in every], "o", color="#0072B2", label="measured")
-        exact = [1 - 2 * r["loss"] for r in every]
-        middle.plot(sigmas, exact, color="#0072B2", label="1 - 2 x loss")
+        middle.plot(sigmas, [r["expected"] for r in every], color="#0072B2", label="1 - 2 x loss")
         middle.axhline(1, color="#777777", linewidth=0.8)
         middle.set(xscale="log", xlabel="noise level", ylabel="score squared over D / sigma²")
         middle.legend(frameon=False, fontsize=7)

@@ -430,6 +430,21 @@ class Bench(Arguments):
     """The date that the page says it was made on; by default today's."""
 
 
+class Leaderboard(Arguments):
+    """Put all methods of all comparisons into one table for each data set, task and protocol."""
+
+    results: Positional[Path] = Path("docs/results")
+    """A folder of results, as `report --results` lays them down, or of comparisons' folders."""
+    dataset: str | None = None
+    """Only this data set."""
+    task: Literal["generating", "restoring", "detecting", "representing", "classifying"] | None = (
+        None
+    )
+    """Only this task."""
+    out: Path | None = None
+    """Also write x.html, one page that sorts, or x.md."""
+
+
 class Paper(Arguments):
     """Make the technical report, HTML and PDF, from its sources and committed results."""
 
@@ -470,6 +485,7 @@ VERBS: dict[
     "export": (Export, "bridge.export"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
-    "paper": (Paper, "publish.build"),
+    "leaderboard": (Leaderboard, "publish.leaderboard"),
+    "paper": (Paper, "publish.paper"),
     "demo": (Demo, "learn.demo"),
 }

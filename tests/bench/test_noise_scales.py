@@ -4,12 +4,12 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gradlogp import data as shelf
-from gradlogp.bench import noise_scales as bench
+from gradlogp.bench import noise_geometry, noise_scales as bench
 from gradlogp.core.fields import Denoiser
 from gradlogp.core.random import normal_, seeded
 from gradlogp.harness import Evaluator
@@ -59,15 +59,22 @@ def test_what_a_network_loses_is_paired_with_that_of_every_level():
     assert lost[bench.ALL, 0.6] == 0 and lost["one", 0.6] > 0
 
 
-def test_the_ladder_of_technique_two_is_the_shortest_that_overlaps_by_half():
-    digits = shelf.load("digits")
-    rows = bench.ladders(digits, bench.base_recipe(digits, 640, 0))
-    asked = next(row for row in rows if row["asked"])
+@pytest.mark.parametrize("dim", [64, 3072])
+def test_the_ladder_of_technique_two_is_the_shortest_that_overlaps_by_half(monkeypatch, dim):
+    span = math.log(10 / 0.05)
+    monkeypatch.setattr(bench, "max_distance", lambda x: 10.0)
+    monkeypatch.setattr(bench, "train_part", lambda data: None)
+    found = bench.ladders(SimpleNamespace(shape=(dim,)), 0.05)
+    (asked,) = (row for row in found if row["asked"])
     assert asked["overlap"] >= 0.5
-    shorter = bench._ladder(
-        asked["levels"] - 1, math.log(asked["ratio"]) * (asked["levels"] - 1), 64, False
-    )
-    assert shorter["overlap"] < 0.5
+    assert bench._ladder(asked["levels"] - 1, span, dim, False)["overlap"] < 0.5
+    assert [row["overlap"] for row in found] == sorted(row["overlap"] for row in found)
+
+
+def test_the_geometry_of_a_set_is_that_of_its_training_examples():
+    (row,) = noise_geometry.rows(["digits"])
+    assert row["dim"] == 64 and row["median"] < row["largest"] <= math.sqrt(4 * 64)
+    assert f"| digits | 64 | {row['std']:.2f} |" in noise_geometry.page([row])
 
 
 def test_every_network_is_measured_and_the_rows_make_a_page(monkeypatch):
@@ -75,6 +82,8 @@ def test_every_network_is_measured_and_the_rows_make_a_page(monkeypatch):
     untrained = Evaluator(model, Picture(), 1.0, 0.1, "untrained")
     monkeypatch.setattr(bench, "evaluator_of", lambda data, path: untrained)
     monkeypatch.setattr(bench, "base_recipe", tiny)
+    monkeypatch.setattr(bench, "SINGLE", (0.6,))
+    monkeypatch.setattr(bench, "LEVELS", 2)
     rows = bench.rows("digits", images=64, examples=20)
     found = bench.by_kind(json.loads(json.dumps(rows)))
     networks = {bench.ALL, *(f"{sigma:g} alone" for sigma in bench.SINGLE)}

@@ -74,8 +74,8 @@ def rows(
         x, noise = _examples(data, examples, seed)
         fields = {name: each.sampling().field(None) for name, each in fitted.items()}
         return [
-            about(data, images, seed),
-            *ladders(data, base),
+            about(data) | {"images": images, "seed": seed},
+            *ladders(data, base.sampler.process.sigma_min),
             *losses(fields, x, noise, levels_of(base), eigenvalues(data)),
             *(samples(name, each, data, evaluator, examples) for name, each in fitted.items()),
         ]
@@ -102,7 +102,7 @@ def train_part(data: Dataset, n: int = FAR) -> Tensor:
     return specify(data).coordinates.to_model(data.train.scaled(slice(0, n)))
 
 
-def about(data: Dataset, images: int, seed: int) -> dict[str, Any]:
+def about(data: Dataset) -> dict[str, Any]:
     """The set in model coordinates: its dimension, its deviation, its largest and its median
     distance.
     """
@@ -115,16 +115,14 @@ def about(data: Dataset, images: int, seed: int) -> dict[str, Any]:
         "std": float(x.std()),
         "largest": max_distance(x),
         "median": float(torch.pdist(x.flatten(1)[:1000]).median()),
-        "images": images,
-        "seed": seed,
     }
 
 
-def ladders(data: Dataset, recipe: ScoreRecipe) -> list[dict[str, Any]]:
-    """The overlap of neighbours in ladders of so many levels, between the finest level of `recipe`
-    and the largest distance; the last is that of technique 2.
+def ladders(data: Dataset, low: float) -> list[dict[str, Any]]:
+    """The overlap of neighbours in ladders of so many levels, between the level `low` and the
+    largest distance; the one that is `asked` for is that of technique 2.
     """
-    dim, low = math.prod(data.shape), recipe.sampler.process.sigma_min
+    dim = math.prod(data.shape)
     span = math.log(max_distance(train_part(data)) / low)
     asked = 1 + math.ceil(span / math.log(geometric_ratio(dim)))
     return [_ladder(levels, span, dim, levels == asked) for levels in sorted({*LADDERS, asked})]

@@ -407,6 +407,7 @@ class Bench(Arguments):
             "contamination",
             "objectives",
             "cd-bias",
+            "noise-geometry",
             "noise-scales",
             "race",
             "guard",

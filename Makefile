@@ -1,4 +1,4 @@
 # Aliases only; python3 go.py needs no make.
-.PHONY: demo test
-demo test:
+.PHONY: demo test docs
+demo test docs:
 	python3 go.py $@

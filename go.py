@@ -3,6 +3,7 @@
 
 python3 go.py demo [words]    the main job, `gradlogp demo`; words are passed on
 python3 go.py test [words]    ruff, mypy, lint-imports and pytest; with words, pytest alone, which gets them
+python3 go.py docs [folder]   the documentation site, into site/ or the folder; it opens without a network
 
 GO_VENV=DIR         the environment's folder (.venv beside this file)
 GO_TORCH=any        the build of torch that pip takes by itself; GO_TORCH=cpu: the CPU build in spite of a GPU
@@ -31,8 +32,12 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / ".go-stamp"
 CPU_INDEX = os.environ.get("GO_TORCH_INDEX") or "https://download.pytorch.org/whl/cpu"
-PACKAGES = {"demo": ".", "test": ".[test]"}
-MODULES = {"demo": ["torch", "gradlogp"], "test": ["torch", "gradlogp", "pytest", "mypy"]}
+PACKAGES = {"demo": ".", "test": ".[test]", "docs": ".[test]"}
+MODULES = {
+    "demo": ["torch", "gradlogp"],
+    "test": ["torch", "gradlogp", "pytest", "mypy", "zensical"],
+    "docs": ["torch", "gradlogp", "zensical"],
+}
 
 
 def say(text):
@@ -129,7 +134,7 @@ def wanted():
 def ready(job):
     stamp = read_stamp()
     same = stamp.get("where") == where() and stamp.get("files") == wanted()
-    return same and stamp.get("job") in (job, "test") and works(*MODULES[job])
+    return same and stamp.get("job") in (job, "test", "docs") and works(*MODULES[job])
 
 
 def broken():
@@ -289,6 +294,10 @@ def demo(words):
     return call(tool("gradlogp"), "demo", *words)
 
 
+def docs(words):
+    return call(PYTHON, ROOT / "docs" / "tools" / "build.py", *words)
+
+
 def test(words):
     pytest = [PYTHON, "-m", "pytest", *([] if "--pdb" in words else ["-n", "2"]), *words]
     checks = {
@@ -317,12 +326,12 @@ def main(words):
         print(__doc__.strip())
         return 0
     if job not in PACKAGES:
-        say(f"{job!r} is no job; say demo or test." if job else "say demo or test.")
+        say(f"{job!r} is no job; say demo, test or docs." if job else "say demo, test or docs.")
         print(__doc__.strip())
         return 2
     try:
         set_up(job)
-        return demo(rest) if job == "demo" else test(rest)
+        return {"demo": demo, "test": test, "docs": docs}[job](rest)
     except KeyboardInterrupt:
         give_up("stopped; the same command goes on.")
     except OSError as error:

@@ -234,7 +234,7 @@ def test_the_second_time_nothing_is_installed(go, monkeypatch):
 # --- the jobs ---
 
 
-def test_the_whole_test_job_checks_style_types_and_floors_first(go, monkeypatch, capsys):
+def test_the_whole_test_job_checks_style_types_and_layers_first(go, monkeypatch, capsys):
     calls: list[list[str]] = []
 
     def call(*words: object, cwd: Path, **env: str) -> int:

@@ -21,11 +21,13 @@ _ROOMS = (
     "training",
     "tasks",
     "baselines",
+    "zoo",
     "harness",
     "experiments",
     "bridges",
     "bench",
     "reports",
+    "show",
     "cli",
 )
 

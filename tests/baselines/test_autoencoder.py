@@ -42,9 +42,12 @@ def test_a_denoising_autoencoder_is_score_matching_with_weight_sigma_4():
         (DenoisingScoreMatching(SingleLevel(0.3), "none"), 1.0),
         (DenoisingError(SingleLevel(0.3)), 4 / (2 * 0.3**4)),
     )
-    law = LogNormal(-0.5, 1.0)
+    density = LogNormal(-0.5, 1.0)
     assert_alike(
-        model, x, (DenoisingScoreMatching(law, "edm", 0.5), 1.0), (DenoisingError(law, 0.5), 4 / 2)
+        model,
+        x,
+        (DenoisingScoreMatching(density, "edm", 0.5), 1.0),
+        (DenoisingError(density, 0.5), 4 / 2),
     )
 
 

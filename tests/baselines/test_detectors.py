@@ -67,7 +67,7 @@ def test_the_principal_error_is_what_lies_outside_the_leading_components():
     assert abs(outside - 1) < 0.05 and float(score(torch.eye(4))[:2].max()) < 0.05
 
 
-def test_the_rank_is_the_one_of_the_law():
+def test_the_rank_is_the_one_of_the_distribution():
     """Three strong directions in ten: probabilistic PCA finds them on held-out draws."""
     stds = (3, 2, 1.5, *[0.2] * 7)
     chosen = PrincipalComponents(None, (1, 2, 3, 6, 9)).choose(

@@ -52,11 +52,11 @@ def ppca(orthogonal):
         if orthogonal
         else w[:, :1] + 0.5 * w
     )
-    law = torch.distributions.MultivariateNormal(
+    density = torch.distributions.MultivariateNormal(
         m, w @ w.T + sigma**2 * torch.eye(d, dtype=torch.float64)
     )
     x = m + torch.randn(50, d, generator=g, dtype=torch.float64)
-    return built(w, m, sigma), x, law.log_prob(x)
+    return built(w, m, sigma), x, density.log_prob(x)
 
 
 def bound(model, x, draws=2000):
@@ -86,8 +86,8 @@ def test_at_probabilistic_pcas_maximum_the_slope_in_the_noise_is_zero():
     """sigma^2 = the mean of the discarded eigenvalues, W = U (L - sigma^2)^(1/2): Tipping & Bishop,
     eqs. 7 and 8.
     """
-    spread = torch.tensor([2.0, 1.2, 0.5, 0.3, 0.4], dtype=torch.float64)
-    x = spread * torch.randn(20_000, 5, generator=seeded(), dtype=torch.float64)
+    std = torch.tensor([2.0, 1.2, 0.5, 0.3, 0.4], dtype=torch.float64)
+    x = std * torch.randn(20_000, 5, generator=seeded(), dtype=torch.float64)
     values, vectors = torch.linalg.eigh((x - x.mean(0)).T @ (x - x.mean(0)) / len(x))
     sigma = float(values[:3].mean().sqrt())
     model = built(vectors[:, 3:] * (values[3:] - sigma**2).sqrt(), x.mean(0), sigma)

@@ -50,7 +50,7 @@ def tiny(variant):
     return replace(recipe, generate_steps=5, net=replace(recipe.net, channels=(4, 8), width=8))
 
 
-def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
+def test_runs_are_measured_at_both_chain_lengths_and_one_that_diverges_is_counted(
     digits, evaluator, tmp_path
 ):
     found = outcome(tiny(Variant("K = 2", ("chain_steps=2",))), digits, evaluator, tmp_path / "a")
@@ -65,7 +65,7 @@ def test_runs_are_judged_at_both_chain_lengths_and_one_that_diverges_is_counted(
     assert lost["diverged"] and lost["rollbacks"] == 0 and "fd" not in lost
 
 
-def test_the_page_has_a_line_for_each_change_with_mean_and_spread_of_the_seeds():
+def test_the_page_has_a_line_for_each_change_with_mean_and_deviation_of_the_seeds():
     shared = {
         "chain_steps": 20,
         "learning_rate": 0.01,

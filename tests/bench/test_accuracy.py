@@ -119,7 +119,7 @@ def test_nobody_spends_more_than_the_budget_and_walks_spend_most_of_it(name):
         assert least <= row["evaluations"] <= row["budget"]
 
 
-def test_the_distance_is_a_distance_and_the_floor_is_small():
+def test_the_distance_is_a_distance_and_the_reference_is_small():
     x = torch.randn(4000, 2, generator=seeded(0), dtype=torch.float64)
     assert sliced_distance(x, x) == 0
     moved = sliced_distance(x, x + torch.tensor([1.0, 0.0]))
@@ -128,9 +128,9 @@ def test_the_distance_is_a_distance_and_the_floor_is_small():
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_stated_moments_are_the_laws_own(name):
+def test_the_stated_moments_are_the_targets_own(name):
     task = TASKS[name]()
-    x = task.law.sample(100_000, seeded(0))
+    x = task.target.sample(100_000, seeded(0))
     mean, std = accuracy.standard_errors(x)
     assert ((x.mean(0) - task.mean).abs() < 4 * mean).all() and (
         (x.std(0) - task.std).abs() < 4 * std

@@ -11,10 +11,10 @@ from gradlogp.bench.cd_bias import (
     RATES,
     STEPS,
     biases,
+    distribution,
     exact_gradient,
     gradient,
     kernel,
-    law,
     mixing_rate,
     problem,
     scale_for,
@@ -37,8 +37,8 @@ def mixed():
     return problem(0, scale_for(0, 0.71))
 
 
-def test_the_kernel_keeps_and_reverses_the_law_and_mixes_at_its_rate(mixed):
-    p, k = law(mixed.machine), kernel(mixed.machine)
+def test_the_kernel_keeps_and_reverses_the_distribution_and_mixes_at_its_rate(mixed):
+    p, k = distribution(mixed.machine), kernel(mixed.machine)
     flow = p[:, None] * k
     assert (
         (k.sum(1) - 1).abs().max() < 1e-12

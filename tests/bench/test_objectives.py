@@ -12,7 +12,7 @@ from gradlogp.bench.objectives import (
     BATCH,
     DISCRETE,
     ENTRIES,
-    LAWS,
+    TARGETS,
     count,
     discrete_row,
     family,
@@ -46,10 +46,12 @@ def truth(entry):
     """The family at the parameters of the law that the entry learns, with the constant that
     normalises it.
     """
-    law, model = LAWS["gaussian"], family(entry.kind)
-    std = law.stds[0] if entry.kind != "energy" else (law.stds[0] ** 2 + entry.level**2).sqrt()
+    target, model = TARGETS["gaussian"], family(entry.kind)
+    std = (
+        target.stds[0] if entry.kind != "energy" else (target.stds[0] ** 2 + entry.level**2).sqrt()
+    )
     with torch.no_grad():
-        model.mean.copy_(law.means[0])
+        model.mean.copy_(target.means[0])
         model.factor.copy_(torch.diag(1 / std))
         model.constant.fill_(float(std.log().sum()) + math.log(2 * math.pi))
     return model
@@ -102,9 +104,9 @@ def test_every_discrete_objective_finds_the_couplings(name):
 
 
 def test_the_exact_score_has_no_error_and_half_of_it_a_quarter():
-    law = LAWS["mixture"]
-    assert score_error(law.at(0.2), law, 0.2) < 1e-10
-    assert score_error(Score(lambda x: law.score(x, 0.2) / 2), law, 0.2) == pytest.approx(
+    target = TARGETS["mixture"]
+    assert score_error(target.at(0.2), target, 0.2) < 1e-10
+    assert score_error(Score(lambda x: target.score(x, 0.2) / 2), target, 0.2) == pytest.approx(
         0.25, rel=1e-5
     )
 
@@ -120,12 +122,12 @@ def test_the_page_has_a_line_for_each_objective_and_the_best_first():
             "score_error": score,
             "seconds": 1.0,
         }
-        for law, learner in (
+        for target, learner in (
             ("gaussian", "family"),
             ("gaussian", "network"),
             ("mixture", "network"),
         ):
-            yield common | {"law": law, "learner": learner}
+            yield common | {"target": target, "learner": learner}
 
     text = page([*fits("worse", 0.2), *fits("better", 0.1)])
     assert text.index("| better | 0.1 (0.1 to 0.1)") < text.index("| worse |")

@@ -17,12 +17,15 @@ from PIL import Image
 
 from gradlogp import data
 from gradlogp.cli import main
-from gradlogp.cli.terminal import Lane
-from gradlogp.harness import Evaluator
+from gradlogp.cli.terminal import ProgressTask
+from gradlogp.experiments import COMPARISONS
+from gradlogp.harness import Evaluator, Target, prepare
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
-from gradlogp.runs import Run
+from gradlogp.runs import Run, write_json
+from gradlogp.show import Film
 from gradlogp.training import unhealthy
+from tests.reports import fake
 
 ENERGY = [
     "training.images=1920",
@@ -118,13 +121,13 @@ def test_the_words_at_the_end_say_what_to_do_next(
 def test_a_stopped_command_says_where_it_goes_on_and_does(
     out: list[str], runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(lane: Lane, count: int = 1, **_: float) -> None:
-        lane.done += count
-        if lane.label == "train" and lane.done == 17:
+    def stop(task: ProgressTask, count: int = 1, **_: float) -> None:
+        task.done += count
+        if task.label == "train" and task.done == 17:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lane, "advance", stop)
+        patch.setattr(ProgressTask, "advance", stop)
         assert main([*EBM, *out]) == 130
     assert "stopped; the same command goes on from step 10 in runs/" in capsys.readouterr().err
     result = run(capsys, *EBM, *out)
@@ -250,7 +253,7 @@ def test_noise_that_was_added_is_measured(runs: Path, capsys: pytest.CaptureFixt
     )
 
 
-def test_a_score_has_bits_per_dimension_beside_its_floors(
+def test_a_score_has_bits_per_dimension_beside_its_references(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = run(capsys, "likelihood", "runs/ncsn", "--n", 12, "--levels", 4, "--seed", 1)["rows"]
@@ -347,7 +350,15 @@ def test_the_demo_is_the_comparison_of_four(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("gradlogp.cli.learn.compare", lambda args, terminal: asked.append(args))
+
+    def compare(args: Any, terminal: Any) -> None:
+        asked.append(args)
+        assert (args.out / "samples" / "opening.gif").exists()  # it is there to begin with
+        write_json(args.out / "compare.json", {"comparison": "demo", "methods": ["ebm"]})
+        fake.run(args.out / "ebm", "ebm").close()
+
+    monkeypatch.setattr("gradlogp.cli.demo.compare", compare)
+    monkeypatch.setattr("gradlogp.cli.demo._opening", lambda: Film([Image.new("L", (4, 4))] * 2))
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--seed", "2"]) == 0
     assert (
@@ -358,6 +369,18 @@ def test_the_demo_is_the_comparison_of_four(
         asked[0].seed,
     ) == ("demo", "digits", "quick", Path("runs/demo"), 2)
     assert "gradlogp sample runs/demo/ncsn_class" in capsys.readouterr().out
+
+
+def test_the_demo_trains_for_less_than_its_recipes_say_and_nothing_else_does() -> None:
+    """Somebody waits for it; on other data, and for another question, the budgets stand."""
+    demo = COMPARISONS["demo"]
+    (short, *_), (whole, *_) = (
+        prepare(demo, Target(name, "picture", shape), "quick", Path())
+        for name, shape in (("digits", (1, 8, 8)), ("mnist", (1, 28, 28)))
+    )
+    alone = prepare(COMPARISONS["ebm"], Target("digits", "picture", (1, 8, 8)), "quick", Path())[0]
+    assert short.settings.training.images < 0.4 * alone.settings.training.images
+    assert whole.settings.training.images == 128_000
 
 
 def test_another_sampler_than_the_runs_can_draw(

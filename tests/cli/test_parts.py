@@ -55,6 +55,20 @@ def test_parts_in_any_order_and_gathered_are_the_comparison_in_one_go(
     assert results(parts) == results(whole)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--part", "two-seed0"), "no part"), (("--gather",), "lacks 4 of 4 parts")]
+)
+def test_what_cannot_be_done_is_refused_before_a_classifier_is_trained(
+    words: tuple[str, ...],
+    said: str,
+    known: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert compared("--out", str(tmp_path / "c"), *words) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "c").exists()
+
+
 def test_what_is_missing_is_named_and_nothing_written(
     known: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from gradlogp.cli import main
-from gradlogp.cli.arguments import VERBS, Kind, Preset
-from gradlogp.cli.parse import unboxed
+from gradlogp.cli.arguments import VERBS, Kind
+from gradlogp.cli.parse import sentence, unboxed
+from gradlogp.cli.shared import Preset
 from gradlogp.cli.terminal import Download, Terminal
 
 
@@ -44,6 +45,27 @@ def test_help_is_instant() -> None:
 
 def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.findall(r"^  (\w+) ", said(capsys, "--help"), re.MULTILINE) == list(VERBS)
+
+
+def test_the_help_ends_no_sentence_in_the_middle(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns in (40, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = said(capsys, "--help")
+        assert all(len(line) <= columns for line in text.splitlines() if line[:2] == "  ")
+        for takes, _ in VERBS.values():
+            assert sentence(takes).endswith(".") and sentence(takes) in " ".join(text.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_help_is_broken_by_the_screen_and_not_by_the_source(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes = VERBS[verb][0]
+    assert not any("\n" in (field.description or "") for field in takes.model_fields.values())
+    examples = [x.strip() for x in (takes.__doc__ or "").splitlines() if "$ gradlogp" in x]
+    assert set(examples) <= {line.strip() for line in said(capsys, verb, "--help").splitlines()}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -164,6 +186,22 @@ def test_away_from_a_terminal_progress_is_a_line_now_and_then(
     ]
 
 
+def test_the_time_left_is_not_that_of_the_first_step_which_warms_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("gradlogp.cli.terminal.time.monotonic", lambda: clock[0])
+    with Terminal() as terminal:
+        terminal.begin("sample", 100)
+        for seconds in (20, 5, 5):
+            clock[0] += seconds
+            terminal.advance(10)
+    assert capsys.readouterr().out.splitlines() == [
+        "sample: 10 of 100",
+        "sample: 30 of 100, 2/s, 0:00:35 left",
+    ]
+
+
 def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
     with Terminal() as terminal:
         terminal.console = Console(force_terminal=True, width=100, file=io.StringIO(), record=True)
@@ -173,7 +211,7 @@ def test_at_a_terminal_progress_is_a_bar_that_leaves_nothing_behind() -> None:
         terminal.say("guard: something")
         assert terminal.bars.tasks[0].completed == 4
         terminal.begin("sample", 10)
-        other = terminal.lane("ncsn")
+        other = terminal.task("ncsn")
         other.begin("train", 5)
         assert [task.description for task in terminal.bars.tasks] == ["sample", "ncsn: train"]
         other.end()

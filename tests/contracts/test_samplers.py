@@ -161,6 +161,8 @@ def test_it_says_what_it_is(name):
     [
         ("langevin", {"step_size": -1.0}, "step_size > 0"),
         ("langevin", {"step_size": 1.0, "grad_clip": 0.0}, "grad_clip bounds a size"),
+        ("langevin", {"step_size": 1.0, "clamp": (1.0, -1.0)}, r"low < high, got \(1.0, -1.0\)"),
+        ("langevin", {"step_size": 1.0, "clamp": (0.0, float("nan"))}, "low < high"),
         (
             "preconditioned_langevin",
             {"adapt": 0},
@@ -235,7 +237,7 @@ def test_a_lawful_langevin_is_a_density_sampler_and_any_other_a_generator():
 @pytest.mark.parametrize(
     "name", ["mala", "hmc", "nuts", "parallel_tempering", "tempered_transitions"]
 )
-def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_law(name):
+def test_a_metropolis_test_needs_an_energy_and_a_start_inside_the_distribution(name):
     sampler = SAMPLERS[name](**EXAMPLES[name])
     with pytest.raises(ValueError, match="needs an energy, but Score has a score only"):
         sampler.init(Score(lambda x: -x), start(name))

@@ -25,7 +25,7 @@ def same(found, exact, tolerance=1e-10):
     torch.testing.assert_close(found, exact, atol=tolerance, rtol=tolerance)
 
 
-def test_a_mixture_of_fields_is_the_mixture_of_laws():
+def test_a_mixture_of_fields_is_the_mixture_of_distributions():
     mixture = Mixture(tuple(p.at() for p in PARTS), WEIGHTS)
     energy, score = mixture.energy_and_score(X)
     same(energy, WHOLE.energy(X))
@@ -119,7 +119,7 @@ def test_a_conjunction_of_independent_conditions_is_their_joint():
     assert conjunction(prior, given).at(0.3).has_energy
 
 
-def test_langevin_follows_a_composed_field_to_its_own_law_at_each_level():
+def test_langevin_follows_a_composed_field_to_its_own_distribution_at_each_level():
     """At sigma = 1 that is N(0, (1 + 1) / 2) = N(0, 1), not the noised product N(0, 3/2); ULA
     widens it by 1 / (1 - h / 2).
     """

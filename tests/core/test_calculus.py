@@ -42,14 +42,17 @@ def test_the_divergence_is_exact_on_any_shape(shape):
 
 
 def test_the_laplacian_of_a_mixture_is_the_trace_of_its_hessian():
-    law = GaussianMixture(
+    distribution = GaussianMixture(
         normal(3, 2), normal(3, 2, seed=1).abs() + 0.5, torch.full((3,), 1 / 3, dtype=torch.float64)
     )
     x, v = normal(6, 2, seed=2), normal(6, 2, seed=3)
     hessian = torch.stack(
-        [torch.autograd.functional.hessian(lambda y: law.energy(y[None])[0], row) for row in x]
+        [
+            torch.autograd.functional.hessian(lambda y: distribution.energy(y[None])[0], row)
+            for row in x
+        ]
     )
-    for field in (law.at(), Energy(law.energy), Score(law.score)):
+    for field in (distribution.at(), Energy(distribution.energy), Score(distribution.score)):
         close(laplacian(field, x), hessian.diagonal(dim1=1, dim2=2).sum(1))
         close(hessian_vector(field, x, v), torch.einsum("bij,bj->bi", hessian, v))
 
@@ -62,23 +65,25 @@ def test_products_are_with_the_transposed_jacobian():
 
 
 @pytest.mark.parametrize(
-    ("law", "variance"),
+    ("distribution", "variance"),
     [
         ("rademacher", 2 * (S - S.diag().diag()).square().sum()),
         ("gaussian", 2 * S.square().sum()),
     ],
 )
-def test_hutchinson_has_the_mean_and_the_variance_of_its_probes(law, variance):
+def test_hutchinson_has_the_mean_and_the_variance_of_its_probes(distribution, variance):
     """n estimates: the mean within 4 standard errors, the variance within 4 of its own, from the
     fourth moment.
     """
     n = 60_000
     x = torch.zeros(n, 4, dtype=torch.float64)
-    estimate = divergence(linear, x, draw_probes(x, 1, seeded("hutchinson", law), law))
+    estimate = divergence(
+        linear, x, draw_probes(x, 1, seeded("hutchinson", distribution), distribution)
+    )
     away = (estimate - A.trace()) ** 2
     assert abs(estimate.mean() - A.trace()) < 4 * (variance / n).sqrt()
     assert abs(away.mean() - variance) < 4 * away.std() / n**0.5 < 0.1 * variance
-    four = divergence(linear, x[: n // 4], draw_probes(x[: n // 4], 4, seeded(1), law))
+    four = divergence(linear, x[: n // 4], draw_probes(x[: n // 4], 4, seeded(1), distribution))
     assert four.var() == pytest.approx(float(variance) / 4, rel=0.1)
 
 
@@ -124,7 +129,7 @@ def test_constant_fields_have_no_divergence():
     assert divergence(lambda x: weight.expand_as(x), x).tolist() == [0, 0, 0]
 
 
-def test_wrong_shapes_and_laws_are_errors():
+def test_wrong_shapes_and_distributions_are_errors():
     x = torch.zeros(3, 2)
     with pytest.raises(ValueError, match="not the energy"):
         divergence(lambda x: x.sum(1), x)

@@ -119,7 +119,7 @@ def test_signal_to_noise_falls(process):
 
 
 @everywhere
-def test_the_sde_has_the_process_as_its_law(process):
+def test_the_sde_has_the_process_as_its_distribution(process):
     """Fokker-Planck for N(m, s^2) data: d log p / dt = -f - f x d log p / dx + g^2 / 2 (d^2 log p /
     dx^2 + (d log p / dx)^2).
     """

@@ -24,7 +24,7 @@ from gradlogp.core.parametrise import (
 from gradlogp.core.targets import GaussianMixture
 
 close = lambda a, b: torch.testing.assert_close(a, b, atol=1e-10, rtol=1e-10)
-LAW = GaussianMixture(
+DENSITY = GaussianMixture(
     torch.tensor([[1.0, -0.5], [-1.0, 0.3]], dtype=torch.float64),
     torch.tensor([[0.4, 0.7], [0.6, 0.3]], dtype=torch.float64),
     torch.tensor([0.3, 0.7], dtype=torch.float64),
@@ -77,7 +77,7 @@ def exact_net(kind, process, sigma_data, fed=lambda t, level: t):
         t = fed(time)[:, None]
         alpha, sigma = process.alpha(t), process.sigma(t)
         y = x * (process.level(t) ** 2 + sigma_data**2).sqrt() if kind == "edm" else x / alpha
-        d = LAW.denoise(y, process.level(t[:, 0]))
+        d = DENSITY.denoise(y, process.level(t[:, 0]))
         return truth(kind, d, (y - d) * alpha / sigma, alpha, sigma, process.rates(t), sigma_data)
 
     return net
@@ -92,8 +92,8 @@ def test_a_network_of_any_kind_in_any_process_is_the_field_it_learned(name, kind
         exact_net(kind, process, 0.7, lambda time: time), kind, process, sigma_data=0.7
     )
     for sigma in (0.02, 0.5, 3.0, 20.0, torch.linspace(0.1, 9, 32, dtype=torch.float64)):
-        close(field.denoise(x, sigma), LAW.denoise(x, sigma))
-    close(field.at(0.5).score(x), LAW.score(x, 0.5))
+        close(field.denoise(x, sigma), DENSITY.denoise(x, sigma))
+    close(field.at(0.5).score(x), DENSITY.score(x, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_clock_is_what_the_network_was_fed(clock, back):
     field = Predicts(
         exact_net("eps", process, 1.0, lambda time: back(time, process)), "eps", process, clock
     )
-    close(field.denoise(x, 0.8), LAW.denoise(x, 0.8))
+    close(field.denoise(x, 0.8), DENSITY.denoise(x, 0.8))
     wrong = Predicts(
         exact_net("eps", process, 1.0, lambda time: back(time, process)),
         "eps",
@@ -122,7 +122,9 @@ def test_the_clock_is_what_the_network_was_fed(clock, back):
         lambda t, level: 0.3 + 0 * t,
     )
     if not callable(clock):
-        assert clock in CLOCKS and (wrong.denoise(x, 2.0) - LAW.denoise(x, 2.0)).abs().max() > 0.01
+        assert (
+            clock in CLOCKS and (wrong.denoise(x, 2.0) - DENSITY.denoise(x, 2.0)).abs().max() > 0.01
+        )
 
 
 def test_a_ddpm_is_fed_its_step_numbers():

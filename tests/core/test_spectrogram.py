@@ -60,7 +60,7 @@ def test_pooled_features_are_the_mean_and_the_deviation_over_the_frames():
     torch.testing.assert_close(pooled[:, 1].square(), bands.var(3, correction=0))
 
 
-def test_silence_ends_at_the_floor_and_has_a_gradient():
+def test_silence_ends_at_the_reference_and_has_a_gradient():
     x = torch.zeros(1, 1, 256, requires_grad=True)
     out = LogMel(epsilon=1e-5)(x)
     torch.testing.assert_close(out, torch.full_like(out, math.log(1e-5)))

@@ -43,7 +43,7 @@ def test_tweedie_first_order():
     assert abs(mean - (y + sigma**2 * MIXTURE.score(y, sigma))[0, 0]) < 1e-8
 
 
-def test_samples_have_the_moments_of_the_law():
+def test_samples_have_the_moments_of_the_distribution():
     x = gaussian([1.0, -2.0], [0.5, 2.0]).sample(40_000, torch.Generator().manual_seed(0))
     z = (x.mean(0) - torch.tensor([1.0, -2.0])) / (torch.tensor([0.5, 2.0]) / 200)
     assert z.abs().max() < 4
@@ -84,14 +84,14 @@ def test_the_score_is_minus_the_gradient_of_the_energy():
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name not in ("ising", "potts")])
 def test_examples_of_another_shape_are_refused_and_not_broadcast(name):
-    law = TARGETS[name]()
+    density = TARGETS[name]()
     for shape in (
-        [5, *law.shape, 1],
-        [5, law.shape[0] + 1],
-        [5] if law.shape == (1,) else [5, 1],
+        [5, *density.shape, 1],
+        [5, density.shape[0] + 1],
+        [5] if density.shape == (1,) else [5, 1],
         [5],
     ):
-        for of in (law.energy, law.score, law.at(0.3).energy, law.at(0.3).score):
+        for of in (density.energy, density.score, density.at(0.3).energy, density.at(0.3).score):
             with pytest.raises(
                 ValueError, match=r"a law of examples of shape \[\d+\], so x is \[B, \d+\], got"
             ):

@@ -71,8 +71,8 @@ def test_noise_is_convolution_and_tweedie_gives_mean_and_covariance(name, first,
     share = (density / total[:, None])[..., None]
     mean = (share * before).sum(1)
     torch.testing.assert_close(y + second**2 * target.score(y, sigma), mean, atol=1e-7, rtol=0)
-    spread = before - mean[:, None]
-    covariance = (share * spread).transpose(1, 2) @ spread
+    centred = before - mean[:, None]
+    covariance = (share * centred).transpose(1, 2) @ centred
     hessian = jacobian(lambda x: target.score(x, sigma), y)
     torch.testing.assert_close(
         second**2 * torch.eye(2) + second**4 * hessian, covariance, atol=1e-7, rtol=0
@@ -85,7 +85,7 @@ def test_noise_is_convolution_and_tweedie_gives_mean_and_covariance(name, first,
     [Banana(), Banana(2.0, -0.5, 0.1), Funnel(), DoubleWell(), DoubleWell(6.0, 1.5)],
     ids=repr,
 )
-def test_laws_without_closed_form_agree_with_a_brute_quadrature(target, sigma):
+def test_distributions_without_closed_form_agree_with_a_brute_quadrature(target, sigma):
     """The energy and the posterior mean of the first coordinate, over a grid so fine that it needs
     no care.
     """
@@ -158,7 +158,7 @@ def test_float32_stays_float32(name):
 
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_samples_and_score_are_of_one_law(name, sigma):
+def test_samples_and_score_are_of_one_distribution(name, sigma):
     """Stein: E[f_i' + s_i f_i] = 0 with f_i = tanh x_i; half or twice the score is far off."""
     target, n = EXAMPLES[name], 20_000
     x = noisy_samples(target, sigma, n)
@@ -287,7 +287,7 @@ def test_a_product_is_its_parts_side_by_side():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_law_at_a_level_is_a_field_with_energy(name):
+def test_the_distribution_at_a_level_is_a_field_with_energy(name):
     target, x = EXAMPLES[name], noisy_samples(EXAMPLES[name], 0.5)
     field = target.at(0.5)
     energy, score = field.energy_and_score(x)
@@ -315,6 +315,6 @@ def test_the_law_at_a_level_is_a_field_with_energy(name):
         (lambda: DoubleWell(1.0, -1.0), "for one well"),
     ],
 )
-def test_laws_that_are_none_are_refused(make, message):
+def test_distributions_that_are_none_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -15,7 +15,7 @@ class Heard:
     def __init__(self, name="", words=None):
         self.name, self.words = name, [] if words is None else words
 
-    def lane(self, name):
+    def task(self, name):
         return Heard(name, self.words)
 
     def __getattr__(self, verb):

@@ -7,7 +7,7 @@ import torch
 
 from gradlogp import data
 from gradlogp.data import Dataset, Split
-from gradlogp.harness import evaluator_of, judge_samples
+from gradlogp.harness import evaluator_of, measure_samples
 
 BY_CLASS = {"rarest_class", "commonest_class", "class_entropy", "inception_score", "cas"}
 
@@ -24,6 +24,6 @@ def test_one_class_is_told_from_nothing(tmp_path: Path) -> None:
     icons = one_class(data.load("digits"))
     evaluator = evaluator_of(icons, tmp_path / "evaluator")
     assert evaluator.name.startswith("random features") and "accuracy" not in evaluator.name
-    measures = judge_samples(icons.test.scaled(slice(0, 60)), icons, evaluator)
+    measures = measure_samples(icons.test.scaled(slice(0, 60)), icons, evaluator)
     names = {measure.metric for measure in measures}
     assert {"fd", "precision"} <= names and not names & BY_CLASS

@@ -13,7 +13,7 @@ X = (
 GAUSSIAN = PixelGaussian.fit(X)
 
 
-def test_the_fit_draws_the_law_that_it_saw():
+def test_the_fit_draws_the_distribution_that_it_saw():
     drawn = GAUSSIAN.sample(60_000, seed=1).double()
     error = (COV.diag()[:, None] * COV.diag() + COV**2).sqrt() * (
         2 / 60_000

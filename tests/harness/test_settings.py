@@ -5,10 +5,24 @@ import pytest
 from gradlogp.core.errors import UserError
 from gradlogp.data import load
 from gradlogp.experiments import COMPARISONS, RECIPES
-from gradlogp.harness import PRESETS, Target, fit, leaves, load as read, override, restored, to_dict
+from gradlogp.experiments.denoise.networks import DenoisingRecipe
+from gradlogp.harness import (
+    PRESETS,
+    Target,
+    fit,
+    from_stored,
+    leaves,
+    load as read,
+    override,
+    to_dict,
+)
 from gradlogp.harness.compare import applicable, resolve
-from gradlogp.harness.settings import from_dict
-from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver
+from gradlogp.harness.fit import spec_of
+from gradlogp.harness.recipe import DataSpec
+from gradlogp.harness.settings import RENAMED, from_dict
+from gradlogp.runs import Run
+from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
+from gradlogp.training import Training
 from tests.targets import DIGITS, MNIST
 
 METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.methods]
@@ -19,7 +33,7 @@ METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.m
 @pytest.mark.parametrize(("comparison", "method"), METHODS)
 def test_every_method_becomes_json_and_comes_back(comparison, method, preset, target):
     settings = resolve(COMPARISONS[comparison], method, target, preset, 3, ())
-    assert restored(json.loads(json.dumps(to_dict(settings)))) == settings
+    assert from_stored(json.loads(json.dumps(to_dict(settings)))) == settings
     said = (settings.experiment, settings.dataset, settings.preset, settings.seed)
     assert said == (method, target.name, preset, 3)
 
@@ -27,12 +41,14 @@ def test_every_method_becomes_json_and_comes_back(comparison, method, preset, ta
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_found_again_by_the_name_of_its_class(name):
     recipe = RECIPES[name](DIGITS, "quick", 0)
-    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe and recipe.experiment == name
+    assert (
+        from_stored(json.loads(json.dumps(to_dict(recipe)))) == recipe and recipe.experiment == name
+    )
 
 
 def test_settings_of_a_kind_that_is_not_known_are_refused():
     with pytest.raises(UserError, match="no settings of the kind 'Nobody'"):
-        restored({"kind": "Nobody"})
+        from_stored({"kind": "Nobody"})
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -130,7 +146,7 @@ def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table
         changed = override(made, [f"{field}.kind={name}"])
         assert type(getattr(changed, field)) is member
         assert leaves(changed)[f"{field}.kind"] == name
-        assert restored(json.loads(json.dumps(to_dict(changed)))) == changed
+        assert from_stored(json.loads(json.dumps(to_dict(changed)))) == changed
 
 
 @pytest.mark.parametrize(
@@ -140,7 +156,7 @@ def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(n
     tiny = ["training.images=64", "training.batch=16", "net.channels=4,8", "sampler.levels=5"]
     recipe = override(RECIPES["ncsn"](DIGITS, "quick", 0), [*tiny, f"objective.kind={name}"])
     assert leaves(recipe)["objective.kind"] == name
-    assert restored(json.loads(json.dumps(to_dict(recipe)))) == recipe
+    assert from_stored(json.loads(json.dumps(to_dict(recipe)))) == recipe
     fit(recipe, load("digits"), tmp_path / "run").close()
     assert read(tmp_path / "run").recipe == recipe
 
@@ -163,11 +179,50 @@ def test_a_loss_that_does_not_fit_is_answered_with_those_that_do(recipe, change,
         override(RECIPES[recipe](DIGITS, "quick", 0), [change])
 
 
+def test_a_run_of_the_first_format_is_read_under_the_names_of_today(tmp_path):
+    """Its settings have other names, and its data, pictures alone, are described by `facts`."""
+    recipe = RECIPES["ebm"](DIGITS, "quick", 0)
+    spec = {"shape": [1, 8, 8], "per_class": [4, 5], "std": 0.7}
+    named = {new: old for old, new in RENAMED.items()}
+
+    def aged(stored):
+        return (
+            {named.get(key, key): aged(value) for key, value in stored.items()}
+            if isinstance(stored, dict)
+            else stored
+        )
+
+    old = aged(to_dict(recipe))
+    assert {"restore", "regularise", "fresh", "gentler"} <= names_in(old)
+    with Run.create(tmp_path, {"recipe": old, "facts": {"kind": "Facts", **spec}}) as run:
+        assert from_stored(run.config["recipe"]) == recipe
+        assert spec_of(run) == DataSpec((1, 8, 8), (4, 5), 0.7)
+
+
+def names_in(stored):
+    """The names of all settings, at every depth."""
+    groups = [value for value in stored.values() if isinstance(value, dict)]
+    return set(stored).union(*map(names_in, groups))
+
+
+def test_data_of_an_unknown_kind_are_refused():
+    with pytest.raises(UserError, match=r"spec.kind expects one of picture, .* got 'Facts'"):
+        DataSpec((1, 8, 8), (), 0.7, "Facts")
+
+
 def test_settings_written_before_losses_could_be_chosen_mean_denoising():
     recipe = RECIPES["ncsn"](DIGITS, "quick", 0)
     stored = to_dict(recipe)
     del stored["objective"]
-    assert restored(stored) == recipe
+    assert from_stored(stored) == recipe
+
+
+def test_settings_are_read_under_the_names_that_earlier_versions_gave_them():
+    sampler = to_dict(PreconditionedLangevin(0.1, adapt=5, damping=0.5))
+    sampler["floor"] = sampler.pop("damping")
+    assert from_dict(PreconditionedLangevin, sampler).damping == 0.5
+    recipe = DenoisingRecipe("dsm", "digits", "quick", Training(64))
+    assert from_stored(to_dict(recipe) | {"kind": "RestorerRecipe"}) == recipe
 
 
 def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():

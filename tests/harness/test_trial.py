@@ -18,8 +18,8 @@ from gradlogp.harness import (
     Table,
     Target,
     Trial,
+    from_stored,
     prepare,
-    restored,
     run_comparison,
 )
 from gradlogp.harness.trial import items
@@ -74,7 +74,7 @@ def paired(folder: Path, runs):
 GUESS = Comparison(
     "Which?",
     {"zero": guess("zero", 0), "one": guess("one", 1)},
-    judged=False,
+    draws_samples=False,
     headline=(Column("accuracy"),),
     summary=paired,
     tables=(Table("McNemar's p", ("p",), "against"),),
@@ -129,7 +129,7 @@ def test_settings_that_cannot_work_are_refused_before_the_work(comparison, name,
 def test_settings_come_back_from_the_folder(known, tmp_path):
     compare(data.load("digits"), tmp_path / "c", ["one:answer=7"])
     stored = Run.open(tmp_path / "c" / "one").config["recipe"]
-    assert restored(stored) == Guess("one", "digits", "quick", 0, 7)
+    assert from_stored(stored) == Guess("one", "digits", "quick", 0, 7)
 
 
 def test_a_change_names_its_method_and_what_is_wrong():

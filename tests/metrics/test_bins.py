@@ -7,7 +7,7 @@ from gradlogp.core.random import seeded
 from gradlogp.metrics.bins import ndb, shares
 
 
-def test_equal_laws_differ_in_one_bin_of_twenty():
+def test_equal_distributions_differ_in_one_bin_of_twenty():
     """Bins are fitted to one half of the real: the share of the other half's is then fair."""
     values = []
     for seed in range(12):

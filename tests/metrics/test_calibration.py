@@ -15,7 +15,7 @@ def honest(n=4000, seed=0):
     return logits, torch.multinomial(logits.softmax(1), 1, generator=g)[:, 0]
 
 
-def test_honest_probabilities_reach_the_floor():
+def test_honest_probabilities_reach_the_reference():
     logits, labels = honest()
     got = ece(logits, labels)
     assert got.reference < 0.03 and abs(got.value - got.reference) < 4 * got.stderr

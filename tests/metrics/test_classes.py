@@ -20,7 +20,7 @@ def test_entropy_in_nats():
     )
 
 
-def test_even_labels_meet_the_floor():
+def test_even_labels_meet_the_reference():
     """Miller's correction is 6 standard errors here: without it, or with twice it, the test fails."""
     g = torch.Generator().manual_seed(0)
     values = torch.tensor(
@@ -32,7 +32,7 @@ def test_even_labels_meet_the_floor():
     assert z.abs() <= 4
 
 
-def test_the_spread_of_the_entropy():
+def test_the_standard_error_of_the_entropy():
     g = torch.Generator().manual_seed(1)
     p = torch.tensor([0.7, 0.2, 0.1])
     runs = [

@@ -107,7 +107,7 @@ def test_the_threshold_of_fpr95_is_uncertain_too():
     assert math.sqrt(f * (1 - f) / 1000) < 0.3 * scatter
 
 
-def test_what_cannot_be_judged_is_refused():
+def test_what_cannot_be_measured_is_refused():
     with pytest.raises(ValueError, match=r"one score per example, shape \[n\], but has \[3, 2\]"):
         auroc(torch.zeros(3, 2), torch.zeros(3))
     with pytest.raises(UserError, match="finite numbers"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.frechet import fd, frechet, frechet_distance, noise_floor
+from gradlogp.metrics.frechet import fd, frechet, frechet_distance, reference_fd
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -57,46 +57,46 @@ def test_torchmetrics_agrees():
     assert frechet_distance(a, b) == pytest.approx(float(fid._compute_fid(*moments)), rel=1e-9)
 
 
-def test_the_noise_floor_of_a_standard_normal():
+def test_the_reference_of_a_standard_normal():
     n = 500
     m = 250
     d = 64  # (d^2 + 5 d) / 4 (1/n + 1/m)
-    got = noise_floor(normal(100_000, d, 5), n, m)
+    got = reference_fd(normal(100_000, d, 5), n, m)
     assert got == pytest.approx((d**2 + 5 * d) / 4 * (1 / n + 1 / m), rel=0.005)
 
 
-LAWS = {
+DISTRIBUTIONS = {
     "normal": lambda n, g: torch.randn(n, 6, generator=g, dtype=torch.float64) * torch.arange(1, 7),
     "exponential": lambda n, g: torch.empty(n, 6, dtype=torch.float64).exponential_(generator=g),
     "saturated": lambda n, g: (3 * torch.randn(n, 6, generator=g, dtype=torch.float64)).tanh(),
 }
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_the_noise_floor_is_what_equal_laws_score(law):
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_reference_is_what_equal_distributions_score(distribution):
     """Standard error of the mean of 300 distances, some 1.5 % of it; leading order in 1/n adds 1 %."""
-    draw = LAWS[law]
+    draw = DISTRIBUTIONS[distribution]
     g = seeded(6)
     n = 800
     m = 500
     scores = torch.tensor([frechet_distance(draw(n, g), draw(m, g)) for _ in range(300)])
-    z = (scores.mean() - noise_floor(draw(100_000, g), n, m)) / (scores.std() / 300**0.5)
+    z = (scores.mean() - reference_fd(draw(100_000, g), n, m)) / (scores.std() / 300**0.5)
     assert z.abs() <= 4
 
 
-def test_the_spread_is_the_scatter_over_samples():
+def test_the_standard_error_is_the_scatter_over_samples():
     measures = [fd(normal(300, 4, s), normal(400, 4, 1000 + s) + 0.4) for s in range(100)]
     scatter = torch.tensor([float(x) for x in measures]).std()
-    spread = torch.tensor([x.stderr for x in measures]).mean()
+    stderr = torch.tensor([x.stderr for x in measures]).mean()
     assert (
-        0.75 < spread / scatter < 1.33
+        0.75 < stderr / scatter < 1.33
     )  # a standard deviation of 100 values has a standard error of 7 %
 
 
-def test_the_measure_carries_its_floor():
+def test_the_measure_carries_its_reference():
     a, b = normal(300, 4, 7), normal(200, 4, 8)
     got = fd(a, b, network="lenet 1a2b")
-    assert got.reference == noise_floor(a, 300, 200) and got.value == frechet_distance(a, b)
+    assert got.reference == reference_fd(a, 300, 200) and got.value == frechet_distance(a, b)
     assert "lenet 1a2b" in got.protocol and "300 real" in got.protocol and got.n == 200
 
 

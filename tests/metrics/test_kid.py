@@ -20,7 +20,7 @@ def test_it_is_the_mean_over_all_pairs():
     assert abs(kid(x, y).value - expected) < 1e-10
 
 
-def test_zero_on_average_for_one_law():
+def test_zero_on_average_for_one_distribution():
     """Standard error over 200 pairs of samples; a V-statistic, which keeps i = j, would sit 30
     errors above.
     """
@@ -46,7 +46,7 @@ def test_the_known_value_of_a_shift():
     assert ((values.mean() - expected) / (values.std() / 200**0.5)).abs() <= 4
 
 
-def test_the_spread_is_a_jackknife():
+def test_the_standard_error_is_a_jackknife():
     x, y = normal(45, 3, 0), 1.5 * normal(63, 3, 1)
     keep = lambda z, g: z[torch.arange(len(z)) % 20 != g]
     left_out = torch.tensor(
@@ -55,8 +55,8 @@ def test_the_spread_is_a_jackknife():
     assert abs(kid(x, y).stderr - jackknife(left_out)) < 1e-10
 
 
-def test_the_spread_is_the_scatter_over_samples():
+def test_the_standard_error_is_the_scatter_over_samples():
     measures = [kid(normal(200, 4, s), normal(150, 4, 1000 + s) + 0.5) for s in range(100)]
     scatter = torch.tensor([float(x) for x in measures]).std()
-    spread = torch.tensor([x.stderr for x in measures]).mean()
-    assert 0.75 < spread / scatter < 1.33
+    stderr = torch.tensor([x.stderr for x in measures]).mean()
+    assert 0.75 < stderr / scatter < 1.33

@@ -70,7 +70,7 @@ def test_the_error_of_the_mean_is_what_the_effective_size_says():
     assert float(x.mean((1, 2)).var() * sizes.mean()) == pytest.approx(1, abs=4 * (2 / 400) ** 0.5)
 
 
-def test_rhat_is_one_for_one_law_and_grows_with_the_distance():
+def test_rhat_is_one_for_one_distribution_and_grows_with_the_distance():
     x = torch.randn(4, 2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert abs(split_rhat(x) - 1) < 0.005 and abs(split_rhat(x, rank=True) - 1) < 0.005
     apart = x + torch.tensor([0.0, 0.0, 2.0, 2.0], dtype=torch.float64)[:, None]

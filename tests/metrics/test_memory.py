@@ -27,7 +27,7 @@ def test_a_copied_training_set_is_at_exactly_zero():
     assert nearest(train[:50].clone(), train).max() == 0
 
 
-def test_fresh_draws_meet_the_floor():
+def test_fresh_draws_meet_the_reference():
     """The mean of 40 ratios within 4 standard errors of 1, and single ratios scatter as their
     spread says.
     """
@@ -35,8 +35,8 @@ def test_fresh_draws_meet_the_floor():
     runs = [memorisation(pictures(200, 100 + s), train, pictures(150, 500 + s)) for s in range(40)]
     values = torch.tensor([float(r) for r in runs])
     assert ((values.mean() - 1) / (values.std() / 40**0.5)).abs() <= 4
-    spread = torch.tensor([r.stderr for r in runs]).mean()
-    assert 0.6 < spread / values.std() < 1.6
+    stderr = torch.tensor([r.stderr for r in runs]).mean()
+    assert 0.6 < stderr / values.std() < 1.6
 
 
 def test_the_ratio_is_of_generated_over_test():

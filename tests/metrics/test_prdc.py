@@ -31,7 +31,7 @@ def test_a_case_by_hand():
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(300, 300, 5), (400, 200, 5), (200, 400, 3)])
-def test_one_law_meets_its_floors(n, m, k):
+def test_one_distribution_meets_its_references(n, m, k):
     """60 pairs of samples: |z| <= 4 by the standard error over pairs, floors estimated on each pair
     included.
     """
@@ -52,7 +52,7 @@ def test_expected_coverage_in_plain_numbers():
     assert expected_coverage(500, 500) == pytest.approx(0.969, abs=5e-4)  # 1 - 2^-5 for many
 
 
-def test_the_floor_of_precision_is_by_leaving_one_out():
+def test_the_reference_of_precision_is_by_leaving_one_out():
     real = normal(40, 3, 0)
     left_out = [
         precision(torch.cat([real[:i], real[i + 1 :]]), real[i].expand(6, 3)).value

@@ -23,9 +23,9 @@ def blobs(n, gap, seed, classes=3):
 
 def test_far_classes_are_found_by_all_and_noise_by_chance():
     far, near = (blobs(600, 10, 0), blobs(600, 10, 1)), (blobs(600, 0, 0), blobs(600, 0, 1))
-    for judge in (knn_accuracy, linear_probe):
-        assert judge(*far[0], *far[1]).value > 0.99
-        value = judge(*near[0], *near[1]).value
+    for accuracy in (knn_accuracy, linear_probe):
+        assert accuracy(*far[0], *far[1]).value > 0.99
+        value = accuracy(*near[0], *near[1]).value
         assert abs(value - 1 / 3) / (2 / 9 / 600) ** 0.5 < 4
     assert [m.value > 0.98 for m in clustering(*far[0])] == [True] * 3
     assert abs(clustering(*near[0])[2].value) < 0.02

@@ -29,8 +29,8 @@ def test_random_similarity_finds_as_many_as_chance_says(k, r):
     gallery = torch.where(torch.arange(m) < r, 0, 1)
     got = recall_at(k, similarity, torch.zeros(n, dtype=torch.long), gallery)
     assert got.trivial == pytest.approx(float(by_chance(k, torch.tensor([r]), m)))
-    spread = max((got.trivial * (1 - got.trivial) / n) ** 0.5, 1e-9)
-    assert abs(got.value - got.trivial) / spread < 4 or got.value == got.trivial == 1
+    stderr = max((got.trivial * (1 - got.trivial) / n) ** 0.5, 1e-9)
+    assert abs(got.value - got.trivial) / stderr < 4 or got.value == got.trivial == 1
     if r == 1:
         assert got.trivial == pytest.approx(k / m)
 

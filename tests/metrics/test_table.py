@@ -97,7 +97,7 @@ def test_generative_is_the_whole_row():
     assert "k = 3" in row[-1].protocol
 
 
-def test_the_order_of_samples_hardly_matters_to_the_spread():
+def test_the_order_of_samples_hardly_matters_to_the_error():
     """Sorted by class, contiguous groups would differ by class: the jackknife deals them like
     cards.
     """

@@ -18,7 +18,7 @@ def pair(shift, n=500, d=8, seed=0):
 
 
 @pytest.mark.parametrize("test", [one_nn, c2st])
-def test_equal_laws_are_a_coin(test):
+def test_equal_distributions_are_a_coin(test):
     got = test(*pair(0.0))
     assert abs(got.value - 0.5) < 4 * got.stderr and got.reference == 0.5
 

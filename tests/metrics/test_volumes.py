@@ -44,7 +44,7 @@ def test_one_volume_covers_one_and_other_shapes_are_told_apart():
     assert apart["1nna_iou"] > 0.95 and apart["mmd_iou"] == 1
 
 
-def test_equal_laws_are_a_coin():
+def test_equal_distributions_are_a_coin():
     values = torch.tensor(
         [measures(volumes(60, s, 0.5), volumes(60, 99 + s, 0.5))["1nna_iou"] for s in range(20)]
     )

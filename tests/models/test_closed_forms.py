@@ -35,9 +35,11 @@ def test_a_quadratic_energy_is_the_gaussian_that_it_says(rank):
     torch.manual_seed(0)
     energy = stirred(QuadraticEnergy(5, rank).double())
     energy.requires_grad_(False)
-    law = torch.distributions.MultivariateNormal(energy.mean, precision_matrix=energy.precision)
+    density = torch.distributions.MultivariateNormal(energy.mean, precision_matrix=energy.precision)
     x = torch.randn(7, 5, dtype=torch.float64)
-    torch.testing.assert_close(-energy(x) - energy.log_z(), law.log_prob(x), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(
+        -energy(x) - energy.log_z(), density.log_prob(x), atol=1e-10, rtol=1e-10
+    )
     torch.testing.assert_close(
         as_field(energy).score(x), -(x - energy.mean) @ energy.precision, atol=1e-10, rtol=1e-10
     )

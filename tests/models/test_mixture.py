@@ -87,8 +87,8 @@ def test_no_other_parameters_are_likelier():
     best = float(model(rows).detach().mean())
     gradients = torch.autograd.grad(model(rows).mean(), list(model.parameters()))
     assert max(float(g.abs().max()) for g in gradients) < 1e-10
-    law = MultivariateNormal(rows.mean(0), rows.T.cov())
-    assert best > -float(law.log_prob(rows).mean())  # the full covariance explains them better
+    density = MultivariateNormal(rows.mean(0), rows.T.cov())
+    assert best > -float(density.log_prob(rows).mean())  # the full covariance explains them better
 
 
 def test_fit_finds_clusters_and_their_planes():

@@ -31,7 +31,7 @@ def made(name, stir=0.0):
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
-def test_a_new_one_is_the_gaussian_of_the_datas_spread_at_every_level(name):
+def test_a_new_one_is_the_gaussian_of_the_datas_scale_at_every_level(name):
     field = made(name).field()
     x = torch.randn(4, *SHAPE, dtype=torch.float64)
     for sigma in (0.01, 1.0, 30.0):
@@ -87,10 +87,12 @@ def test_a_reconstruction_is_half_the_square_less_half_the_squared_error():
 
 def test_any_callable_of_x_and_sigma_is_a_noisy_energy():
     """The exact energy of a noised Gaussian, without its score: the denoised is the posterior mean."""
-    law = gaussian([1.0, -1.0], [0.5, 2.0])
-    field = NoisyEnergy(law.energy)
+    density = gaussian([1.0, -1.0], [0.5, 2.0])
+    field = NoisyEnergy(density.energy)
     x = torch.randn(6, 2, dtype=torch.float64)
-    torch.testing.assert_close(field.denoise(x, 0.8), law.denoise(x, 0.8), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        field.denoise(x, 0.8), density.denoise(x, 0.8), rtol=1e-10, atol=1e-10
+    )
     assert isinstance(field.at(0.8), Energy) and as_noisy(field) is field
 
 

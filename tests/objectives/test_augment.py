@@ -128,9 +128,9 @@ def test_brightness_scales_from_black_and_contrast_about_the_mean():
     inside = (light + 1) / (x + 1)
     factor = inside.flatten(1)
     free = (light < 1).flatten(1)
-    spread = torch.where(free, factor, factor.median(1, keepdim=True).values)
-    assert (spread.amax(1) - spread.amin(1)).max() < 1e-9
-    assert spread.min() >= 0.6 and spread.max() <= 1.4 and spread[:, 0].std() > 0.1
+    factors = torch.where(free, factor, factor.median(1, keepdim=True).values)
+    assert (factors.amax(1) - factors.amin(1)).max() < 1e-9
+    assert factors.min() >= 0.6 and factors.max() <= 1.4 and factors[:, 0].std() > 0.1
     even = ColourJitter(0.0, 0.4, 0.0, 0.0, 1.0)(x, seeded(6))
     torch.testing.assert_close(even.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=1e-10, rtol=0)
 

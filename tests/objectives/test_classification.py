@@ -67,7 +67,7 @@ def test_margin_losses_by_hand(kind, value):
     torch.testing.assert_close(loss.value, torch.tensor(value))
 
 
-def test_a_joint_energy_is_judged_by_its_logits():
+def test_a_joint_energy_is_measured_by_its_logits():
     model = MLPEnergy(1, (4,), classes=2)
     found = OfJointEnergy(CrossEntropy())(model, BATCH, seeded(0)).value
     torch.testing.assert_close(found, CrossEntropy()(model.logits, BATCH, seeded(0)).value)

@@ -87,7 +87,7 @@ def test_the_objective_is_the_loss_of_two_views_of_the_batch():
     assert model.features(x).shape == (6, 8) and first.shape == (6, 5)
 
 
-def test_without_changes_it_learns_to_spread_examples_over_the_sphere():
+def test_without_changes_it_learns_to_scatter_examples_over_the_sphere():
     """Twins are equal, so only the others push: three points end at angles of 120 degrees, where
     the loss is ln(1 + 4 e^(-1.5 / tau)).
     """

@@ -13,13 +13,8 @@ from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import HMC, MALA, Langevin
-from gradlogp.samplers.gibbs import (
-    BlockGibbs,
-    CheckerboardGibbs,
-    Gibbs,
-    GibbsLangevin,
-    GibbsWithGradients,
-)
+from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
+from gradlogp.samplers.gibbs import CheckerboardGibbs, Gibbs, GibbsWithGradients
 from gradlogp.tasks.ais import (
     BernoulliBase,
     Bracket,
@@ -121,7 +116,7 @@ def test_few_chains_bound_from_both_sides_on_average():
         assert abs(w.mean() - 1) / (w.std() / 4_000**0.5) < 4
 
 
-def test_the_base_laws_are_normalised():
+def test_the_base_distributions_are_normalised():
     v = torch.cat(list(binary_states(4, torch.zeros((), dtype=torch.float64))))
     assert abs((-BernoulliBase(normal(15, 4)).energy(v)).logsumexp(0)) < 1e-12
     assert abs((-BernoulliBase(normal(15, 4), (-1.0, 1.0)).energy(2 * v - 1)).logsumexp(0)) < 1e-12
@@ -141,7 +136,7 @@ def test_the_base_laws_are_normalised():
         NormalBase(normal(17, 3), normal(18, 3).exp()),
     ],
 )
-def test_the_base_laws_draws_have_their_means(base):
+def test_the_base_distributions_draws_have_their_means(base):
     """E[dE/d theta] = 0 under the law itself, for the parameters that it is made of."""
     parameters = [
         p.clone().requires_grad_(True) for p in vars(base).values() if isinstance(p, torch.Tensor)

@@ -99,7 +99,7 @@ def test_the_consistent_chain_is_exact_as_the_levels_grow(data_var):
     assert error(800) < 0.03 and error(400) / error(800) == pytest.approx(2, abs=0.3)
 
 
-def test_consistent_annealing_is_nearer_to_the_law_at_equal_evaluations():
+def test_consistent_annealing_is_nearer_to_the_distribution_at_equal_evaluations():
     target = gaussian([0.0], [0.5])
     process = VarianceExploding(0.05, 10.0)
     errors = {}

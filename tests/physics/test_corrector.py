@@ -18,7 +18,7 @@ from tests.physics.impulses import final_std, final_variance
 COARSE = DDIM(levels=(2.0, 0.5), denoise=False)
 
 
-def test_a_plain_corrector_converges_to_the_biased_law_of_its_step():
+def test_a_plain_corrector_converges_to_the_biased_distribution_of_its_step():
     """V / (1 - h / 2V) at the level of variance V = s^2 + t^2, with h = 2 (snr t)^2."""
     v, h = 0.01 + 0.25, 2 * (0.7 * 0.5) ** 2
     assert final_variance(PredictorCorrector(COARSE, 60, snr=0.7), 0.1) == pytest.approx(
@@ -27,7 +27,7 @@ def test_a_plain_corrector_converges_to_the_biased_law_of_its_step():
     assert v / (1 - h / (2 * v)) > 1.8 * v
 
 
-def test_an_adjusted_corrector_samples_the_law_of_its_level():
+def test_an_adjusted_corrector_samples_the_distribution_of_its_level():
     g, n = seeded(0), 8000
     x = 2 * torch.randn(n, 1, generator=g, dtype=torch.float64)
     accepted = []
@@ -44,7 +44,7 @@ def test_an_adjusted_corrector_samples_the_law_of_its_level():
 
 
 def test_an_adjusted_corrector_finds_the_weights_of_a_mixture_down_a_coarse_ladder():
-    law = GaussianMixture(
+    density = GaussianMixture(
         torch.tensor([[-1.0], [1.5]], dtype=torch.float64),
         torch.tensor([[0.3], [0.5]], dtype=torch.float64),
         torch.tensor([0.3, 0.7], dtype=torch.float64),
@@ -52,9 +52,9 @@ def test_an_adjusted_corrector_finds_the_weights_of_a_mixture_down_a_coarse_ladd
     g, n = seeded(1), 8000
     x = 4 * torch.randn(n, 1, generator=g, dtype=torch.float64)
     walk = Ancestral(levels=(4.0, 2.0, 1.0, 0.7), denoise=False)
-    exact = law.sample(200_000, g)
+    exact = density.sample(200_000, g)
     exact += 0.7 * torch.randn(exact.shape, generator=g, dtype=torch.float64)
-    end = run(PredictorCorrector(walk, 40, snr=0.7, adjusted=True), law, x, 3, g)
+    end = run(PredictorCorrector(walk, 40, snr=0.7, adjusted=True), density, x, 3, g)
     for statistic in (lambda x: (x < 0).double(), lambda x: x, lambda x: x**2):
         a, b = statistic(end), statistic(exact)
         assert abs(float(a.mean() - b.mean())) < 4 * math.sqrt(

@@ -68,11 +68,13 @@ class Seen:
         return self.out
 
 
-def seen(weight, law, **settings):
+def seen(weight, distribution, **settings):
     """The loss [B], and x0, x, sigma [B, 1], and what a `Seen` made of them."""
     x0 = torch.randn(50, 4, dtype=torch.float64, generator=seeded(0))
     model = Seen()
-    value = DenoisingScoreMatching(law, weight, **settings)(model, Batch(x0), seeded(1)).value
+    value = DenoisingScoreMatching(distribution, weight, **settings)(
+        model, Batch(x0), seeded(1)
+    ).value
     return value, x0, model.x, model.sigma[:, None], model.out
 
 
@@ -113,28 +115,28 @@ def test_min_snr_is_the_error_of_x0_by_the_clipped_snr():
         )
 
 
-LAWS = {name: FromProcess(process()) for name, process in PROCESSES.items()} | {
+DISTRIBUTIONS = {name: FromProcess(process()) for name, process in PROCESSES.items()} | {
     "importance": FromProcess(VariancePreserving(), importance=True),
     "log-normal": LogNormal(-0.4, 1.2),
 }
 
 
-@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-def test_growth_is_the_slope_of_the_variance(law):
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+def test_growth_is_the_slope_of_the_variance(distribution):
     u = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
     h = 1e-5
-    slope = (law.quantile(u + h) ** 2 - law.quantile(u - h) ** 2) / (2 * h)
-    assert torch.allclose(law.growth(law.quantile(u)), slope, rtol=1e-6)
+    slope = (distribution.quantile(u + h) ** 2 - distribution.quantile(u - h) ** 2) / (2 * h)
+    assert torch.allclose(distribution.growth(distribution.quantile(u)), slope, rtol=1e-6)
 
 
-def gap_of_kl(law, model_std: float) -> float:
+def gap_of_kl(distribution, model_std: float) -> float:
     """KL(data + noise || model + noise) at the least level of the law, less that at its greatest."""
 
     def kl(level: float) -> float:
         ratio = (S**2 + level**2) / (model_std**2 + level**2)
         return DIM / 2 * (ratio - 1 - math.log(ratio))
 
-    low, high = law.quantile(torch.tensor([1e-6, 1 - 1e-6], dtype=torch.float64)).tolist()
+    low, high = distribution.quantile(torch.tensor([1e-6, 1 - 1e-6], dtype=torch.float64)).tolist()
     return kl(low) - kl(high)
 
 
@@ -143,26 +145,26 @@ def test_likelihood_weights_integrate_the_fall_of_the_divergence(name):
     """d KL / d sigma^2 = -1/2 E|s - s_theta|^2, so the loss of a wrong model less that of the right
     one is a gap in KL.
     """
-    law, wrong = LAWS[name], 1.5
+    distribution, wrong = DISTRIBUTIONS[name], 1.5
     x0 = S * torch.randn(N, DIM, generator=seeded(0), dtype=torch.float64)
-    objective = DenoisingScoreMatching(law, "likelihood")
+    objective = DenoisingScoreMatching(distribution, "likelihood")
     right_loss, wrong_loss = (
         objective(shrink(std=std), Batch(x0), seeded(1)).value for std in (S, wrong)
     )
     groups = (
         (wrong_loss - right_loss).reshape(60, -1).mean(1)
     )  # strata are in random order: groups are all alike
-    error, exact = groups.std() / 60**0.5, gap_of_kl(law, wrong)
+    error, exact = groups.std() / 60**0.5, gap_of_kl(distribution, wrong)
     assert abs((groups.mean() - exact) / error) < 4
     assert error < 0.1 * exact  # a factor of two would show
 
 
 def test_importance_sampled_levels_have_the_lower_variance():
     x0 = S * torch.randn(N, DIM, generator=seeded(0), dtype=torch.float64)
-    laws = [FromProcess(VariancePreserving(), importance) for importance in (False, True)]
+    levels = [FromProcess(VariancePreserving(), importance) for importance in (False, True)]
     plain, sampled = (
-        DenoisingScoreMatching(law, "likelihood")(shrink(), Batch(x0), seeded(1)).value
-        for law in laws
+        DenoisingScoreMatching(distribution, "likelihood")(shrink(), Batch(x0), seeded(1)).value
+        for distribution in levels
     )
     assert sampled.var() < plain.var() / 5
     assert abs(plain.mean() - sampled.mean()) < 4 * (plain.var() / N + sampled.var() / N) ** 0.5
@@ -182,28 +184,31 @@ def test_the_best_uncertainty_is_the_log_of_the_levels_loss():
     assert abs(loss.value.mean() - DIM * (1 + loss.info["loss_per_dim"].log())) < 1e-9
 
 
-def test_energies_and_denoisers_of_one_law_have_one_loss():
-    law = GaussianMixture(
+def test_energies_and_denoisers_of_one_distribution_have_one_loss():
+    distribution = GaussianMixture(
         torch.tensor([[-1.0, 0.5], [1.0, 0.0]]).double(),
         torch.tensor([[0.5, 0.3], [0.7, 1.0]]).double(),
         torch.tensor([0.4, 0.6]).double(),
     )
 
-    x0 = law.sample(40, seeded(0))
+    x0 = distribution.sample(40, seeded(0))
     for objective in (
         DenoisingScoreMatching(LogNormal(), "edm"),
         DenoisingScoreMatching(FromProcess(Cosine()), "likelihood"),
     ):
         a, b = (
-            objective(model, Batch(x0), seeded(1)).value for model in (law, NoisyEnergy(law.energy))
+            objective(model, Batch(x0), seeded(1)).value
+            for model in (distribution, NoisyEnergy(distribution.energy))
         )
         assert torch.allclose(a, b, rtol=1e-10)
     single = DenoisingScoreMatching(SingleLevel(0.7))
-    a, b = (single(model, Batch(x0), seeded(1)).value for model in (law, law.at(0.7)))
+    a, b = (
+        single(model, Batch(x0), seeded(1)).value for model in (distribution, distribution.at(0.7))
+    )
     assert torch.allclose(a, b, rtol=1e-10)
 
 
-def test_levels_follow_their_law():
+def test_levels_follow_their_distribution():
     g = torch.Generator().manual_seed(0)
     x = LogNormal(0.3, 1.2).sample(20_000, g).log()
     assert (

@@ -145,7 +145,7 @@ def test_one_step_for_each_example_estimates_the_bound():
     assert weighted.var() < plain.var() / 2
 
 
-def test_the_decoder_is_a_law_over_the_values_of_a_pixel():
+def test_the_decoder_is_a_distribution_over_the_values_of_a_pixel():
     chain = DiscreteDiffusion((2.0, 1.0), bins=256)
     pixels = torch.linspace(-1, 1, 256, dtype=torch.float64)
     for mean, std in ((0.2, 0.3), (-0.97, 0.01), (1.4, 0.5), (0.1, 1e-4)):

@@ -45,7 +45,7 @@ def close(values, exact):
     return abs(groups.mean() - exact) < 4 * error and error < 0.05 * abs(exact)
 
 
-def test_the_minimum_is_the_spread_of_velocities_that_meet():
+def test_the_minimum_is_the_variance_of_velocities_that_meet():
     """At t, Var(eps - x0 | x_t) = s^2 / ((1 - t)^2 s^2 + t^2) for each dimension, half of which is
     the loss.
     """
@@ -65,9 +65,9 @@ def test_what_it_learns_is_the_velocity_of_the_probability_flow():
     process = Rectified()
     t = torch.linspace(0.05, 0.95, 10, dtype=torch.float64)[:, None]
     x = data(10, 1)
-    law = gaussian([0.0], [S])
-    learned = (x - law.denoise(x / (1 - t), (t / (1 - t))[:, 0])) / t
-    score = law.score(x / (1 - t), (t / (1 - t))[:, 0]) / (1 - t)
+    density = gaussian([0.0], [S])
+    learned = (x - density.denoise(x / (1 - t), (t / (1 - t))[:, 0])) / t
+    score = density.score(x / (1 - t), (t / (1 - t))[:, 0]) / (1 - t)
     flow = process.drift(t) * x - process.diffusion(t) ** 2 * score / 2
     assert torch.allclose(learned, flow, rtol=1e-10)
     assert torch.allclose(

@@ -15,13 +15,8 @@ from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import Masked
-from gradlogp.samplers.gibbs import (
-    BlockGibbs,
-    CheckerboardGibbs,
-    Gibbs,
-    GibbsLangevin,
-    GibbsWithGradients,
-)
+from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
+from gradlogp.samplers.gibbs import CheckerboardGibbs, Gibbs, GibbsWithGradients
 
 N = 40_000
 BITS = torch.cat(list(binary_states(4, torch.zeros((), dtype=torch.float64))))
@@ -159,7 +154,7 @@ def test_the_proposal_by_gradients_is_the_papers():
     torch.testing.assert_close(gain, root / root.sum(1, keepdim=True))
 
 
-def test_block_gibbs_keeps_and_reverses_its_law():
+def test_block_gibbs_keeps_and_reverses_its_distribution():
     machine = rbm()
     p = (-machine(BITS)).softmax(0).detach()
     kernel = block_kernel(machine)
@@ -238,7 +233,7 @@ def z_of_counts(drawn, p, n):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_step_draws_from_the_kernel_and_keeps_the_law(name):
+def test_a_step_draws_from_the_kernel_and_keeps_the_distribution(name):
     """From one state the end follows its row of the kernel; from exact draws it follows the law."""
     world, sampler, make = CASES[name]
     kernel, g = make(world), seeded(11, name)
@@ -284,7 +279,7 @@ def test_what_is_pinned_stays_and_the_rest_is_conditional(name):
     assert abs(z_of_counts(world.index(end), p / p.sum(), n)) < 4
 
 
-def test_from_a_point_the_chains_reach_the_law_and_say_how_they_went():
+def test_from_a_point_the_chains_reach_the_distribution_and_say_how_they_went():
     infos = []
     end = run(
         GibbsWithGradients(),
@@ -302,7 +297,7 @@ def test_from_a_point_the_chains_reach_the_law_and_say_how_they_went():
     assert abs(rate - (1 - stay)) < 0.01
 
 
-def test_without_the_metropolis_test_the_law_is_another():
+def test_without_the_metropolis_test_the_distribution_is_another():
     """The proposal by gradients alone does not keep p: the test above would see it."""
     proposal = torch.zeros(16, 16, dtype=torch.float64)
     q = GibbsWithGradients().log_proposal(BITS, BINARY.field.score(BITS)).exp().detach()

@@ -15,7 +15,7 @@ from gradlogp.samplers import HMC, MALA, NUTS
 from gradlogp.samplers.hamiltonian import HamiltonianState, leapfrog
 from gradlogp.samplers.metropolis import MetropolisState, choose, decide
 from gradlogp.samplers.nuts import closed
-from tests.physics.laws import (
+from tests.physics.exact import (
     DOUBLE,
     QUARTIC_VARIANCE,
     harmonic,
@@ -184,11 +184,17 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("law", ["gaussian", "quartic"])
-def test_the_second_moment_is_exact_at_any_step(name, law):
+@pytest.mark.parametrize("distribution", ["gaussian", "quartic"])
+def test_the_second_moment_is_exact_at_any_step(name, distribution):
     n, g = 4000 if name == "nuts" else 20_000, seeded(3)
-    x = quartic_samples(n, g) if law == "quartic" else torch.randn(n, 1, generator=g, **DOUBLE)
-    field, second = (quartic(), QUARTIC_VARIANCE) if law == "quartic" else (harmonic(1.0), 1.0)
+    x = (
+        quartic_samples(n, g)
+        if distribution == "quartic"
+        else torch.randn(n, 1, generator=g, **DOUBLE)
+    )
+    field, second = (
+        (quartic(), QUARTIC_VARIANCE) if distribution == "quartic" else (harmonic(1.0), 1.0)
+    )
     end = run(SAMPLERS[name], field, x, 8, g)
     assert abs(z_mean(end[:, 0] ** 2, second)) < 4 and abs(z_mean(end[:, 0], 0)) < 4
     assert float((end != x).float().mean()) > 0.9
@@ -369,7 +375,7 @@ def test_a_diverging_trajectory_is_reported_and_left():
     )
 
 
-def test_jitter_spreads_the_step_evenly_on_both_sides():
+def test_jitter_moves_the_step_evenly_to_both_sides():
     step = HMC(0.1, jitter=0.4).epsilon(torch.full((10_000,), 0.1, dtype=torch.float64), seeded(0))
     assert 0.06 <= step.min() < 0.0601 and 0.1399 < step.max() <= 0.14
     assert abs(step.mean() - 0.1) < 4 * 0.04 / math.sqrt(3 * 10_000)

@@ -81,7 +81,7 @@ def test_the_learned_preconditioner_is_one_over_the_root_mean_square_score_from_
     changes.
     """
     slope = torch.tensor([3.0, 0.2], dtype=torch.float64)
-    sampler = PreconditionedLangevin(1e-3, adapt=4, decay=0.9, floor=0.5)
+    sampler = PreconditionedLangevin(1e-3, adapt=4, decay=0.9, damping=0.5)
     field = Score(lambda x: slope.expand_as(x))
     seen = []
     run(

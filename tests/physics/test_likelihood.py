@@ -46,8 +46,8 @@ def exact_prior(level):
     return Prior(GAUSSIAN.means[0], (GAUSSIAN.stds[0] ** 2 + level**2).sqrt())
 
 
-def data(law, n, seed=0):
-    return law.sample(n, torch.Generator().manual_seed(seed))
+def data(distribution, n, seed=0):
+    return distribution.sample(n, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_hutchinson_is_unbiased():
     x = torch.tensor([[0.3, 0.2]], dtype=torch.float64)
     exact = ode_likelihood(field, x, ladder).nats
     many = x.expand(600, 2).contiguous()
-    for law in ("rademacher", "gaussian"):
+    for distribution in ("rademacher", "gaussian"):
         found = ode_likelihood(
-            field, many, ladder, probes=draw_probes(many, 1, seeded(law), law)
+            field, many, ladder, probes=draw_probes(many, 1, seeded(distribution), distribution)
         ).nats
         assert found.std() > 0.01
         assert abs(found.mean() - exact) < 4 * found.std() / 600**0.5
@@ -155,7 +155,7 @@ def test_rademacher_is_exact_where_the_denoiser_acts_entry_by_entry():
     assert (gaussians - exact).abs().max() > 0.1
 
 
-def test_priors_are_laws_of_the_noisiest_level():
+def test_priors_are_distributions_of_the_noisiest_level():
     x = torch.randn(5, 1, 3, dtype=torch.float64)
     normal = lambda std: -torch.distributions.Normal(0.0, std).log_prob(x).sum((1, 2))
     torch.testing.assert_close(noise_prior(3.0).nats(x), normal(3.0))
@@ -213,15 +213,15 @@ def test_what_the_two_fixed_variances_cost(s2, large, small):
 def test_the_sampled_bound_has_that_expectation():
     betas = torch.linspace(0.01, 0.4, 20).tolist()
     chain = DiscreteDiffusion(tuple(ddpm_ladder(betas)), 2.0)
-    law = gaussian([0.8], [2**0.5])
+    distribution = gaussian([0.8], [2**0.5])
     x0 = data(gaussian([0.8], [2**0.5]), 20_000)
-    found = variational_bound(law, x0, chain, seeded(0))
+    found = variational_bound(distribution, x0, chain, seeded(0))
     assert found.terms.shape == (20, 20_000) and found.prior.shape == (20_000,)
     assert (
         abs(found.nats.mean() - bound(2**0.5, 2.0, betas, 0.8)) < 4 * found.nats.std() / 20_000**0.5
     )
     each = [
-        bound_term(law, x0, chain, torch.full((20_000,), k), torch.randn_like(x0)).mean()
+        bound_term(distribution, x0, chain, torch.full((20_000,), k), torch.randn_like(x0)).mean()
         for k in (0, 7, 19)
     ]
     for k, mean in zip((0, 7, 19), each, strict=True):
@@ -235,20 +235,20 @@ def test_measured_variances_are_the_optimal_ones():
     betas = torch.linspace(0.01, 0.4, 20).tolist()
     s2 = 0.25
     n = 40_000
-    law, levels = gaussian([0.3], [s2**0.5]), ddpm_ladder(betas)
-    field = measure_variance(law, data(law, n), levels, seeded(0))
+    distribution, levels = gaussian([0.3], [s2**0.5]), ddpm_ladder(betas)
+    field = measure_variance(distribution, data(distribution, n), levels, seeded(0))
     rising = torch.tensor(levels[::-1], dtype=torch.float64)
     exact = s2 * rising**2 / (s2 + rising**2)
     assert ((field.variances / exact - 1) / (2 / n) ** 0.5).abs().max() < 4
-    x0 = data(law, 5000, 1)
+    x0 = data(distribution, 5000, 1)
     known, found = (
         variational_bound(f, x0, DiscreteDiffusion(tuple(levels), v), seeded(1)).nats
-        for f, v in ((law, s2), (field, "learned"))
+        for f, v in ((distribution, s2), (field, "learned"))
     )
     assert abs((known - found).mean()) < 2e-3
     mean, variance = field.moments(x0, levels[3])
     assert (
-        torch.equal(mean, law.denoise(x0, levels[3]))
+        torch.equal(mean, distribution.denoise(x0, levels[3]))
         and variance.shape == (5000, 1)
         and (variance == field.variances[-4]).all()
     )
@@ -258,9 +258,11 @@ def test_the_same_noise_at_all_levels_has_the_same_mean_and_less_between_levels(
     """On N(0, s^2) the error at level l is (l^2 x0 - s^2 l eps) / (s^2 + l^2): with one eps the
     ratio of two levels' variances is that of the exact ones far more nearly.
     """
-    law, levels = gaussian([0.0], [1.0]), (1.0, 1.01)
+    distribution, levels = gaussian([0.0], [1.0]), (1.0, 1.01)
     exact = torch.tensor([s**2 / (1 + s**2) for s in levels], dtype=torch.float64)
-    field = measure_variance(law, data(law, 2000), levels, seeded(0), same_noise=True)
+    field = measure_variance(
+        distribution, data(distribution, 2000), levels, seeded(0), same_noise=True
+    )
     ratios = field.variances / exact
     assert ((ratios - 1) / (2 / 2000) ** 0.5).abs().max() < 4
     assert abs(float(ratios[1] / ratios[0]) - 1) < 0.1 * (2 / 2000) ** 0.5
@@ -270,10 +272,10 @@ def test_measured_variances_mend_ancestral_sampling_with_few_levels():
     """10 levels: the fixed small variance loses a quarter of a Gaussian's variance, the measured
     one none.
     """
-    law, n = gaussian([0.0], [1.0]), 20_000
+    distribution, n = gaussian([0.0], [1.0]), 20_000
     sampler = lambda variance: Ancestral(VariancePreserving(), 10, denoise=False, variance=variance)
     ladder = sampler("small").ladder
-    field = measure_variance(law, data(law, 40_000), ladder, seeded(0))
+    field = measure_variance(distribution, data(distribution, 40_000), ladder, seeded(0))
     start = (1 + ladder[0] ** 2) ** 0.5 * torch.randn(
         n, 1, generator=seeded(2), dtype=torch.float64
     )
@@ -291,11 +293,11 @@ def test_the_bound_of_probabilities_falls_to_their_entropy():
     """
     pixels = torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None]
     ones = torch.ones(8, dtype=torch.float64)
-    law = GaussianMixture(pixels, 1e-6 * ones[:, None], ones / 8)
+    distribution = GaussianMixture(pixels, 1e-6 * ones[:, None], ones / 8)
     above = []
     for count in (30, 120):
         levels = EDM(0.01, 20.0).ladder(count)
-        field = measure_variance(law, pixels.repeat(500, 1), levels, seeded(0))
+        field = measure_variance(distribution, pixels.repeat(500, 1), levels, seeded(0))
         chain = DiscreteDiffusion(tuple(levels), "learned", bins=8)
         bits = variational_bound(field, pixels.repeat(400, 1), chain, seeded(1)).nats / math.log(2)
         above.append(float(bits.mean()) - 3)

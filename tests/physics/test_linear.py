@@ -12,7 +12,7 @@ from gradlogp.core.fields import ClosedForm, Energy
 from gradlogp.core.kernel import run
 from gradlogp.core.random import seeded
 from gradlogp.samplers import Langevin, PreconditionedLangevin, Underdamped
-from tests.physics.laws import DOUBLE, Given, harmonic, quartic, stationary
+from tests.physics.exact import DOUBLE, Given, harmonic, quartic, stationary
 
 
 def unit(n: int) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_a_preconditioner_makes_every_scale_alike():
         )
 
 
-def test_a_learned_preconditioner_is_the_scale_and_then_frozen_and_keeps_the_law():
+def test_a_learned_preconditioner_is_the_scale_and_then_frozen_and_keeps_the_distribution():
     var, n = (0.01, 1.0, 9.0), 4000
     sampler = PreconditionedLangevin(0.02, adapt=200)
     field = harmonic(*var)
@@ -114,9 +114,9 @@ def test_baoab_has_the_exact_variance_of_x_and_a_known_one_of_v(h, var, friction
     """Var x = T s^2 for every stable step, Var v = T (1 - h^2 / 4 s^2): where Langevin of that
     reach is biased.
     """
-    law = covariance(Underdamped(h, friction, T), harmonic(var), ("x", "velocity"))
+    density = covariance(Underdamped(h, friction, T), harmonic(var), ("x", "velocity"))
     exact = torch.diag(torch.tensor([T * var, T * (1 - h**2 / (4 * var))], **DOUBLE))
-    assert (law - exact).abs().max() < 1e-11
+    assert (density - exact).abs().max() < 1e-11
     assert (
         float(covariance(Langevin(h**2 / 2, temperature=T), harmonic(var))) / (T * var)
         > 1 / (1 - h**2 / (4 * var)) - 1e-9

@@ -18,7 +18,7 @@ from gradlogp.samplers import (
     PreconditionedLangevin,
     Underdamped,
 )
-from tests.physics.laws import DOUBLE, z_mean
+from tests.physics.exact import DOUBLE, z_mean
 
 RHO = 0.8
 GIVEN = 1.5

@@ -26,7 +26,7 @@ def double(*rows):
     return torch.tensor(rows, dtype=torch.float64)
 
 
-LAW = GaussianMixture(double([-1.0], [1.5]), double([0.6], [0.8]), double(0.3, 0.7))
+DENSITY = GaussianMixture(double([-1.0], [1.5]), double([0.6], [0.8]), double(0.3, 0.7))
 WILD = Energy(
     lambda x: (x**4 / 20 + (1.3 * x).cos() + 0.3 * x).sum(1)
 )  # an energy far from the law
@@ -41,7 +41,7 @@ def quadrature(points: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
     what is smooth and dies out.
     """
     x = torch.linspace(-9, 11, points, dtype=torch.float64)[:, None]
-    return x, (-LAW.energy(x)).exp() * (x[1, 0] - x[0, 0])
+    return x, (-DENSITY.energy(x)).exp() * (x[1, 0] - x[0, 0])
 
 
 def value(objective, model, x, seed=0):
@@ -51,9 +51,9 @@ def value(objective, model, x, seed=0):
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_implicit_is_explicit_less_half_the_scores_square(model):
     x, w = quadrature()
-    explicit = (w * value(ExplicitScoreMatching(LAW.at()), model, x)).sum()
+    explicit = (w * value(ExplicitScoreMatching(DENSITY.at()), model, x)).sum()
     implicit = (w * value(ImplicitScoreMatching(), model, x)).sum()
-    constant = (w * LAW.score(x).square().sum(1)).sum() / 2
+    constant = (w * DENSITY.score(x).square().sum(1)).sum() / 2
     assert abs(implicit - explicit + constant) < 1e-12 * explicit
     assert abs(implicit - explicit + 2 * constant) > 0.1  # a lost factor of two would show
 
@@ -61,7 +61,7 @@ def test_implicit_is_explicit_less_half_the_scores_square(model):
 def test_energies_and_scores_of_one_field_have_one_loss():
     x = torch.randn(50, 1, dtype=torch.float64, generator=seeded(0))
     for objective in (
-        ExplicitScoreMatching(LAW.at()),
+        ExplicitScoreMatching(DENSITY.at()),
         ImplicitScoreMatching(),
         SlicedScoreMatching(2, "gaussian"),
         SlicedScoreMatching(variance_reduced=False),
@@ -104,15 +104,15 @@ def gradients(objective, x):
     return torch.autograd.grad(value(objective, model, x).sum(), model.w)[0].flatten(1)
 
 
-@pytest.mark.parametrize("law", ["rademacher", "gaussian", "sphere"])
+@pytest.mark.parametrize("distribution", ["rademacher", "gaussian", "sphere"])
 @pytest.mark.parametrize("reduced", [True, False])
-def test_the_gradient_of_slices_is_unbiased(law, reduced):
+def test_the_gradient_of_slices_is_unbiased(distribution, reduced):
     """To 4 standard errors; directions of length 1 instead of sqrt(D) would make the divergence a
     quarter.
     """
     x = torch.tensor([[0.3, -1.0, 0.7, 1.2]], dtype=torch.float64)
     exact = gradients(ImplicitScoreMatching(), x)[0]
-    found = gradients(SlicedScoreMatching(1, law, reduced), x.expand(30_000, 4))
+    found = gradients(SlicedScoreMatching(1, distribution, reduced), x.expand(30_000, 4))
     error = found.std(0) / 30_000**0.5
     assert ((found.mean(0) - exact) / error).abs().max() < 4
     assert error.mean() < 0.02 * exact.abs().mean()  # the test can see a bias of some percent
@@ -121,7 +121,7 @@ def test_the_gradient_of_slices_is_unbiased(law, reduced):
 def test_the_reduced_form_has_the_lower_variance():
     x = torch.randn(20_000, 4, dtype=torch.float64, generator=seeded(1))
     model = gaussian([0.0] * 4, [0.5, 1.0, 1.5, 2.0]).at()
-    spread = {
+    std = {
         r: (
             (
                 value(SlicedScoreMatching(1, "gaussian", r), model, x)
@@ -130,7 +130,7 @@ def test_the_reduced_form_has_the_lower_variance():
         )
         for r in (True, False)
     }
-    assert spread[True] < 0.8 * spread[False]
+    assert std[True] < 0.8 * std[False]
 
 
 @pytest.mark.parametrize("kind", ["energy", "score"])
@@ -187,7 +187,7 @@ def test_the_explicit_loss_finds_the_known_score():
     assert abs(a + 1 / 1.7**2) < 1e-10 and abs(m - 0.6) < 1e-10
 
 
-def test_denoising_finds_the_score_of_the_noised_law():
+def test_denoising_finds_the_score_of_the_noised_distribution():
     """a = -1 / (var + sigma^2), not -1 / var: to 4 standard errors over batches of noise."""
     sigma = 0.8
     parts = [SAMPLE[i::40] for i in range(40)]

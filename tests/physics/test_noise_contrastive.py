@@ -82,24 +82,25 @@ def test_nce_finds_the_precision_and_log_z(ratio):
     )  # a lost log nu would end there
 
 
-def test_a_fitted_gaussian_is_the_law_of_the_data():
+def test_a_fitted_gaussian_is_the_distribution_of_the_data():
     x = (
         torch.randn(20_000, 2, 2, generator=seeded(0), dtype=torch.float64)
         * torch.tensor([1.0, 3.0], dtype=torch.float64)
         + 1
     )
-    law = GaussianNoise.fit(x)
+    density = GaussianNoise.fit(x)
     exact = gaussian([1.0] * 4, [1.0, 3.0, 1.0, 3.0])
-    assert float((law.energy(x) - exact.energy(x.flatten(1))).mean().abs()) < 4 * (
+    assert float((density.energy(x) - exact.energy(x.flatten(1))).mean().abs()) < 4 * (
         14 / 2 / 20_000
     )  # half a chi^2 with 14 degrees
-    drawn = law.sample(20_000, seeded(1))
+    drawn = density.sample(20_000, seeded(1))
     assert drawn.shape == x.shape
     assert (
-        float((law.energy(drawn).mean() - law.energy(x).mean()).abs()) < 4 * (2 / 20_000 * 2) ** 0.5
+        float((density.energy(drawn).mean() - density.energy(x).mean()).abs())
+        < 4 * (2 / 20_000 * 2) ** 0.5
     )
     wide = GaussianNoise.fit(x, widen=2.0)
-    assert torch.allclose(wide.factor, 2 * law.factor)
+    assert torch.allclose(wide.factor, 2 * density.factor)
 
 
 class Precision(nn.Module):

@@ -10,7 +10,7 @@ from gradlogp.core.fields import as_field
 from gradlogp.core.random import seeded
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states, log_odds
 from gradlogp.objectives import ContrastiveDivergence, FromData
-from gradlogp.samplers.gibbs import BlockGibbs
+from gradlogp.samplers.block import BlockGibbs
 
 D, H = 6, 5
 
@@ -47,7 +47,7 @@ def test_log_z_by_hidden_visible_and_joint_enumeration():
     torch.testing.assert_close(rbm.joint(pairs_v, pairs_h), -joint.flatten(), atol=1e-10, rtol=0)
 
 
-def test_the_conditionals_are_those_of_the_joint_law():
+def test_the_conditionals_are_those_of_the_joint_distribution():
     rbm = bernoulli_rbm()
     v, h = states(D), states(H)
     joint = (
@@ -175,7 +175,7 @@ def test_log_zs_gradient_is_minus_the_models_mean_of_the_energys():
         torch.testing.assert_close(of_z, -of_f, atol=1e-10, rtol=0)
 
 
-def test_exact_draws_follow_the_law():
+def test_exact_draws_follow_the_distribution():
     rbm, n = bernoulli_rbm(), 50_000
     places = 2.0 ** torch.arange(D - 1, -1, -1, dtype=torch.float64)
     counts = torch.bincount((rbm.sample(n, seeded(10)) @ places).long(), minlength=2**D)

@@ -30,7 +30,7 @@ def gain(sigma):
     return torch.linalg.solve(COVARIANCE + sigma**2 * torch.eye(2, dtype=torch.float64), COVARIANCE)
 
 
-LAW = Denoiser(lambda x, sigma: x @ gain(float(sigma[0])))
+DENSITY = Denoiser(lambda x, sigma: x @ gain(float(sigma[0])))
 
 
 class EntryImpulses(Impulses):
@@ -63,7 +63,7 @@ def gain_at(sigma):
     return gain(sigma).tolist()
 
 
-def repaint_law(ladder, resamples, jump):
+def repaint_moments(ladder, resamples, jump):
     """Mean and variance of the free entry when the seen one is drawn afresh, 1.5 + s z, before each
     evaluation.
     """
@@ -90,7 +90,7 @@ DDPM = tuple(ddpm_ladder(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).t
 )
 def test_replacement_is_biased_and_repaint_mends_it_slowly(resamples, mean, variance):
     """Over the 1000 levels of DDPM, by the recursion; the conditional law is N(1.2, .36)."""
-    assert repaint_law(DDPM, resamples, 10) == (
+    assert repaint_moments(DDPM, resamples, 10) == (
         pytest.approx(mean, abs=1e-3),
         pytest.approx(variance, abs=1e-3),
     )
@@ -100,15 +100,15 @@ def test_replacement_is_biased_and_repaint_mends_it_slowly(resamples, mean, vari
 def test_the_sampler_follows_the_recursion(resamples, jump):
     levels = DDPM[::-1][9::60][::-1]
     sampler = RePaint(Ancestral(levels=levels), Y, FREE, resamples, jump)
-    found = conditional(sampler, LAW, 3 * sampler.steps)
-    assert found == pytest.approx(repaint_law(levels, resamples, jump), rel=1e-9)
+    found = conditional(sampler, DENSITY, 3 * sampler.steps)
+    assert found == pytest.approx(repaint_moments(levels, resamples, jump), rel=1e-9)
     assert sampler.evaluations == len(levels) * resamples
 
 
 def test_the_seen_part_ends_as_it_was_seen():
     end = run(
         RePaint(Ancestral(levels=10), Y, FREE, 2, 3),
-        LAW,
+        DENSITY,
         torch.randn(5, 2, dtype=torch.float64),
         20,
         seeded(0),
@@ -129,7 +129,7 @@ def test_the_seen_part_ends_as_it_was_seen():
     ],
 )
 def test_replacement_in_the_denoised_is_biased_too_and_most_without_noise(sampler, mean, variance):
-    found = conditional(sampler, Known(LAW, Y, FREE), sampler.steps + 1)
+    found = conditional(sampler, Known(DENSITY, Y, FREE), sampler.steps + 1)
     assert found == (pytest.approx(mean, abs=1e-3), pytest.approx(variance, abs=1e-3))
 
 
@@ -207,7 +207,7 @@ def test_dps_subtracts_zeta_times_the_gradient_of_the_norm():
     """
     process = VariancePreserving()
     x = torch.randn(6, 5, generator=seeded(7), dtype=torch.float64)
-    law = gaussian([0.0] * 5, [STD] * 5)
+    density = gaussian([0.0] * 5, [STD] * 5)
     walk = DDIM(process, (2.0, 1.0))
     for far in (1.0, 50.0):
         sampler = DPS(walk, lambda x: x @ MATRIX.T, far * MEASURED, zeta=0.3)
@@ -216,8 +216,8 @@ def test_dps_subtracts_zeta_times_the_gradient_of_the_norm():
         pull = g * residual @ MATRIX / residual.norm(dim=1, keepdim=True)
         alphas = 1 / math.sqrt(1 + 4), 1 / math.sqrt(2)
         torch.testing.assert_close(
-            run(sampler, law, x, 1, seeded(0)),
-            run(walk, law, x, 1, seeded(0)) + 0.3 / (alphas[0] * alphas[1]) * pull,
+            run(sampler, density, x, 1, seeded(0)),
+            run(walk, density, x, 1, seeded(0)) + 0.3 / (alphas[0] * alphas[1]) * pull,
             atol=1e-9,
             rtol=0,
         )
@@ -226,8 +226,8 @@ def test_dps_subtracts_zeta_times_the_gradient_of_the_norm():
 def test_dps_comes_nearer_to_what_was_measured():
     walk = Ancestral(VariancePreserving(), 200)
     start = walk.ladder[0] * torch.randn(200, 5, generator=seeded(8), dtype=torch.float64)
-    law = gaussian([0.0] * 5, [STD] * 5)
+    density = gaussian([0.0] * 5, [STD] * 5)
     misfit = lambda sampler: (
-        (run(sampler, law, start, 200, seeded(9)) @ MATRIX.T - MEASURED).norm(dim=1).mean()
+        (run(sampler, density, start, 200, seeded(9)) @ MATRIX.T - MEASURED).norm(dim=1).mean()
     )
     assert misfit(DPS(walk, lambda x: x @ MATRIX.T, MEASURED, zeta=0.3)) < 0.25 * misfit(walk)

@@ -136,10 +136,10 @@ def test_the_samples_have_the_variance_of_the_recursion(variance):
 class Learned(NoisyField):
     """N(0, .25) with its posterior variance, as a network with learned variances has it."""
 
-    law = gaussian([0.0], [0.5])
+    density = gaussian([0.0], [0.5])
 
     def denoise(self, x, sigma):
-        return self.law.denoise(x, sigma)
+        return self.density.denoise(x, sigma)
 
     def moments(self, x, sigma):
         return self.denoise(x, sigma), torch.full_like(x, 0.25 * sigma**2 / (0.25 + sigma**2))
@@ -205,15 +205,15 @@ def test_euler_maruyama_has_its_own_exact_variance(n):
     sampler = ReverseSDE(process, n + 1, denoise=False)
     dt = (1 - 1e-3) / n
     alpha = float(process.alpha(1e-3))
-    law = (1 - (1 - dt / 2) ** (2 * n)) / (1 - dt / 4)
-    assert alpha**2 * final_variance(sampler, 1.0, start=0.0) == pytest.approx(law, rel=1e-10)
+    density = (1 - (1 - dt / 2) ** (2 * n)) / (1 - dt / 4)
+    assert alpha**2 * final_variance(sampler, 1.0, start=0.0) == pytest.approx(density, rel=1e-10)
     g, chains = seeded(2), 4000
     x = (
         run(sampler, gaussian([0.0], [1.0]), torch.zeros(chains, 1, dtype=torch.float64), n, g)
         * alpha
     )
     z = lambda v: abs(float(x.var()) / v - 1) / math.sqrt(2 / chains)
-    assert z(law) < 4 < z(law / 2)
+    assert z(density) < 4 < z(density / 2)
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_the_sde_solver_has_the_variance_of_its_recursion(eta):
 
 
 @pytest.mark.parametrize(("order", "rate"), [(1, 1.0), (2, 2.0), (3, 2.2)])
-def test_the_sde_solvers_converge_to_the_law(order, rate):
+def test_the_sde_solvers_converge_to_the_distribution(order, rate):
     process = VarianceExploding(1e-3, 1000.0)
     errors = [
         abs(final_std(DPMSolver(process, n, order=order, eta=1.0), 0.5) / 0.5 - 1)

@@ -18,7 +18,7 @@ from gradlogp.samplers import (
     Underdamped,
     tempering,
 )
-from tests.physics.laws import DOUBLE, harmonic, z_mean
+from tests.physics.exact import DOUBLE, harmonic, z_mean
 
 MODES = GaussianMixture(
     torch.tensor([[-4.0], [4.0]], **DOUBLE),
@@ -33,7 +33,7 @@ def right_share(x):
     return (x[:, 0] > 0).double()
 
 
-def is_the_law(x):
+def is_the_density(x):
     """Weight .7 at 4, and within each mode its own mean and variance."""
     checks = [abs(z_mean(right_share(x), 0.7))]
     for at, std in ((-4, 0.5), (4, 1.0)):
@@ -57,14 +57,14 @@ def test_parallel_tempering_crosses_at_the_right_weights(inner):
     end = run(
         sampler, MODES.at(), LEFT, steps, seeded(0), lambda i, state, info: swaps.append(info.swap)
     )
-    assert is_the_law(end)
+    assert is_the_density(end)
     assert all(0.3 < float(rate) < 0.8 for rate in torch.stack(swaps[20:]).mean((0, 1)))
 
 
 def test_an_exchange_with_the_wrong_sign_is_caught(monkeypatch):
     right = tempering.decide
     monkeypatch.setattr(tempering, "decide", lambda log_ratio, *rest: right(-log_ratio, *rest))
-    assert not is_the_law(
+    assert not is_the_density(
         run(ParallelTempering(MALA(0.2), (1.0, 3.0, 9.0, 27.0)), MODES.at(), LEFT, 200, seeded(0))
     )
 
@@ -123,10 +123,10 @@ def test_tempered_transitions_cross_at_the_right_weights():
     end = run(
         sampler, MODES.at(), LEFT, 60, seeded(0), lambda i, state, info: accepts.append(info.accept)
     )
-    assert is_the_law(end) and 0.05 < float(torch.stack(accepts).mean()) < 0.9
+    assert is_the_density(end) and 0.05 < float(torch.stack(accepts).mean()) < 0.9
 
 
-def test_tempered_transitions_leave_the_law_and_balance_in_detail():
+def test_tempered_transitions_leave_the_distribution_and_balance_in_detail():
     """From exact draws x to x': E f(x) g(x') = E f(x') g(x) for a reversible kernel, here the
     excursion alone.
     """
@@ -137,7 +137,7 @@ def test_tempered_transitions_leave_the_law_and_balance_in_detail():
     state, _ = _excursion_only(sampler, state, seeded(3))
     f, g = right_share, lambda y: y[:, 0] ** 2
     assert float((right_share(state.x) != right_share(reset.x)).double().mean()) > 0.01
-    assert abs(z_mean(f(x) * g(state.x) - f(state.x) * g(x), 0)) < 4 and is_the_law(state.x)
+    assert abs(z_mean(f(x) * g(state.x) - f(state.x) * g(x), 0)) < 4 and is_the_density(state.x)
 
 
 def test_an_excursion_that_is_always_accepted_is_caught(monkeypatch):
@@ -147,7 +147,7 @@ def test_an_excursion_that_is_always_accepted_is_caught(monkeypatch):
         tempering, "decide", lambda log_ratio, *rest: (log_ratio.exp(), log_ratio == log_ratio)
     )
     state, _ = _excursion_only(sampler, sampler.init(MODES.at(), x), seeded(3))
-    assert not is_the_law(state.x)
+    assert not is_the_density(state.x)
 
 
 def test_an_excursion_over_a_flat_ladder_is_always_accepted():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gradlogp.data.film import save_film
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import Target, to_dict
 from gradlogp.runs import Run, write_json, write_results
@@ -34,6 +35,12 @@ def picture(path: Path, columns: int, rows: int) -> None:
     )
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(x).save(path)
+
+
+def film(path: Path, side: int = 48, frames: int = 3) -> None:
+    path.parent.mkdir(exist_ok=True)
+    shown = [Image.new("L", (side, side), 80 * i) for i in range(frames)]
+    save_film(path, shown)
 
 
 def row(metric: str, value: float, better: str, **more: Any) -> dict[str, Any]:
@@ -142,6 +149,7 @@ def _evaluate(made: Run, recipe: Any, results: list[dict[str, Any]]) -> None:
     for name in films:
         picture(samples / f"{name}.png", 3, 10)
     write_json(samples / "films.json", films)
+    film(samples / "moving.gif")
     made.write_results(results)
     made.mark("evaluated")
 

@@ -9,11 +9,12 @@ import pytest
 from gradlogp import reports
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES
+from gradlogp.reports.moving import Moving
 from gradlogp.runs import Run, read_json, read_results, write_json, write_results
 from tests.reports import fake
 from tests.targets import DIGITS
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 
 
 class Checked(HTMLParser):
@@ -122,7 +123,8 @@ def test_every_section_is_there(demo, words):
 
 def test_nothing_is_fetched_and_nothing_runs(demo):
     text, page = demo
-    assert page.fetched and all(uri.startswith("data:image/png;base64,") for uri in page.fetched)
+    embedded = ("data:image/png;base64,", "data:image/gif;base64,")
+    assert page.fetched and all(uri.startswith(embedded) for uri in page.fetched)
     assert not re.search(r"https?:|url\(|@import|<script|<link|<iframe|\son\w+=", text)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
 
@@ -131,6 +133,56 @@ def test_final_samples_of_every_method_come_before_any_number_or_chart(demo):
     text, _ = demo
     first = text[: text.index("<table")]
     assert first.count("A hundred samples of") == 3 and '<svg class="chart"' not in first
+
+
+def test_the_chains_of_every_method_move_magnified_by_whole_numbers(demo):
+    first = demo[0][: demo[0].index("<table")]
+    assert first.count("data:image/gif;base64,") == 3
+    assert first.count('style="--w:48px;--wide:6;--narrow:3"') == 3
+    assert first.count("prefers-reduced-motion: reduce") == 3  # each has a still beside it
+
+
+@pytest.mark.parametrize(("width", "times"), [(48, (6, 3)), (148, (2, 1)), (384, (1, 1))])
+def test_a_film_takes_as_much_room_as_a_whole_number_allows(width, times):
+    style = Moving("data:", width).style()
+    assert style == f"--w:{width}px;--wide:{times[0]};--narrow:{times[1]}"
+
+
+def test_a_film_opens_the_page_where_the_folder_has_one(tmp_path):
+    folder = fake.comparison(tmp_path / "c")
+    assert 'class="opening"' not in written(folder)[0]
+    fake.film(folder / "samples" / "opening.gif", 148)
+    write_json(folder / "samples" / "films.json", {"opening": ["25 <digits>"]})
+    text, page = written(folder)
+    assert "25 <digits>" in page.words and text.index("25 &lt;") < text.index("<nav")
+    assert "--w:148px;--wide:4;--narrow:2" in text
+
+
+def test_the_contents_stay_and_details_are_folded(demo):
+    text, page = demo
+    assert "nav { position: sticky; top: 0;" in text
+    folded = re.sub(r"<details>.*?</details>", "", text, flags=re.DOTALL)
+    for words in ("Energy gap", "Final samples.", "What the columns mean</", "Every setting"):
+        assert words in text and words not in folded.replace("<summary>", "")
+    assert {"#pictures", "#numbers", "#method-1", "#measured"} <= page.links
+
+
+def test_energies_are_compared_at_their_own_training_steps(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={}, ebm_no_buffer={}, ncsn={})
+    at = {"steps": 20}
+    more = [("ebm", 5.0), ("ebm_no_buffer", 5.1)]
+    found = [{"method": m, **fake.row("fd", v, "lower", axes=at)} for m, v in more]
+    write_results(folder, [*read_results(folder), *found])
+    _, page = written(folder)
+    said = (
+        "After the 20 steps that both are trained with, instead of 300, neither is clearly better:"
+        " Fréchet distance 5.00 ± 0.05 against 5.10 ± 0.05."
+    )
+    assert said in " ".join(page.words.split())
+    found[1]["value"] = 2.0
+    write_results(folder, [*read_results(folder)[:-1], found[1]])
+    title = "Energy-based model without a replay buffer, chains of 20 steps is better"
+    assert title in " ".join(written(folder)[1].words.split())
 
 
 def test_the_best_is_marked_where_it_is_whoever_it_is(demo):

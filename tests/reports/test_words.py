@@ -78,8 +78,8 @@ def test_a_chart_puts_points_where_they_belong():
     left = plot.LEFT
     right = plot.SMALL[0] - plot.RIGHT
     top = plot.TOP
-    floor = plot.SMALL[1] - plot.BOTTOM
-    assert f'd="M{left:.1f} {floor:.1f} {right:.1f} {top:.1f}"' in svg and "from 0 to 10" in svg
+    bottom = plot.SMALL[1] - plot.BOTTOM
+    assert f'd="M{left:.1f} {bottom:.1f} {right:.1f} {top:.1f}"' in svg and "from 0 to 10" in svg
 
 
 def test_a_wild_start_is_cut_off_and_said_but_nothing_later_ever_is():

@@ -72,7 +72,7 @@ def test_parallel_tempering_reports_the_exchange_that_is_rarest():
     assert report.traces["swap"].shape == (200, 100, 2)
 
 
-def test_chains_that_cannot_be_judged_are_refused():
+def test_chains_that_cannot_be_measured_are_refused():
     with pytest.raises(UserError, match="4 steps or more"):
         chains(Langevin(0.1), FIELD, torch.zeros(2, 2), 3, 0, seeded(0))
     with pytest.raises(ValueError, match="NaN"):

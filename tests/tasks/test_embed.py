@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.models import MLPEnergy
+from gradlogp.models import MLPEnergy, PrincipalMixture, Proposed
 from gradlogp.models.score import mlp_score, unet_score
 from gradlogp.tasks import embed, probabilities
 
@@ -35,6 +35,12 @@ def test_the_middle_of_a_unet_knows_the_level_and_not_the_neighbours() -> None:
     assert features.shape == (3, 6)
     torch.testing.assert_close(embed(model, x[1:2], 0.5), features[1:2], rtol=0, atol=1e-10)
     assert not torch.allclose(embed(model, x, 2.0), features)
+
+
+@pytest.mark.parametrize("model", [MLPEnergy(5, (8, 6)), mlp_score(5, 0.5, 8, 2)])
+def test_a_mixture_beside_a_model_changes_no_feature(model: torch.nn.Module) -> None:
+    proposed = Proposed(model, PrincipalMixture((5,), 2, 1))
+    assert torch.equal(embed(proposed, X.float()), embed(model, X.float()))
 
 
 def test_a_model_without_features_is_refused() -> None:

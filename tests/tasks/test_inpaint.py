@@ -41,7 +41,7 @@ LEVELS = Sampling(
 )
 
 
-def test_an_energys_completions_have_the_conditional_law() -> None:
+def test_an_energys_completions_have_the_conditional_distribution() -> None:
     n = 3000
     x = inpaint(CHAIN, Y, FREE, n, seed=0, batch=3000)
     assert (x[:, 0] == SEEN).all()

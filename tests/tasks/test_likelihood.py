@@ -26,9 +26,10 @@ from gradlogp.samplers import (
 )
 from gradlogp.tasks import bits_per_dim, likelihood, ode_likelihood
 from gradlogp.tasks.ais import Geometric, NormalBase, ais, linear
-from gradlogp.tasks.likelihood import Quantised, adapt, energy_nats
+from gradlogp.tasks.likelihood import Quantised, energy_nats
+from gradlogp.tasks.ode import adapt
 
-LAW = gaussian([0.5], [0.7])
+DENSITY = gaussian([0.5], [0.7])
 X = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
 
 
@@ -44,10 +45,10 @@ def test_a_generator_has_no_likelihood():
             likelihood(sampler, energy, X, log_z=0.0)
     for sampler in (DDIM(EDM(), 20, clip=(-1.0, 1.0)), Heun(EDM(), 20, churn=10.0, s_noise=1.007)):
         with pytest.raises(UserError, match="targets the density"):
-            likelihood(sampler, LAW, X)
+            likelihood(sampler, DENSITY, X)
 
 
-def test_a_sampler_of_another_law_than_the_fields_has_not_the_fields_likelihood():
+def test_a_sampler_of_another_distribution_than_the_fields_has_not_the_fields_likelihood():
     energy = Energy(lambda x: x.square().sum(1) / 2)
     for sampler in (
         Langevin(0.1, temperature=2.0),
@@ -71,24 +72,27 @@ def test_a_sampler_of_another_law_than_the_fields_has_not_the_fields_likelihood(
         likelihood(Masked(Langevin(0.1), torch.tensor([True])), energy, X, log_z=0.0)
 
 
-def test_a_density_sampler_has_the_likelihood_of_its_law():
-    exact = LAW.energy(X, 0.002)
-    nats = likelihood(Heun(EDM(), 80), LAW, X)
+def test_a_density_sampler_has_the_likelihood_of_its_distribution():
+    exact = DENSITY.energy(X, 0.002)
+    nats = likelihood(Heun(EDM(), 80), DENSITY, X)
     torch.testing.assert_close(
         nats, exact, atol=0.03, rtol=0
     )  # the prior N(0, 80^2) leaves out the data's mean
-    assert torch.equal(likelihood(PredictorCorrector(Heun(EDM(), 80)), LAW, X), nats)
+    assert torch.equal(likelihood(PredictorCorrector(Heun(EDM(), 80)), DENSITY, X), nats)
     ladder = AnnealedLangevin(
         VarianceExploding(0.002, 80.0), 200
     )  # its law is that of its levels, as the steps at each grow
-    torch.testing.assert_close(likelihood(ladder, LAW, X), nats, atol=1e-3, rtol=0)
-    adaptive = likelihood(AdaptiveFlow(EDM(), 1e-7), LAW, X)
+    torch.testing.assert_close(likelihood(ladder, DENSITY, X), nats, atol=1e-3, rtol=0)
+    adaptive = likelihood(AdaptiveFlow(EDM(), 1e-7), DENSITY, X)
     torch.testing.assert_close(adaptive, nats, atol=1e-3, rtol=0)
     energy = Energy(lambda x: (x - 0.5).square().sum(1) / (2 * 0.49))
     log_z = math.log(2 * math.pi * 0.49) / 2
-    torch.testing.assert_close(likelihood(Langevin(0.1), energy, X, log_z), LAW.energy(X))
+    torch.testing.assert_close(likelihood(Langevin(0.1), energy, X, log_z), DENSITY.energy(X))
     torch.testing.assert_close(
-        energy_nats(energy.function, X, torch.tensor(log_z)), LAW.energy(X), rtol=1e-6, atol=1e-6
+        energy_nats(energy.function, X, torch.tensor(log_z)),
+        DENSITY.energy(X),
+        rtol=1e-6,
+        atol=1e-6,
     )
     with pytest.raises(UserError, match="needs log_z"):
         likelihood(Langevin(0.1), energy, X)
@@ -148,7 +152,7 @@ def test_conditions_reach_the_model_and_float32_is_kept():
 @pytest.mark.parametrize("levels", [[1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 1.0], []])
 def test_levels_that_do_not_fall_are_an_error(levels):
     with pytest.raises(ValueError, match="levels fall from the noisiest"):
-        ode_likelihood(LAW, X, levels)
+        ode_likelihood(DENSITY, X, levels)
 
 
 def test_a_solve_that_does_not_arrive_says_why():
@@ -187,8 +191,8 @@ def test_bits_do_not_depend_on_the_scale_that_the_data_are_given():
     pixels = 128 + 30 * torch.randn(500, 3, generator=seeded(0), dtype=torch.float64)
     bits = []
     for shift, scale in ((0.0, 256.0), (-1.0, 128.0)):
-        law = gaussian([128 / scale + shift] * 3, [30 / scale] * 3)
-        bits.append(bits_per_dim(law.energy(pixels / scale + shift), 3, scale))
+        density = gaussian([128 / scale + shift] * 3, [30 / scale] * 3)
+        bits.append(bits_per_dim(density.energy(pixels / scale + shift), 3, scale))
     torch.testing.assert_close(*bits, atol=1e-10, rtol=0)
     entropy = math.log2(30 * math.sqrt(2 * math.pi * math.e))
     assert abs(bits[0].mean() - entropy) < 4 * bits[0].std() / 500**0.5
@@ -226,6 +230,6 @@ def test_wrong_scales_are_errors():
 
 def test_the_noise_of_the_last_level_is_part_of_what_is_measured():
     """p at level 1 of N(.5, .49) is N(.5, 1.49), not N(.5, .49)."""
-    nats = ode_likelihood(LAW, X, VarianceExploding(1.0, 200.0).ladder(60)).nats
-    torch.testing.assert_close(nats, LAW.energy(X, 1.0), atol=0.02, rtol=0)
-    assert (nats - LAW.energy(X)).abs().max() > 0.5
+    nats = ode_likelihood(DENSITY, X, VarianceExploding(1.0, 200.0).ladder(60)).nats
+    torch.testing.assert_close(nats, DENSITY.energy(X, 1.0), atol=0.02, rtol=0)
+    assert (nats - DENSITY.energy(X)).abs().max() > 0.5

@@ -35,7 +35,7 @@ def test_a_seed_gives_the_same_samples_at_any_batch_size_and_number(batch):
     assert not torch.equal(generate(HOW, 100, seed=4, batch=batch), whole)
 
 
-def test_samples_have_the_law():
+def test_samples_have_the_distribution():
     x = generate(HOW, 4000, seed=0, batch=2000)
     z = (x.mean(0) - TARGET.means[0]) / (TARGET.stds[0] / 4000**0.5)
     assert z.abs().max() < 4

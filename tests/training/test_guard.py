@@ -230,7 +230,7 @@ def test_the_advice_fits_what_is_trained():
     for info, advice in (({"displacement": torch.tensor(0.1)}, "chain_steps"), ({}, "grad_clip")):
         guard = Guard(GuardSettings(max_rollbacks=0))
         with pytest.raises(Diverged, match=advice):
-            guard.judge(0, Batch(torch.zeros(2, 2)), math.nan, 1.0, info)
+            guard.check(0, Batch(torch.zeros(2, 2)), math.nan, 1.0, info)
 
 
 def test_a_score_network_whose_loss_explodes_is_rolled_back(run):
@@ -290,7 +290,7 @@ def test_the_slow_signals_are_running_means_and_survive_a_checkpoint():
         "gap": torch.tensor(0.1),
     }
     for step in range(30):
-        assert guard.judge(step, Batch(torch.zeros(2, 2)), 1.0, 1.0, info) is Verdict.STEP
+        assert guard.check(step, Batch(torch.zeros(2, 2)), 1.0, 1.0, info) is Verdict.STEP
     assert guard.running_mean["gap"] == pytest.approx(0.1)
     other = Guard(GuardSettings(patience=10))
     other.load(guard.state())
@@ -308,10 +308,10 @@ def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
     guard = Guard(GuardSettings(patience=5))
     batch = Batch(torch.zeros(2, 2))
     for step, loss in enumerate([-100.0] * 20 + [-50.0] * 20 + [3.0] * 20):
-        assert guard.judge(step, batch, loss, 1.0, {}) is Verdict.STEP
+        assert guard.check(step, batch, loss, 1.0, {}) is Verdict.STEP
     positive = Guard(GuardSettings(patience=5))
     verdicts = [
-        positive.judge(step, batch, loss, 1.0, {})
+        positive.check(step, batch, loss, 1.0, {})
         for step, loss in enumerate([1.0] * 20 + [500.0] * 2)
     ]
     assert Verdict.ROLL_BACK in verdicts

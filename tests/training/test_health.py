@@ -138,7 +138,7 @@ def test_nan_is_a_verdict_and_so_is_a_chain_that_ends_there():
     )
 
 
-def test_data_with_holes_are_judged_by_the_rest_and_data_that_never_change_by_finiteness_alone():
+def test_data_with_holes_are_measured_by_the_rest_and_data_that_never_change_by_finiteness_alone():
     data = smooth(300, (1, 8, 8), 2)
     data[::10, 0, 0, 0] = math.nan
     assert sample_health(smooth(64, (1, 8, 8), 1), data).healthy

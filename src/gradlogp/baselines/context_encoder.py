@@ -155,6 +155,29 @@ class Scattered(Masks):
 
 
 @final
+@dataclass(frozen=True)
+class Half(Masks):
+    """The first half of the last axis unknown: the left half of a picture."""
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        right = torch.arange(x.shape[-1], device=x.device) >= x.shape[-1] // 2
+        return right.expand(len(x), 1, *x.shape[2:])
+
+
+@final
+@dataclass(frozen=True)
+class AnyOf(Masks):
+    """One of several masks for each example, all alike likely."""
+
+    masks: tuple[Masks, ...]
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        which = torch.randint(len(self.masks), (len(x),), generator=generator, device=x.device)
+        known = torch.stack([mask(x, generator) for mask in self.masks])
+        return known[which, torch.arange(len(x), device=x.device)]
+
+
+@final
 @dataclass
 class Inpainting(Objective):
     """The error in the holes of `masks` and, where the model has a critic, the game at the weight

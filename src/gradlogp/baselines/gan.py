@@ -103,22 +103,22 @@ class Adversarial(Objective):
         z = normal_(x.new_empty(len(x), model.decoder.latent), generator)
         drawn = model(z, *check_cond(cond, z))
         both = None if cond is None else torch.cat([cond, cond])
-        judge = critic_of(model.critic, both, generator)
-        real, fake = judge(torch.cat([x, drawn.detach()])).chunk(2)
+        critic = critic_of(model.critic, both, generator)
+        real, fake = critic(torch.cat([x, drawn.detach()])).chunk(2)
         value = self._critic(real, fake)
         info = {
             "critic_data": mean(real),
             "critic_drawn": mean(fake),
             "energy_scale": mean(real**2 + fake**2).div(2).sqrt(),
         }
-        judge = critic_of(model.critic, cond, generator)
+        critic = critic_of(model.critic, cond, generator)
         if self.penalty:
-            penalty = self._penalty(judge, x, drawn.detach(), generator)
+            penalty = self._penalty(critic, x, drawn.detach(), generator)
             value, info["penalty"] = value + self.penalty * penalty, mean(penalty)
         self.updates += 1
         if self.updates % self.every == 0:
             with frozen(model.critic):
-                value = value + self._generator(judge(drawn))
+                value = value + self._generator(critic(drawn))
         return Loss(value, info)
 
     def _critic(self, real: Tensor, fake: Tensor) -> Tensor:

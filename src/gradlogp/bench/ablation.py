@@ -2,7 +2,7 @@ r"""What each setting of contrastive divergence with a replay buffer is worth: o
 changed in the recipe `ebm`.
 
 All runs spend the same network evaluations, :math:`B\,(K + 2)` an update with batches of B and
-chains of K steps: longer chains see fewer pictures. Fresh samples from noise are judged after many
+chains of K steps: longer chains see fewer pictures. Fresh samples from noise are measured after many
 steps, and after the K of training, where a short-run model is at its best. A run that the guard
 gives up has no samples, and is counted.
 
@@ -25,7 +25,8 @@ from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import RECIPES, EnergyRecipe
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, override, specify
-from gradlogp.harness.fit import batches, build, describe
+from gradlogp.harness.fit import batches, build
+from gradlogp.harness.provenance import describe
 from gradlogp.metrics import classes, frechet, prdc
 from gradlogp.runs import Run
 from gradlogp.training import Diverged, Learner, train
@@ -105,7 +106,7 @@ def _row(
 def outcome(
     recipe: EnergyRecipe, data: Dataset, evaluator: Evaluator, path: Path
 ) -> dict[str, Any]:
-    """Train into the run folder `path`, and judge fresh samples after many steps and after K."""
+    """Train into the run folder `path`, and measure fresh samples after many steps and after K."""
     spec, k = specify(data), recipe.chain_steps
     learner = build(recipe, spec, "cpu", data.train)
     with Run.create(path, describe(recipe, data, spec)) as run:
@@ -219,5 +220,5 @@ def _line(runs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _mean(runs: Sequence[dict[str, Any]], key: str, digits: str) -> str:
     found = [row[key] for row in runs if key in row]
-    spread = f" +- {statistics.stdev(found):{digits}}" if len(found) > 1 else ""
-    return f"{statistics.mean(found):{digits}}{spread}" if found else "none left"
+    plus_minus = f" +- {statistics.stdev(found):{digits}}" if len(found) > 1 else ""
+    return f"{statistics.mean(found):{digits}}{plus_minus}" if found else "none left"

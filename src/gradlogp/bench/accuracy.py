@@ -7,7 +7,7 @@ that has not arrived. For each law and budget,
 * the standard deviation and the mean of each coordinate, with the standard error of n independent
 draws; * the sliced Wasserstein distance :math:`\frac1{|U|}\sum_u W_1(u^\top x, u^\top y)` over
 `DIRECTIONS` directions in the half plane,
-  to n exact draws y; its *floor* is that of n other exact draws.
+  to n exact draws y; its *reference* is that of n other exact draws.
 
 Samplers of noised laws walk down one ladder of levels from its prior, :math:`\sigma_{max} z`, and
 are given the exact posterior mean. The z are standardised, mean 0 and variance 1 to the last digit,
@@ -70,7 +70,7 @@ class Task:
     others derive theirs from it.
     """
 
-    law: Target
+    target: Target
     mean: Tensor
     std: Tensor
     draws: int
@@ -78,8 +78,8 @@ class Task:
 
     @cached_property
     def exact(self) -> tuple[Tensor, Tensor]:
-        """Two independent sets of exact draws: the one compared with, and the floor's."""
-        return self.law.sample(self.draws, seeded("exact", 0)), self.law.sample(
+        """Two independent sets of exact draws: the one compared with, and the reference's."""
+        return self.target.sample(self.draws, seeded("exact", 0)), self.target.sample(
             self.draws, seeded("exact", 1)
         )
 
@@ -164,7 +164,7 @@ PEERS = {
 class Counted(NoisyField, Field):
     """A law that counts how often it is asked, for each of `rows` draws."""
 
-    law: Target
+    target: Target
     rows: int
     asked: int = field(default=0, init=False)
     has_energy = True
@@ -175,14 +175,14 @@ class Counted(NoisyField, Field):
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         self.asked += len(x)
-        return self.law.denoise(x, sigma)
+        return self.target.denoise(x, sigma)
 
     def score(self, x: Tensor) -> Tensor:
         self.asked += len(x)
-        return self.law.score(x)
+        return self.target.score(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        return self.law.energy(x)
+        return self.target.energy(x)
 
 
 def prior(task: Task, generator: torch.Generator) -> Tensor:
@@ -194,7 +194,7 @@ def prior(task: Task, generator: torch.Generator) -> Tensor:
 def walk(task: Task, make: Callable[[int], Any], budget: int, seed: int) -> tuple[Tensor, int]:
     """(draws, evaluations used) of a walk from the prior."""
     generator = seeded("walk", seed)
-    counted = Counted(task.law, task.draws)
+    counted = Counted(task.target, task.draws)
     sampler = make(budget)
     return (
         run(sampler, counted, prior(task, generator), sampler.steps, generator),
@@ -209,7 +209,7 @@ def chain(
     fits.
     """
     generator = seeded("chain", seed)
-    counted = Counted(task.law, task.draws)
+    counted = Counted(task.target, task.draws)
     sampler = make(task)
     x = task.mean + 2 * task.std * torch.randn(
         task.draws, 2, generator=generator, dtype=torch.float64
@@ -226,7 +226,7 @@ def chain(
 
 def flow(task: Task, seed: int) -> tuple[Tensor, int]:
     """The adaptive flow takes what its tolerance asks."""
-    counted = Counted(task.law, task.draws)
+    counted = Counted(task.target, task.draws)
     return (
         AdaptiveFlow(VE, rtol=1e-3, atol=1e-3).solve(counted, prior(task, seeded("walk", seed))),
         counted.evaluations,
@@ -293,7 +293,7 @@ def _of(
     name: str, samplers: Sequence[str] | None, budgets: Sequence[int], draws: int | None, seed: int
 ) -> Iterator[dict[str, Any]]:
     given = TASKS[name]()
-    task = Task(given.law, given.mean, given.std, draws or given.draws, given.step_size)
+    task = Task(given.target, given.mean, given.std, draws or given.draws, given.step_size)
     wanted = lambda sampler: samplers is None or sampler in samplers  # noqa: E731
     for sampler, make in filter(lambda item: wanted(item[0]), CHAINS.items()):
         for budget, (x, used) in zip(budgets, chain(task, make, budgets, seed), strict=True):
@@ -327,7 +327,7 @@ def _sections(name: str, rows: list[dict[str, Any]]) -> Iterator[str]:
         f"## {TITLES[name]}\n\nn = {first['draws']:,}. Exact: mean {pair(task.mean)}, standard"
         f" deviation {pair(task.std)}. Langevin's h = {task.step_size:g}."
     )
-    yield f"Sliced Wasserstein distance; the floor, of n exact draws, is {first['reference']:.3f}."
+    yield f"Sliced Wasserstein distance; the reference, of n exact draws, is {first['reference']:.3f}."
     yield _table(rows, lambda r: f"{r['distance']:.3f}")
     exact = standard_errors(task.exact[0])
     yield f"Standard deviations; the standard error of n exact draws is {pair(exact[1], 4)}."

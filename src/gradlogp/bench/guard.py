@@ -191,14 +191,14 @@ DAMAGE: dict[str, Callable[[Tensor], Tensor]] = {
 def rows(seeds: int = HEALTHY_SEEDS) -> list[dict[str, Any]]:
     """How every forced divergence ends, and `seeds` healthy runs of each kind."""
     with one_thread(), TemporaryDirectory() as folder:
-        referee = evaluator_of(shelf.load("digits"), Path(folder) / "evaluator")
+        evaluator = evaluator_of(shelf.load("digits"), Path(folder) / "evaluator")
         return [
-            attempt(case, referee, Path(folder) / f"run-{i}")
+            attempt(case, evaluator, Path(folder) / f"run-{i}")
             for i, case in enumerate([*forced(), *healthy(seeds)])
         ]
 
 
-def attempt(case: Case, referee: Evaluator, path: Path) -> dict[str, Any]:
+def attempt(case: Case, evaluator: Evaluator, path: Path) -> dict[str, Any]:
     """Run the case's command twice in the folder `path`, and say how it ended."""
     ending, said = command(case, path)
     again, _ = command(case, path)
@@ -207,7 +207,7 @@ def attempt(case: Case, referee: Evaluator, path: Path) -> dict[str, Any]:
         return {**found, "ending": "changed"}
     if ending not in ("well", "marked"):
         return {**found, "ending": ending}
-    worth = closeness(case, referee, path)
+    worth = closeness(case, evaluator, path)
     return {**found, "ending": weighed(ending, worth), "worth": worth}
 
 
@@ -232,19 +232,19 @@ def command(case: Case, path: Path) -> tuple[str, str]:
     return "marked" if said else "well", said
 
 
-def closeness(case: Case, referee: Evaluator, path: Path) -> float:
+def closeness(case: Case, evaluator: Evaluator, path: Path) -> float:
     """How far the samples of a run are from test pictures, 1 = as far as what takes no learning; of
     an energy after many steps or as many as in training, whichever is nearer. Samples stand in the
     range of the data that were given.
     """
     digits, scale = shelf.load("digits"), float(case.data().train.scaled().nan_to_num().max())
     fitted = load(path, "cpu")
-    real = referee.features(digits.test.scaled(slice(0, SAMPLES)))
+    real = evaluator.features(digits.test.scaled(slice(0, SAMPLES)))
     mean = digits.train.scaled().mean(0, keepdim=True).expand(SAMPLES, *digits.shape)
     noise = torch.rand(mean.shape, generator=seeded("noise"))
 
     def distance(x: Tensor) -> float:
-        return float(frechet.fd(real, referee.features(x), referee.name))
+        return float(frechet.fd(real, evaluator.features(x), evaluator.name))
 
     def drawn(steps: int | None) -> float:
         try:
@@ -272,7 +272,7 @@ last line, in `status.json`, in the report, and by exit code 3. Whatever else ha
 What samples are truly worth is asked of a classifier that the guard never sees: of {samples} of them the
 Frechet distance to test pictures, as a share of what the mean picture or uniform noise has. Above {useless:.2f}
 they are useless, and *missed* where they are not marked; below {fine:.2f} they are fine, and a *false alarm*
-where they are; between the two either verdict is right ({between} of {judged} runs are there).
+where they are; between the two either verdict is right ({between} of {evaluated} runs are there).
 
 The same of {healthy} healthy runs, {seeds} seeds of each kind. The budgets are short, and {poor} of them draw poorly by
 the classifier too ({fine:.2f} of the way or more):
@@ -290,8 +290,8 @@ looked at in each update, and `gradlogp/bench/guard.py` holds all faults.
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
-    ill, well = ([row for row in rows if row["forced"] is forced] for forced in (True, False))
-    worths = [row["worth"] for row in rows if "worth" in row]
+    ill = [row for row in rows if row["forced"]]
+    well = [row for row in rows if not row["forced"]]
     updates = [updates for updates, _ in KINDS.values()]
     return PAGE.format(
         forced=len(ill),
@@ -302,15 +302,23 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         endings=endings(ill),
         alarms=endings(well),
         each=each_fault(ill),
-        samples=SAMPLES,
-        useless=USELESS,
-        fine=FINE,
-        poor=sum(row.get("worth", 0) >= FINE for row in well),
-        between=sum(FINE <= worth <= USELESS for worth in worths),
-        judged=len(worths),
         healthy=len(well),
         seeds=len(well) // len(KINDS),
+        **distances(rows),
     )
+
+
+def distances(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Where the line between fine and useless samples is, and how many runs are on which side."""
+    found = [row["worth"] for row in rows if "worth" in row]
+    return {
+        "samples": SAMPLES,
+        "useless": USELESS,
+        "fine": FINE,
+        "poor": sum(row.get("worth", 0) >= FINE for row in rows if not row["forced"]),
+        "between": sum(FINE <= worth <= USELESS for worth in found),
+        "evaluated": len(found),
+    }
 
 
 def endings(rows: Sequence[dict[str, Any]]) -> str:

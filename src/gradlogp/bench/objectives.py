@@ -26,9 +26,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
+from gradlogp.bench.families import DIM, GaussianEnergy, NoisyGaussian, Spins
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Denoiser, Energy, Field, NoisyEnergy, as_field, as_noisy
+from gradlogp.core.fields import Field, NoisyEnergy, as_field, as_noisy
 from gradlogp.core.noise import VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, gaussian
@@ -66,13 +67,12 @@ from gradlogp.objectives import (
 )
 from gradlogp.samplers import MALA, Gibbs, Langevin
 
-DIM = 2
 BATCH = 256
 POOL = 100_000
-JUDGED = 10_000
+TEST_DRAWS = 10_000
 LEVEL = 0.2
 RATES = {"family": 5e-2, "network": 3e-3, "spins": 2e-2}
-LAWS: dict[str, GaussianMixture] = {
+TARGETS: dict[str, GaussianMixture] = {
     "gaussian": gaussian([1.0, -1.0], [0.5, 2.0]),
     "mixture": GaussianMixture(
         torch.tensor([[-2.0, -1.0], [2.0, -1.0], [0.0, 2.0]]),
@@ -82,47 +82,6 @@ LAWS: dict[str, GaussianMixture] = {
 }
 
 
-class GaussianEnergy(nn.Module):
-    r""":math:`E(x) = \tfrac12 (x - \mu)^T P (x - \mu) + c` with :math:`P = F F^T`, all free. x: [B,
-    DIM].
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = nn.Parameter(torch.zeros(DIM))
-        self.factor = nn.Parameter(torch.eye(DIM))
-        self.constant = nn.Parameter(torch.zeros(()))
-
-    @property
-    def precision(self) -> Tensor:
-        return self.factor @ self.factor.T
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x - self.mean) @ self.factor).square().sum(1) / 2 + self.constant
-
-    def field(self, cond: Tensor | None = None) -> Any:
-        return Energy(self)
-
-
-class NoisyGaussian(GaussianEnergy):
-    r"""The same with noise of any level added: :math:`P_\sigma = P (I + \sigma^2 P)^{-1}`. sigma:
-    [B].
-    """
-
-    def _shrunk(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """(I + sigma^2 P)^-1 (x - mean), [B, DIM]."""
-        matrices = torch.eye(DIM) + sigma[:, None, None] ** 2 * self.precision
-        return torch.linalg.solve(matrices, (x - self.mean)[..., None])[..., 0]
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:  # type: ignore[override]
-        return ((x - self.mean) * (self._shrunk(x, sigma) @ self.precision)).sum(
-            1
-        ) / 2 + self.constant
-
-    def field(self, cond: Tensor | None = None) -> Any:
-        return Denoiser(lambda x, sigma: self.mean + self._shrunk(x, sigma))
-
-
 @final
 @dataclass(frozen=True)
 class Problem:
@@ -130,7 +89,7 @@ class Problem:
     explicit one sees the law).
     """
 
-    law: GaussianMixture
+    target: GaussianMixture
     pool: Tensor
 
     @property
@@ -148,7 +107,7 @@ Kind = Literal["energy", "denoiser", "noisy energy"]
 @dataclass(frozen=True)
 class Entry:
     """`make` an objective for a problem; `kind` is what it learns, `level` the noise at which it is
-    judged.
+    measured.
     """
 
     make: Callable[[Problem], Objective]
@@ -156,19 +115,19 @@ class Entry:
     level: float = 0.0
 
 
-def _spread(x: Tensor, generator: torch.Generator) -> Tensor:
+def wide_noise(x: Tensor, generator: torch.Generator) -> Tensor:
     return x.normal_(generator=generator).mul_(3)
 
 
 def _buffer() -> FromBuffer:
-    return FromBuffer(ReplayBuffer(4096, (DIM,), _spread, seeded("buffer"), 0.05))
+    return FromBuffer(ReplayBuffer(4096, (DIM,), wide_noise, seeded("buffer"), 0.05))
 
 
 CHAIN = MALA(0.15)
 VE, VP = VarianceExploding(LEVEL, 20.0), VariancePreserving()
 LADDER = tuple(LEVEL * 1.5**i for i in range(9))
 ENTRIES: dict[str, Entry] = {
-    "explicit score matching": Entry(lambda p: ExplicitScoreMatching(p.law.at())),
+    "explicit score matching": Entry(lambda p: ExplicitScoreMatching(p.target.at())),
     "implicit score matching": Entry(lambda p: ImplicitScoreMatching()),
     "sliced score matching": Entry(lambda p: SlicedScoreMatching(variance_reduced=False)),
     "sliced, variance-reduced": Entry(lambda p: SlicedScoreMatching()),
@@ -181,7 +140,9 @@ ENTRIES: dict[str, Entry] = {
     "energy discrepancy": Entry(lambda p: EnergyDiscrepancy(p.scale / 3, 16)),
     "CD-1 from data": Entry(lambda p: ContrastiveDivergence(CHAIN, FromData(), 1, 0.0)),
     "CD-10 from data": Entry(lambda p: ContrastiveDivergence(CHAIN, FromData(), 10, 0.0)),
-    "CD-50 from noise": Entry(lambda p: ContrastiveDivergence(CHAIN, FromNoise(_spread), 50, 0.0)),
+    "CD-50 from noise": Entry(
+        lambda p: ContrastiveDivergence(CHAIN, FromNoise(wide_noise), 50, 0.0)
+    ),
     "persistent CD-5": Entry(lambda p: persistent_contrastive_divergence(CHAIN, p.starts(), 5)),
     "persistent CD-10, 5 % restarts": Entry(
         lambda p: ContrastiveDivergence(CHAIN, _buffer(), 10, 0.0)
@@ -221,8 +182,8 @@ ENTRIES: dict[str, Entry] = {
 }
 
 
-def problem(law: str, seed: int) -> Problem:
-    return Problem(LAWS[law], LAWS[law].sample(POOL, seeded(law, seed)).float())
+def problem(target: str, seed: int) -> Problem:
+    return Problem(TARGETS[target], TARGETS[target].sample(POOL, seeded(target, seed)).float())
 
 
 def family(kind: Kind) -> GaussianEnergy:
@@ -271,7 +232,7 @@ def count(budget: int) -> Callable[[int], float]:
 
 
 def field_of(model: nn.Module, entry: Entry) -> Field:
-    """What was learned, at the level where it is judged."""
+    """What was learned, at the level where it is measured."""
     if entry.kind == "energy":
         return as_field(model)
     if entry.kind == "denoiser":
@@ -279,65 +240,46 @@ def field_of(model: nn.Module, entry: Entry) -> Field:
     return NoisyEnergy(model).at(entry.level)
 
 
-def score_error(field: Field, law: GaussianMixture, level: float) -> float:
-    x = law.sample(JUDGED, seeded("judge"))
+def score_error(field: Field, target: GaussianMixture, level: float) -> float:
+    x = target.sample(TEST_DRAWS, seeded("judge"))
     x = (x + level * torch.randn(x.shape, generator=seeded("noise"), dtype=x.dtype)).float()
     with torch.no_grad():
-        exact, learned = law.score(x, level), field.score(x)
+        exact, learned = target.score(x, level), field.score(x)
     return float((learned - exact).square().sum() / exact.square().sum())
 
 
-def parameter_error(model: GaussianEnergy, law: GaussianMixture, entry: Entry) -> float:
+def parameter_error(model: GaussianEnergy, target: GaussianMixture, entry: Entry) -> float:
     """The first equation above; a family without levels that was fed noised data is held against
     the noised law.
     """
-    variance = law.stds[0] ** 2 + (entry.level**2 if entry.kind == "energy" else 0.0)
+    variance = target.stds[0] ** 2 + (entry.level**2 if entry.kind == "energy" else 0.0)
     precision = torch.diag(1 / variance)
     with torch.no_grad():
         wrong = (model.precision - precision).square().sum() / precision.square().sum()
-        return float((wrong + (model.mean - law.means[0]).square().sum() / variance.sum()).sqrt())
+        return float(
+            (wrong + (model.mean - target.means[0]).square().sum() / variance.sum()).sqrt()
+        )
 
 
 def row(
-    name: str, law: str, learner: str, seed: int, used: Callable[[int], float]
+    name: str, target: str, learner: str, seed: int, used: Callable[[int], float]
 ) -> dict[str, Any]:
     """One fit of the entry `name`; `learner` is 'family' or 'network'."""
-    entry, p = ENTRIES[name], problem(law, seed)
+    entry, p = ENTRIES[name], problem(target, seed)
     torch.manual_seed(seed)  # of the network's first weights
     model = family(entry.kind) if learner == "family" else network(entry.kind, p)
     updates = learn(entry.make(p), model, p.pool, RATES[learner], seed, used)
-    wrong = parameter_error(model, p.law, entry) if isinstance(model, GaussianEnergy) else None
+    wrong = parameter_error(model, p.target, entry) if isinstance(model, GaussianEnergy) else None
     return {
         "objective": name,
-        "law": law,
+        "target": target,
         "learner": learner,
         "level": entry.level,
         "seed": seed,
         "updates": updates,
         "parameter_error": wrong,
-        "score_error": score_error(field_of(model, entry), p.law, entry.level),
+        "score_error": score_error(field_of(model, entry), p.target, entry.level),
     }
-
-
-class Spins(nn.Module):
-    """Every pair of spins has a free coupling, every spin a free field: E(x) = -s^T C s / 2 - b^T s
-    with s = 2x - 1.
-    """
-
-    def __init__(self, sites: int) -> None:
-        super().__init__()
-        self.coupling = nn.Parameter(torch.zeros(sites, sites))
-        self.bias = nn.Parameter(torch.zeros(sites))
-
-    @property
-    def couplings(self) -> Tensor:
-        """Symmetric, [S, S], without self-coupling."""
-        upper = self.coupling.triu(1)
-        return upper + upper.T
-
-    def forward(self, x: Tensor) -> Tensor:
-        s = 2 * x.flatten(1) - 1
-        return -((s @ self.couplings) * s).sum(1) / 2 - s @ self.bias
 
 
 ISING = Ising(4, 4, coupling=0.3)
@@ -363,7 +305,7 @@ def discrete_row(name: str, seed: int, used: Callable[[int], float]) -> dict[str
     wrong = float((model.couplings.detach() - exact).norm() / exact.norm())
     return {
         "objective": name,
-        "law": "ising",
+        "target": "ising",
         "learner": "spins",
         "level": 0.0,
         "seed": seed,
@@ -389,10 +331,10 @@ def rows(
     wanted = [*ENTRIES, *DISCRETE] if names is None else list(names)
     with one_thread():
         fits = [
-            row(name, law, learner, seed, cpu_seconds(seconds))
+            row(name, target, learner, seed, cpu_seconds(seconds))
             for name in wanted
             if name in ENTRIES
-            for law, learner in TASKS.values()
+            for target, learner in TASKS.values()
             for seed in range(seeds)
         ]
         fits += [
@@ -404,7 +346,7 @@ def rows(
     return [fit | {"seconds": seconds} for fit in fits]
 
 
-def spread(values: Sequence[float]) -> str:
+def median_and_range(values: Sequence[float]) -> str:
     """The median, and how far the seeds lie apart."""
     three = min(values), statistics.median(values), max(values)
     low, middle, high = (f"{v:,}" if isinstance(v, int) else f"{v:.2g}" for v in three)
@@ -426,13 +368,13 @@ def ranking(fits: list[dict[str, Any]], columns: dict[str, Column], by: str) -> 
     ranked = sorted(cells, key=lambda name: statistics.median(cells[name][by]))
     return table(
         ["objective", *columns],
-        [[name, *(spread(cells[name][title]) for title in columns)] for name in ranked],
+        [[name, *(median_and_range(cells[name][title]) for title in columns)] for name in ranked],
     )
 
 
 def of(task: str, key: str) -> Column:
-    law, learner = TASKS[task]
-    return lambda fit: fit[key] if (fit["law"], fit["learner"]) == (law, learner) else None
+    target, learner = TASKS[task]
+    return lambda fit: fit[key] if (fit["target"], fit["learner"]) == (target, learner) else None
 
 
 COLUMNS = {
@@ -451,7 +393,7 @@ straight to 0). Median of {seeds} seeds, and their range. `gradlogp/bench/object
 - *Gaussian family*: mean and precision are free. Parameter error: sqrt(|P' - P|^2 / |P|^2 + |m' - m|^2 / tr S) on the Gaussian with
   means (1, -1) and standard deviations (.5, 2).
 - *Network*: a small perceptron, as an energy wherever the objective takes one. Score error: E|s' - s|^2 / E|s|^2 against the exact
-  score, over {judged:,} fresh examples; on the same Gaussian, and on a mixture of three.
+  score, over {test_draws:,} fresh examples; on the same Gaussian, and on a mixture of three.
 
 Read down a table, not across the two: they judge against different scores. A method that is slow to start may pass another one
 later, and a rate that is right for one is not for all. Two dimensions flatter what does not scale: noise-contrastive estimation,
@@ -481,9 +423,9 @@ All 120 couplings and 16 fields are free. Parameter error: |C' - C| / |C|.
 
 def page(fits: list[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
-    clean = [fit for fit in fits if fit["level"] == 0 and fit["law"] != "ising"]
+    clean = [fit for fit in fits if fit["level"] == 0 and fit["target"] != "ising"]
     noised = [fit for fit in fits if fit["level"] > 0]
-    ising = [fit for fit in fits if fit["law"] == "ising"]
+    ising = [fit for fit in fits if fit["target"] == "ising"]
     spins: dict[str, Column] = {
         "parameter error": lambda fit: fit["parameter_error"],
         "updates": lambda fit: fit["updates"],
@@ -494,7 +436,7 @@ def page(fits: list[dict[str, Any]]) -> str:
         seconds=fits[0]["seconds"],
         pool=POOL,
         batch=BATCH,
-        judged=JUDGED,
+        test_draws=TEST_DRAWS,
         seeds=seeds,
         level=LEVEL,
         **RATES,

@@ -3,7 +3,7 @@ training.
 
 Every method trains for the same seconds on one thread, with the settings of its preset `quick` and
 as many pictures as that takes, and leaves its averaged weights at even shares of the way; fresh
-samples of each are judged by the same evaluation classifier. The clock holds everything that is
+samples of each are measured by the same evaluation classifier. The clock holds everything that is
 done before a sample can be drawn: what is fitted in closed form as well. A curve is one run, whose
 learning rate falls towards its end: what a shorter run would have reached lies below it. The
 mixture of principal components that some recipes begin at runs on its own as well: it is what a few
@@ -72,7 +72,7 @@ def _mixture(seed: int, data: Dataset, evaluator: Evaluator) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     x = drawn(mixture, data, min(SAMPLES, len(data.test)), seed)
     found = {"seed": seed, "seconds": seconds, "evaluations": 1}
-    return {"method": MIXTURE, **found, **judged(x, data, evaluator)}
+    return {"method": MIXTURE, **found, **sample_metrics(x, data, evaluator)}
 
 
 def recipe_of(method: str, seed: int, seconds: float, data: Dataset) -> Any:
@@ -100,7 +100,7 @@ def seconds_of(recipe: Any, data: Dataset) -> dict[str, float]:
 
 
 def run_of(recipe: Any, data: Dataset, evaluator: Evaluator, path: Path) -> list[dict[str, Any]]:
-    """Train into the run folder `path`, and judge every snapshot."""
+    """Train into the run folder `path`, and measure every snapshot."""
     run = fit(recipe, data, path)
     clock = {int(line["step"]): float(line["seconds"]) for line in run.metrics()}
     return [
@@ -123,10 +123,10 @@ def looks(fitted: Fitted, data: Dataset, evaluator: Evaluator) -> dict[str, floa
     """Fresh samples against as many test pictures."""
     x, _ = fitted.draw(min(SAMPLES, len(data.test)), fitted.recipe.seed + 1)
     how = fitted.sampling()
-    return {**judged(x, data, evaluator), "evaluations": how.cost * how.steps}
+    return {**sample_metrics(x, data, evaluator), "evaluations": how.cost * how.steps}
 
 
-def judged(x: Tensor, data: Dataset, evaluator: Evaluator) -> dict[str, float]:
+def sample_metrics(x: Tensor, data: Dataset, evaluator: Evaluator) -> dict[str, float]:
     """Samples x [n, *shape] in the data's own range, against the first n test examples."""
     real, features = evaluator.features(data.test.scaled(slice(0, len(x)))), evaluator.features(x)
     return {

@@ -130,9 +130,9 @@ class Detector(OutlierMixin, BaseEstimator, abc.ABC):
             raise ValueError(f"contamination is 'auto' or a share in (0, 0.5], got {share!r}.")
         held = np.arange(len(X)) % 5 == 4 if share == "auto" and len(X) >= 20 else None
         self._learn(X if held is None else X[~held])
-        judged = self._score(X if held is None else X[held])
+        scored = self._score(X if held is None else X[held])
         below = AUTO if share == "auto" else share
-        self.offset_ = float(np.percentile(judged, 100 * below))
+        self.offset_ = float(np.percentile(scored, 100 * below))
         self.threshold_ = -self.offset_
         self.decision_scores_ = -self._score(X)
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)

@@ -260,8 +260,8 @@ class Following:
     def say(self, text: str) -> None:
         self.listener.say(text)
 
-    def lane(self, name: str) -> "Following":
-        return Following(self.listener.lane(name), self.runs)
+    def task(self, name: str) -> "Following":
+        return Following(self.listener.task(name), self.runs)
 
 
 @contextmanager

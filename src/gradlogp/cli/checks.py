@@ -12,8 +12,8 @@ from gradlogp import data
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
-from gradlogp.harness import spec_of
-from gradlogp.runs import Run, blamed, new_path, safe_path
+from gradlogp.harness.origin import trained_on
+from gradlogp.runs import Run, new_path, safe_path
 
 
 def known(name: str, names: Iterable[str], what: str) -> None:
@@ -72,22 +72,9 @@ def noted(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
 
 
 def data_of(run: Run, folder: Path | None, terminal: Terminal) -> Dataset:
-    """The data set that `run` was trained on. Raises UserError if it is another: its test part may
-    hold what the run saw.
-    """
-    with blamed(run.path / "config.json", "does not say what the run was trained on"):
-        there = run.config["data"]
-        shape = list(spec_of(run).shape)
-    kind = there["name"].partition(":")[0]
-    dataset = read(kind if folder and kind == "folder" else there["name"], folder, terminal)
-    if (
-        sorted(dataset.checksums.values()) != sorted(there["checksums"].values())
-        or list(dataset.shape) != shape
-    ):
-        raise UserError(
-            f"{run.path} was trained on other pictures of {there['name']} than those found here; "
-            "name the folder that has them with --data."
-        )
+    """The data set that `run` was trained on, as `trained_on` finds it."""
+    dataset = trained_on(run, folder, Download(terminal))
+    terminal.end()
     return dataset
 
 

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.cli.arguments import Classify, Embed
 from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Classify, Embed
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import replacing
 from gradlogp.data import Dataset
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
+from gradlogp.harness.evaluator import own_logits
 from gradlogp.harness.forms import Items, form_of
-from gradlogp.models.energy import JointEnergy
+from gradlogp.models.mixture import without_proposal
 from gradlogp.runs.files import write_text
 
 BATCH = 500
@@ -62,12 +63,8 @@ def _classifier(
     """Examples in their own range -> logits, and by what: the energy's own, else the evaluation
     classifier's beside the run.
     """
-    model, kind = fitted.model, fitted.spec.coordinates
-    if fitted.recipe.conditional and isinstance(model, JointEnergy):
-        return (
-            lambda x: model.logits(kind.to_model(x.float()).to(fitted.device)).cpu(),
-            "the energy's own p(y | x)",
-        )
+    if (own := own_logits(fitted)) is not None:
+        return own, "the energy's own p(y | x)"
     evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
     return lambda x: evaluator.logits(x.float()), f"the {evaluator.name} beside the run"
 
@@ -95,12 +92,13 @@ def _embedding(
     args: Embed, fitted: Fitted, dataset: Dataset, x: Tensor, terminal: Terminal
 ) -> tuple[Tensor, str]:
     if args.by == "evaluator":
-        evaluator = evaluator_of(dataset, evaluator_beside(args.run, dataset), terminal)
+        evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
         return evaluator.features(x), f"by the {evaluator.name}"
     sigma = args.level * fitted.spec.std
     seen = fitted.spec.coordinates.to_model(x).to(fitted.device)
-    name = type(fitted.model).__name__
-    levels = hasattr(getattr(fitted.model, "net", None), "features")
+    model = without_proposal(fitted.model)
+    name = type(model).__name__
+    levels = hasattr(getattr(model, "net", None), "features")
     by = (
         f"the middle of its {name} at noise level {sigma:.3g}"
         if levels

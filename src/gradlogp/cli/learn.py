@@ -1,4 +1,4 @@
-"""The verbs that train: train, compare, demo. Everything is checked first, in all recipes, then the
+"""The verbs that train: train, compare. Everything is checked first, in all recipes, then the
 experiments do the work.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from gradlogp import reports
 from gradlogp.bridges.track import following
 from gradlogp.cli import show
-from gradlogp.cli.arguments import VERBS, Changing, Compare, Demo, Train
+from gradlogp.cli.arguments import VERBS, Compare, Train
 from gradlogp.cli.checks import (
     dataset_exists,
     device_exists,
@@ -21,6 +21,7 @@ from gradlogp.cli.checks import (
     stopping,
     writable,
 )
+from gradlogp.cli.shared import Changing
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener
@@ -44,13 +45,14 @@ from gradlogp.harness import (
     part,
     prepare,
     ready,
+    require_done,
     run_comparison,
     specify,
     to_dict,
 )
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.estimate import estimated, require_room
-from gradlogp.harness.fit import default_device
+from gradlogp.harness.provenance import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page
@@ -249,14 +251,16 @@ def _in_parts(
     terminal: Terminal,
 ) -> None:
     """List the parts, do one of them, have an engine do all, or gather what is done."""
+    entry = named(args.part, planned) if args.part else None
+    if args.gather:
+        require_done(planned, out)
     context = ready(
         args.comparison, comparison, data, planned, out, args.overrides, listener, args.data
     )
     commands = {e.part: part_command(args, out, e) for e in planned}
     if args.parts:
         return _listed(commands, terminal)
-    if args.part:
-        entry = named(args.part, planned)
+    if entry:
         part(entry, comparison.about()[entry.method], context, args.last_whole, listener)
         return terminal.result({"part": entry.part, "run": entry.path})
     if not args.gather:
@@ -326,33 +330,6 @@ def _compares(path: Path, note: Mapping[str, Any]) -> bool:
     if not (path / "compare.json").is_file() or (path / "results.json").exists():
         return False
     return note.items() <= read_checked(path, "compare.json").items()
-
-
-DEMO = """\
-Four models learn to draw handwritten digits, from 1,257 real pictures of 8x8 pixels:
-  ebm            an energy, low where digits are; its chains go on from a buffer of earlier ones
-  ebm_no_buffer  the same energy, but every chain begins at noise: what does the buffer buy?
-  ncsn           a score, the direction to likelier pictures, learned at many noise levels at once
-  ncsn_class     the same, told which digit to draw
-A classifier that none of them sees judges what they draw. It takes minutes; Ctrl-C stops it, the same command goes on.
-"""
-
-READING = """
-How to read the tables: FD is the distance of what was drawn from real pictures, as the classifier sees them. No model can do
-better than the real training pictures, and one that does worse than a Gaussian of the pixels has learned next to nothing."""
-
-
-def demo(args: Demo, terminal: Terminal) -> None:
-    writable(args.out)
-    terminal.say(DEMO)
-    compare(
-        Compare(
-            comparison="demo", dataset="digits", out=args.out, seed=args.seed, as_json=args.as_json
-        ),
-        terminal,
-    )
-    terminal.say(READING)
-    terminal.say(f"next:   {command('sample', args.out / 'ncsn_class', '--class', 3, '--n', 50)}")
 
 
 def resolved(

@@ -4,13 +4,18 @@ import contextlib
 import difflib
 import io
 import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName
 
 from gradlogp import __doc__ as story, __version__
-from gradlogp.cli.arguments import VERBS, Arguments, Refused
+from gradlogp.cli.arguments import VERBS
+from gradlogp.cli.shared import Arguments, Refused
+
+FIRST, NEXT = "  ", " " * 14  # margins of the list of verbs
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
@@ -52,11 +57,19 @@ def unboxed(box: str) -> str:
 
 
 def help_text() -> str:
+    width = shutil.get_terminal_size().columns
     verbs = "\n".join(
-        f"  {name:<12}{(takes.__doc__ or '').strip().splitlines()[0]}"
+        textwrap.fill(
+            f"{name:<12}{sentence(takes)}", width, initial_indent=FIRST, subsequent_indent=NEXT
+        )
         for name, (takes, _) in VERBS.items()
     )
     return (
         f"usage: gradlogp VERB ...\n\n{(story or '').splitlines()[0]}\n\n{verbs}\n\n"
         "`gradlogp VERB --help` says what each takes. To begin: gradlogp demo"
     )
+
+
+def sentence(takes: type[Arguments]) -> str:
+    """The first paragraph of a verb's docstring, on one line."""
+    return " ".join((takes.__doc__ or "").partition("\n\n")[0].split())

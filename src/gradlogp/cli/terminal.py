@@ -34,10 +34,8 @@ WIDTH = 120  # of tables that go to a file or a pipe
 
 
 class Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(
-            f"{task.speed:,.0f}/s" if (task.speed or 0) >= 10 else f"{task.speed or 0:.2g}/s"
-        )
+    def render(self, bar: Task) -> Text:
+        return Text(f"{bar.speed:,.0f}/s" if (bar.speed or 0) >= 10 else f"{bar.speed or 0:.2g}/s")
 
 
 class Terminal:
@@ -49,7 +47,7 @@ class Terminal:
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = WIDTH
         self.bars: Progress | None = None
-        self.main = Lane(self)
+        self.main = ProgressTask(self)
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +74,7 @@ class Terminal:
         if self.as_json:
             print(json.dumps(plain(value), indent=1))
 
-    # --- the listener: the terminal itself is its first lane ---
+    # --- the listener: the terminal itself is its first task ---
 
     def begin(self, label: str, total: int, done: int = 0) -> None:
         self.main.begin(label, total, done)
@@ -87,11 +85,11 @@ class Terminal:
     def end(self) -> None:
         self.main.end()
 
-    def lane(self, name: str) -> "Lane":
-        return Lane(self, f"{name}: ")
+    def task(self, name: str) -> "ProgressTask":
+        return ProgressTask(self, f"{name}: ")
 
     def progress(self) -> Progress:
-        """The bars of all lanes, on the screen while there is one."""
+        """The bars of all tasks, on the screen while there is one."""
         if self.bars is None:
             count = TextColumn("{task.completed:,.0f} of {task.total:,.0f}")
             columns = (
@@ -105,20 +103,20 @@ class Terminal:
             self.bars.start()
         return self.bars
 
-    def drop(self, task: TaskID) -> None:
+    def drop(self, bar: TaskID) -> None:
         assert self.bars is not None
-        self.bars.remove_task(task)
+        self.bars.remove_task(bar)
         if not self.bars.tasks:
             self.bars.stop()
             self.bars = None
 
 
-class Lane:
+class ProgressTask:
     """A bar of its own, or plain lines that begin with its name."""
 
     def __init__(self, terminal: Terminal, name: str = "") -> None:
         self.terminal, self.name = terminal, name
-        self.task: TaskID | None = None
+        self.bar: TaskID | None = None
 
     def say(self, text: str = "") -> None:
         self.terminal.say(self.name + text)
@@ -129,32 +127,38 @@ class Lane:
         self.total = total
         self.first = done
         self.done = done
-        self.began = self.told = time.monotonic()
+        self.began: float | None = None
+        self.told = time.monotonic()
         if self.terminal.console.is_terminal:
-            self.task = self.terminal.progress().add_task(self.label, total=total, completed=done)
+            self.bar = self.terminal.progress().add_task(self.label, total=total, completed=done)
         elif done:
             self.terminal.say(f"{self.label}: goes on from {done:,} of {total:,}")
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         self.done += count
-        if self.task is not None:
-            self.terminal.progress().advance(self.task, count)
+        if self.began is None:  # the first step warms up: the rate is that of those after it
+            self.began, self.first = time.monotonic(), self.done
+        if self.bar is not None:
+            self.terminal.progress().advance(self.bar, count)
         elif time.monotonic() - self.told >= EVERY:
             self.told = time.monotonic()
             self.terminal.say(self.line())
 
     def line(self) -> str:
-        rate = max(self.done - self.first, 1) / max(time.monotonic() - self.began, 1e-9)
+        so_far = f"{self.label}: {self.done:,} of {self.total:,}"
+        if self.began is None or self.done == self.first:
+            return so_far
+        rate = (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
         left = timedelta(seconds=round(max(self.total - self.done, 0) / rate))
-        return f"{self.label}: {self.done:,} of {self.total:,}, {rate:,.3g}/s, {left} left"
+        return f"{so_far}, {rate:,.3g}/s, {left} left"
 
     def end(self) -> None:
-        if self.task is not None:
-            self.terminal.drop(self.task)
-            self.task = None
+        if self.bar is not None:
+            self.terminal.drop(self.bar)
+            self.bar = None
 
-    def lane(self, name: str) -> "Lane":
-        return Lane(self.terminal, f"{self.name}{name}: ")
+    def task(self, name: str) -> "ProgressTask":
+        return ProgressTask(self.terminal, f"{self.name}{name}: ")
 
 
 class Download:

@@ -27,7 +27,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column, spread
+from gradlogp.core.fields import Energy, Field, Level, NoisyField, Scaled, Sum, column, expand_level
 
 
 def check_weights(weights: tuple[float, ...], fields: Sequence[object]) -> None:
@@ -114,7 +114,7 @@ class NoisyMixture(NoisyField):
     weights: tuple[float, ...]
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        return x + spread(sigma, x) ** 2 * self.at(sigma).score(x)
+        return x + expand_level(sigma, x) ** 2 * self.at(sigma).score(x)
 
     def at(self, sigma: Level) -> Mixture:
         return Mixture(tuple(f.at(sigma) for f in self.fields), self.weights)

@@ -37,9 +37,9 @@ from gradlogp.core.fields import (
     Scaled,
     Sum,
     column,
+    expand_level,
     leaf,
     recording,
-    spread,
 )
 
 LevelEnergy = Callable[[Tensor, Tensor], Tensor]  # (x [B, *shape], sigma [B]) -> [B]
@@ -77,7 +77,7 @@ class EnergyGuided(NoisyField):
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
         pull = self._force(sigma).score(x)
-        return self.field.denoise(x, sigma) + self.weight * spread(sigma, x) ** 2 * pull
+        return self.field.denoise(x, sigma) + self.weight * expand_level(sigma, x) ** 2 * pull
 
     def at(self, sigma: Level) -> Field:
         return Sum((self.field.at(sigma), Scaled(self._force(sigma), self.weight)))
@@ -186,7 +186,7 @@ class PiGDM(NoisyField):
         return False
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        level = spread(sigma, x) ** 2
+        level = expand_level(sigma, x) ** 2
         r2 = self.variance * level / (self.variance + level)
         with recording():
             x = leaf(x)

@@ -40,3 +40,9 @@ def check_numbers(x: Any, name: str = "x") -> Tensor:
             f" pass {name}.float(), and let the network compute in {x.dtype} by torch.autocast."
         )
     return x
+
+
+def check_interval(interval: tuple[float, float] | None, name: str) -> None:
+    """ValueError unless `interval`, if there is one, begins below its end."""
+    if interval is not None and not interval[0] < interval[1]:
+        raise ValueError(f"{name} is an interval (low, high) with low < high, got {interval}.")

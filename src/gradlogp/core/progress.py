@@ -14,7 +14,7 @@ class Listener(Protocol):
 
     def say(self, text: str) -> None: ...
 
-    def lane(self, name: str) -> "Listener":
+    def task(self, name: str) -> "Listener":
         """A listener for one of several things that go on at the same time."""
         ...
 
@@ -30,5 +30,5 @@ class Silent:
 
     def say(self, text: str) -> None: ...
 
-    def lane(self, name: str) -> "Listener":
+    def task(self, name: str) -> "Listener":
         return self

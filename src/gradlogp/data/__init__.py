@@ -24,7 +24,7 @@ from gradlogp.data.folder import ENDINGS as PICTURES, folder
 from gradlogp.data.fsdd import fsdd
 from gradlogp.data.idx import FASHION_MNIST, MNIST
 from gradlogp.data.kmnist import kmnist
-from gradlogp.data.laws import laws
+from gradlogp.data.line import densities
 from gradlogp.data.modelnet import modelnet10
 from gradlogp.data.picture import fit, read_picture, save_grid, save_picture
 from gradlogp.data.table import csv, write_table
@@ -68,7 +68,7 @@ DATASETS: dict[str, Reader] = {
     "adbench": adbench,
     "csv": csv,
     "npz": npz,
-    "laws": laws,
+    "laws": densities,
 }
 
 

@@ -168,8 +168,8 @@ def _mapped(
     key = hashlib.sha256(os.fsencode(folder.resolve()))
     for name in names:
         require_file(folder / name, "the picture ")
-        facts = (folder / name).stat()
-        key.update(os.fsencode(f"{name} {facts.st_size} {facts.st_mtime_ns}\n"))
+        stat = (folder / name).stat()
+        key.update(os.fsencode(f"{name} {stat.st_size} {stat.st_mtime_ns}\n"))
     store = Store(cache_folder() / f"celeba-{size}-{key.hexdigest()[:16]}.bytes", len(names), size)
     if not store.whole():
         _decode(folder, names, store, progress)

@@ -77,8 +77,8 @@ def read_cells(path: Path, fewest: int = FEWEST) -> Table:
 
 
 def _parquet_cells(parquet: Any, path: Path) -> int:
-    facts = parquet.ParquetFile(path).metadata
-    return facts.num_rows * facts.num_columns
+    footer = parquet.ParquetFile(path).metadata
+    return footer.num_rows * footer.num_columns
 
 
 def _read_csv(arrow: Any, pacsv: Any, path: Path) -> Any:

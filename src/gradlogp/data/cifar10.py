@@ -18,7 +18,7 @@ import torch
 
 from gradlogp.core.errors import UserError
 from gradlogp.data.base import Dataset, Progress, Split, cut
-from gradlogp.data.download import download
+from gradlogp.data.fetch import download
 from gradlogp.data.files import cache_folder, data_folder, replacing, require_file, sha256
 
 RECORD = 1 + 3 * 32 * 32

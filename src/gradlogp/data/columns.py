@@ -88,8 +88,8 @@ def numeric_columns(x: Tensor, names: Sequence[str] = ()) -> Columns:
     mean = x.double().mean(0).tolist()
     std = x.double().std(0, correction=0).tolist()
     whole = (x == x.round()).all(0).tolist()
-    facts = zip(names, whole, mean, std, strict=True)
-    return Columns(tuple(Column(n, whole=w, mean=m, std=s) for n, w, m, s in facts))
+    described = zip(names, whole, mean, std, strict=True)
+    return Columns(tuple(Column(n, whole=w, mean=m, std=s) for n, w, m, s in described))
 
 
 def _cells(column: Column, entries: Tensor) -> list[float | int | str | None]:

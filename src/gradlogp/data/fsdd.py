@@ -38,20 +38,20 @@ def fsdd(
     speaker, option = split_option(which, r"[1-9]\d{0,5}")
     folder = _find(data_folder(root) or cache_folder())
     files = sorted(file for file in folder.iterdir() if NAME.fullmatch(file.name))
-    facts = [match.groups() for file in files if (match := NAME.fullmatch(file.name))]
-    speakers = sorted({name for _, name, _ in facts})
+    recordings = [match.groups() for file in files if (match := NAME.fullmatch(file.name))]
+    speakers = sorted({name for _, name, _ in recordings})
     if speaker and speaker not in speakers:
         raise UserError(
             f"fsdd: no speaker {speaker!r} in {folder}; there are {', '.join(speakers) or 'none'}."
         )
-    parts = [_part(name, int(index), speaker) for _, name, index in facts]
+    parts = [_part(name, int(index), speaker) for _, name, index in recordings]
     if lost := {"train", "validation", "test"} - set(parts):
         raise UserError(
             f"{folder}: {len(files)} recordings are too few, none for {', '.join(sorted(lost))};"
             " put all 3,000 published files there."
         )
     x, rate, notes = stacked([read_wave(file) for file in files], int(option or LENGTH))
-    whole = Split(x, torch.tensor([int(digit) for digit, _, _ in facts]), max_value=1)
+    whole = Split(x, torch.tensor([int(digit) for digit, _, _ in recordings]), max_value=1)
     names = ("train", "validation", "test")
     train, validation, test = (
         mixed(whole[torch.tensor([p == name for p in parts])]) for name in names

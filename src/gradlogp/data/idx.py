@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gradlogp.core.errors import UserError
 from gradlogp.data.base import Dataset, Progress, Split, cut
-from gradlogp.data.download import download
+from gradlogp.data.fetch import download
 from gradlogp.data.files import (
     cache_folder,
     data_folder,

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
-from gradlogp.core.files import make_folder, replacing
+from gradlogp.data.film import save_film
 
 SIDE, TURNED = 96, 72  # pixels of a view, and of one on a turntable
 ZOOM = 0.94  # what a full grid needs of the grid's half diagonal
@@ -55,9 +55,7 @@ def turntable(path: Path, x: Tensor, columns: int = 8) -> None:
         raise UserError(f"cannot write {path}: expected a name that ends in .gif.")
     angles = [AZIMUTH + 2 * math.pi * i / FRAMES for i in range(FRAMES)]
     frames = [_sheet(shaded(x, angle, TURNED), columns) for angle in angles]
-    make_folder(path.parent)
-    with replacing(path) as file:
-        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=160, loop=0)
+    save_film(path, frames, milliseconds=160)
 
 
 def _sheet(views: Tensor, columns: int) -> Image.Image:

@@ -12,17 +12,18 @@ from gradlogp.harness.compare import (
     part,
     prepare,
     ready,
+    require_done,
     run_comparison,
 )
 from gradlogp.harness.engines import ENGINES
-from gradlogp.harness.evaluate import evaluate, judge_samples
+from gradlogp.harness.evaluate import evaluate, measure_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
 from gradlogp.harness.kinds import KINDS, Kind
 from gradlogp.harness.own import Own
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
 from gradlogp.harness.record import Recorder, Rows
-from gradlogp.harness.settings import leaves, override, restored, to_dict
+from gradlogp.harness.settings import from_stored, leaves, override, to_dict
 from gradlogp.harness.table import Column, Table
 from gradlogp.harness.trial import Context, Trial
 
@@ -64,16 +65,17 @@ __all__ = [
     "finish",
     "fit",
     "follow",
-    "judge_samples",
+    "from_stored",
     "leaves",
     "load",
+    "measure_samples",
     "named",
     "override",
     "part",
     "prepare",
     "ready",
     "recipe_of",
-    "restored",
+    "require_done",
     "run_comparison",
     "spec_of",
     "specify",

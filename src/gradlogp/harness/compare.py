@@ -1,6 +1,6 @@
 """Compare: a method and its rivals, trained and measured in one run, under one protocol.
 
-A comparison is a folder of run folders, one for each method and seed; where samples are judged,
+A comparison is a folder of run folders, one for each method and seed; where samples are drawn,
 beside the evaluation classifier and the two reference rows. What is finished is not trained again.
 
     ready   the note of what is compared, and the evaluation classifier: what all parts share
@@ -40,25 +40,27 @@ class Comparison:
     """A question, and the methods that answer it, the first being ours.
 
     methods: name -> maker, whose docstring says what it is. dataset: the one taken where none is
-    named. judged: whether samples are drawn and judged. headline: the columns of the first table,
-    which is sorted by the first of them; `tables` are those below it. summary (folder, runs): adds
-    rows and figures once all are done, such as paired tests. presets: preset -> changes, as for
-    --set, that fit the methods to this question on anything but small pictures.
+    named. draws_samples: whether the methods draw samples, which an evaluation classifier measures.
+    headline: the columns of the first table, which is sorted by the first of them; `tables` are
+    those below it. summary (folder, runs): adds rows and figures once all are done, such as paired
+    tests. presets: preset -> changes, as for --set, that fit the methods to this question on
+    anything but small pictures; small: on those.
     """
 
     question: str
     methods: Mapping[str, Maker]
     dataset: str = "digits"
-    judged: bool = True
+    draws_samples: bool = True
     headline: tuple[Column, ...] = tuple(
         map(Column, ("fd", "precision", "recall", "coverage", "agreement"))
     )
     tables: tuple[Table, ...] = ()
     summary: Callable[[Path, Runs], Rows] | None = field(default=None, compare=False)
     presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    small: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def changes(self, target: Target, preset: str) -> tuple[str, ...]:
-        return () if target.small else self.presets.get(preset, ())
+        return (self.small if target.small else self.presets).get(preset, ())
 
     def about(self) -> dict[str, str]:
         """What each method is, in a sentence."""
@@ -162,19 +164,15 @@ def ready(
     """
     out.mkdir(parents=True, exist_ok=True)
     _note(out, name, comparison, data, entries, changes)
-    judge = _evaluator(data, out, listener or Silent()) if comparison.judged else None
-    return Context(data, root, judge)
+    evaluator = _evaluator(data, out, listener or Silent()) if comparison.draws_samples else None
+    return Context(data, root, evaluator)
 
 
 def finish(comparison: Comparison, context: Context, entries: Sequence[Entry], out: Path) -> Rows:
     """Write results.json of the parts in `out`; returns its rows. Raises UserError, and writes
     nothing, where a part is not done.
     """
-    if missing := [entry.part for entry in entries if not done(entry)]:
-        raise UserError(
-            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
-            " of each, from --parts, does it or goes on with it."
-        )
+    require_done(entries, out)
     rows = gather(comparison, context, entries, out)
     write_results(out, rows)
     return rows
@@ -185,6 +183,15 @@ def done(entry: Entry) -> bool:
     if not (entry.path / "config.json").is_file():
         return False
     return Run.open(entry.path).status()["state"] == "evaluated"
+
+
+def require_done(entries: Sequence[Entry], out: Path) -> None:
+    """Raises UserError, with the names of those that are missing, unless every part is done."""
+    if missing := [entry.part for entry in entries if not done(entry)]:
+        raise UserError(
+            f"{out} lacks {len(missing)} of {len(entries)} parts: {', '.join(missing)}; the command"
+            " of each, from --parts, does it or goes on with it."
+        )
 
 
 def named(part: str, entries: Sequence[Entry]) -> Entry:
@@ -214,7 +221,7 @@ def _evaluator(data: Dataset, out: Path, listener: Listener) -> Any:
 
 
 def _references(context: Context, methods: Iterable[Method], out: Path) -> Rows:
-    """Rows of real examples and of a Gaussian, where samples are judged."""
+    """Rows of real examples and of a Gaussian, where samples are drawn."""
     recipe = next((m for m in methods if isinstance(m, Generative)), None)
     if context.evaluator is None or recipe is None:
         return []
@@ -230,7 +237,7 @@ def part(entry: Entry, about: str, context: Context, fallback: bool, listener: L
         return settings.into(path, context, listener).close()
     run = fit(settings, context.data, path, listener, fallback=fallback)
     if run.status()["state"] != "evaluated":
-        assert context.evaluator is not None, "recipes are judged"
+        assert context.evaluator is not None, "recipes draw samples"
         evaluate(load(path), context.data, context.evaluator, listener, context.root)
     run.close()
 
@@ -289,7 +296,8 @@ def _note(
         "about": comparison.about(),
     }
     path = out / "compare.json"
-    unexpected = [item.name for item in out.iterdir() if not item.name.startswith(".")]
+    names = (item.name for item in out.iterdir())
+    unexpected = [name for name in names if not name.startswith(".") and name != "samples"]
     if unexpected and not path.exists():
         raise UserError(
             f"{out} holds other things ({unexpected[0]}) and is no comparison's folder; choose"

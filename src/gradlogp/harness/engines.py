@@ -56,7 +56,7 @@ def slurm(commands: Commands, folder: Path, listener: Listener, cluster: str | N
             listener.say(f"{name}: its process was killed.")
         if not left:
             break
-    _judge(failed | dict.fromkeys(left, f"killed {TRIES} times"), folder)
+    _refuse_failed(failed | dict.fromkeys(left, f"killed {TRIES} times"), folder)
 
 
 def _ended(job: Any) -> int | None:
@@ -83,7 +83,7 @@ def ray(commands: Commands, folder: Path, listener: Listener) -> None:
             continue
         if code:
             failed[name] = f"exit code {code}"
-    _judge(failed, folder)
+    _refuse_failed(failed, folder)
 
 
 ENGINES: dict[str, Engine] = {"slurm": slurm, "ray": ray}
@@ -100,7 +100,7 @@ def _extra(module: str, extra: str) -> Any:
         ) from error
 
 
-def _judge(failed: Mapping[str, str], folder: Path) -> None:
+def _refuse_failed(failed: Mapping[str, str], folder: Path) -> None:
     if failed:
         said = ", ".join(f"{name} ({how})" for name, how in failed.items())
         raise UserError(

@@ -1,7 +1,7 @@
-"""Evaluate: draw fresh samples from noise, judge them, restore noisy examples, and leave numbers
+"""Evaluate: draw fresh samples from noise, measure them, restore noisy examples, and leave numbers
 and pictures in the run folder.
 
-Everything is judged on the test part; what had to be chosen was chosen on the validation part. Each
+Everything is measured on the test part; what had to be chosen was chosen on the validation part. Each
 row of results.json carries the metric's protocol, its standard error, the reference and, where
 there is one, the trivial value, and the seconds and network evaluations per example.
 """
@@ -26,8 +26,10 @@ from gradlogp.harness.cas import classification_accuracy
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
+from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
+from gradlogp.harness.recovery import recovery
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -35,10 +37,11 @@ from gradlogp.tasks import film, milestones
 
 ROW = 10  # examples in a row
 CHOICE = 24  # validation examples on which a restoration chooses its settings
+MOVING, FRAMES = 25, 31  # chains of a film, and its frames
 MEMORISATION = 500  # samples whose nearest training example is looked for
 
 
-def judge_samples(
+def measure_samples(
     x: Tensor, data: Dataset, evaluator: Evaluator, asked: Tensor | None = None
 ) -> list[Measure]:
     """All measures of samples x [n, *shape], in the data's own range, against as many test
@@ -108,7 +111,7 @@ def evaluate(
         recipe = fitted.recipe
         recorder = Recorder(run, recipe.seed, listener)
         drawn, frames = _draw(fitted, data, recorder)
-        recorder.add(*judge_samples(drawn.x, data, evaluator, drawn.asked), **drawn.cost)
+        recorder.add(*measure_samples(drawn.x, data, evaluator, drawn.asked), **drawn.cost)
         restoration_at = _restorations(fitted, data)
         rows += denoising(
             restoration_at,
@@ -120,6 +123,8 @@ def evaluate(
             listener,
         )
         _films(fitted, data)
+        recovery(fitted, data, recorder)
+        probe(fitted, data, recorder)
         recipe.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
         rows += recorder.rows
         run.update_results(rows)
@@ -210,7 +215,7 @@ def _save(fitted: Fitted, x: Tensor, asked: Tensor | None) -> None:
 
 
 def save_samples(run: Run, kind: Kind, x: Tensor) -> None:
-    """The samples x [n, *shape] that were judged, and a picture of the first."""
+    """The samples x [n, *shape] that were measured, and a picture of the first."""
     path = run.picture("final")
     kind.preview(path, x[: ROW * ROW], columns=ROW)
     kind.enliven(path, x[: ROW * ROW])
@@ -290,16 +295,19 @@ def _restored(
 
 def _films(fitted: Fitted, data: Dataset) -> None:
     """Chains from noise and, where the sampler can start there, from data, one chain a row;
-    captions in films.json.
+    captions in films.json. Those from noise also in motion, as moving.gif.
     """
     sampling, kind = fitted.sampling(), fitted.spec.coordinates
     captions = {}
+    at = milestones(sampling.steps, 11)
+    every = sorted({*at, *milestones(sampling.steps, FRAMES)})
     for name, start in _starts(fitted, data).items():
-        at = milestones(sampling.steps, 11)
-        n = ROW if start is None else len(start)
+        n = MOVING if start is None else len(start)
         cond = _classes(fitted, data, n, start) if fitted.recipe.conditional else None
-        frames = film(sampling, start, n, seed_for("films", fitted.recipe.seed), at, cond)
-        cells = frames.transpose(0, 1).flatten(0, 1)
+        frames = film(sampling, start, n, seed_for("films", fitted.recipe.seed), every, cond)
+        if start is None:
+            kind.film(fitted.run.picture("moving").with_suffix(".gif"), frames)
+        cells = frames[[every.index(step) for step in at], :ROW].transpose(0, 1).flatten(0, 1)
         kind.preview(fitted.run.picture(name), cells, columns=len(at))
         captions[name] = [_caption(sampling.sampler, step) for step in at]
     write_json(fitted.run.picture("films").with_suffix(".json"), captions)

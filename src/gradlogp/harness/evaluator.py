@@ -1,7 +1,7 @@
 """The evaluation classifier: a network that no model saw, whose labels and features are what
 samples are measured by.
 
-It is trained first, on the training part alone, and stands beside the runs that it judges. Its
+It is trained first, on the training part alone, and stands beside the runs that it measures. Its
 accuracy on the test part and the hash of its weights are part of every protocol: two numbers
 compare only where the hash is the same.
 
@@ -12,7 +12,7 @@ Reference: He et al. (2016), arXiv 1512.03385, section 4.2 (CIFAR-10).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -24,14 +24,17 @@ from gradlogp import tasks
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener
 from gradlogp.data import Dataset
-from gradlogp.harness.fit import fit
+from gradlogp.harness.fit import Fitted, fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.kinds.picture import natural
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
+from gradlogp.models.energy import JointEnergy
 from gradlogp.objectives import FLIPS_AND_SHIFTS, Augmented, CrossEntropy, Objective
 from gradlogp.training import GuardSettings, Training
 
 MANY = 10_000  # training examples from which a budget no longer follows their number
+PASSES = 60  # through fewer than those
+OF_KIND = {"volume": 20}  # passes that are enough for other kinds than pictures
 
 
 @final
@@ -96,7 +99,7 @@ def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) ->
     """The evaluation classifier of `data`, trained into the run folder `path` or read from it."""
     if data.train.labels is None or data.test.labels is None:
         raise UserError(
-            f"samples are judged by a classifier, but {data.name} has no labels; put the examples of"
+            f"samples are measured by a classifier, but {data.name} has no labels; put the examples of"
             " each class into a folder of its own."
         )
     spec = specify(data)
@@ -108,6 +111,16 @@ def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) ->
     return _calibrated(model, spec.coordinates, data, tensors)
 
 
+def own_logits(fitted: Fitted) -> Callable[[Tensor], Tensor] | None:
+    """The logits of a joint energy, examples [n, *shape] in their own range -> [n, classes]; None
+    for a model that says nothing of classes.
+    """
+    model, kind = fitted.model, fitted.spec.coordinates
+    if not (fitted.recipe.conditional and isinstance(model, JointEnergy)):
+        return None
+    return lambda x: model.logits(kind.to_model(x.float()).to(fitted.device)).cpu()
+
+
 def photographs(spec: DataSpec) -> bool:
     return spec.kind == "picture" and natural(spec.shape)
 
@@ -117,7 +130,7 @@ def budget(spec: DataSpec, examples: int) -> Training:
     rate.
     """
     many = 300_000 if photographs(spec) else 150_000
-    images = many if examples > MANY else 60 * examples
+    images = many if examples > MANY else OF_KIND.get(spec.kind, PASSES) * examples
     training = Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)
     if not photographs(spec):
         return training

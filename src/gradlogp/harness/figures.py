@@ -24,37 +24,53 @@ def colour(index: int) -> dict[str, Any]:
     }
 
 
+QUIET, RULE = "#586271", "#d9dee5"
+# What the charts of a report look like: no frame, thin rules across, quiet numbers.
+STYLE: dict[str, Any] = {
+    "font.size": 8.5,
+    **{f"axes.spines.{side}": False for side in ("top", "right", "left", "bottom")},
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.labelcolor": QUIET,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    **{f"{axis}tick.color": QUIET for axis in "xy"},
+    **{f"{axis}tick.major.size": 0.0 for axis in "xy"},
+    "xaxis.labellocation": "right",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+@contextmanager
+def drawn(
+    columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2
+) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure of the house's style, inches a panel, and its axes, row by row."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = STYLE
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
 @contextmanager
 def sheet(
     path: Path, columns: int = 1, rows: int = 1, width: float = 4.6, height: float = 3.2
 ) -> Iterator[list[Any]]:
     """Axes, row by row, of a PNG that is written whole when the block ends."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "font.size": 8.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": "#586271",
-        "axes.titlesize": 9.5,
-        "axes.titlelocation": "left",
-        "axes.labelcolor": INK,
-        "legend.frameon": False,
-        "lines.linewidth": 1.5,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#e4e8ed",
-        "grid.linewidth": 0.6,
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+    with drawn(columns, rows, width, height) as (figure, axes):
+        yield axes
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            canvas.print_png(file)
+            figure.canvas.print_png(file)
 
 
 def lines(
@@ -150,7 +166,7 @@ def bars(
     width = 0.82 / max(1, len(series))
     for i, (label, values) in enumerate(series.items()):
         at = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
-        spread = (errors or {}).get(label)
+        stderr = (errors or {}).get(label)
         hatch = "/////" if i >= len(COLOURS) else None
         axis.bar(
             at,
@@ -158,7 +174,7 @@ def bars(
             width,
             label=label,
             color=colour(i)["color"],
-            yerr=spread,
+            yerr=stderr,
             error_kw={"linewidth": 0.8},
             hatch=hatch,
             edgecolor="white",

@@ -3,7 +3,7 @@ cores.
 
 Two small networks train faster on one core each than one after the other on two. What a part does
 depends neither on its neighbours nor on how many there are; its progress comes back through a pipe,
-into a lane of its own. A worker that is killed (by a system out of memory, say) is replaced and its
+as a task of its own. A worker that is killed (by a system out of memory, say) is replaced and its
 part begun again, which goes on from its last checkpoint; a part that ends with an error is not.
 """
 
@@ -80,7 +80,7 @@ class Pool:
         self.waiting = deque(parts)
         self.begun: dict[str, int] = {}
         self.listener = listener
-        self.lanes: dict[str, Listener] = {}
+        self.tasks: dict[str, Listener] = {}
         self.threads = max(1, torch.get_num_threads() // workers)
         self.workers = [Worker(self.threads) for _ in range(workers)]
 
@@ -113,9 +113,9 @@ class Pool:
         elif verb == "failed":
             raise words[0]
         else:
-            lane, *rest = words
-            self.lanes.setdefault(lane, self.listener.lane(lane))
-            getattr(self.lanes[lane], verb)(*rest)
+            task, *rest = words
+            self.tasks.setdefault(task, self.listener.task(task))
+            getattr(self.tasks[task], verb)(*rest)
 
     def _replace(self, worker: Worker) -> None:
         """A worker has gone without a word: another one begins its part again."""
@@ -173,7 +173,7 @@ class Relay:
     def say(self, text: str) -> None:
         self.tell("say", text)
 
-    def lane(self, name: str) -> "Relay":
+    def task(self, name: str) -> "Relay":
         return Relay(f"{self.name} {name}", self.pipe)
 
 

@@ -49,6 +49,10 @@ class DataSpec:
     columns: Columns | None = None
     rate: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"spec.kind expects one of {', '.join(KINDS)}, got {self.kind!r}.")
+
     @property
     def classes(self) -> int:
         return len(self.per_class)
@@ -119,12 +123,15 @@ def specify(data: Dataset) -> DataSpec:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """samples: fresh ones, judged against as many test examples. sigmas: noise for denoising, in
+    """samples: fresh ones, measured against as many test examples. sigmas: noise for denoising, in
     the data's own range ([0, 1] for pictures).
 
     snapshots: averaged weights kept at even shares of the training, of which the ones with the
     lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last,
     as does `choose` = False, which keeps the others to be studied.
+
+    recover: test examples of which a part is hidden and filled in. probe: training examples on
+    whose features classes are learned. 0 leaves either out.
     """
 
     samples: int = 2000
@@ -134,11 +141,13 @@ class Evaluation:
     snapshots: int = 1
     trial: int = 200
     choose: bool = True
+    recover: int = 0
+    probe: int = 0
 
     def __post_init__(self) -> None:
         at_least(2, samples=self.samples, trial=self.trial)
         at_least(1, denoise=self.denoise, snapshots=self.snapshots)
-        at_least(0, steps=self.steps or None)
+        at_least(0, steps=self.steps or None, recover=self.recover, probe=self.probe)
         at_least(1e-3, sigmas=self.sigmas or None)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradlogp.baselines.wiener import PixelGaussian
 from gradlogp.data import Dataset
-from gradlogp.harness.evaluate import ROW, denoising, judge_samples
+from gradlogp.harness.evaluate import ROW, denoising, measure_samples
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.recipe import Evaluation, Restoration
 from gradlogp.harness.record import Rows, row
@@ -37,9 +37,9 @@ def references(
 
         return Restoration(restore, "Wiener filter", 0)
 
-    judged = [row(m, seed=0) for m in judge_samples(drawn, data, evaluator)]
+    measured = [row(m, seed=0) for m in measure_samples(drawn, data, evaluator)]
     linear = denoising(wiener, data, evaluation, 0, kind)
     return {
-        REAL: [row(m, seed=0) for m in judge_samples(real, data, evaluator)],
-        TRIVIAL: judged + linear,
+        REAL: [row(m, seed=0) for m in measure_samples(real, data, evaluator)],
+        TRIVIAL: measured + linear,
     }

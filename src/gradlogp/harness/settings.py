@@ -25,7 +25,10 @@ RENAMED = {  # settings of earlier versions -> what they are called now
     "regularise": "energy_l2",
     "fresh": "restart_prob",
     "gentler": "lr_backoff",
+    "restore": "posterior",
+    "floor": "damping",
 }
+RECIPES = {"RestorerRecipe": "DenoisingRecipe"}  # classes, likewise
 
 
 # What a field can hold one of is called by the name that it has in its table.
@@ -53,9 +56,10 @@ class Settings:
         Settings.kinds[cls.__name__] = cls
 
 
-def restored(stored: Any) -> Any:
+def from_stored(stored: Any) -> Any:
     """The settings that `to_dict` stored. Raises UserError where their class is not known here."""
     kind = stored.get("kind") if isinstance(stored, Mapping) else None
+    kind = RECIPES.get(str(kind), kind)
     if kind not in Settings.kinds:
         raise UserError(
             f"there are no settings of the kind {kind!r} in this version; a kind of one's own has to"

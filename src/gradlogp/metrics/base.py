@@ -19,7 +19,7 @@ from gradlogp.core.random import seeded
 
 Better = Literal["higher", "lower", "none"]
 
-# of the delete-a-group jackknife: the spread itself is then known to about 1 / sqrt(2 * 19) = 16 %
+# of the delete-a-group jackknife: the error itself is then known to about 1 / sqrt(2 * 19) = 16 %
 GROUPS = 20
 QUARTERS, SPLITS = 4, 10  # of `subsample_error`
 MORE = {  # what to do where a part is too small
@@ -63,7 +63,7 @@ class Measure:
         return self.value
 
     def __str__(self) -> str:
-        spread = "" if self.stderr is None else f" +- {self.stderr:.2g}"
+        stderr = "" if self.stderr is None else f" +- {self.stderr:.2g}"
         good = f"{self.better} is better"
         if self.better == "none":
             good = "no value is better" if self.aim is None else f"{self.aim:g} is right"
@@ -73,7 +73,7 @@ class Measure:
             if v is not None
         ]
         return (
-            f"{self.metric} {self.value:.4g}{spread} {self.unit}".rstrip()
+            f"{self.metric} {self.value:.4g}{stderr} {self.unit}".rstrip()
             + f" ({', '.join([good, *marks])})"
         )
 

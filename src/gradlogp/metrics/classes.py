@@ -40,14 +40,14 @@ def class_shares(predicted: Numbers, classes: int) -> Tensor:
 
 
 def class_entropy(predicted: Numbers, classes: int = 10) -> Measure:
-    """Entropy of the class shares in nats; floor: N labels drawn evenly from `classes`."""
+    """Entropy of the class shares in nats; reference: N labels drawn evenly from `classes`."""
     shares, n = class_shares(predicted, classes), len(real(predicted, "predicted"))
     surprise = -shares[shares > 0].log()
     value = (shares[shares > 0] * surprise).sum()
-    spread = ((shares[shares > 0] * (surprise - value) ** 2).sum() / n).sqrt()
+    stderr = ((shares[shares > 0] * (surprise - value) ** 2).sum() / n).sqrt()
     return CLASS_ENTROPY.measure(
         float(value),
-        float(spread),
+        float(stderr),
         n,
         f"nats, shares of {classes} classes among {n} predicted labels, standard error by"
         " the delta method",
@@ -97,7 +97,7 @@ def _inception(log_p: Tensor) -> Tensor:
 
 def agreement(predicted: Numbers, asked: Numbers, on_real: float | None = None) -> Measure:
     """Share of samples whose predicted label [n] is the asked one [n]; `on_real`, the classifier's
-    accuracy on real test data, is its floor.
+    accuracy on real test data, is its reference.
     """
     predicted = _labels(predicted, "predicted")
     asked = _labels(asked, "asked")

@@ -14,7 +14,7 @@ AUPRC depends on the share of anomalies, so it is never quoted without it: at pr
 the worst order falls below 1 + (1 - pi)/pi ln(1 - pi). Two unit Gaussians at distance D have AUROC
 Phi(D / sqrt 2).
 
-References: DeLong et al. (1988), Biometrics 44, eq. 3 to 6 (the spread, and the paired test); Boyd
+References: DeLong et al. (1988), Biometrics 44, eq. 3 to 6 (the error, and the paired test); Boyd
 et al. (2012), Unachievable region in precision-recall space, ICML, theorem 1 (the lowest AUPRC);
 Maritz & Jarrett (1978), J. Am. Stat. Assoc. 73 (the exact bootstrap of an order statistic).
 """
@@ -32,10 +32,10 @@ def auroc(normal: Numbers, anomalous: Numbers) -> Measure:
     """AUROC of scores [n] and [m]; standard error by DeLong, None where a side has one example."""
     normal = _scores(normal, "normal")
     anomalous = _scores(anomalous, "anomalous")
-    value, spread = _delong(*_placements(normal, anomalous))
+    value, stderr = _delong(*_placements(normal, anomalous))
     return AUROC.measure(
         value,
-        None if math.isnan(spread) else spread,
+        None if math.isnan(stderr) else stderr,
         len(normal) + len(anomalous),
         f"high score = anomaly, {len(normal)} normal and {len(anomalous)} anomalous, standard error"
         " by DeLong",

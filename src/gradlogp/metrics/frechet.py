@@ -44,7 +44,7 @@ def frechet_distance(a: Numbers, b: Numbers) -> float:
     return _distance(*feature_pair(a, b))
 
 
-def noise_floor(x: Numbers, n: int, m: int) -> float:
+def reference_fd(x: Numbers, n: int, m: int) -> float:
     """The FD to expect between samples of n and m points of the law of features `x` [many, d].
 
     Uses measured fourth moments, so it holds for any law: the Gaussian formula is 10 to 25 % low
@@ -61,26 +61,26 @@ def noise_floor(x: Numbers, n: int, m: int) -> float:
 
 
 def fd(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
-    """FD of features [n, d] and [m, d] with its noise floor; jackknife standard error over both
-    samples.
+    """FD of features [n, d] and [m, d], and what equal distributions score; jackknife standard
+    error over both samples.
 
-    The spread is right away from the floor and up to 1.7 times too wide at it, where FD is
+    The error is right away from that reference and up to 1.7 times too wide at it, where FD is
     quadratic in the error.
     """
     real, fake = feature_pair(real, fake, at_least=3)
     (n, d), m = real.shape, len(fake)
     groups = min(GROUPS, n, m)
     keep = [(torch.arange(n) % groups != g, torch.arange(m) % groups != g) for g in range(groups)]
-    spread = jackknife(
+    stderr = jackknife(
         torch.tensor([_distance(real[a], fake[b]) for a, b in keep], dtype=torch.float64)
     )
     return FD.measure(
         _distance(real, fake),
-        spread,
+        stderr,
         m,
         f"Gaussian fits of {d} features of network {network}, {n} real and {m} generated, "
         f"jackknife standard error over {groups} groups",
-        noise_floor(real, n, m),
+        reference_fd(real, n, m),
     )
 
 

@@ -33,10 +33,10 @@ def psnr(clean: Numbers, restored: Numbers, span: Span = (0.0, 1.0)) -> Measure:
     """
     mse = _mse(*_images(clean, restored, span))
     error, mean = standard_error(mse), float(mse.mean())
-    spread = 10 / math.log(10) * error / mean if error is not None and mean > 0 else None
+    stderr = 10 / math.log(10) * error / mean if error is not None and mean > 0 else None
     return PSNR.measure(
         float(_decibel(mse.mean())),
-        spread,
+        stderr,
         len(mse),
         f"dB, data range {span[1] - span[0]:g}, from the mean squared error of all images, standard error over images",
     )

@@ -76,6 +76,20 @@ QUANTITIES = {
             " changes in time.",
         ),
         _quantity(
+            "hole_psnr",
+            "higher",
+            "in the unknown part, dB",
+            "Peak signal-to-noise ratio where nothing was known: how near the completion is to what was"
+            " there. The mean of many completions is nearer than any one of them.",
+            unit="dB",
+        ),
+        _quantity(
+            "diversity",
+            "none",
+            "completions differ by",
+            "How far the completions of one picture lie apart. 0: the method has one answer.",
+        ),
+        _quantity(
             "retention",
             "higher",
             "class kept",
@@ -223,6 +237,36 @@ QUANTITIES = {
             " more is too unsure.",
             unit="dB",
             aim=3.01,
+        ),
+        _quantity(
+            "recall_at_1",
+            "higher",
+            "found first",
+            "The share of questions (a picture, or a sentence) whose partner is the one that fits best"
+            " among all.",
+            aim=1.0,
+        ),
+        _quantity(
+            "recall_at_5",
+            "higher",
+            "found among five",
+            "The share of questions whose partner is among the five that fit best.",
+            aim=1.0,
+        ),
+        _quantity(
+            "swapped_attributes",
+            "higher",
+            "attributes bound",
+            "The share of pictures whose sentence fits better than the same with the colours changed"
+            " round. A half: which colour belongs to which thing is not read.",
+            aim=1.0,
+        ),
+        _quantity(
+            "recovery_error",
+            "lower",
+            "hidden part wrong",
+            "The share of what was hidden of an example, voxels of a volume, that is filled in wrongly.",
+            aim=0.0,
         ),
         _quantity(
             "rmse",

@@ -177,3 +177,8 @@ class Proposed(nn.Module):
         """
         self.proposal.fill_(x, generator, residual=False)
         return x if sigma == 0 else x.add_(normal_(torch.empty_like(x), generator), alpha=sigma)
+
+
+def without_proposal(model: Any) -> Any:
+    """`model` itself; of a `Proposed`, the model that its mixture stands beside."""
+    return model.model if isinstance(model, Proposed) else model

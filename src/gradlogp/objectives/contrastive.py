@@ -39,6 +39,7 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import ClosedForm, Field, as_field
+from gradlogp.core.inputs import check_interval
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import normal_
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
@@ -93,6 +94,7 @@ class ContrastiveDivergence(Objective):
                 f" steps={self.steps}, energy_l2={self.energy_l2}, data_noise={self.data_noise},"
                 f" kl={self.kl}, entropy={self.entropy}."
             )
+        check_interval(self.clamp, "clamp")
 
     @property
     def by_example(self) -> bool:

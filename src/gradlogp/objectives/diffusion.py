@@ -51,7 +51,7 @@ class Step(NamedTuple):
     level: Tensor
     pull: Tensor
     small: Tensor
-    spread: Tensor
+    variance: Tensor
 
 
 @final
@@ -98,10 +98,10 @@ class DiscreteDiffusion:
         low = torch.cat([high.new_zeros(1), high[:-1]])
         pull = 1 - (low / high) ** 2
         v = 0.0 if self.variance == "learned" else float(self.variance)
-        small, spread = low**2 * pull, v * high**2 / (v + high**2)
+        small, variance = low**2 * pull, v * high**2 / (v + high**2)
         if v == 0 and self.variance != "learned":
             small[0] = small[1] * (1 / (1 + high[0] ** 2) if self.prior_std is None else 1)
-        return torch.stack([high, pull, small, spread])
+        return torch.stack([high, pull, small, variance])
 
     def at(self, k: Tensor, like: Tensor) -> Step:
         return Step(*self.table.to(like)[:, k])
@@ -122,16 +122,16 @@ class DiscreteDiffusion:
         small = column(step.small, x0)
         pull = column(step.pull, x0)
         if self.variance == "learned":
-            denoised, spread = field.moments(x, step.level)
+            denoised, variance = field.moments(x, step.level)
         else:
             denoised = field.denoise(x, step.level)
-            spread = column(step.spread, x0).expand(x0.shape)
-        if not denoised.shape == spread.shape == x0.shape:
+            variance = column(step.variance, x0).expand(x0.shape)
+        if not denoised.shape == variance.shape == x0.shape:
             raise ValueError(
                 f"the moments of x0 have the shape of x, {list(x0.shape)}, but the model gave"
-                f" {list(denoised.shape)} for the mean and {list(spread.shape)} for the variance."
+                f" {list(denoised.shape)} for the mean and {list(variance.shape)} for the variance."
             )
-        return denoised, small + pull**2 * spread
+        return denoised, small + pull**2 * variance
 
     def nats(self, k: Tensor, step: Step, x0: Tensor, denoised: Tensor, variance: Tensor) -> Tensor:
         """Term k of the sum, [B]: a KL divergence, or for k = 0 the negative log-likelihood of the

@@ -130,7 +130,7 @@ class FlowMatching(Objective):
 @final
 @dataclass
 class EnergyMatching(Objective):
-    """Energy matching: one energy without time; its slope leads from noise to data, its floor is
+    """Energy matching: one energy without time; its slope leads from noise to data, its depth is
     their density.
 
     Choose it for one energy that both draws and weighs. Warm-up is without `contrast`; then a few

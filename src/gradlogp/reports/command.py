@@ -10,8 +10,9 @@ from gradlogp.core.errors import UserError
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness.compare import Maker, applicable
 from gradlogp.harness.recipe import Target
-from gradlogp.harness.settings import leaves, override, restored
-from gradlogp.reports.read import Page, Shown
+from gradlogp.harness.settings import from_stored, leaves, override
+from gradlogp.reports.read import Page
+from gradlogp.reports.shown import Shown
 
 MISSING = object()
 SAID_BY_FLAGS = {"experiment", "dataset", "preset", "seed"}
@@ -24,7 +25,7 @@ def changes(run: Shown, make: Maker | None, presets: Sequence[str] = ()) -> list
     if make is None:
         return []
     try:
-        here = leaves(restored(run.recipe))
+        here = leaves(from_stored(run.recipe))
         made = make(target(run), run.recipe["preset"], run.recipe["seed"])
         there = leaves(override(made, presets))
     except (UserError, KeyError):  # settings of another version

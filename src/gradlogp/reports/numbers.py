@@ -39,7 +39,7 @@ def key_of(row: Row) -> Key:
 
 @dataclass(frozen=True)
 class Cell:
-    """value +- spread of one method in one metric. One seed: the standard error of its row;
+    """value +- stderr of one method in one metric. One seed: the standard error of its row;
     several: their standard error.
     """
 
@@ -70,10 +70,10 @@ def cell(rows: Sequence[Row]) -> Cell | None:
             stdev(found) / math.sqrt(len(found)) if all(map(math.isfinite, found)) else None,
             tuple(rows),
         )
-    spread = rows[0].get("stderr")
+    stderr = rows[0].get("stderr")
     return Cell(
         found[0],
-        float(spread) if isinstance(spread, int | float) and math.isfinite(spread) else None,
+        float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None,
         tuple(rows),
     )
 
@@ -220,7 +220,7 @@ class Numbers:
         return found.value if found and found.finite else None
 
     def said(self, metric: Key, key: str) -> Any:
-        """What the first learned row of a metric says under `key`, such as its floor."""
+        """What the first learned row of a metric says under `key`, such as its reference."""
         return next(
             (
                 row[key]

@@ -14,8 +14,10 @@ from gradlogp.core.errors import UserError
 from gradlogp.reports import command, plot, words
 from gradlogp.reports.export import tables
 from gradlogp.reports.layout import grids
+from gradlogp.reports.moving import moving, opening
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, page
+from gradlogp.reports.sentences import sentences
 from gradlogp.runs import write_text
 
 NAME = "report.html"
@@ -37,6 +39,11 @@ def write(folder: Path) -> Path:
     return folder / NAME
 
 
+def rendered(folder: Path) -> str:
+    """The page of a folder as HTML, with nothing written."""
+    return render(page(folder))
+
+
 def render(shown: Page) -> str:
     """The page as HTML. All that comes from the folder is text, and escaped as such."""
     environment = jinja2.Environment(
@@ -52,12 +59,16 @@ def render(shown: Page) -> str:
         "duration": words.duration,
         "dotted": dotted,
         "paragraphs": paragraphs,
+        "bold": bold,
     }
     template = environment.get_template("report.html.jinja")
     try:
         text = template.render(
             page=shown,
             grids=grids(shown),
+            moving=moving,
+            opening=opening(shown),
+            sentences=sentences(shown),
             protocols=protocols(shown),
             words=words,
             command=command,
@@ -73,9 +84,12 @@ def render(shown: Page) -> str:
 
 def paragraphs(text: str) -> Markup:
     """Plain paragraphs with **bold** words as HTML, all else escaped."""
-    parts = (str(escape(part)) for part in text.split("\n\n") if part)
-    bold = (re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", part) for part in parts)
-    return Markup("\n".join(f"<p>{part}</p>" for part in bold))
+    return Markup("\n".join(f"<p>{bold(part)}</p>" for part in text.split("\n\n") if part))
+
+
+def bold(text: str) -> Markup:
+    """A line with **bold** words as HTML, all else escaped."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text))))
 
 
 def dotted(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

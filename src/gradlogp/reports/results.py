@@ -13,11 +13,14 @@ from gradlogp.core.errors import UserError
 from gradlogp.reports import command, published, words
 from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
-from gradlogp.reports.read import Page, captions, page
+from gradlogp.reports.read import Page, page
+from gradlogp.reports.shown import captions
 from gradlogp.runs import inside, safe_name, write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
+UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
+EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
@@ -49,33 +52,32 @@ def write_results(folder: Path, docs: Path) -> Path:
 
 def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
     """The page in Markdown."""
-    first = shown.first
+    tables = further(shown)
+    parts = [
+        f"# {shown.note['question']}",
+        f"```\n{command.whole(shown)}\n```",
+        _setting(shown),
+        markdown(shown).strip(),
+        "*Bold: the best of those that learn. The best of the first column comes first.*",
+        f"{SAID}\n\n{said}",
+        *(f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures),
+        *(["## Tables", *tables] if tables else []),
+        "## How it was measured",
+        *measured(shown),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(shown: Page) -> str:
+    """On what data, when, with which versions, where and for how long."""
+    first, about = shown.first, shown.first.run.about
     seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
-    about = first.run.about
-    spec = (
+    commit = f", commit {about['commit']}" if about.get("commit") else ""
+    return (
         f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`,"
         f" seeds {', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp"
-        f" {about.get('gradlogp')}{', commit ' + about['commit'] if about.get('commit') else ''},"
-        f" torch {about.get('torch')} on {about.get('device')}, {about.get('threads')} thread(s) a"
-        f" method; {words.duration(seconds)} of learning in all."
-    )
-    images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
-    return (
-        "\n\n".join(
-            [
-                f"# {shown.note['question']}",
-                f"```\n{command.whole(shown)}\n```",
-                spec,
-                markdown(shown).strip(),
-                "*Bold: the best of those that learn. The best of the first column comes first.*",
-                f"{SAID}\n\n{said}",
-                *images,
-                *(["## Tables", *found] if (found := further(shown)) else []),
-                "## How it was measured",
-                *measured(shown),
-            ]
-        )
-        + "\n"
+        f" {about.get('gradlogp')}{commit}, torch {about.get('torch')} on {about.get('device')},"
+        f" {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all."
     )
 
 
@@ -101,13 +103,15 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     """Whose it is, file and caption: what the comparison drew of all methods, then what each drew
     of itself.
 
-    Where several methods drew a picture of one name, its own name and caption say whose it is.
+    Where several methods drew a picture of one name, its own name and caption say whose it is. What
+    shows examples of data that may not be published again is left out.
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
     found = [
         (owner, inside(folder, f"samples/{name}"), caption)
         for owner, folder in drawn
         for name, caption in captions(folder).items()
+        if publishable(name, str(shown.first.run.config["data"]["name"]))
     ]
     names = [file.name for _, file, _ in found]
     return [
@@ -118,6 +122,12 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
         )
         for owner, file, caption in found
     ]
+
+
+def publishable(figure: str, data: str) -> bool:
+    """Whether the picture figure-NAME.png may be shown, by what it shows of which data set."""
+    shows = any(figure.removeprefix("figure-").startswith(name) for name in EXAMPLES)
+    return not (shows and re.split("[@:]", data)[0] in UNPUBLISHED)
 
 
 def compressed(file: Path) -> bytes:

@@ -194,7 +194,7 @@ class Run:
 
     # --- where it stands ---
 
-    def mark(self, state: str, **facts: Any) -> None:
+    def mark(self, state: str, **more: Any) -> None:
         """Write that the run is training, trained or evaluated, and facts such as seconds=12.5;
         older facts stay.
         """
@@ -202,7 +202,7 @@ class Run:
             raise ValueError(f"a run is {', '.join(STATES)}; got {state!r}.")
         self._writing()
         path = inside(self.path, "status.json")
-        write_json(path, {**self.status(), "state": state, **facts})
+        write_json(path, {**self.status(), "state": state, **more})
 
     def status(self) -> dict[str, Any]:
         """{"state": "training" | "trained" | "evaluated", "seconds": ..., ...}"""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Field
+from gradlogp.core.inputs import check_interval
 from gradlogp.core.random import Randomness, normal_
 
 
@@ -69,6 +70,7 @@ class Langevin:
                 f"grad_clip bounds a size, so it is positive, got {self.grad_clip}; None leaves it"
                 " out."
             )
+        check_interval(self.clamp, "clamp")
 
     @property
     def tau(self) -> float:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Field
+from gradlogp.core.inputs import check_interval
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.samplers.langevin import LangevinState
@@ -82,6 +83,9 @@ class PosteriorLangevin:
     clamp: tuple[float, float] | None = None
 
     kind = "generator"
+
+    def __post_init__(self) -> None:
+        check_interval(self.clamp, "clamp")
 
     def init(self, field: Field, x: Tensor) -> LangevinState:
         return LangevinState(x.clone(), torch.empty_like(x))

@@ -52,7 +52,7 @@ class PreconditionedLangevin:
 
     preconditioner [*shape] or [B, *shape], positive, best the variances of the law; without one it
     is learned during the first `adapt` steps from the squared score with memory `decay`, and
-    `reference` (lambda) bounds it by 1 / floor. Its units go into step_size: with P the variances,
+    `reference` (lambda) bounds it by 1 / damping. Its units go into step_size: with P the variances,
     step_size is a pure number below 2.
     """
 
@@ -60,7 +60,7 @@ class PreconditionedLangevin:
     step_size: float
     adapt: int = 0
     decay: float = 0.99
-    floor: float = 1e-5
+    damping: float = 1e-5
     temperature: float = 1.0
     preconditioner: Tensor | None = field(default=None, compare=False)
 
@@ -68,12 +68,12 @@ class PreconditionedLangevin:
         if (
             self.step_size <= 0
             or self.temperature < 0
-            or self.floor <= 0
+            or self.damping <= 0
             or not 0 <= self.decay < 1
         ):
             raise ValueError(
-                "preconditioned Langevin needs step_size > 0, temperature >= 0, floor > 0 and"
-                f" decay in [0, 1), got {self.step_size}, {self.temperature}, {self.floor} and"
+                "preconditioned Langevin needs step_size > 0, temperature >= 0, damping > 0 and"
+                f" decay in [0, 1), got {self.step_size}, {self.temperature}, {self.damping} and"
                 f" {self.decay}."
             )
         if (self.preconditioner is None) == (self.adapt < 1):
@@ -109,7 +109,7 @@ class PreconditionedLangevin:
         if taken < self.adapt:
             square.lerp_(score.square(), 1 - self.decay)
             unbiased = square / (1 - self.decay ** (taken + 1))
-            p = 1 / (self.floor + unbiased.sqrt())
+            p = 1 / (self.damping + unbiased.sqrt())
         x.addcmul_(p, score, value=self.step_size)
         if self.temperature > 0:
             x.addcmul_(

@@ -11,8 +11,8 @@ from gradlogp.tasks.denoise import (
 )
 from gradlogp.tasks.diagnose import Report, chains
 from gradlogp.tasks.embed import embed
-from gradlogp.tasks.generate import Sampling, film, generate, milestones
-from gradlogp.tasks.inpaint import inpaint
+from gradlogp.tasks.generate import Sampling, film, generate, milestones, tempered
+from gradlogp.tasks.inpaint import completing, inpaint
 from gradlogp.tasks.likelihood import bits_per_dim, likelihood, ode_likelihood, variational_bound
 
 TASKS = {
@@ -32,6 +32,7 @@ __all__ = [
     "bits_per_dim",
     "chains",
     "choose",
+    "completing",
     "detect",
     "embed",
     "features",
@@ -46,6 +47,7 @@ __all__ = [
     "posterior_path",
     "posterior_samples",
     "probabilities",
+    "tempered",
     "tweedie",
     "variational_bound",
 ]

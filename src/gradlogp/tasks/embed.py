@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gradlogp.core.errors import UserError
 from gradlogp.core.inputs import check_floating
+from gradlogp.models.mixture import without_proposal
 
 
 def embed(model: Any, x: Tensor, sigma: float = 0.5, batch: int = 500) -> Tensor:
@@ -25,7 +26,7 @@ def embed(model: Any, x: Tensor, sigma: float = 0.5, batch: int = 500) -> Tensor
     A score network sees x as it is and is told the level `sigma`. Raises UserError for a model
     without features.
     """
-    function = _features(model, sigma)
+    function = _features(without_proposal(model), sigma)
     with torch.no_grad():
         return torch.cat([function(part) for part in check_floating(x).split(batch)])
 

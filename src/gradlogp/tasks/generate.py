@@ -8,12 +8,14 @@ decides).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from gradlogp.core.algebra import Composed
+from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import FieldT, Sampler, run
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import Randomness, Streams
@@ -38,6 +40,20 @@ class Sampling(Generic[FieldT]):
     finish: Callable[[Tensor], Tensor] = lambda x: x
     device: torch.device | str = "cpu"
     cost: int = 1
+
+
+def tempered(how: Sampling[Any], temperature: float) -> Sampling[Any]:
+    """The same walk on p^(1/T): the energy over T. With noise levels, the score of each is divided
+    by T, which is right as they fall to 0 only (`core.algebra.Composed`).
+    """
+
+    def field(cond: Tensor | None) -> Any:
+        plain = how.field(cond)
+        if isinstance(plain, NoisyField):
+            return Composed((plain,), (1 / temperature,))
+        return plain / temperature
+
+    return how if temperature == 1 else replace(how, field=field)
 
 
 def generate(

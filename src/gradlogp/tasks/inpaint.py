@@ -46,10 +46,17 @@ def inpaint(
 
     resamples: how often RePaint goes through each JUMP levels, for a model with noise levels.
     """
+    way = completing(how, y, free, cond, resamples)
+    return generate(way, n, seed, cond, batch, listener=listener)
+
+
+def completing(
+    how: Sampling[Any], y: Tensor, free: Tensor, cond: Tensor | None = None, resamples: int = 5
+) -> Sampling[Any]:
+    """The way to draw completions that `inpaint` follows, for whoever watches its chains."""
     known, free = check_numbers(y).to(how.device), free.expand(y.shape).to(how.device)
     noisy = isinstance(how.field(None if cond is None else cond[:1].to(how.device)), NoisyField)
-    way = _by_levels(how, known, free, resamples) if noisy else _by_chain(how, known, free)
-    return generate(way, n, seed, cond, batch, listener=listener)
+    return _by_levels(how, known, free, resamples) if noisy else _by_chain(how, known, free)
 
 
 def _by_chain(how: Sampling[Any], known: Tensor, free: Tensor) -> Sampling[Any]:

@@ -106,7 +106,7 @@ class Guard:
             and self.running_mean.get("gap", 0.0) < 2 * self.settings.max_gap
         )
 
-    def judge(
+    def check(
         self, step: int, batch: Batch, loss: float, grad_norm: float, info: Mapping[str, Tensor]
     ) -> Verdict:
         """What to do with the update of `step`, before it is made."""

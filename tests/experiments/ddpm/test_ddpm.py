@@ -53,13 +53,13 @@ def distances(x, data, evaluator, asked=None):
 def folder(digits, tmp_path_factory):
     torch.manual_seed(0)
     classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
-    judge = Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
+    evaluator = Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
     out = tmp_path_factory.mktemp("compare") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: judge)
+        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: evaluator)
         for room in ("evaluate", "reference"):
             module = importlib.import_module(f"gradlogp.harness.{room}")
-            patch.setattr(module, "judge_samples", distances)
+            patch.setattr(module, "measure_samples", distances)
         patch.setattr("gradlogp.experiments.recipes.walks.STEPS", (2, 4))
         entries = prepare(MINIATURE, Target.of(digits), "quick", out, (0,), CHANGES)
         run_comparison("ddpm", MINIATURE, digits, entries, out, CHANGES)
@@ -120,7 +120,7 @@ def test_a_variance_that_is_never_learned_is_refused():
         replace(ddpm_hybrid(DIGITS), variance="small")
 
 
-def test_the_walk_begins_with_the_spread_of_whitened_data_and_the_coarsest_noise(digits):
+def test_the_walk_begins_with_the_scale_of_whitened_data_and_the_coarsest_noise(digits):
     recipe = override(ddpm(DIGITS), TINY)
     spec = specify(digits)
     sampling = recipe.sampling(recipe.model(spec), spec)

@@ -24,7 +24,7 @@ from gradlogp.experiments.denoise.common import (
     mse,
 )
 from gradlogp.experiments.denoise.methods import AUTOENCODERS, ENERGIES, UNTRAINED
-from gradlogp.experiments.denoise.networks import RestorerRecipe, geometric
+from gradlogp.experiments.denoise.networks import DenoisingRecipe, geometric
 from gradlogp.harness import prepare, run_comparison
 from gradlogp.harness.fit import build
 from gradlogp.harness.recipe import Target, specify
@@ -73,8 +73,8 @@ def test_a_posterior_sample_by_reverse_diffusion_loses_three_decibels(gaussian):
     of first order.
     """
     for levels in (10, 40):
-        value, spread = loss(gaussian, levels)
-        assert spread < 0.05 and abs(value - TWO) < 4 * spread
+        value, stderr = loss(gaussian, levels)
+        assert stderr < 0.05 and abs(value - TWO) < 4 * stderr
     short, shorter = (TWO - loss(gaussian, levels, measured=False)[0] for levels in (160, 40))
     assert 0 < short < 0.1 and shorter / short > 3
 
@@ -83,8 +83,8 @@ def test_bias_and_variance_are_one_for_draws_of_the_posterior(gaussian):
     clean, noisy = gaussian
     eps = torch.randn(4, *clean.shape, generator=seeded(6), dtype=torch.float64)
     for wrong in (1.0, 0.8):
-        bias, spread = bias_and_variance(GAIN * noisy + wrong * GAIN**0.5 * SIGMA * eps, clean)
-        value, error = decibels(bias, bias + spread)
+        bias, stderr = bias_and_variance(GAIN * noisy + wrong * GAIN**0.5 * SIGMA * eps, clean)
+        value, error = decibels(bias, bias + stderr)
         assert error < 0.05 and abs(value - 10 * math.log10(1 + wrong**2)) < 4 * error
 
 
@@ -107,16 +107,16 @@ def test_chains_on_the_true_energy_lose_it_too_and_their_mean_less(gaussian):
         (1, TWO),
         (8, 10 * math.log10(1 + 1 / 8)),
     ):  # 1.01 of the variance by the step
-        value, spread = chains(gaussian, 1.0, samples)
-        assert abs(value - exact) < 4 * spread + 0.05
-    cold, spread = chains(gaussian, 0.1, 1)
-    assert abs(cold - 10 * math.log10(1.1)) < 4 * spread + 0.05  # too sure: far from 3 dB
+        value, stderr = chains(gaussian, 1.0, samples)
+        assert abs(value - exact) < 4 * stderr + 0.05
+    cold, stderr = chains(gaussian, 0.1, 1)
+    assert abs(cold - 10 * math.log10(1.1)) < 4 * stderr + 0.05  # too sure: far from 3 dB
 
 
 def test_a_gain_is_the_ratio_of_the_means_with_a_paired_error():
     worse = torch.rand(1000, generator=seeded(0), dtype=torch.float64) + 1
-    value, spread = decibels(worse / 2, worse)
-    assert value == pytest.approx(TWO, abs=1e-12) and spread == pytest.approx(0, abs=1e-12)
+    value, stderr = decibels(worse / 2, worse)
+    assert value == pytest.approx(TWO, abs=1e-12) and stderr == pytest.approx(0, abs=1e-12)
     assert decibels(worse, worse / 2)[0] == pytest.approx(-TWO)
 
 
@@ -129,7 +129,9 @@ def test_score_matching_and_autoencoder_start_alike_and_see_the_same():
         ("unet_energy", "score matching"),
     )
     score, auto, energy = (
-        build(RestorerRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), spec, "cpu")
+        build(
+            DenoisingRecipe("x", "digits", "quick", Training(64), net=net, loss=loss), spec, "cpu"
+        )
         for net, loss in kinds
     )
     for a, b in zip(score.model.parameters(), auto.model.parameters(), strict=True):
@@ -167,7 +169,7 @@ def at(found, method, metric, **axes):
     )
 
 
-def test_a_comparison_of_restorers(tmp_path):
+def test_a_comparison_of_denoisers(tmp_path):
     names = ("dsm", "dae", "ae", "wiener", "memory", "noisy")
     methods = {name: tiny(AUTOENCODERS[name]) for name in names}
     methods["dsm"] = tiny(AUTOENCODERS["dsm"], levels=3)
@@ -213,10 +215,10 @@ def test_what_needs_no_learning_scores_on_mnist_as_computed_apart():
     mnist = data.load("mnist", DATA)
     clean = mnist.test.scaled(slice(0, 250))
     for name, at in (("wiener", {0.3: 19.89, 0.5: 17.51}), ("memory", {0.5: 15.98})):
-        restorer_at = UNTRAINED[name](mnist)
+        estimator_at = UNTRAINED[name](mnist)
         for sigma, exact in at.items():
             found = image.psnr(
-                clean, restorer_at(sigma).estimate(noised(clean, sigma, 0)).clamp(0, 1)
+                clean, estimator_at(sigma).estimate(noised(clean, sigma, 0)).clamp(0, 1)
             )
             assert (
                 abs(found.value - exact) < 4 * found.stderr + 0.1

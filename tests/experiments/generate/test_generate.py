@@ -41,9 +41,9 @@ LEARNED = tuple(
 )  # what is fitted in closed form trains on nothing
 to_model = Picture().to_model
 
-JUDGED = ["evaluation.samples=60", "evaluation.trial=20", "evaluation.snapshots=2"]
+EVALUATED = ["evaluation.samples=60", "evaluation.trial=20", "evaluation.snapshots=2"]
 SMALL = ["training.images=320", "training.batch=32", "net.channels=4,8", "net.width=8"]
-TINY = JUDGED + SMALL
+TINY = EVALUATED + SMALL
 CHAINS = [
     f"{m}:{change}"
     for m in METHODS[:2]
@@ -62,7 +62,7 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def judge():
+def evaluator():
     torch.manual_seed(0)
     classifier = (
         ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
@@ -71,18 +71,18 @@ def judge():
 
 
 @pytest.fixture(scope="module")
-def folder(digits, judge, tmp_path_factory):
+def folder(digits, evaluator, tmp_path_factory):
     out = tmp_path_factory.mktemp("compare") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: judge)
+        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: evaluator)
         patch.setattr("gradlogp.harness.cas.IMAGES", 64)
-        changes = [*JUDGED, *(f"{m}:{change}" for m in LEARNED for change in SMALL), *CHAINS]
+        changes = [*EVALUATED, *(f"{m}:{change}" for m in LEARNED for change in SMALL), *CHAINS]
         entries = prepare(RIVALS, Target.of(digits), "quick", out, (0,), changes)
         run_comparison("ebm_generate", RIVALS, digits, entries, out, changes)
     return out
 
 
-def test_every_method_is_chosen_judged_and_summed_up(folder):
+def test_every_method_is_chosen_measured_and_summed_up(folder):
     rows = read_results(folder)
     for method in METHODS:
         learned = {"taken_at"} if method in LEARNED else set()
@@ -109,7 +109,7 @@ def test_every_method_is_chosen_judged_and_summed_up(folder):
     assert all((folder / "samples" / name).exists() for name in captions) and len(captions) == 2
 
 
-def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
+def test_long_chains_pass_through_the_samples_that_were_measured(folder, digits):
     """Steps 0, 2, 6, 9 of one pass: at 6 the Frechet distance is that of the fresh samples."""
     rows = {
         (row["metric"], *row.get("axes", {}).items()): row["value"]
@@ -134,7 +134,7 @@ def test_long_chains_pass_through_the_samples_that_were_judged(folder, digits):
 
 
 def test_the_snapshot_of_the_lowest_distance_becomes_the_model(
-    digits, judge, tmp_path, monkeypatch
+    digits, evaluator, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     recipe = override(RECIPES["vae"](DIGITS, "quick", 0), TINY)
@@ -142,7 +142,7 @@ def test_the_snapshot_of_the_lowest_distance_becomes_the_model(
         run.write_results(
             [{"metric": "bits_per_dim", "value": 3.0}, {"metric": "fd", "value": -1.0}]
         )  # of another task, and old
-    rows = evaluate(load(tmp_path / "vae"), digits, judge, Silent())
+    rows = evaluate(load(tmp_path / "vae"), digits, evaluator, Silent())
     assert Run.open(tmp_path / "vae").results() == [{"metric": "bits_per_dim", "value": 3.0}, *rows]
     taken = next(row for row in rows if row["metric"] == "taken_at")
     step = round(taken["value"] * 10)

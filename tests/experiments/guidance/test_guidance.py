@@ -83,7 +83,7 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     digits = data.load("digits")
     classifier = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
-    judge = Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
+    evaluator = Evaluator(classifier, Picture(), 1.0, 0.1, "untrained")
     out = tmp_path_factory.mktemp("compare") / "out"
 
     def accuracy(x, data, evaluator, asked=None):
@@ -91,17 +91,17 @@ def folder(tmp_path_factory):
         return [classes.agreement(seen, seen if asked is None else asked, evaluator.accuracy)]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: judge)
+        patch.setattr("gradlogp.harness.compare._evaluator", lambda *_: evaluator)
         patch.setattr("gradlogp.experiments.guidance.methods.SCALES", (0.0, 2.0))
         for room in ("evaluate", "reference"):
             module = importlib.import_module(f"gradlogp.harness.{room}")
-            patch.setattr(module, "judge_samples", accuracy)
+            patch.setattr(module, "measure_samples", accuracy)
         entries = prepare(COMPARISON, Target.of(digits), "quick", out, (0,), TINY)
         run_comparison("guidance", COMPARISON, digits, entries, out, TINY)
     return out
 
 
-def test_every_method_is_judged_by_the_class_that_was_asked_for(folder):
+def test_every_method_is_measured_by_the_class_that_was_asked_for(folder):
     rows = read_results(folder)
     for method in ("classifier_free", "by_classifier", "conditional_gan", "ebm_class"):
         own = [row for row in rows if row["method"] == method and row["metric"] == "agreement"]

@@ -19,6 +19,8 @@ from gradlogp.experiments.recipes import RECIPES, chains
 from gradlogp.harness import Evaluator, evaluate, fit, load, override, specify
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
+from gradlogp.samplers import SAMPLERS, STEP_SAMPLERS
+from tests.contracts.test_samplers import EXAMPLES
 from tests.targets import DIGITS, TARGETS
 
 fitting = importlib.import_module("gradlogp.harness.fit")
@@ -88,6 +90,14 @@ def proposed():
     return override(tiny, ["proposal.components=5", "proposal.rank=2", "net.patch=2"])
 
 
+def test_every_sampler_that_fits_an_energy_begins_at_the_mixture():
+    recipe, spec = proposed(), specify(data.load("digits"))
+    model, x = recipe.model(spec), torch.empty(2, 1, 8, 8)
+    for name in STEP_SAMPLERS:
+        chosen = replace(recipe, chain=SAMPLERS[name](**EXAMPLES[name]))
+        assert chosen.sampling(model, spec).prior(x.fill_(torch.nan), seeded(1)).isfinite().all()
+
+
 @pytest.mark.parametrize("buffered", [True, False])
 def test_the_mixture_is_fitted_before_the_first_update_and_travels_with_the_weights(
     tmp_path, buffered
@@ -131,9 +141,9 @@ def test_a_conditional_energy_is_studied_by_the_classes_of_its_pictures(tmp_path
     monkeypatch.setattr(fitting, "film", watched)
     monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     torch.manual_seed(0)
-    judge = untrained()
+    evaluator = untrained()
     fit(override(RECIPES["ebm_class"](DIGITS, "quick", 0), TINY), digits, tmp_path / "run").close()
-    found = evaluate(load(tmp_path / "run"), digits, judge, Silent())
+    found = evaluate(load(tmp_path / "run"), digits, evaluator, Silent())
     restored = next(row for row in found if row.get("axes") == {"noise": 0.3})
     assert torch.equal(torch.cat([cond for noise, cond in asked if noise]), torch.arange(40) % 10)
     assert torch.equal(
@@ -158,9 +168,9 @@ def test_a_test_part_of_a_few_pictures_is_enough(tmp_path, monkeypatch):
     monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     digits = data.load("digits")
     few, n = replace(digits, test=digits.test[:8]), 8
-    judge = untrained()
+    evaluator = untrained()
     fit(override(RECIPES["ebm"](DIGITS, "quick", 0), TINY), few, tmp_path / "run").close()
-    rows = evaluate(load(tmp_path / "run"), few, judge, Silent())
+    rows = evaluate(load(tmp_path / "run"), few, evaluator, Silent())
     assert next(row for row in rows if row["metric"] == "fd")["n"] == n
     films = json.loads((tmp_path / "run" / "samples" / "films.json").read_text())
     with Image.open(tmp_path / "run" / "samples" / "chain-data.png") as picture:

@@ -131,11 +131,11 @@ def _split(x: Tensor, sigma: Level) -> tuple[Tensor, Tensor, Tensor | None]:
 class Banana(Curved):
     r"""A bent Gaussian, the banana: for samplers on a curved ridge.
 
-    :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`, with spread s,
+    :math:`t \sim \mathcal N(0, s^2),\ y \mid t \sim \mathcal N(b(t^2 - s^2), r^2)`, with std s,
     bend b and thickness r; the moments are E y = 0 and Var y = r^2 + 2 b^2 s^4.
     """
 
-    spread: float = 1.0
+    std: float = 1.0
     bend: float = 1.0
     thickness: float = 0.5
 
@@ -144,16 +144,16 @@ class Banana(Curved):
         return (2,)
 
     def _gap(self, t: Tensor, y: Tensor) -> Tensor:
-        return y[..., 0] - self.bend * (t**2 - self.spread**2)
+        return y[..., 0] - self.bend * (t**2 - self.std**2)
 
     def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         var_y = self.thickness**2 + var
-        normaliser = (2 * math.pi * self.spread * var_y.sqrt()).log()
-        return (t**2 / self.spread**2 + self._gap(t, y) ** 2 / var_y) / 2 + normaliser
+        normaliser = (2 * math.pi * self.std * var_y.sqrt()).log()
+        return (t**2 / self.std**2 + self._gap(t, y) ** 2 / var_y) / 2 + normaliser
 
     def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         pull = self._gap(t, y) / (self.thickness**2 + var)
-        return -t / self.spread**2 + 2 * self.bend * t * pull, -pull[..., None]
+        return -t / self.std**2 + 2 * self.bend * t * pull, -pull[..., None]
 
     def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         return y - (var / (self.thickness**2 + var) * self._gap(t, y))[..., None]
@@ -162,15 +162,15 @@ class Banana(Curved):
         """Beyond both the ridge, where the gap closes, and the mean given t alone, nothing pulls
         outwards.
         """
-        keep = self.spread**2 / (self.spread**2 + var)
-        ridge = (y[..., 0] / self.bend + self.spread**2).clamp(min=0).sqrt()
+        keep = self.std**2 / (self.std**2 + var)
+        ridge = (y[..., 0] / self.bend + self.std**2).clamp(min=0).sqrt()
         margin = 9 * (keep * var).sqrt()
         return torch.minimum(keep * t, -ridge) - margin, torch.maximum(keep * t, ridge) + margin
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         t, eps = standard_normal(n, 2, generator).unbind(1)
-        t = self.spread * t
-        return torch.stack([t, self.bend * (t**2 - self.spread**2) + self.thickness * eps], 1)
+        t = self.std * t
+        return torch.stack([t, self.bend * (t**2 - self.std**2) + self.thickness * eps], 1)
 
 
 @final
@@ -178,12 +178,12 @@ class Banana(Curved):
 class Funnel(Curved):
     r"""Neal's funnel: for samplers that must serve scales from broad to needle-thin at once.
 
-    :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`. spread s = 3 is Neal's;
+    :math:`t \sim \mathcal N(0, s^2),\ y_i \mid t \sim \mathcal N(0, e^t)`. std s = 3 is Neal's;
     dim counts t and the y_i (Neal's has 10).
     """
 
     dim: int = 10
-    spread: float = 3.0
+    std: float = 3.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -191,7 +191,7 @@ class Funnel(Curved):
 
     def joint(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         var_y = t.exp() + var
-        prior = t**2 / self.spread**2 + math.log(2 * math.pi * self.spread**2)
+        prior = t**2 / self.std**2 + math.log(2 * math.pi * self.std**2)
         return (
             prior + y.square().sum(2) / var_y + (self.dim - 1) * (2 * math.pi * var_y).log()
         ) / 2
@@ -199,7 +199,7 @@ class Funnel(Curved):
     def slope(self, t: Tensor, y: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         var_y = t.exp() + var
         pull = (y.square().sum(2) / var_y - (self.dim - 1)) / 2
-        return -t / self.spread**2 + t.exp() / var_y * pull, -y / var_y[..., None]
+        return -t / self.std**2 + t.exp() / var_y * pull, -y / var_y[..., None]
 
     def mean(self, t: Tensor, y: Tensor, var: Tensor) -> Tensor:
         return y * (t.exp() / (t.exp() + var))[..., None]
@@ -208,7 +208,7 @@ class Funnel(Curved):
         """Above both the mean given t alone and what y asks for all pulls down; below, y pulls down
         by (dim - 1) / 2 at most.
         """
-        keep = self.spread**2 / (self.spread**2 + var)
+        keep = self.std**2 / (self.std**2 + var)
         asked = (y.square().mean(2) - var).clamp(min=1e-300).log()
         margin = 9 * (keep * var).sqrt()
         return (
@@ -218,7 +218,7 @@ class Funnel(Curved):
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         t, eps = standard_normal(n, self.dim, generator).split([1, self.dim - 1], 1)
-        return torch.cat([self.spread * t, (self.spread * t / 2).exp() * eps], 1)
+        return torch.cat([self.std * t, (self.std * t / 2).exp() * eps], 1)
 
 
 @final

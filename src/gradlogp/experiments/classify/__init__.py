@@ -10,7 +10,7 @@ COMPARISON = Comparison(
     "What makes an energy a good classifier, and does it know what is out of distribution?",
     METHODS,
     dataset="mnist",
-    judged=False,
+    draws_samples=False,
     headline=(
         *(Column("accuracy", {"task": task}) for task in (*PAIRS, "parity")),
         Column("nll", {"task": "3v5"}),

@@ -21,8 +21,8 @@ from gradlogp.core.kernel import run as walk
 from gradlogp.core.random import Streams, seed_for
 from gradlogp.experiments.denoise.common import (
     Denoise,
+    Estimator,
     PosteriorSample,
-    Restorer,
     learned_in,
     unclamped,
 )
@@ -87,7 +87,7 @@ class Contrastive(Denoise):
     share: float = 0.3  # of the Gaussian's energy in the prior
     weights: tuple[float, ...] = (30.0, 60.0, 125.0, 250.0, 500.0, 1000.0, 2000.0)
 
-    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Restorer]:
+    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         recipe = ebm(Target.of(context.data), self.preset, self.seed)
         recipe = replace(recipe, training=replace(recipe.training, images=self.images))
         fit(recipe, context.data, recorder.run.path / "network", recorder.listener).close()
@@ -97,11 +97,11 @@ class Contrastive(Denoise):
         energy, kind = model.field(), fitted.spec.coordinates
         validation = context.data.validation.scaled(slice(0, self.choice))
         pixels = PixelGaussian.fit(kind.to_model(context.data.train.scaled()))
-        return lambda sigma: self._restorer(energy, kind, pixels, validation, sigma)
+        return lambda sigma: self._estimator(energy, kind, pixels, validation, sigma)
 
-    def _restorer(
+    def _estimator(
         self, energy: Field, kind: Kind, pixels: PixelGaussian, validation: Tensor, sigma: float
-    ) -> Restorer:
+    ) -> Estimator:
         gaussian = GaussianPosterior.of(pixels, kind.gain * sigma, self.share)
         posterior = Posterior(energy, gaussian, kind, self.step, self.temperature, self.steps)
         weight = self._chosen(posterior, validation, sigma)
@@ -120,7 +120,7 @@ class Contrastive(Denoise):
             f" {self.choice} validation pictures"
         )
         sample = PosteriorSample(draw, f"one chain of {how}")
-        return Restorer(estimate, says, self.steps * self.samples, sample)
+        return Estimator(estimate, says, self.steps * self.samples, sample)
 
     def _chosen(self, posterior: Posterior, validation: Tensor, sigma: float) -> float:
         """The weight of the energy whose estimates of validation pictures are best."""

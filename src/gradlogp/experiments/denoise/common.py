@@ -40,7 +40,7 @@ SHOWN_AT = (0.3, 0.5, 1.0)  # pictures of the strips, and their noise
 SAMPLES = 4  # posterior samples of each of SAMPLED pictures, whose own mean is the other yardstick
 SAMPLED = 75
 TWO = 10 * math.log10(2)
-Restore = Callable[[Tensor], Tensor]  # noisy pictures -> estimates, not yet clamped to [0, 1]
+Estimate = Callable[[Tensor], Tensor]  # noisy pictures -> estimates, not yet clamped to [0, 1]
 
 
 @final
@@ -50,19 +50,19 @@ class PosteriorSample:
     call draws anew.
     """
 
-    draw: Restore
+    draw: Estimate
     says: str
     anew: bool = False
 
 
 @final
 @dataclass(frozen=True)
-class Restorer:
+class Estimator:
     """How to restore at one level: the estimate, how it comes about, network evaluations for a
     picture, and a posterior sample or none.
     """
 
-    estimate: Restore
+    estimate: Estimate
     says: str
     evaluations: int = 1
     sample: PosteriorSample | None = None
@@ -76,35 +76,39 @@ class Denoise(Trial):
     sigmas: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
     @abc.abstractmethod
-    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Restorer]:
+    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         """sigma -> how to restore there, after whatever there is to learn."""
 
     def perform(self, context: Context, recorder: Recorder) -> None:
-        restorer_at = self.learn(context, recorder)
-        restorers = {sigma: restorer_at(sigma) for sigma in self.sigmas}
+        estimator_at = self.learn(context, recorder)
+        estimators = {sigma: estimator_at(sigma) for sigma in self.sigmas}
         clean = context.data.test.scaled(slice(0, self.pictures))
-        estimates = self._denoise(context, recorder, restorers, len(clean))
+        estimates = self._denoise(context, recorder, estimators, len(clean))
         recorder.save(clean=clean[:SHOWN])
         for sigma, estimate in estimates.items():
             self._keep(recorder, sigma, estimate, clean)
-            if (sample := restorers[sigma].sample) is not None:
+            if (sample := estimators[sigma].sample) is not None:
                 self._sampled(recorder, sample, sigma, estimate, clean)
 
     def _denoise(
-        self, context: Context, recorder: Recorder, restorers: Mapping[float, Restorer], count: int
+        self,
+        context: Context,
+        recorder: Recorder,
+        estimators: Mapping[float, Estimator],
+        count: int,
     ) -> dict[float, Tensor]:
         """Rows of the harness's restoration metrics, and the estimates at each level."""
         found: dict[float, Tensor] = {}
 
         def restoration(sigma: float) -> Restoration:
-            restorer = restorers[sigma]
+            estimator = estimators[sigma]
 
             def restore(noisy: Tensor) -> Tensor:
-                found[sigma] = restorer.estimate(noisy)
+                found[sigma] = estimator.estimate(noisy)
                 return found[sigma].clamp(0, 1)
 
-            says = f"{restorer.says}, clamped to [0, 1]"
-            return Restoration(restore, says, restorer.evaluations)
+            says = f"{estimator.says}, clamped to [0, 1]"
+            return Restoration(restore, says, estimator.evaluations)
 
         evaluation = Evaluation(denoise=count, sigmas=self.sigmas)
         kind = specify(context.data).coordinates

@@ -16,7 +16,7 @@ from gradlogp.baselines.wiener import PixelGaussian
 from gradlogp.core.targets import Empirical
 from gradlogp.data import Dataset
 from gradlogp.experiments.denoise.chains import Contrastive
-from gradlogp.experiments.denoise.common import Denoise, Restorer
+from gradlogp.experiments.denoise.common import Denoise, Estimator
 from gradlogp.experiments.denoise.networks import Loss, Net, Network
 from gradlogp.harness.compare import Maker
 from gradlogp.harness.recipe import Target
@@ -39,34 +39,34 @@ class Untrained(Denoise):
 
     by: Literal["nothing", "wiener", "memory"] = "nothing"
 
-    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Restorer]:
+    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         with recorder.training():
             return UNTRAINED[self.by](context.data)
 
 
-def nothing(data: Dataset) -> Callable[[float], Restorer]:
-    return lambda sigma: Restorer(lambda y: y, "the noisy picture itself", 0)
+def nothing(data: Dataset) -> Callable[[float], Estimator]:
+    return lambda sigma: Estimator(lambda y: y, "the noisy picture itself", 0)
 
 
-def by_wiener(data: Dataset) -> Callable[[float], Restorer]:
+def by_wiener(data: Dataset) -> Callable[[float], Estimator]:
     gaussian = PixelGaussian.fit(data.train.scaled())
     says = "Wiener filter of the pixels' mean and covariance"
-    return lambda sigma: Restorer(lambda y: gaussian.restore(y, sigma), says, 0)
+    return lambda sigma: Estimator(lambda y: gaussian.restore(y, sigma), says, 0)
 
 
-def by_memory(data: Dataset) -> Callable[[float], Restorer]:
+def by_memory(data: Dataset) -> Callable[[float], Estimator]:
     training = Empirical(data.train.scaled())
     says = f"exact posterior mean if the {len(data.train)} training pictures were all there is"
 
-    def at(sigma: float) -> Restorer:
-        return Restorer(
+    def at(sigma: float) -> Estimator:
+        return Estimator(
             lambda y: torch.cat([training.denoise(part, sigma) for part in y.split(250)]), says, 0
         )
 
     return at
 
 
-UNTRAINED: Mapping[str, Callable[[Dataset], Callable[[float], Restorer]]] = {
+UNTRAINED: Mapping[str, Callable[[Dataset], Callable[[float], Estimator]]] = {
     "nothing": nothing,
     "wiener": by_wiener,
     "memory": by_memory,

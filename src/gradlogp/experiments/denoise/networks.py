@@ -31,9 +31,9 @@ from gradlogp.core.kernel import run as walk
 from gradlogp.core.random import seed_for, seeded
 from gradlogp.experiments.denoise.common import (
     Denoise,
+    Estimate,
+    Estimator,
     PosteriorSample,
-    Restore,
-    Restorer,
     learned_in,
     unclamped,
 )
@@ -55,7 +55,7 @@ BUDGET = Training(48_000, batch=32, learning_rate=4e-3)
 
 @final
 @dataclass(frozen=True)
-class RestorerRecipe(Recipe):
+class DenoisingRecipe(Recipe):
     """A network that is trained once and restores at every level. Noise levels here are on [-1, 1],
     twice those on [0, 1].
     """
@@ -110,7 +110,7 @@ class Network(Denoise):
     lowest: float = 0.03  # noise at which reverse diffusion ends, on [-1, 1]
     calibration: int = 64  # validation pictures on which the posterior variance is measured
 
-    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Restorer]:
+    def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         spec = specify(context.data)
         model = self._trained(context, recorder, spec)
         kind = spec.coordinates
@@ -118,10 +118,10 @@ class Network(Denoise):
             return lambda sigma: narrow(model, kind)
         some = context.data.validation.scaled(slice(0, self.calibration))
         validation = kind.to_model(some)
-        return lambda sigma: self._restorer(model.field(), kind, validation, sigma)
+        return lambda sigma: self._estimator(model.field(), kind, validation, sigma)
 
     def _trained(self, context: Context, recorder: Recorder, spec: DataSpec) -> Any:
-        recipe = RestorerRecipe(
+        recipe = DenoisingRecipe(
             self.experiment,
             self.dataset,
             self.preset,
@@ -137,18 +137,18 @@ class Network(Denoise):
         model.load_state_dict(run.load("ema")[0])
         return model.eval().requires_grad_(False)
 
-    def _restorer(
+    def _estimator(
         self, noisy: NoisyField, kind: Kind, validation: Tensor, sigma: float
-    ) -> Restorer:
+    ) -> Estimator:
         scale = kind.gain * sigma
         means = "the network's output" if self.net == "unet" else "one gradient step"
-        restorer = Restorer(
+        estimator = Estimator(
             in_parts(lambda x: tasks.tweedie(noisy, x, scale), kind),
             f"posterior mean, {means} (Tweedie)",
         )
         if not self.levels:
-            return restorer
-        return replace(restorer, sample=self._sample(noisy, kind, validation, sigma))
+            return estimator
+        return replace(estimator, sample=self._sample(noisy, kind, validation, sigma))
 
     def _sample(
         self, noisy: NoisyField, kind: Kind, validation: Tensor, sigma: float
@@ -166,18 +166,18 @@ class Network(Denoise):
         return PosteriorSample(draw, says, anew=True)
 
 
-def narrow(model: Any, kind: Kind) -> Restorer:
+def narrow(model: Any, kind: Kind) -> Estimator:
     """What a narrow autoencoder makes of a noisy picture, at any level."""
     decoded = in_parts(lambda x: reconstruct(model, x), kind)
     says = "reconstruction of the noisy picture, clamped as the clean ones that it knows"
-    return Restorer(lambda y: decoded(y.clamp(0, 1)), says)
+    return Estimator(lambda y: decoded(y.clamp(0, 1)), says)
 
 
 def geometric(high: float, low: float, n: int) -> list[float]:
     return [high * (low / high) ** (i / (n - 1)) for i in range(n)]
 
 
-def in_parts(restore: Restore, kind: Kind, size: int = 250) -> Restore:
+def in_parts(restore: Estimate, kind: Kind, size: int = 250) -> Estimate:
     """`restore` in model coordinates, for pictures on [0, 1], a few hundred at a time."""
 
     def restored(noisy: Tensor) -> Tensor:

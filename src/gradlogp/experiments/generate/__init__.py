@@ -83,8 +83,18 @@ RIVALS = Comparison(
         ),
     },
 )
+# Somebody waits for it: a third of the training, and noise is taken away at one level.
 DEMO = Comparison(
     "Energy-based and score-based models learn to draw digits, side by side.",
     {**NO_BUFFER, "ncsn": ncsn, "ncsn_class": ncsn_class},
     tables=chains.TABLES,
+    small={
+        "quick": (
+            "ebm:training.images=32768",
+            "ebm_no_buffer:training.images=32768",
+            "ncsn:training.images=32000",
+            "ncsn_class:training.images=32000",
+            "evaluation.sigmas=0.3,",
+        )
+    },
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes.proposal import Proposal
-from gradlogp.harness.evaluate import judge_samples, save_samples
+from gradlogp.harness.evaluate import measure_samples, save_samples
 from gradlogp.harness.recipe import Evaluation, Target, specify
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.trial import Context, Trial
@@ -22,13 +22,13 @@ from gradlogp.models import PrincipalMixture
 @final
 @dataclass(frozen=True)
 class MixtureAlone(Trial):
-    """The mixture that chains may begin at, and the samples of it that are judged."""
+    """The mixture that chains may begin at, and the samples of it that are measured."""
 
     proposal: Proposal = field(default_factory=lambda: Proposal(400))
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def perform(self, context: Context, recorder: Recorder) -> None:
-        assert context.evaluator is not None, "samples are judged"
+        assert context.evaluator is not None, "samples are measured"
         with recorder.training() as cost:
             model = fitted(self.proposal, context.data, self.seed)
             cost.parameters = sum(p.numel() for p in model.parameters())
@@ -38,7 +38,7 @@ class MixtureAlone(Trial):
         x = drawn(model, context.data, n, seed_for("samples", self.seed))
         seconds = (time.perf_counter() - began) / n
         save_samples(recorder.run, context.evaluator.kind, x)
-        measures = judge_samples(x, context.data, context.evaluator)
+        measures = measure_samples(x, context.data, context.evaluator)
         recorder.add(*measures, seconds=seconds, evaluations=1)
 
 

@@ -3,7 +3,7 @@ autoencoder, adversarial networks.
 
 All share the energy's trunk: as the energy itself, as the encoder, as the critic. Each is trained
 on the same examples, may choose among equally many snapshots of its averaged weights on the
-validation part, and is judged once on the test part. An energy pays for its samples in network
+validation part, and is measured once on the test part. An energy pays for its samples in network
 evaluations, so its Frechet distance stands against the number of steps, beside that of the others'
 one pass.
 

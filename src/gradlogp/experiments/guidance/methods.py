@@ -73,10 +73,10 @@ class Conditional(Trial):
     images: int = 64_000
     samples: int = 1000
 
-    def judge(self, asked: Asked, context: Context) -> list[Measure]:
+    def measure(self, asked: Asked, context: Context) -> list[Measure]:
         """Accuracy, Frechet distance, precision, recall, density and coverage."""
         evaluator = context.evaluator
-        assert evaluator is not None, "samples are judged"
+        assert evaluator is not None, "samples are measured"
         real = evaluator.features(context.data.test.scaled(slice(0, len(asked.x))))
         features = evaluator.features(asked.x)
         seen = evaluator.labels(asked.x)
@@ -105,7 +105,7 @@ class Guiding(Conditional):
             asked = self.measured(guide, scale, context, recorder, {"scale": scale})
             _keep(recorder, f"scale-{scale:g}", asked, context.data)
             if scale == self.scale:
-                recorder.add(*self.judge(asked, context))
+                recorder.add(*self.measure(asked, context))
         self.more(guide, context, recorder)
 
     def more(self, guide: Guide, context: Context, recorder: Recorder) -> None:
@@ -122,7 +122,7 @@ class Guiding(Conditional):
         began = time.perf_counter()
         asked = self.draw(guide, scale, context, recorder)
         seconds = (time.perf_counter() - began) / len(asked.x)
-        found = self.judge(asked, context)
+        found = self.measure(asked, context)
         cost = {"seconds": seconds, "evaluations": self.levels * (self.cost if scale else 1)}
         recorder.add(*found, axes=axes, **cost)
         return asked
@@ -246,7 +246,7 @@ class ConditionalGAN(Conditional):
             spec.coordinates.from_model,
         )
         asked = Asked(tasks.generate(how, n, self.seed + 1, cond), cond)
-        recorder.add(*self.judge(asked, context), evaluations=1)
+        recorder.add(*self.measure(asked, context), evaluations=1)
         _keep(recorder, "scale-0", asked, context.data)
 
 

@@ -114,7 +114,7 @@ def _from_noise(
     )
     shown = torch.stack([x[:10] for x in frames.values()]).transpose(0, 1).flatten(0, 1)
     caption = (
-        f"Ten chains from noise, a row each, after {', '.join(map(str, frames))} steps; trained with"
+        f"Ten chains from where they begin, a row each, after {', '.join(map(str, frames))} steps; trained with"
         f" {_training_steps(fitted)}."
     )
     kind = fitted.spec.coordinates
@@ -136,8 +136,9 @@ def _from_buffer(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: 
     x = kind.from_model(found[1]["objective.x"].float().cpu()[:n])
     real = evaluator.features(data.test.scaled(slice(0, len(x))))
     recorder.add(frechet.fd(real, evaluator.features(x), evaluator.name), axes={"start": "buffer"})
-    caption = "A hundred chains of the replay buffer as training left them."
-    kind.preview(recorder.figure("buffer", caption), x[:100], columns=10)
+    shown = x[:100]
+    caption = f"{len(shown)} chains of the replay buffer as training left them."
+    kind.preview(recorder.figure("buffer", caption), shown, columns=10)
 
 
 def _from_data(fitted: Fitted, data: Dataset, evaluator: Evaluator, recorder: Recorder) -> None:

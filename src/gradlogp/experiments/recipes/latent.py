@@ -1,5 +1,5 @@
 """Baselines that draw in one pass: a variational autoencoder and adversarial networks, trained and
-judged like everything else.
+measured like everything else.
 
 The encoder, and the critic, are the trunk of the energy-based model: the same convolutions, the
 same width. The decoder comes on top of it. Budgets are in training pictures; choices (learning
@@ -20,7 +20,7 @@ from gradlogp.baselines.vae import VAE, EvidenceBound, vae as variational
 from gradlogp.baselines.wave_gan import wave_gan as waveforms
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import normal_
-from gradlogp.experiments.recipes.energy import Net
+from gradlogp.experiments.recipes.nets import Net
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,

@@ -17,7 +17,7 @@ from gradlogp.models import PrincipalMixture, Proposed
 
 EXAMPLES_EACH = 40  # of the training part for each component, at least
 STORY = (
-    "Before it learns, a **mixture** of {components} Gaussians of {rank} principal components each is"
+    "Before it learns, a **mixture** of Gaussians ({components}, of {rank} principal components each) is"
     " fitted to the training part, in closed form and in seconds. Its draws are blurred examples, and"
     " there the chains begin: the network only has to do what the mixture cannot."
 )

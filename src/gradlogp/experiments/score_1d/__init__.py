@@ -11,7 +11,7 @@ COMPARISON = Comparison(
     "Which score matching finds the score, and how fast?",
     METHODS,
     dataset="laws",
-    judged=False,
+    draws_samples=False,
     headline=(
         Column("rmse", {"density": "gaussian"}),
         Column("rmse", {"density": "mixture"}),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.targets import GaussianMixture
-from gradlogp.data.laws import LAWS as DENSITIES, column_of
+from gradlogp.data.line import DENSITIES, column_of
 from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.trial import Context, Trial
 from gradlogp.metrics import Measure

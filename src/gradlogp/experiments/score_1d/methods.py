@@ -24,7 +24,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.fields import Field, Score as ScoreField
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture
-from gradlogp.data.laws import LAWS as DENSITIES, column_of
+from gradlogp.data.line import DENSITIES, column_of
 from gradlogp.experiments.score_1d.fitted import LEVELS, Fit, OnTheLine, Score, moments, rmse
 from gradlogp.harness.compare import Maker
 from gradlogp.harness.recipe import Target

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlogp.data.laws import LAWS as DENSITIES
+from gradlogp.data.line import DENSITIES
 from gradlogp.experiments.score_1d.fitted import LEVELS
 from gradlogp.harness import figures
 from gradlogp.harness.compare import Runs

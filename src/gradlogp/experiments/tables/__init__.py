@@ -9,7 +9,7 @@ COMPARISON = Comparison(
     "What can one network make of a table: unusual rows, missing cells, new rows?",
     METHODS,
     dataset="adbench:6_cardio",
-    judged=False,
+    draws_samples=False,
     headline=tuple(map(Column, ("nrmse", "auroc", "c2st", "1nna"))),
     tables=(
         Table(

@@ -26,7 +26,7 @@ from gradlogp.metrics import Measure
 @dataclass(frozen=True)
 class Kind(abc.ABC):
     """How examples of one kind are turned into model coordinates and back, shown, written and
-    judged.
+    measured.
 
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
     None where there is none; `suffixes` are the files that `write` can make of samples, and
@@ -103,6 +103,11 @@ class Kind(abc.ABC):
     def enliven(self, path: Path, x: Tensor) -> None:  # noqa: B027
         """Beside the picture `path` of examples x, what shows them better, such as final.wav beside
         final.png; by default nothing.
+        """
+
+    def film(self, path: Path, frames: Tensor) -> None:  # noqa: B027
+        """Chains in motion, frames [steps, n, *shape] in the data's own range, as the GIF `path`; by
+        default nothing.
         """
 
     def write(self, path: Path, x: Tensor, labels: Tensor | None = None) -> None:

@@ -1,5 +1,6 @@
 """Pictures: [0, 1] in files, [-1, 1] in models; grids of PNG; PSNR and SSIM."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gradlogp.data import save_grid
+from gradlogp.data.film import save_film
+from gradlogp.data.picture import tiled
 from gradlogp.harness.kinds.base import Bounded
 from gradlogp.metrics import Measure, image
 from gradlogp.models import ConvClassifier, ResidualClassifier
 
+REST = 1600  # milliseconds that the last frame of a film stays
 NATURAL = 32  # pixels a side from which pictures in colour take a network for natural ones
 
 
@@ -38,3 +42,8 @@ class Picture(Bounded):
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         save_grid(path, x, columns=columns)
+
+    def film(self, path: Path, frames: Tensor) -> None:
+        """A square of pictures, pixel for pixel: whoever shows it magnifies it."""
+        columns = math.ceil(frames.shape[1] ** 0.5)
+        save_film(path, [tiled(x, columns, 1, gap=1) for x in frames], rest=REST)

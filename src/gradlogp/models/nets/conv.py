@@ -74,6 +74,16 @@ class ConvTrunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(self._folded(x))
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """What each activation leaves, first [B, channels[i], *sizes], at last [B, width]."""
+        h = self._folded(x)
+        found = []
+        for layer in self.layers:
+            h = layer(h)
+            if isinstance(layer, nn.SiLU):
+                found.append(h)
+        return found
+
     def _folded(self, x: Tensor) -> Tensor:
         if self.patch == 1:
             return x

@@ -121,7 +121,11 @@ class UNet(nn.Module):
 
     def features(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         """The coarsest layer, averaged over its places, [B, channels[-1]]."""
-        return self._down(x, F.silu(self.embedding(level, cond)))[-1].flatten(2).mean(2)
+        return self.stages(x, level, cond)[-1].flatten(2).mean(2)
+
+    def stages(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> list[Tensor]:
+        """What each resolution leaves on the way down, [B, channels[i], *sizes], finest first."""
+        return self._down(x, F.silu(self.embedding(level, cond)))
 
     def _down(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
         """What each stage on the way down leaves."""

@@ -11,7 +11,7 @@ from tests.data.test_idx import idx, images, labels
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, download as fetch_set, load
-from gradlogp.data.download import download
+from gradlogp.data.fetch import download
 from gradlogp.data.files import sha256
 from gradlogp.data.idx import MNIST, Idx
 

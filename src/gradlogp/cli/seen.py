@@ -1,0 +1,57 @@
+"""The verb that shows: a picture or a film of a field, of its chains, or of a run."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gradlogp import show as shown
+from gradlogp.cli.arguments import Show
+from gradlogp.cli.checks import writable
+from gradlogp.cli.terminal import Terminal
+from gradlogp.core.errors import UserError
+from gradlogp.show.densities import names
+
+FILMS = (".gif", ".webp", ".png", ".html")
+Shown = shown.Picture | shown.Film
+
+
+def show(args: Show, terminal: Terminal) -> None:
+    run = is_run(args.what)
+    form = args.form or ("film" if run else "chains")
+    if run != (form in ("film", "ladder")):
+        raise UserError(
+            f"--as {form}: of a run there is a film or a ladder, of a density on the plane a field"
+            f" or chains; {args.what} is {'a run' if run else 'a density'}."
+        )
+    moving = form in ("chains", "film")
+    out = args.out or Path(f"{form}.{'gif' if moving else 'png'}")
+    writable(out, *(FILMS if moving else (".png",)))
+    found = FORMS[form](args)
+    found.save(out)
+    terminal.say(f"{found.caption}: {out}")
+    terminal.result({"out": out, "form": form, "caption": found.caption})
+
+
+def is_run(what: str) -> bool:
+    """Whether `what` names a run; a run folder's name wins over that of a density."""
+    return ":" in what or Path(what).is_dir() or not any(what in (n, _first(n)) for n in names())
+
+
+def _first(name: str) -> str:
+    return name.partition("_")[0]
+
+
+def _chains(args: Show) -> Shown:
+    changes = [change for group in args.changes for change in group]
+    return shown.chains(args.what, args.sampler, args.n or 150, args.steps, args.seed, changes)
+
+
+def _film(args: Show) -> Shown:
+    return shown.film(args.what, args.n or 25, args.seed, args.cls)
+
+
+FORMS: Mapping[str, Callable[[Show], Shown]] = {
+    "field": lambda args: shown.field(args.what),
+    "chains": _chains,
+    "film": _film,
+    "ladder": lambda args: shown.ladder(args.what, seed=args.seed),
+}

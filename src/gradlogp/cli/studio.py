@@ -1,0 +1,26 @@
+"""The verb that opens the studio: app."""
+
+import webbrowser
+
+from gradlogp import reports
+from gradlogp.bridges.missing import needed
+from gradlogp.cli.arguments import App
+from gradlogp.cli.terminal import Terminal
+from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
+
+NEEDS = ("fastapi", "uvicorn", "websockets")
+
+
+def app(args: App, terminal: Terminal) -> None:
+    for module in NEEDS:
+        needed(module, "app")
+    from gradlogp.app import Library, Place, serve
+
+    def say(address: str) -> None:
+        terminal.say(f"the studio is at {address}\nCtrl-C ends it, and a training it has begun.")
+        if args.open:
+            webbrowser.open(address)
+
+    library = Library(args.runs, data=args.data)
+    place = Place(args.host, args.port, args.token)
+    serve(library, place, reports.rendered, say)

@@ -1,0 +1,230 @@
+r"""Completions by a score network and by an energy, context encoders with and without a critic, and
+three that need no network.
+
+*The score network* goes down its levels while the known part is put back with each level's noise:
+once (replacement), or again and again (RePaint). *The energy*'s chains begin at draws of its
+proposal where the picture is unknown, and move that part only (masked Langevin): the exact
+conditional of the chain's own distribution.
+
+References: Song et al. (2021), arXiv 2011.13456, app. I.2 (replacement); Lugmayr et al. (2022),
+arXiv 2201.09865 (RePaint); Pathak et al. (2016), arXiv 1604.07379 (context encoders).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Generator, Tensor
+
+from gradlogp.baselines.context_encoder import Inpainting, context_encoder as encoder_model
+from gradlogp.baselines.impute import Imputer, LinearImputer, MeanImputer, NearestImputer
+from gradlogp.core.kernel import run as walk
+from gradlogp.core.random import normal_
+from gradlogp.experiments.inpaint.common import Fill, Inpaint, every_mask
+from gradlogp.experiments.recipes.energy import ebm
+from gradlogp.experiments.recipes.score import ncsn_from_noise
+from gradlogp.harness.compare import Maker
+from gradlogp.harness.fit import Fitted, fit, load
+from gradlogp.harness.recipe import Recipe, Target, specify
+from gradlogp.harness.record import Recorder
+from gradlogp.harness.settings import Choices, chosen
+from gradlogp.harness.trial import Context, trained
+from gradlogp.samplers import Ancestral, Masked, RePaint
+from gradlogp.training import Training
+
+AT_ONCE = 100  # pictures that are completed together
+JUMP = 10  # levels that RePaint goes through again
+BUDGETS: Choices = {
+    "any": {
+        "full": ("images=600000", "pictures=200", "samples=16"),
+        "gpu": ("images=20000000", "pictures=1000", "samples=16"),
+    },
+    "small": {"any": ("images=30000",)},
+}
+CHAIN_BUDGETS: Choices = {"any": {"quick": ("images=20000",), "full": ("images=150000",)}}
+
+
+def repeated(fill: Callable[[Tensor, Tensor, Generator], Tensor]) -> Fill:
+    """`samples` completions by a method that draws one of each row."""
+
+    def filled(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:
+        rows = y.repeat(samples, *[1] * (y.ndim - 1))
+        masks = known.repeat(samples, *[1] * (known.ndim - 1))
+        parts = zip(rows.split(AT_ONCE), masks.split(AT_ONCE), strict=True)
+        with torch.no_grad():
+            drawn = torch.cat([fill(*part, generator) for part in parts])
+        return drawn.unflatten(0, (samples, len(y)))
+
+    return filled
+
+
+def _learned(recipe: Recipe, trial: Inpaint, context: Context, recorder: Recorder) -> Fitted:
+    """The network of a recipe in a folder of its own; what it cost is what the trial's did."""
+    recipe = replace(recipe, training=replace(recipe.training, images=trial.images))  # type: ignore[type-var]
+    path = recorder.run.path / "network"
+    with recorder.training() as cost:
+        fit(recipe, context.data, path, recorder.listener).close()
+        fitted = load(path, "cpu")
+        spent = fitted.run.status()
+        cost.parameters, cost.images = spent["parameters"], spent["images"]
+        cost.evaluations = spent["evaluations"]
+    return fitted
+
+
+@final
+@dataclass(frozen=True)
+class ByScore(Inpaint):
+    """levels: of every way down; resamples: how often RePaint goes through each JUMP of them."""
+
+    levels: int = 30
+    resamples: int = 3
+
+    def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
+        recipe = ncsn_from_noise(Target.of(context.data), self.preset, self.seed)
+        model: Any = _learned(recipe, self, context, recorder).model
+        process = recipe.sampler.process
+        field = model.field()
+
+        def again(times: int) -> Fill:
+            def fill(y: Tensor, known: Tensor, generator: Generator) -> Tensor:
+                down = Ancestral(process, self.levels)
+                sampler = RePaint(down, y, ~known, times, JUMP)
+                x = normal_(torch.empty_like(y), generator).mul_(sampler.ladder[0])
+                return walk(sampler, field, x, sampler.steps, generator)
+
+            return repeated(fill)
+
+        return {"repaint": again(self.resamples), "replacement": again(1)}
+
+
+@final
+@dataclass(frozen=True)
+class ByEnergy(Inpaint):
+    """steps: of the masked chains."""
+
+    steps: int = 60
+
+    def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
+        recipe = ebm(Target.of(context.data), self.preset, self.seed)
+        model: Any = _learned(recipe, self, context, recorder).model
+        how: Any = recipe.sampling(model, specify(context.data))
+        field = how.field(None)
+
+        def fill(y: Tensor, known: Tensor, generator: Generator) -> Tensor:
+            free = (~known).expand_as(y)
+            x = torch.where(free, how.prior(torch.empty_like(y), generator), y)
+            return walk(Masked(how.sampler, free), field, x, self.steps, generator)
+
+        return {"masked Langevin": repeated(fill)}
+
+
+@final
+@dataclass(frozen=True)
+class ByEncoder(Inpaint):
+    """adversarial: weight of the game against a critic; 0 is the squared error alone."""
+
+    adversarial: float = 0.001
+    batch: int = 64
+    learning_rate: float = 1e-3
+
+    def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
+        spec = specify(context.data)
+        objective = Inpainting(every_mask(min(spec.shape[1:])), self.adversarial)
+        training = Training(self.images, batch=self.batch, learning_rate=self.learning_rate)
+        halvings = 3 if not any(size % 8 for size in spec.shape[1:]) else 2
+        channels = (32, 64, 128)[-halvings:]
+        trunk = (16, 32, 64, 64) if self.adversarial else None
+        with recorder.training() as cost:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                model = encoder_model(spec.shape, channels, trunk)
+            x = spec.coordinates.to_model(context.data.train.scaled())
+            cost.parameters = sum(p.numel() for p in model.parameters())
+            cost.images = cost.evaluations = self.images
+            learned = trained(recorder, "network", model, objective, x, None, training)
+
+        def fill(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:
+            with torch.no_grad():
+                return learned(y, known)[None]
+
+        return {"one pass": fill}
+
+
+@final
+@dataclass(frozen=True)
+class ByImputer(Inpaint):
+    """A closed form that is fitted to training pictures and needs no network."""
+
+    kind: str = "linear"
+
+    def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
+        spec = specify(context.data)
+        with recorder.training():
+            train = context.data.train.scaled(slice(0, self.images))
+            fitted = IMPUTERS[self.kind].fit(spec.coordinates.to_model(train), self.seed)
+
+        def fill(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:
+            return fitted(y, known.expand_as(y))[None]
+
+        return {self.kind: fill}
+
+
+IMPUTERS: Mapping[str, Imputer] = {
+    "linear": LinearImputer(),
+    "nearest": NearestImputer(1),
+    "mean": MeanImputer(),
+}
+
+
+def _budgeted(trial: Any, target: Target, preset: str, choices: Choices = BUDGETS) -> Any:
+    return chosen(trial, choices, target.families, preset)
+
+
+def score(target: Target, preset: str = "quick", seed: int = 0) -> ByScore:
+    """A score network with RePaint, and replacement beside it."""
+    return _budgeted(ByScore("score", target.name, preset, seed), target, preset)
+
+
+def energy(target: Target, preset: str = "quick", seed: int = 0) -> ByEnergy:
+    """An energy with a replay buffer, by masked chains."""
+    trial = _budgeted(ByEnergy("energy", target.name, preset, seed), target, preset)
+    return _budgeted(trial, target, preset, CHAIN_BUDGETS)
+
+
+def context_encoder(target: Target, preset: str = "quick", seed: int = 0) -> ByEncoder:
+    """A context encoder, by the squared error and a critic."""
+    return _budgeted(ByEncoder("context_encoder", target.name, preset, seed), target, preset)
+
+
+def encoder(target: Target, preset: str = "quick", seed: int = 0) -> ByEncoder:
+    """The same network by the squared error alone."""
+    trial = ByEncoder("encoder", target.name, preset, seed, adversarial=0.0)
+    return _budgeted(trial, target, preset)
+
+
+def linear(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
+    """The conditional mean of one Gaussian of all pixels: the best linear guess."""
+    return _budgeted(ByImputer("linear", target.name, preset, seed), target, preset)
+
+
+def nearest(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
+    """What the training picture has there that is nearest in the known part."""
+    trial = ByImputer("nearest", target.name, preset, seed, kind="nearest")
+    return _budgeted(trial, target, preset)
+
+
+def mean(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
+    """The mean of the training pictures: a trivial reference."""
+    return _budgeted(ByImputer("mean", target.name, preset, seed, kind="mean"), target, preset)
+
+
+METHODS: Mapping[str, Maker] = {  # those that take longest begin first
+    "score": score,
+    "energy": energy,
+    "context_encoder": context_encoder,
+    "encoder": encoder,
+    "linear": linear,
+    "nearest": nearest,
+    "mean": mean,
+}

@@ -94,7 +94,7 @@ def test_the_first_page_of_the_committed_results_has_every_comparison_and_task()
     assert {board.task for board in boards(found)} >= {"generating", "restoring", "detecting"}
     for board in boards(found):
         assert markdown([board]).count("\n| ") == len(board.lines) + 2
-    assert (DOCS / "README.md").read_text("utf-8").startswith(text.partition("##")[0])
+    assert (DOCS / "index.md").read_text("utf-8").startswith(text.partition("##")[0])
 
 
 def test_every_metric_of_a_task_is_known():

@@ -165,8 +165,8 @@ def signature(row: Mapping[str, Any]) -> str:
 def boards(
     results: Sequence[Published], dataset: str | None = None, task: str | None = None
 ) -> list[Board]:
-    """The tables of `results`, of one data set or task where it is named: by data set, then in the
-    order of TASKS, the longest first.
+    """The tables of `results`, of one data set or task where it is named: in the order of TASKS,
+    then by data set, the longest first.
     """
     found: dict[tuple[str, str, str], list[Entry]] = {}
     for each in results:
@@ -176,7 +176,7 @@ def boards(
     order = [task.name for task in TASKS]
     made = [_board(*place, rows) for place, rows in found.items() if dataset in (None, place[0])]
     kept = (board for board in made if any(line.learned for line in board.lines))
-    return sorted(kept, key=lambda b: (b.dataset, order.index(b.task), -len(b.lines)))
+    return sorted(kept, key=lambda b: (order.index(b.task), b.dataset, -len(b.lines)))
 
 
 def _measured(found: Published, only: str | None) -> Iterator[tuple[str, str, Key]]:
@@ -249,7 +249,7 @@ def page(results: Sequence[Published]) -> str:
     lines = [f"- [{found.about['question']}]({found.name}.md)" for found in results]
     return (
         "# Results\n\nAll methods of all comparisons, in one table for each data set, task and"
-        " protocol; made by `gradlogp leaderboard --out docs/results/README.md`, from the rows"
+        " protocol; made by `gradlogp leaderboard --out docs/results/index.md`, from the rows"
         " beside the pages. Numbers of two tables do not compare. Bold: the best of those that"
         " learn.\n\n## Leaderboard\n\n"
         f"{markdown(boards(results))}\n\n## Pages\n\n" + "\n".join(lines) + "\n"

@@ -142,7 +142,8 @@ class Captioned(Trial):
         test, labels = context.data.test, context.data.test.labels
         assert labels is not None and context.evaluator is not None, "drawings are judged"
         captions = _captions(context.data, test)
-        for part, asked in self._asked(captions, vocabulary).items():
+        found, drawn = self._asked(captions, vocabulary), {}
+        for part, asked in found.items():
             how = self.sampling(asked.field_of(model), spec)
             began = time.perf_counter()
             seed = seed_for("samples", self.seed)
@@ -159,9 +160,24 @@ class Captioned(Trial):
                 seconds=seconds,
                 evaluations=self.steps * asked.energies,
             )
-            said = "; ".join(captions[i] for i in asked.members[:SHOWN])
-            caption = f"Drawn from sentences ({part}): {said}."
-            spec.coordinates.preview(recorder.figure(f"drawn-{part}", caption), x[:SHOWN], SHOWN)
+            drawn[part] = x[:SHOWN]
+        self._show(drawn, [captions[i] for i in found["seen"].members[:SHOWN]], spec, recorder)
+
+    def _show(
+        self,
+        drawn: Mapping[str, Tensor],
+        said: Sequence[str],
+        spec: DataSpec,
+        recorder: Recorder,
+    ) -> None:
+        caption = (
+            f"Pictures drawn from sentences, a row each: {'; '.join(drawn)}. The sentences of the"
+            f" first row: {'; '.join(said)}."
+        )
+        columns = max(map(len, drawn.values()))
+        blank = torch.zeros(columns, *spec.shape)
+        rows = [torch.cat([x, blank[len(x) :]]) for x in drawn.values()]
+        spec.coordinates.preview(recorder.figure("drawn", caption), torch.cat(rows), columns)
 
     def sampling(
         self, field_of: Callable[[Tensor | None], Field], spec: DataSpec

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from gradlogp.cli import main
-from gradlogp.cli.arguments import VERBS, Kind, Preset
+from gradlogp.cli.arguments import VERBS, Kind
 from gradlogp.cli.parse import sentence, unboxed
+from gradlogp.cli.shared import Preset
 from gradlogp.cli.terminal import Download, Terminal
 
 
@@ -182,6 +183,22 @@ def test_away_from_a_terminal_progress_is_a_line_now_and_then(
         "train: goes on from 100 of 1,000",
         "train: 140 of 1,000, 4/s, 0:03:35 left",
         "train: 180 of 1,000, 4/s, 0:03:25 left",
+    ]
+
+
+def test_the_time_left_is_not_that_of_the_first_step_which_warms_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("gradlogp.cli.terminal.time.monotonic", lambda: clock[0])
+    with Terminal() as terminal:
+        terminal.begin("sample", 100)
+        for seconds in (20, 5, 5):
+            clock[0] += seconds
+            terminal.advance(10)
+    assert capsys.readouterr().out.splitlines() == [
+        "sample: 10 of 100",
+        "sample: 30 of 100, 2/s, 0:00:35 left",
     ]
 
 

@@ -1,17 +1,8 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import (
-    ClosedForm,
-    Energy,
-    GaussianLikelihood,
-    MaskedField,
-    NoisyField,
-    Scaled,
-    Score,
-    Sum,
-    as_field,
-)
+from gradlogp.core.conditioned import GaussianLikelihood, MaskedField
+from gradlogp.core.fields import ClosedForm, Energy, NoisyField, Scaled, Score, Sum, as_field
 from gradlogp.samplers import DDIM
 
 
@@ -61,6 +52,22 @@ def test_an_energy_that_would_broadcast_is_an_error(energy, message):
 
 def test_a_column_of_energies_is_squeezed_once():
     assert Energy(lambda x: x.sum(1, keepdim=True)).energy(torch.ones(3, 2)).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "energy",
+    [
+        lambda x: x.detach().sum(1),
+        lambda x: torch.zeros(len(x)),
+        lambda x: torch.ones(1, requires_grad=True).expand(len(x)),
+        lambda x: torch.as_tensor(x.detach().numpy().sum(1)),
+    ],
+    ids=["detached", "constant", "of the weights alone", "by numpy"],
+)
+def test_an_energy_that_does_not_depend_on_x_has_no_score(energy):
+    for x in (torch.ones(3, 2), torch.ones(3, 2, requires_grad=True)):
+        with pytest.raises(ValueError, match="slope of an energy in x, but this energy has none"):
+            Energy(energy).score(x)
 
 
 def test_a_score_of_another_shape_is_an_error():

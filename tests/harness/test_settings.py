@@ -17,7 +17,10 @@ from gradlogp.harness import (
     to_dict,
 )
 from gradlogp.harness.compare import applicable, resolve
-from gradlogp.harness.settings import from_dict
+from gradlogp.harness.fit import spec_of
+from gradlogp.harness.recipe import DataSpec
+from gradlogp.harness.settings import RENAMED, from_dict
+from gradlogp.runs import Run
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
 from gradlogp.training import Training
 from tests.targets import DIGITS, MNIST
@@ -174,6 +177,37 @@ def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(n
 def test_a_loss_that_does_not_fit_is_answered_with_those_that_do(recipe, change, message):
     with pytest.raises(UserError, match=message):
         override(RECIPES[recipe](DIGITS, "quick", 0), [change])
+
+
+def test_a_run_of_the_first_format_is_read_under_the_names_of_today(tmp_path):
+    """Its settings have other names, and its data, pictures alone, are described by `facts`."""
+    recipe = RECIPES["ebm"](DIGITS, "quick", 0)
+    spec = {"shape": [1, 8, 8], "per_class": [4, 5], "std": 0.7}
+    named = {new: old for old, new in RENAMED.items()}
+
+    def aged(stored):
+        return (
+            {named.get(key, key): aged(value) for key, value in stored.items()}
+            if isinstance(stored, dict)
+            else stored
+        )
+
+    old = aged(to_dict(recipe))
+    assert {"restore", "regularise", "fresh", "gentler"} <= names_in(old)
+    with Run.create(tmp_path, {"recipe": old, "facts": {"kind": "Facts", **spec}}) as run:
+        assert from_stored(run.config["recipe"]) == recipe
+        assert spec_of(run) == DataSpec((1, 8, 8), (4, 5), 0.7)
+
+
+def names_in(stored):
+    """The names of all settings, at every depth."""
+    groups = [value for value in stored.values() if isinstance(value, dict)]
+    return set(stored).union(*map(names_in, groups))
+
+
+def test_data_of_an_unknown_kind_are_refused():
+    with pytest.raises(UserError, match=r"spec.kind expects one of picture, .* got 'Facts'"):
+        DataSpec((1, 8, 8), (), 0.7, "Facts")
 
 
 def test_settings_written_before_losses_could_be_chosen_mean_denoising():

@@ -45,6 +45,7 @@ from gradlogp.harness import Fitted, load, to_dict
 from gradlogp.models import NoisyEnergyModel
 from gradlogp.runs import Run
 from gradlogp.runs.files import write_text
+from gradlogp.zoo import CARD as README, pack
 
 SLIM = ("config.json", "ema.safetensors")
 CARD = ("status.json", "results.json")  # what else goes to the Hub, where it is there
@@ -53,9 +54,11 @@ BATCH = 3  # examples that a graph is traced with; any number can be asked of it
 
 @dataclass(frozen=True)
 class Asked:
-    """A function of tensors that a model is asked for, and an example of what it takes."""
+    """A function of tensors that a model is asked for, and an example of what it takes; a number of
+    all examples has no dimensions.
+    """
 
-    function: Callable[..., Tensor]
+    function: Callable[..., Any]
     inputs: dict[str, Tensor]
 
 
@@ -166,7 +169,7 @@ def graph(asked: Asked) -> nn.Module:
 def program(asked: Asked) -> Any:
     """The function as a torch.export.ExportedProgram, its batch of any size."""
     batch = torch.export.Dim("batch", min=1)
-    shapes = tuple({0: batch} for _ in asked.inputs)
+    shapes = tuple({0: batch} if x.ndim else {} for x in asked.inputs.values())
     with torch.no_grad():
         return torch.export.export(
             graph(asked), tuple(asked.inputs.values()), dynamic_shapes=shapes, strict=False
@@ -185,22 +188,24 @@ def to_pt2(fitted: Fitted, folder: Path) -> list[Path]:
 
 def to_onnx(fitted: Fitted, folder: Path) -> list[Path]:
     """<name>.onnx of each function. Needs the extra `onnx`."""
+    asked = functions(fitted).items()
+    return [onnx_file(one, folder / f"{name}.onnx", [name]) for name, one in asked]
+
+
+def onnx_file(asked: Asked, path: Path, outputs: list[str]) -> Path:
+    """One function as an ONNX file; returns its path."""
     needed("onnxscript", "onnx")
-    paths = []
-    for name, asked in functions(fitted).items():
-        path = folder / f"{name}.onnx"
-        torch.onnx.export(
-            program(asked),
-            (),
-            path,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=list(asked.inputs),
-            output_names=[name],
-        )
-        paths.append(path)
-    return paths
+    torch.onnx.export(
+        program(asked),
+        (),
+        path,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=list(asked.inputs),
+        output_names=outputs,
+    )
+    return path
 
 
 def to_csv(fitted: Fitted, folder: Path) -> list[Path]:
@@ -244,6 +249,13 @@ def to_slim(fitted: Fitted, folder: Path) -> list[Path]:
     return [_copied(fitted.run, name, folder) for name in SLIM]
 
 
+def to_zoo(fitted: Fitted, folder: Path) -> list[Path]:
+    """The run as the zoo holds it: settings, what was measured, and weights in half precision, a
+    mixture's as products of thin matrices.
+    """
+    return pack(fitted.run, folder)
+
+
 def _copied(run: Run, name: str, folder: Path) -> Path:
     shutil.copyfile(run.path / name, folder / name)
     return folder / name
@@ -255,9 +267,11 @@ def to_hub(fitted: Fitted, folder: Path) -> list[Path]:
     """
     there = [name for name in CARD if (fitted.run.path / name).exists()]
     paths = [_copied(fitted.run, name, folder) for name in (*SLIM, *there)]
-    card = folder / "README.md"
-    write_text(card, model_card(fitted))
-    return [*paths, card]
+    card = folder / README
+    if not (fitted.run.path / README).exists():
+        write_text(card, model_card(fitted))
+        return [*paths, card]
+    return [*paths, _copied(fitted.run, README, folder)]
 
 
 def model_card(fitted: Fitted) -> str:
@@ -324,6 +338,7 @@ EXPORTS: Mapping[str, Callable[[Fitted, Path], list[Path]]] = {
     "csv": to_csv,
     "hub": to_hub,
     "slim": to_slim,
+    "zoo": to_zoo,
 }
 
 

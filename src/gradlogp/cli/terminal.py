@@ -127,7 +127,8 @@ class ProgressTask:
         self.total = total
         self.first = done
         self.done = done
-        self.began = self.told = time.monotonic()
+        self.began: float | None = None
+        self.told = time.monotonic()
         if self.terminal.console.is_terminal:
             self.bar = self.terminal.progress().add_task(self.label, total=total, completed=done)
         elif done:
@@ -135,6 +136,8 @@ class ProgressTask:
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         self.done += count
+        if self.began is None:  # the first step warms up: the rate is that of those after it
+            self.began, self.first = time.monotonic(), self.done
         if self.bar is not None:
             self.terminal.progress().advance(self.bar, count)
         elif time.monotonic() - self.told >= EVERY:
@@ -142,9 +145,12 @@ class ProgressTask:
             self.terminal.say(self.line())
 
     def line(self) -> str:
-        rate = max(self.done - self.first, 1) / max(time.monotonic() - self.began, 1e-9)
+        so_far = f"{self.label}: {self.done:,} of {self.total:,}"
+        if self.began is None or self.done == self.first:
+            return so_far
+        rate = (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
         left = timedelta(seconds=round(max(self.total - self.done, 0) / rate))
-        return f"{self.label}: {self.done:,} of {self.total:,}, {rate:,.3g}/s, {left} left"
+        return f"{so_far}, {rate:,.3g}/s, {left} left"
 
     def end(self) -> None:
         if self.bar is not None:

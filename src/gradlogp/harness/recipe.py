@@ -49,6 +49,10 @@ class DataSpec:
     columns: Columns | None = None
     rate: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"spec.kind expects one of {', '.join(KINDS)}, got {self.kind!r}.")
+
     @property
     def classes(self) -> int:
         return len(self.per_class)

@@ -25,6 +25,7 @@ RENAMED = {  # settings of earlier versions -> what they are called now
     "regularise": "energy_l2",
     "fresh": "restart_prob",
     "gentler": "lr_backoff",
+    "restore": "posterior",
     "floor": "damping",
 }
 RECIPES = {"RestorerRecipe": "DenoisingRecipe"}  # classes, likewise

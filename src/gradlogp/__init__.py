@@ -21,6 +21,7 @@ _ROOMS = (
     "training",
     "tasks",
     "baselines",
+    "zoo",
     "harness",
     "experiments",
     "bridges",

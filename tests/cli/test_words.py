@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from gradlogp.cli import main
-from gradlogp.cli.arguments import VERBS, Kind, Preset
+from gradlogp.cli.arguments import VERBS, Kind
 from gradlogp.cli.parse import sentence, unboxed
+from gradlogp.cli.shared import Preset
 from gradlogp.cli.terminal import Download, Terminal
 
 

@@ -1,17 +1,8 @@
 import pytest
 import torch
 
-from gradlogp.core.fields import (
-    ClosedForm,
-    Energy,
-    GaussianLikelihood,
-    MaskedField,
-    NoisyField,
-    Scaled,
-    Score,
-    Sum,
-    as_field,
-)
+from gradlogp.core.conditioned import GaussianLikelihood, MaskedField
+from gradlogp.core.fields import ClosedForm, Energy, NoisyField, Scaled, Score, Sum, as_field
 from gradlogp.samplers import DDIM
 
 

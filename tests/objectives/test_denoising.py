@@ -26,7 +26,7 @@ from gradlogp.objectives import (
     VariationalBound,
     ddpm_simple,
 )
-from gradlogp.training.loop import Learner, Training
+from gradlogp.training.learner import Learner, Training
 from tests.targets import DIGITS
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=seeded(0)))

@@ -13,13 +13,8 @@ from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import HMC, MALA, Langevin
-from gradlogp.samplers.gibbs import (
-    BlockGibbs,
-    CheckerboardGibbs,
-    Gibbs,
-    GibbsLangevin,
-    GibbsWithGradients,
-)
+from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
+from gradlogp.samplers.gibbs import CheckerboardGibbs, Gibbs, GibbsWithGradients
 from gradlogp.tasks.ais import (
     BernoulliBase,
     Bracket,

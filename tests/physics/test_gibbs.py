@@ -15,13 +15,8 @@ from gradlogp.core.random import Streams, seeded
 from gradlogp.core.targets import Ising, Potts
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states
 from gradlogp.samplers import Masked
-from gradlogp.samplers.gibbs import (
-    BlockGibbs,
-    CheckerboardGibbs,
-    Gibbs,
-    GibbsLangevin,
-    GibbsWithGradients,
-)
+from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
+from gradlogp.samplers.gibbs import CheckerboardGibbs, Gibbs, GibbsWithGradients
 
 N = 40_000
 BITS = torch.cat(list(binary_states(4, torch.zeros((), dtype=torch.float64))))

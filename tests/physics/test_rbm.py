@@ -10,7 +10,7 @@ from gradlogp.core.fields import as_field
 from gradlogp.core.random import seeded
 from gradlogp.models.rbm import BernoulliRBM, GaussianRBM, binary_states, log_odds
 from gradlogp.objectives import ContrastiveDivergence, FromData
-from gradlogp.samplers.gibbs import BlockGibbs
+from gradlogp.samplers.block import BlockGibbs
 
 D, H = 6, 5
 

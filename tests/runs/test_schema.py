@@ -19,7 +19,8 @@ from gradlogp import data, reports
 from gradlogp.core.errors import UserError
 from gradlogp.harness import fit, load
 from gradlogp.harness.fit import recipe_of
-from gradlogp.reports.read import figures, page
+from gradlogp.reports.read import page
+from gradlogp.reports.shown import figures
 from gradlogp.runs import Damaged, Run, read_comparison, tensors
 from gradlogp.runs.schema import SHAPES, wrong
 from gradlogp.training import train

@@ -14,7 +14,7 @@ from gradlogp.core.fields import Energy, Score
 from gradlogp.core.targets import Banana, gaussian
 from gradlogp.models import MLPEnergy
 from gradlogp.samplers import Langevin
-from gradlogp.show.laws import law, names
+from gradlogp.show.densities import density, names
 from gradlogp.show.plane import FINE, SIZE, _pixels, _walkers
 
 
@@ -27,16 +27,16 @@ def dots(frame):
 def test_names_are_those_of_the_densities_on_the_plane_and_a_first_word_will_do():
     assert {"ring_of_gaussians", "banana", "rings"} <= set(names())
     assert "ising" not in names()
-    assert law("ring").step_size == law("ring_of_gaussians").step_size
-    assert law("rings").name == "rings"
+    assert density("ring").step_size == density("ring_of_gaussians").step_size
+    assert density("rings").name == "rings"
     with pytest.raises(UserError, match="there is no density 'rang'.*there are gaussian"):
-        law("rang")
+        density("rang")
 
 
 @pytest.mark.parametrize("std", [0.5, 2.0])
 def test_the_step_is_a_quarter_of_the_inverse_of_the_stiffness(std):
     """The score of N(0, s^2) is -x / s^2, so its stiffness is 1 / s^2 everywhere."""
-    found = law(gaussian([0.0, 0.0], [std, std])).step_size
+    found = density(gaussian([0.0, 0.0], [std, std])).step_size
     assert math.isclose(found, 0.25 * std**2, rel_tol=0.02)
 
 
@@ -70,12 +70,12 @@ def test_what_has_none_is_refused():
     with pytest.raises(UserError, match="the field has no noise levels"):
         show.chains(Score(lambda x: -x), "ddim", n=2, steps=2)
     with pytest.raises(UserError, match="without noise only"):
-        law(Score(lambda x: -x)).at(0.5)
+        density(Score(lambda x: -x)).at(0.5)
 
 
 def test_a_walker_is_drawn_where_it_is():
     """Up is up: the dot of a walker at 3/4 of the way right and up."""
-    shown = law("ring")
+    shown = density("ring")
     low, high = torch.tensor(shown.low), torch.tensor(shown.high)
     x = (low + 0.75 * (high - low))[None]
     at = _pixels(shown, x)
@@ -93,18 +93,18 @@ def test_the_seed_decides_the_film_and_the_settings_change_it():
 
     assert film() == film() != film(seed=1)
     assert film() != film("step_size=0.01")
-    given = Langevin(law("ring").step_size)
+    given = Langevin(density("ring").step_size)
     assert film() == [f.tobytes() for f in show.chains("ring", given, n=5, steps=4).frames]
 
 
-def test_samplers_with_a_ladder_begin_wide_and_end_on_the_law():
+def test_samplers_with_a_ladder_begin_wide_and_end_on_the_density():
     frames = show.chains("ring", "consistent_annealed_langevin", n=60, steps=40).frames
 
-    def spread(frame):
+    def deviation(frame):
         y, x = dots(frame)
         return abs(np.hypot(x - SIZE / 2, y - SIZE / 2) - SIZE / 3.2).mean()
 
-    assert 0 < spread(frames[-1]) < 0.5 * spread(frames[0])
+    assert 0 < deviation(frames[-1]) < 0.5 * deviation(frames[0])
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])

@@ -26,7 +26,8 @@ from gradlogp.samplers import (
 )
 from gradlogp.tasks import bits_per_dim, likelihood, ode_likelihood
 from gradlogp.tasks.ais import Geometric, NormalBase, ais, linear
-from gradlogp.tasks.likelihood import Quantised, adapt, energy_nats
+from gradlogp.tasks.likelihood import Quantised, energy_nats
+from gradlogp.tasks.ode import adapt
 
 DENSITY = gaussian([0.5], [0.7])
 X = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]

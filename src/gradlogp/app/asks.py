@@ -37,15 +37,15 @@ class Begin(Ask):
     free: Annotated[list[bool], Field(max_length=LARGEST)] | None = None
 
 
-class Law(Ask):
+class Density(Ask):
     """A distribution of the plane with noise `sigma` added: of the table, or of one's own points."""
 
-    law: Name = "rings"
+    density: Name = "rings"
     points: Points = []
     sigma: Level = 0.0
 
 
-class Particles(Law):
+class Particles(Density):
     """Particles that a sampler moves; `keep` begins where those before stand."""
 
     sampler: Name = "langevin"

@@ -76,7 +76,8 @@ class Library:
     def fitted(self, name: str) -> Fitted:
         """The model of that name. Raises Unknown, and UserError where it cannot be drawn from."""
         place = self.place(name)
-        written = (place / "ema.safetensors").stat().st_mtime_ns if place.is_dir() else 0
+        weights = place / "ema.safetensors"
+        written = weights.stat().st_mtime_ns if weights.is_file() else 0
         return self.kept(name, f"model {written}", lambda: load(place))
 
     def dataset(self, name: str) -> Dataset:

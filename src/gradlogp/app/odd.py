@@ -68,7 +68,7 @@ def histogram(library: Library, name: str) -> dict[str, Any]:
     }
 
 
-def judged(library: Library, ask: Odd) -> dict[str, Any]:
+def scored(library: Library, ask: Odd) -> dict[str, Any]:
     """The score of each example of the file, or of the drawing, and the share of test examples that
     score higher.
     """

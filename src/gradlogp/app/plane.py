@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlogp.app.asks import Law, Particles
+from gradlogp.app.asks import Density, Particles
 from gradlogp.app.chains import finite
 from gradlogp.app.session import Frame, Session
 from gradlogp.app.walk import Walk
@@ -29,10 +29,11 @@ CELLS, ARROWS = 96, 15  # of the shading and of the arrows, a side
 FINEST = 0.05  # the last level of a walk down the noise, and the least blur of points
 BEYOND = 1.35  # the picture's half side, over the furthest of nearly all examples
 DRAWN = 2000
+ADAPT = 200  # steps in which a preconditioner is learned
 RANGE = 9.0  # nats from the likeliest place that are told apart by shade
 
 
-def laws() -> dict[str, str]:
+def densities() -> dict[str, str]:
     """Name -> the first sentence on it, of the distributions that lie in a plane."""
     found = {name: make() for name, make in TARGETS.items() if name not in ("ising", "potts")}
     flat = {n: t for n, t in found.items() if tuple(t.shape) == (2,)}
@@ -44,36 +45,38 @@ def first_sentence(thing: Any) -> str:
     return text.split(": ")[0].rstrip(".") + "."
 
 
-def law(ask: Law) -> Target:
-    if ask.law == OWN:
+def density(ask: Density) -> Target:
+    if ask.density == OWN:
         if not ask.points:
             raise UserError("there are no points yet; click into the picture to set some.")
         return Empirical(torch.tensor(ask.points))
-    if ask.law not in laws():
-        raise UserError(f"there is no distribution {ask.law!r}; there are {', '.join(laws())}.")
-    target = TARGETS[ask.law]()
+    if ask.density not in densities():
+        raise UserError(
+            f"there is no distribution {ask.density!r}; there are {', '.join(densities())}."
+        )
+    target = TARGETS[ask.density]()
     assert isinstance(target, Target)
     return target
 
 
-def sigma(ask: Law) -> float:
+def sigma(ask: Density) -> float:
     """The level that was asked for; points without blur have no density."""
-    return max(ask.sigma, FINEST) if ask.law == OWN else ask.sigma
+    return max(ask.sigma, FINEST) if ask.density == OWN else ask.sigma
 
 
-def half_side(ask: Law, target: Target) -> float:
+def half_side(ask: Density, target: Target) -> float:
     """Half the side of the square that is shown, around 0."""
-    if ask.law == OWN:
+    if ask.density == OWN:
         return 4.0
     x = target.sample(DRAWN, seeded(0, "square"))
     return float(x.abs().flatten().quantile(0.995)) * BEYOND
 
 
-def picture(ask: Law) -> dict[str, Any]:
+def picture(ask: Density) -> dict[str, Any]:
     """Shades of the log-density, [CELLS, CELLS] bytes from the top row on (255 = likeliest), and the
     score at ARROWS x ARROWS places.
     """
-    target, level = law(ask), sigma(ask)
+    target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     field = target.at(level)
     energy = field.energy(grid(half, CELLS))
@@ -144,7 +147,7 @@ class Swarm:
 
 def swarm(ask: Particles, former: Session | None) -> Swarm:
     """Particles of the law that was asked for, begun anew or where those before stand."""
-    target, level = law(ask), sigma(ask)
+    target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     walks_down = ask.sampler in LADDER_SAMPLERS
     start = former.walk.x.clone() if ask.keep and isinstance(former, Swarm) else None
@@ -164,7 +167,9 @@ def _stepping(ask: Particles) -> Any:
     if ask.sampler not in STEP_SAMPLERS:
         known = ", ".join((*STEP_SAMPLERS, *LADDER_SAMPLERS))
         raise UserError(f"there is no sampler {ask.sampler!r} here; there are {known}.")
-    return STEP_SAMPLERS[ask.sampler](step_size=ask.step_size)
+    make: Any = STEP_SAMPLERS[ask.sampler]
+    learns = "preconditioner" in inspect.signature(make).parameters
+    return make(step_size=ask.step_size, **({"adapt": ADAPT} if learns else {}))
 
 
 def _down(ask: Particles, half: float) -> Any:

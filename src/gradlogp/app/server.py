@@ -1,7 +1,7 @@
 """The routes of the studio: each parses, asks one function in the worker's thread, and answers.
 
 GET   /                 the page          GET  /api/models     what can be shown
-GET   /api/laws         distributions     GET  /api/runs       every run's numbers
+GET   /api/densities         distributions     GET  /api/runs       every run's numbers
 GET   /api/training     how far it is     GET  /api/preview    its newest picture
 GET   /report?name=     a run's report
 POST  /api/draw  /api/example  /api/field  /api/usual  /api/odd  /api/train  /api/stop
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from gradlogp.app import draw, odd, plane, runs, trainings
-from gradlogp.app.asks import FILE, Begin, Drawing, Example, Law, Odd, Particles, Training
+from gradlogp.app.asks import FILE, Begin, Density, Drawing, Example, Odd, Particles, Training
 from gradlogp.app.chains import chains
 from gradlogp.app.guard import REPORT_POLICY, Guard, Rules
 from gradlogp.app.library import Library, Unknown, cards
@@ -107,10 +107,10 @@ def _shown(app: FastAPI, library: Library, worker: Worker, report: Report | None
     def models() -> dict[str, Any]:
         return {"models": cards(library)}
 
-    @app.get("/api/laws")
-    def laws() -> dict[str, Any]:
+    @app.get("/api/densities")
+    def densities() -> dict[str, Any]:
         return {
-            "laws": plane.laws(),
+            "densities": plane.densities(),
             "stepping": list(STEP_SAMPLERS),
             "down": list(LADDER_SAMPLERS),
         }
@@ -141,7 +141,7 @@ def _asked(app: FastAPI, library: Library, worker: Worker) -> None:
         return await newest(request, lambda: draw.example(library, ask))
 
     @app.post("/api/field")
-    async def field(request: Request, ask: Law) -> dict[str, Any]:
+    async def field(request: Request, ask: Density) -> dict[str, Any]:
         return await newest(request, lambda: plane.picture(ask))
 
     @app.post("/api/usual")
@@ -149,8 +149,8 @@ def _asked(app: FastAPI, library: Library, worker: Worker) -> None:
         return await newest(request, lambda: odd.histogram(library, ask.run))
 
     @app.post("/api/odd")
-    async def judged(request: Request, ask: Odd) -> dict[str, Any]:
-        return await newest(request, lambda: odd.judged(library, ask))
+    async def scored(request: Request, ask: Odd) -> dict[str, Any]:
+        return await newest(request, lambda: odd.scored(library, ask))
 
 
 def _trained(app: FastAPI, jobs: trainings.Trainings) -> None:

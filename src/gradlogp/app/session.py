@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gradlogp.app.asks import Order
 from gradlogp.app.worker import Worker
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, printable
 
 FRAMES = 30  # a second, at most
 LONGEST = 256 << 10  # bytes of a message
@@ -56,8 +56,10 @@ def one_line(error: ValidationError) -> str:
 
 
 def said(wrong: Mapping[str, Any]) -> str:
+    if wrong["type"] == "json_invalid":
+        return "the request is not JSON."
     where = ".".join(str(part) for part in wrong["loc"] if part != "body") or "the request"
-    got = "" if wrong["type"] in ("missing", "json_invalid") else f", got {wrong['input']!r:.60}"
+    got = "" if wrong["type"] == "missing" else f", got {wrong['input']!r:.60}"
     return f"{where}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}{got}."
 
 
@@ -107,7 +109,7 @@ class Player:
     async def _obeyed(self, text: str) -> None:
         try:
             await self._obey(text)
-        except UserError as error:
+        except ValueError as error:  # a UserError, or settings that a sampler refuses
             self.going = False
             await self._complain(str(error))
 
@@ -143,7 +145,7 @@ class Player:
         session, began = self.session, time.perf_counter()
         try:
             await self._send(self.worker.run(lambda: session.advance(self.stride)))
-        except UserError as error:
+        except ValueError as error:
             self.going = False
             return await self._complain(str(error))
         self.going = self.going and not session.done
@@ -153,7 +155,7 @@ class Player:
         await self.socket.send_bytes((await frame).packed())
 
     async def _complain(self, text: str) -> None:
-        await self.socket.send_text(json.dumps({"error": text}))
+        await self.socket.send_text(json.dumps({"error": printable(text)}))
 
 
 def parsed(text: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from gradlogp.core.random import seed_for
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import RECIPES, EnergyRecipe
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, override, specify
-from gradlogp.harness.fit import batches, build, describe
+from gradlogp.harness.fit import batches, build
+from gradlogp.harness.provenance import describe
 from gradlogp.metrics import classes, frechet, prdc
 from gradlogp.runs import Run
 from gradlogp.training import Diverged, Learner, train

@@ -290,8 +290,8 @@ looked at in each update, and `gradlogp/bench/guard.py` holds all faults.
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
-    ill, well = ([row for row in rows if row["forced"] is forced] for forced in (True, False))
-    worths = [row["worth"] for row in rows if "worth" in row]
+    ill = [row for row in rows if row["forced"]]
+    well = [row for row in rows if not row["forced"]]
     updates = [updates for updates, _ in KINDS.values()]
     return PAGE.format(
         forced=len(ill),
@@ -302,15 +302,23 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         endings=endings(ill),
         alarms=endings(well),
         each=each_fault(ill),
-        samples=SAMPLES,
-        useless=USELESS,
-        fine=FINE,
-        poor=sum(row.get("worth", 0) >= FINE for row in well),
-        between=sum(FINE <= worth <= USELESS for worth in worths),
-        evaluated=len(worths),
         healthy=len(well),
         seeds=len(well) // len(KINDS),
+        **distances(rows),
     )
+
+
+def distances(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Where the line between fine and useless samples is, and how many runs are on which side."""
+    found = [row["worth"] for row in rows if "worth" in row]
+    return {
+        "samples": SAMPLES,
+        "useless": USELESS,
+        "fine": FINE,
+        "poor": sum(row.get("worth", 0) >= FINE for row in rows if not row["forced"]),
+        "between": sum(FINE <= worth <= USELESS for worth in found),
+        "evaluated": len(found),
+    }
 
 
 def endings(rows: Sequence[dict[str, Any]]) -> str:

@@ -26,9 +26,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
+from gradlogp.bench.families import DIM, GaussianEnergy, NoisyGaussian, Spins
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Denoiser, Energy, Field, NoisyEnergy, as_field, as_noisy
+from gradlogp.core.fields import Field, NoisyEnergy, as_field, as_noisy
 from gradlogp.core.noise import VarianceExploding, VariancePreserving
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import GaussianMixture, Ising, gaussian
@@ -66,7 +67,6 @@ from gradlogp.objectives import (
 )
 from gradlogp.samplers import MALA, Gibbs, Langevin
 
-DIM = 2
 BATCH = 256
 POOL = 100_000
 TEST_DRAWS = 10_000
@@ -80,47 +80,6 @@ TARGETS: dict[str, GaussianMixture] = {
         torch.tensor([0.5, 0.3, 0.2]),
     ),
 }
-
-
-class GaussianEnergy(nn.Module):
-    r""":math:`E(x) = \tfrac12 (x - \mu)^T P (x - \mu) + c` with :math:`P = F F^T`, all free. x: [B,
-    DIM].
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = nn.Parameter(torch.zeros(DIM))
-        self.factor = nn.Parameter(torch.eye(DIM))
-        self.constant = nn.Parameter(torch.zeros(()))
-
-    @property
-    def precision(self) -> Tensor:
-        return self.factor @ self.factor.T
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x - self.mean) @ self.factor).square().sum(1) / 2 + self.constant
-
-    def field(self, cond: Tensor | None = None) -> Any:
-        return Energy(self)
-
-
-class NoisyGaussian(GaussianEnergy):
-    r"""The same with noise of any level added: :math:`P_\sigma = P (I + \sigma^2 P)^{-1}`. sigma:
-    [B].
-    """
-
-    def _shrunk(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """(I + sigma^2 P)^-1 (x - mean), [B, DIM]."""
-        matrices = torch.eye(DIM) + sigma[:, None, None] ** 2 * self.precision
-        return torch.linalg.solve(matrices, (x - self.mean)[..., None])[..., 0]
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:  # type: ignore[override]
-        return ((x - self.mean) * (self._shrunk(x, sigma) @ self.precision)).sum(
-            1
-        ) / 2 + self.constant
-
-    def field(self, cond: Tensor | None = None) -> Any:
-        return Denoiser(lambda x, sigma: self.mean + self._shrunk(x, sigma))
 
 
 @final
@@ -321,27 +280,6 @@ def row(
         "parameter_error": wrong,
         "score_error": score_error(field_of(model, entry), p.target, entry.level),
     }
-
-
-class Spins(nn.Module):
-    """Every pair of spins has a free coupling, every spin a free field: E(x) = -s^T C s / 2 - b^T s
-    with s = 2x - 1.
-    """
-
-    def __init__(self, sites: int) -> None:
-        super().__init__()
-        self.coupling = nn.Parameter(torch.zeros(sites, sites))
-        self.bias = nn.Parameter(torch.zeros(sites))
-
-    @property
-    def couplings(self) -> Tensor:
-        """Symmetric, [S, S], without self-coupling."""
-        upper = self.coupling.triu(1)
-        return upper + upper.T
-
-    def forward(self, x: Tensor) -> Tensor:
-        s = 2 * x.flatten(1) - 1
-        return -((s @ self.couplings) * s).sum(1) / 2 - s @ self.bias
 
 
 ISING = Ising(4, 4, coupling=0.3)

@@ -149,31 +149,52 @@ STEPS = 60
 VE = VarianceExploding(0.05, 20.0)
 
 
+DETERMINISTIC: dict[str, Any] = {
+    "Langevin without noise": Langevin(0.01, noise_std=0.0),
+    "DDIM (Euler)": DDIM(VE, STEPS),
+    "DPM-Solver++ 2M": DPMSolver(VE, STEPS),
+    "DPM-Solver++ 3M": DPMSolver(VE, STEPS, order=3),
+    "UniPC": UniPC(VE, STEPS),
+    "Heun": Heun(VE, STEPS),
+    "Probability flow, RK4": ProbabilityFlow(VE, STEPS),
+}
+STOCHASTIC: dict[str, Any] = {
+    "Langevin": Langevin(0.01),
+    "Preconditioned Langevin": PreconditionedLangevin(0.01, preconditioner=torch.ones(SHAPE[1:])),
+    "Underdamped": Underdamped(0.01),
+    "MALA": MALA(0.01),
+    "HMC, 10 leaps": HMC(0.01, 10),
+    "Annealed Langevin": AnnealedLangevin(VE, STEPS),
+    "Consistent annealed Langevin": ConsistentAnnealedLangevin(VE, STEPS),
+    "Ancestral (DDPM)": Ancestral(VE, STEPS),
+    "DDIM, eta = 1": DDIM(VE, STEPS, eta=1.0),
+    "Reverse SDE": ReverseSDE(VE, STEPS),
+    "DPM-Solver++ 2M SDE": DPMSolver(VE, STEPS, eta=1.0),
+    "Predictor-corrector": PredictorCorrector(DDIM(VE, STEPS, eta=1.0)),
+}
+
+
 def cases(stored: Tensor) -> dict[str, Case]:
-    walk = lambda s: walk_by_hand(lambda x, level: stored, s)  # noqa: E731
-    langevin = lambda s: langevin_by_hand(lambda x: stored, s.step_size, s.tau)  # noqa: E731
+    """Every sampler, beside a loop by hand where its step is one line, over a network that gives
+    `stored`.
+    """
+
+    def langevin(sampler: Langevin) -> Loop:
+        return langevin_by_hand(lambda x: stored, sampler.step_size, sampler.tau)
+
+    def walk(sampler: Any) -> Loop:
+        return walk_by_hand(lambda x, level: stored, sampler)
+
+    by_hand: dict[type, Callable[[Any], Loop]] = {
+        Langevin: langevin,
+        DDIM: walk,
+        Ancestral: walk,
+        ReverseSDE: walk,
+    }
     return {
-        "Langevin without noise": Case(Langevin(0.01, noise_std=0.0), False, langevin),
-        "DDIM (Euler)": Case(DDIM(VE, STEPS), False, walk),
-        "DPM-Solver++ 2M": Case(DPMSolver(VE, STEPS), False),
-        "DPM-Solver++ 3M": Case(DPMSolver(VE, STEPS, order=3), False),
-        "UniPC": Case(UniPC(VE, STEPS), False),
-        "Heun": Case(Heun(VE, STEPS), False),
-        "Probability flow, RK4": Case(ProbabilityFlow(VE, STEPS), False),
-        "Langevin": Case(Langevin(0.01), True, langevin),
-        "Preconditioned Langevin": Case(
-            PreconditionedLangevin(0.01, preconditioner=torch.ones(SHAPE[1:])), True
-        ),
-        "Underdamped": Case(Underdamped(0.01), True),
-        "MALA": Case(MALA(0.01), True),
-        "HMC, 10 leaps": Case(HMC(0.01, 10), True),
-        "Annealed Langevin": Case(AnnealedLangevin(VE, STEPS), True),
-        "Consistent annealed Langevin": Case(ConsistentAnnealedLangevin(VE, STEPS), True),
-        "Ancestral (DDPM)": Case(Ancestral(VE, STEPS), True, walk),
-        "DDIM, eta = 1": Case(DDIM(VE, STEPS, eta=1.0), True, walk),
-        "Reverse SDE": Case(ReverseSDE(VE, STEPS), True, walk),
-        "DPM-Solver++ 2M SDE": Case(DPMSolver(VE, STEPS, eta=1.0), True),
-        "Predictor-corrector": Case(PredictorCorrector(DDIM(VE, STEPS, eta=1.0)), True),
+        name: Case(sampler, stochastic, by_hand.get(type(sampler)))
+        for stochastic, samplers in ((False, DETERMINISTIC), (True, STOCHASTIC))
+        for name, sampler in samplers.items()
     }
 
 

@@ -45,6 +45,7 @@ from gradlogp.harness import Fitted, load, to_dict
 from gradlogp.models import NoisyEnergyModel
 from gradlogp.runs import Run
 from gradlogp.runs.files import write_text
+from gradlogp.zoo import CARD as README, pack
 
 SLIM = ("config.json", "ema.safetensors")
 CARD = ("status.json", "results.json")  # what else goes to the Hub, where it is there
@@ -244,6 +245,13 @@ def to_slim(fitted: Fitted, folder: Path) -> list[Path]:
     return [_copied(fitted.run, name, folder) for name in SLIM]
 
 
+def to_zoo(fitted: Fitted, folder: Path) -> list[Path]:
+    """The run as the zoo holds it: settings, what was measured, and weights in half precision, a
+    mixture's as products of thin matrices.
+    """
+    return pack(fitted.run, folder)
+
+
 def _copied(run: Run, name: str, folder: Path) -> Path:
     shutil.copyfile(run.path / name, folder / name)
     return folder / name
@@ -255,9 +263,11 @@ def to_hub(fitted: Fitted, folder: Path) -> list[Path]:
     """
     there = [name for name in CARD if (fitted.run.path / name).exists()]
     paths = [_copied(fitted.run, name, folder) for name in (*SLIM, *there)]
-    card = folder / "README.md"
-    write_text(card, model_card(fitted))
-    return [*paths, card]
+    card = folder / README
+    if not (fitted.run.path / README).exists():
+        write_text(card, model_card(fitted))
+        return [*paths, card]
+    return [*paths, _copied(fitted.run, README, folder)]
 
 
 def model_card(fitted: Fitted) -> str:
@@ -324,6 +334,7 @@ EXPORTS: Mapping[str, Callable[[Fitted, Path], list[Path]]] = {
     "csv": to_csv,
     "hub": to_hub,
     "slim": to_slim,
+    "zoo": to_zoo,
 }
 
 

@@ -74,8 +74,9 @@ def widen() -> None:
 
 def prepared(argv: Sequence[str]) -> Callable[[], None]:
     """What the words ask for, with all that it needs imported; only now is that torch."""
-    from gradlogp.cli.arguments import VERBS, Refused
+    from gradlogp.cli.arguments import VERBS
     from gradlogp.cli.parse import parse
+    from gradlogp.cli.shared import Refused
 
     try:
         verb, arguments = parse(argv)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.cli.arguments import Classify, Embed
 from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Classify, Embed
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import replacing
 from gradlogp.data import Dataset
@@ -92,7 +92,7 @@ def _embedding(
     args: Embed, fitted: Fitted, dataset: Dataset, x: Tensor, terminal: Terminal
 ) -> tuple[Tensor, str]:
     if args.by == "evaluator":
-        evaluator = evaluator_of(dataset, evaluator_beside(args.run, dataset), terminal)
+        evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
         return evaluator.features(x), f"by the {evaluator.name}"
     sigma = args.level * fitted.spec.std
     seen = fitted.spec.coordinates.to_model(x).to(fitted.device)

@@ -8,15 +8,16 @@ from torch import Tensor
 
 from gradlogp.baselines.detectors import DETECTORS, Detector, cross_fitted, subsample
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Detect
 from gradlogp.cli.checks import data_of, known, writable
 from gradlogp.cli.describe import write_rows
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Detect
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import load
 from gradlogp.harness.detection import Scores, Threshold, model_scores, occluded, threshold
 from gradlogp.harness.forms import Form, Items, form_of, learned
+from gradlogp.harness.located import is_run
 
 MOST = 10_000  # rows that a detector learns from
 EXPLAINED = 500  # flagged examples, the most anomalous first, whose columns are named
@@ -28,8 +29,7 @@ SHOWN = 5  # flagged examples that are printed
 def detect(args: Detect, terminal: Terminal) -> None:
     writable(args.out, ".csv")
     known(args.detector, DETECTORS, "detector")
-    is_run = (args.train / "config.json").is_file()
-    found = _by_run(args, terminal) if is_run else _by_detector(args, terminal)
+    found = (_by_run if is_run(args.train) else _by_detector)(args, terminal)
     items = found.items
     if not len(items):
         raise UserError("; ".join(items.wrong) or f"{args.train}: nothing to score.")

@@ -11,7 +11,7 @@ from typing import Any
 from gradlogp import reports
 from gradlogp.bridges.track import following
 from gradlogp.cli import show
-from gradlogp.cli.arguments import VERBS, Changing, Compare, Train
+from gradlogp.cli.arguments import VERBS, Compare, Train
 from gradlogp.cli.checks import (
     dataset_exists,
     device_exists,
@@ -21,6 +21,7 @@ from gradlogp.cli.checks import (
     stopping,
     writable,
 )
+from gradlogp.cli.shared import Changing
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener
@@ -51,7 +52,7 @@ from gradlogp.harness import (
 )
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.estimate import estimated, require_room
-from gradlogp.harness.fit import default_device
+from gradlogp.harness.provenance import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
 from gradlogp.reports.read import page as read_page

@@ -12,7 +12,8 @@ import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFieldName
 
 from gradlogp import __doc__ as story, __version__
-from gradlogp.cli.arguments import VERBS, Arguments, Refused
+from gradlogp.cli.arguments import VERBS
+from gradlogp.cli.shared import Arguments, Refused
 
 FIRST, NEXT = "  ", " " * 14  # margins of the list of verbs
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gradlogp import data, tasks
-from gradlogp.cli.arguments import Denoise, Inpaint
 from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
+from gradlogp.cli.using import Denoise, Inpaint
 from gradlogp.core.errors import UserError
 from gradlogp.data import PICTURES, save_grid, save_picture
 from gradlogp.data.files import files_below
@@ -31,7 +31,10 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
         raise UserError(f"{args.image}: expected a picture or a folder of pictures, found none.")
     pictures = [data.read_picture(file) for file in files]
     fitted = load(args.run)
-    out = args.out or args.run / "samples" / f"denoised-{args.image.stem}{'' if many else '.png'}"
+    out = (
+        args.out
+        or fitted.run.path / "samples" / f"denoised-{args.image.stem}{'' if many else '.png'}"
+    )
     writable(out, *(() if many else (".png",)))
     shape = picture_shape(fitted, "denoise")
     fits = [data.fit(picture, shape) for picture in pictures]
@@ -119,7 +122,7 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
 
 def inpaint(args: Inpaint, terminal: Terminal) -> None:
     picture, fitted = data.read_picture(args.image), load(args.run)
-    out = args.out or args.run / "samples" / f"inpainted-{args.image.stem}.png"
+    out = args.out or fitted.run.path / "samples" / f"inpainted-{args.image.stem}.png"
     writable(out, ".png")
     shape = picture_shape(fitted, "inpaint")
     given, fitting = data.fit(picture, shape)

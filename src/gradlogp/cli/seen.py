@@ -8,7 +8,7 @@ from gradlogp.cli.arguments import Show
 from gradlogp.cli.checks import writable
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.show.laws import names
+from gradlogp.show.densities import names
 
 FILMS = (".gif", ".webp", ".png", ".html")
 Shown = shown.Picture | shown.Film

@@ -23,6 +23,7 @@ from gradlogp.reports.read import Page
 from gradlogp.reports.words import axes
 from gradlogp.samplers import SAMPLERS
 from gradlogp.tasks import TASKS
+from gradlogp.zoo import MODELS as ZOO
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "samplers": SAMPLERS,
@@ -40,6 +41,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "data": DATASETS,
     "presets": PRESETS,
     "benches": BENCHES,
+    "zoo": ZOO,
 }
 QUALITY = (
     "fd",

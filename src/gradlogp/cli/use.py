@@ -7,9 +7,10 @@ from pathlib import Path
 
 from gradlogp import data, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Evaluate, Likelihood, List, Report, Sample
+from gradlogp.cli.arguments import Data, Evaluate, List, Report
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
+from gradlogp.cli.using import Likelihood, Sample
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS
 from gradlogp.data.files import require_memory
@@ -86,7 +87,7 @@ def likelihood(args: Likelihood, terminal: Terminal) -> None:
     rows = measure_likelihood(
         fitted, dataset, args.n, probes, args.levels, seed=args.seed, listener=terminal
     )
-    path = reports.write(args.run)
+    path = reports.write(fitted.run.path)
     terminal.show(show.measures(rows))
     terminal.say(
         "\n".join([*(f"{row['metric']}: {row['protocol']}" for row in rows), f"report: {path}"])
@@ -107,9 +108,9 @@ def trained(path: Path, verb: str) -> Fitted:
 def evaluate(args: Evaluate, terminal: Terminal) -> None:
     fitted = trained(args.run, "evaluate")
     dataset = data_of(fitted.run, args.data, terminal)
-    evaluator = evaluator_of(dataset, evaluator_beside(args.run, dataset), terminal)
+    evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
     rows = evaluate_run(fitted, dataset, evaluator, terminal)
-    path = reports.write(args.run)
+    path = reports.write(fitted.run.path)
     terminal.show(show.measures(rows))
     terminal.say(f"features and labels by {evaluator.name}\nreport: {path}")
     terminal.result({"run": args.run, "report": path, "rows": rows})

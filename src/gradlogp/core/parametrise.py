@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.fields import Level, NoisyField, column
-from gradlogp.core.noise import NoiseProcess, as_level
+from gradlogp.core.process import NoiseProcess, as_level
 
 Kind = Literal["x0", "eps", "sigma_score", "score", "v", "velocity", "edm"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

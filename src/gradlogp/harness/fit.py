@@ -2,13 +2,10 @@
 draws.
 """
 
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.located import HUB, located
+from gradlogp.harness.provenance import about, default_device, describe
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
-from gradlogp.harness.settings import from_dict, from_stored, override, to_dict
+from gradlogp.harness.settings import from_dict, from_stored, override
 from gradlogp.runs import Run, blamed
 from gradlogp.runs.files import plain, unplain
 from gradlogp.tasks import film, generate, milestones
@@ -49,64 +47,6 @@ from gradlogp.training.processes import check
 
 PROGRESS = 8  # previews kept on the way
 BATCH = 100  # chains at a time
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def describe(recipe: Recipe, data: Dataset, spec: DataSpec) -> dict[str, Any]:
-    """What decides the numbers: with this, config.json holds everything needed to run it again."""
-    origin = {"name": data.name, "classes": list(data.classes), "checksums": dict(data.checksums)}
-    return {"recipe": to_dict(recipe), "spec": to_dict(spec), "data": origin}
-
-
-def about(recipe: Recipe, device: str) -> dict[str, Any]:
-    """What may differ when a run goes on elsewhere, and the words for its report."""
-    words = (
-        {"title": recipe.title(), "story": recipe.about()} if isinstance(recipe, Generative) else {}
-    )
-    return environment(device) | words
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What may differ when a run goes on elsewhere."""
-    name = (
-        torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
-    return {
-        "device": device,
-        "commit": commit(),
-        "processor": name,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": date.today().isoformat(),
-    }
-
-
-def commit() -> str | None:
-    """The commit of the source, with + where it has been changed since; None outside a checkout."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    try:
-        # else the checkout is somebody else's, with us installed in it
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def build(
@@ -442,8 +382,8 @@ class Fitted:
 
 
 def load(path: str | Path, device: str | None = None) -> Fitted:
-    """The model of the run folder `path`, or of `hf:USER/REPOSITORY`; of a run that is still
-    training, its newest checkpoint.
+    """The model of the run folder `path`, of `zoo:NAME` or of `hf:USER/REPOSITORY`; of a run that
+    is still training, its newest checkpoint.
 
     Raises UserError where the folder holds no model that can be drawn from.
     """

@@ -20,6 +20,7 @@ arXiv 1511.01844, section 3.1.
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,51 +59,62 @@ def likelihood(
     the variance of a bin. Raises UserError for energies, which are generators here, and for data
     that are not whole numbers.
     """
-    listener = listener or Silent()
-    coarsest = fitted.recipe.coarsest_level()
     began = time.perf_counter()
     test = data.test[slice(0, n)]
     bins = grid(test)
     x = bins.dequantise(test.x, seeded(seed, "dequantise"))
     directions = None if probes is None else draw_probes(x, probes, seeded(seed, "probes"))
+    coarsest = fitted.recipe.coarsest_level()
     finest = finest or 1 / (bins.data_scale * math.sqrt(12))
     ladder = EDM(finest, coarsest).ladder(levels)
     prior = measured_prior(fitted.spec.coordinates.to_model(data.train.scaled()), coarsest)
-    nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener)
-    how = (
-        "exact divergence"
-        if probes is None
-        else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
+    nats, evaluations = _nats(fitted, test, x, directions, ladder, prior, listener or Silent())
+    references = _references(data.train, test, x, bins)
+    ours = _measure(
+        "bits_per_dim",
+        bits_per_dim(nats, x[0].numel(), bins.data_scale),
+        f"{_by_flow(ladder, probes, fitted.recipe.conditional)}; {words(bins)}",
+        min(r.value for r in references),
     )
-    says = (
-        f"bound by the probability-flow ODE, RK4 over {levels} levels from {coarsest:g} to"
-        f" {finest:.3g}, {how}, a Gaussian prior measured for each"
-        f" pixel{', given its class, unguided' if fitted.recipe.conditional else ''}; {words(bins)}"
-    )
-    references = [
+    seconds = (time.perf_counter() - began) / len(x)
+    rows = [
+        row(ours, seed=seed, seconds=seconds, evaluations=evaluations),
+        *(row(r, seed=seed) for r in references),
+    ]
+    with fitted.run as run:
+        run.update_results(rows)
+    return rows
+
+
+def _references(train: Split, test: Split, x: Tensor, bins: Quantised) -> list[Measure]:
+    """The two closed forms: each pixel alone, and all pixels as one Gaussian."""
+    return [
         _measure(
             "bits_per_dim_histogram",
-            histogram_bits(data.train, test),
+            histogram_bits(train, test),
             "a histogram for each pixel alone, from the training pictures with one more count for"
             " each number",
         ),
         _measure(
             "bits_per_dim_gaussian",
-            gaussian_bits(data.train, x, bins),
+            gaussian_bits(train, x, bins),
             f"a Gaussian of the training pictures with its whole covariance; {words(bins)}",
         ),
     ]
-    bits = bits_per_dim(nats, x[0].numel(), bins.data_scale)
-    ours = _measure("bits_per_dim", bits, says, min(r.value for r in references))
-    cost = {
-        "seed": seed,
-        "seconds": (time.perf_counter() - began) / len(x),
-        "evaluations": evaluations,
-    }
-    rows = [row(ours, **cost), *(row(r, seed=seed) for r in references)]
-    with fitted.run as run:
-        run.update_results(rows)
-    return rows
+
+
+def _by_flow(ladder: Sequence[float], probes: int | None, conditional: bool) -> str:
+    """How the flow was followed, in words."""
+    divergence = (
+        "exact divergence"
+        if probes is None
+        else f"Hutchinson's divergence, {probes} Rademacher probe(s) a picture"
+    )
+    return (
+        f"bound by the probability-flow ODE, RK4 over {len(ladder)} levels from {ladder[0]:g} to"
+        f" {ladder[-1]:.3g}, {divergence}, a Gaussian prior measured for each"
+        f" pixel{', given its class, unguided' if conditional else ''}"
+    )
 
 
 def grid(split: Split) -> Quantised:
@@ -118,7 +130,7 @@ def grid(split: Split) -> Quantised:
 
 def words(bins: Quantised) -> str:
     return (
-        f"uniform dequantisation: {bins.values} numbers, bins of {1 / bins.data_scale:.4g} around"
+        f"uniform dequantisation: {bins.values} numbers, bins of {bins.width:.4g} around"
         f" the points from -1 to 1, data scale {bins.data_scale:g}; standard error over"
         " pictures"
     )
@@ -173,10 +185,10 @@ def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
     pictures.
     """
     flat = (2 * train.scaled() - 1).flatten(1).double()
-    width, dim = 1 / bins.data_scale, flat.shape[1]
+    dim = flat.shape[1]
     factor = torch.linalg.cholesky(
         flat.T.cov(correction=0).reshape(dim, dim)
-        + width**2 / 12 * torch.eye(dim, dtype=torch.float64)
+        + bins.width**2 / 12 * torch.eye(dim, dtype=torch.float64)
     )
     white = torch.linalg.solve_triangular(
         factor, (x.flatten(1).double() - flat.mean(0)).T, upper=False

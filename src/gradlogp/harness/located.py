@@ -1,19 +1,30 @@
-"""Where a run is: a folder, or `hf:USER/REPOSITORY` on the Hugging Face Hub, which is fetched once
-into the cache of huggingface_hub (the extra `hub`) and found there without a network.
+"""Where a run is: a folder; `zoo:NAME`, a model that comes with gradlogp; or `hf:USER/REPOSITORY`
+on the Hugging Face Hub, which is fetched once into the cache of huggingface_hub (the extra `hub`)
+and found there without a network.
 """
 
 import importlib
 from pathlib import Path
 
+from gradlogp import zoo
 from gradlogp.core.errors import UserError
 
 HUB = "hf:"
 FILES = ("*.json", "*.safetensors", "README.md")  # of a run; nothing else is fetched
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether `path` names a run: a folder that holds one, or one of the zoo or of the Hub."""
+    return str(path).startswith((HUB, zoo.ZOO)) or (Path(path) / "config.json").is_file()
+
+
 def located(run: str | Path) -> Path:
-    """The folder of a run. Raises UserError where the Hub has none, or cannot be reached."""
+    """The folder of a run. Raises UserError where the zoo or the Hub has none, or the Hub cannot be
+    reached.
+    """
     name = str(run)
+    if name.startswith(zoo.ZOO):
+        return zoo.unpacked(name.removeprefix(zoo.ZOO))
     if not name.startswith(HUB):
         return Path(run)
     repository = name.removeprefix(HUB)

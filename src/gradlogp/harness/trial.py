@@ -21,7 +21,7 @@ from gradlogp.core.progress import Listener
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluator import Evaluator
-from gradlogp.harness.fit import environment
+from gradlogp.harness.provenance import environment
 from gradlogp.harness.record import Cost as Cost, Items as Items, Recorder
 from gradlogp.harness.settings import Settings, to_dict
 from gradlogp.objectives import Objective

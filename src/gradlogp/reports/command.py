@@ -11,7 +11,8 @@ from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness.compare import Maker, applicable
 from gradlogp.harness.recipe import Target
 from gradlogp.harness.settings import from_stored, leaves, override
-from gradlogp.reports.read import Page, Shown
+from gradlogp.reports.read import Page
+from gradlogp.reports.shown import Shown
 
 MISSING = object()
 SAID_BY_FLAGS = {"experiment", "dataset", "preset", "seed"}

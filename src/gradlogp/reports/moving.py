@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gradlogp.core.files import read_bytes, there
 from gradlogp.reports.picture import film as uri_of
-from gradlogp.reports.read import Page, Shown
+from gradlogp.reports.read import Page
+from gradlogp.reports.shown import Shown
 from gradlogp.runs import inside, read_checked
 
 WIDE, NARROW = 300, 150  # pixels of the page that a method's film may take

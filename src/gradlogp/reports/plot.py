@@ -61,7 +61,7 @@ def chart(
     place = Place(size, x_range, (min(low, y_ticks[0]), max(high, y_ticks[-1])), log)
     parts = [
         _grid(place, y_ticks, x_label),
-        _rule(place) if zero else "",
+        _rule(place, 0, "zero") if zero else "",
         "" if whole else _off(place),
     ]
     parts += [
@@ -167,30 +167,26 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def _grid(place: Place, y_ticks: Sequence[float], x_label: str) -> str:
-    rows = [
-        f'<path class="rule" d="M{LEFT:g} {place.y(t):.1f}H{place.right:g}"/>'
-        f'<text x="{LEFT - 6:g}" y="{place.y(t) + 3.5:.1f}" text-anchor="end">{_short(t)}</text>'
-        for t in y_ticks
-    ]
+    rows = [_rule(place, t) + _text(LEFT - 6, place.y(t) + 3.5, _short(t), "end") for t in y_ticks]
+    low, high = place.x_range
     columns = [
-        f'<text x="{place.x(t):.1f}" y="{place.bottom + 14:g}"'
-        f' text-anchor="middle">{_short(t)}</text>'
-        for t in ticks(*place.x_range)
-        if place.x_range[0] <= t <= place.x_range[1]
+        _text(place.x(t), place.bottom + 14, _short(t), "middle")
+        for t in ticks(low, high)
+        if low <= t <= high
     ]
-    label = (
-        f'<text x="{place.right:g}" y="{place.size[1] - 3:g}"'
-        f' text-anchor="end">{escape(x_label)}</text>'
-    )
-    return "".join([*rows, *columns, label])
+    return "".join([*rows, *columns, _text(place.right, place.size[1] - 3, x_label, "end")])
 
 
-def _rule(place: Place) -> str:
-    return f'<path class="zero" d="M{LEFT:g} {place.y(0):.1f}H{place.right:g}"/>'
+def _text(x: float, y: float, says: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(says)}</text>'
+
+
+def _rule(place: Place, at: float, style: str = "rule") -> str:
+    return f'<path class="{style}" d="M{LEFT:g} {place.y(at):.1f}H{place.right:g}"/>'
 
 
 def _off(place: Place) -> str:
-    return f'<text x="{LEFT:g}" y="{place.size[1] - 3:g}">the start is off the chart</text>'
+    return _text(LEFT, place.size[1] - 3, "the start is off the chart")
 
 
 def _line(place: Place, points: Sequence[Point], style: int, markers: bool) -> str:
@@ -208,13 +204,27 @@ def _line(place: Place, points: Sequence[Point], style: int, markers: bool) -> s
 
 def shape(style: int, x: float, y: float, r: float = 4.0) -> str:
     """The marker of a style as a path: square, circle, triangle, diamond in turn."""
+    return SHAPES[(style - 1) % len(SHAPES)](x, y, r)
+
+
+def _square(x: float, y: float, r: float) -> str:
+    return f"M{x - r:.1f} {y - r:.1f}h{2 * r:g}v{2 * r:g}h{-2 * r:g}z"
+
+
+def _circle(x: float, y: float, r: float) -> str:
+    return f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z"
+
+
+def _triangle(x: float, y: float, r: float) -> str:
+    return f"M{x:.1f} {y - r:.1f}l{r:g} {2 * r:g}h{-2 * r:g}z"
+
+
+def _diamond(x: float, y: float, r: float) -> str:
     d = 1.3 * r
-    return (
-        f"M{x - r:.1f} {y - r:.1f}h{2 * r:g}v{2 * r:g}h{-2 * r:g}z",
-        f"M{x - r:.1f} {y:.1f}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0z",
-        f"M{x:.1f} {y - r:.1f}l{r:g} {2 * r:g}h{-2 * r:g}z",
-        f"M{x:.1f} {y - d:.1f}l{d:g} {d:g}l{-d:g} {d:g}l{-d:g} {-d:g}z",
-    )[(style - 1) % 4]
+    return f"M{x:.1f} {y - d:.1f}l{d:g} {d:g}l{-d:g} {d:g}l{-d:g} {-d:g}z"
+
+
+SHAPES = (_square, _circle, _triangle, _diamond)
 
 
 def marker(style: int) -> Markup:

@@ -13,7 +13,8 @@ from gradlogp.core.errors import UserError
 from gradlogp.reports import command, published, words
 from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
-from gradlogp.reports.read import Page, captions, page
+from gradlogp.reports.read import Page, page
+from gradlogp.reports.shown import captions
 from gradlogp.runs import inside, safe_name, write_text
 
 SAID = "## What it shows"
@@ -49,33 +50,32 @@ def write_results(folder: Path, docs: Path) -> Path:
 
 def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
     """The page in Markdown."""
-    first = shown.first
+    tables = further(shown)
+    parts = [
+        f"# {shown.note['question']}",
+        f"```\n{command.whole(shown)}\n```",
+        _setting(shown),
+        markdown(shown).strip(),
+        "*Bold: the best of those that learn. The best of the first column comes first.*",
+        f"{SAID}\n\n{said}",
+        *(f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures),
+        *(["## Tables", *tables] if tables else []),
+        "## How it was measured",
+        *measured(shown),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(shown: Page) -> str:
+    """On what data, when, with which versions, where and for how long."""
+    first, about = shown.first, shown.first.run.about
     seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
-    about = first.run.about
-    spec = (
+    commit = f", commit {about['commit']}" if about.get("commit") else ""
+    return (
         f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`,"
         f" seeds {', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp"
-        f" {about.get('gradlogp')}{', commit ' + about['commit'] if about.get('commit') else ''},"
-        f" torch {about.get('torch')} on {about.get('device')}, {about.get('threads')} thread(s) a"
-        f" method; {words.duration(seconds)} of learning in all."
-    )
-    images = [f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures]
-    return (
-        "\n\n".join(
-            [
-                f"# {shown.note['question']}",
-                f"```\n{command.whole(shown)}\n```",
-                spec,
-                markdown(shown).strip(),
-                "*Bold: the best of those that learn. The best of the first column comes first.*",
-                f"{SAID}\n\n{said}",
-                *images,
-                *(["## Tables", *found] if (found := further(shown)) else []),
-                "## How it was measured",
-                *measured(shown),
-            ]
-        )
-        + "\n"
+        f" {about.get('gradlogp')}{commit}, torch {about.get('torch')} on {about.get('device')},"
+        f" {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all."
     )
 
 

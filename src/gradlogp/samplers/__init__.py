@@ -6,15 +6,10 @@ import inspect
 
 from gradlogp.samplers.adaptive import AdaptiveFlow
 from gradlogp.samplers.annealed import Annealed, AnnealedLangevin, ConsistentAnnealedLangevin
+from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
 from gradlogp.samplers.corrector import PredictorCorrector
 from gradlogp.samplers.descent import Descent
-from gradlogp.samplers.gibbs import (
-    BlockGibbs,
-    CheckerboardGibbs,
-    Gibbs,
-    GibbsLangevin,
-    GibbsWithGradients,
-)
+from gradlogp.samplers.gibbs import CheckerboardGibbs, Gibbs, GibbsWithGradients
 from gradlogp.samplers.hamiltonian import HMC, MALA
 from gradlogp.samplers.langevin import Langevin
 from gradlogp.samplers.masked import Masked

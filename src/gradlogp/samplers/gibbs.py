@@ -1,42 +1,36 @@
-r"""Gibbs sampling: draw a part of x from its conditional law given the rest. No step size, nothing
-rejected.
+r"""Gibbs sampling of discrete x: draw a site, or many, from its conditional distribution given the
+rest. No step size, nothing rejected.
 
-| sampler | draws | asks for | |---|---|---| | `Gibbs` | one site after another, from its
-conditional law | an energy of discrete x: K - 1 evaluations a site | | `CheckerboardGibbs` | the
-sites of one colour, then of the other | an energy affine in each (Ising, Potts): two scores a sweep
-| | `BlockGibbs` | all hidden units given v, then v given them | a bipartite model (`models.rbm`) |
-| `GibbsWithGradients` | one site where the gradient expects a gain, accepted or not | an energy and
-its gradient: one a step | | `GibbsLangevin` | all hidden units, then Langevin steps in v given them
-| a Gaussian-Bernoulli machine |
+    Gibbs                one site after another, for any energy: K - 1 evaluations a site
+    CheckerboardGibbs    the sites of one colour, then of the other, for an energy that is affine in
+                         each (Ising, Potts): two scores a sweep
+    GibbsWithGradients   one site where the gradient expects a gain, accepted or not: an energy and
+                         its gradient, one evaluation a step
 
-Layouts of discrete x are those of `core.discrete`: binary with two `values`, or one-hot with
-`values=None`. Inside `Masked` what is pinned stays, and the rest follows the exact conditional law
-(all but Gibbs-Langevin). Gibbs with gradients proposes the move from state a to b of site i with
-probability
+Models with a hidden layer have `samplers.block`. Layouts of x are those of `core.discrete`: binary
+with two `values`, or one-hot with `values=None`. Inside `Masked` what is pinned stays, and the rest
+follows the exact conditional distribution. Gibbs with gradients proposes the move from state a to b
+of site i with probability
 
 .. math:: q(i, b \mid x) \propto e^{d_{ib}(x)/2}, \qquad d_{ib}(x) = (e_b - e_a)^\top s_i(x) \approx \log p(x') - \log p(x),
 
-and accepts by Metropolis-Hastings, so it is exact whatever the gradient is worth. Gibbs-Langevin
-moves :math:`u = (v - m_h)/\sigma` by :math:`u' = (1 - \eta) u + \sqrt{2\eta}\, z`, the Langevin
-step of p(v | h), with eta in units of each visible unit's variance (Liao et al. take one step size
-for all). Unadjusted, it settles at the variance :math:`\sigma^2/(1 - \eta/2)`; adjusted, at
-:math:`\sigma^2`. Nothing here depends on the size of the batch.
+and accepts by Metropolis-Hastings, so it is exact whatever the gradient is worth. Nothing here
+depends on the size of the batch.
 
 References: Geman & Geman (1984); Grathwohl et al. (2021), Oops I Took A Gradient: Scalable Sampling
-for Discrete Distributions, arXiv 2102.04509, algorithm 1; Liao et al. (2022), Gaussian-Bernoulli
-RBMs Without Tears, arXiv 2210.10318.
+for Discrete Distributions, arXiv 2102.04509, algorithm 1.
 """
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, final, runtime_checkable
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from gradlogp.core.conditioned import MaskedField
 from gradlogp.core.discrete import Values, check_states, check_values, moved, sites, states
-from gradlogp.core.fields import Field, MaskedField, column
-from gradlogp.core.random import Randomness, normal_, seeded, uniform_
+from gradlogp.core.fields import Field
+from gradlogp.core.random import Randomness, seeded, uniform_
 from gradlogp.samplers.metropolis import check_digits, choose, decide
 
 PROBES = 64  # random states, at least, at which an energy is tried
@@ -238,155 +232,6 @@ class CheckerboardGibbs:
     def _random(self, x: Tensor, generator: Randomness) -> Tensor:
         """States shaped as x, all alike in probability."""
         return self._draw(torch.zeros_like(x), uniform_(torch.empty_like(x), generator))
-
-
-@runtime_checkable
-class Bipartite(Protocol):
-    """Two layers, each drawn as a whole given the other."""
-
-    def sample_hidden(self, v: Tensor, generator: Randomness) -> Tensor: ...
-
-    def sample_visible(self, h: Tensor, generator: Randomness) -> Tensor: ...
-
-
-@runtime_checkable
-class Gaussian(Protocol):
-    """Hidden units given v; v given them is N(visible(h), variance)."""
-
-    variance: Tensor
-
-    def sample_hidden(self, v: Tensor, generator: Randomness) -> Tensor: ...
-
-    def visible(self, h: Tensor) -> Tensor: ...
-
-
-def bipartite(field: Field) -> Bipartite:
-    """The two-layered model behind a field: the field itself, or the model that it is the energy
-    of.
-    """
-    field = field.field if isinstance(field, MaskedField) else field
-    model = getattr(field, "function", field)
-    if isinstance(model, Bipartite):
-        return model
-    raise ValueError(
-        "block Gibbs needs a model of two layers (sample_hidden, sample_visible), got"
-        f" {type(model).__name__}; pass an RBM's field, or use Gibbs or GibbsWithGradients."
-    )
-
-
-class BlockState(NamedTuple):
-    """v [B, *shape]: a chain of two layers remembers the visible one."""
-
-    x: Tensor
-
-
-class BlockInfo(NamedTuple):
-    """The hidden units that v was drawn from, [B, H]."""
-
-    hidden: Tensor
-
-
-@final
-@dataclass(frozen=True)
-class BlockGibbs:
-    """Block Gibbs sampling: the hidden layer given the visible one, then the visible one, each as a
-    whole.
-
-    The sampler for restricted Boltzmann machines, and the one to train them with:
-    `ContrastiveDivergence(BlockGibbs(), ...)`.
-    """
-
-    @property
-    def kind(self) -> str:
-        return "density"
-
-    def init(self, field: Field, x: Tensor) -> BlockState:
-        bipartite(field)
-        return BlockState(x.clone())
-
-    def step(
-        self, field: Field, state: BlockState, generator: Randomness
-    ) -> tuple[BlockState, BlockInfo]:
-        model = bipartite(field)
-        h = model.sample_hidden(state.x, generator)
-        v = model.sample_visible(h, generator)
-        return BlockState(
-            torch.where(field.mask, v, state.x) if isinstance(field, MaskedField) else v
-        ), BlockInfo(h)
-
-
-@final
-@dataclass(frozen=True)
-class GibbsLangevin:
-    """Gibbs-Langevin for Gaussian-Bernoulli machines: the hidden units, then `inner` Langevin steps
-    in v given them.
-
-    step_size is in units of the visible variance, in (0, 2); `adjust` accepts or rejects each inner
-    step, and is exact.
-    """
-
-    step_size: float = 0.1
-    inner: int = 10
-    adjust: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.step_size < 2 or self.inner < 1:
-            raise ValueError(
-                "Gibbs-Langevin needs step_size in (0, 2), where the chain is stable, and inner >="
-                f" 1, got {self.step_size} and {self.inner}."
-            )
-
-    @property
-    def kind(self) -> str:
-        return "density"
-
-    def init(self, field: Field, x: Tensor) -> BlockState:
-        self._model(field)
-        return BlockState(x.clone())
-
-    def step(
-        self, field: Field, state: BlockState, generator: Randomness
-    ) -> tuple[BlockState, Accepted]:
-        model = self._model(field)
-        mean = model.visible(model.sample_hidden(state.x, generator))
-        std = model.variance.sqrt()
-        u, accept = (self._metropolis if self.adjust else self._at_once)(
-            (state.x - mean) / std, generator
-        )
-        return BlockState(torch.addcmul(mean, u, std)), Accepted(accept)
-
-    def _at_once(self, u: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
-        """`inner` unadjusted steps are an AR(1) process, of variance 1 / (1 - eta / 2) in the end:
-        taken as one, with one draw.
-        """
-        shrink = (1 - self.step_size) ** self.inner
-        tau = math.sqrt((1 - shrink**2) / (1 - self.step_size / 2))
-        return u.mul_(shrink).add_(normal_(torch.empty_like(u), generator), alpha=tau), u.new_ones(
-            len(u)
-        )
-
-    def _metropolis(self, u: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
-        """The log-ratio of a Langevin step on N(0, 1) is eta (|u|^2 - |u'|^2) / 4."""
-        eta = self.step_size
-        noise = torch.empty_like(u)
-        uniform = u.new_empty(len(u))
-        total = torch.zeros_like(uniform)
-        for _ in range(self.inner):
-            new = torch.add((1 - eta) * u, normal_(noise, generator), alpha=math.sqrt(2 * eta))
-            accept = (eta / 4 * (u.square() - new.square()).flatten(1).sum(1)).clamp_(max=0).exp_()
-            u = torch.where(column(uniform_(uniform, generator) < accept, u), new, u)
-            total += accept
-        return u, total / self.inner
-
-    @staticmethod
-    def _model(field: Field) -> Gaussian:
-        model = getattr(field, "function", field)
-        if isinstance(model, Gaussian):
-            return model
-        raise ValueError(
-            f"Gibbs-Langevin needs a Gaussian-Bernoulli machine, but got {type(model).__name__}; "
-            "pass a GaussianRBM's field, or use Langevin."
-        )
 
 
 class GradientGibbsState(NamedTuple):

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from gradlogp.core import random
-from gradlogp.core.fields import Field, MaskedField
+from gradlogp.core.conditioned import MaskedField
+from gradlogp.core.fields import Field
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness
 

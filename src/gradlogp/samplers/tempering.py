@@ -35,7 +35,8 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, MaskedField, Scaled
+from gradlogp.core.conditioned import MaskedField
+from gradlogp.core.fields import Field, Scaled
 from gradlogp.core.kernel import Sampler
 from gradlogp.core.random import Randomness, Repeated
 from gradlogp.samplers.hamiltonian import HMC, MALA

@@ -20,7 +20,7 @@ from gradlogp.core.random import seeded
 from gradlogp.harness import figures
 from gradlogp.harness.settings import override
 from gradlogp.samplers import LADDER_SAMPLERS, SAMPLERS, STEP_SAMPLERS
-from gradlogp.show.laws import Law, law
+from gradlogp.show.densities import Density, density
 from gradlogp.show.picture import Film, Picture
 from gradlogp.tasks import milestones
 
@@ -35,7 +35,7 @@ def field(what: Any, sigma: float = 0.0) -> Picture:
 
     A field with a score alone has arrows alone. sigma: with so much noise added.
     """
-    shown = law(what, sigma)
+    shown = density(what, sigma)
     at = shown.at(sigma) if shown.noisy is not None and sigma else shown.field
     caption = f"{shown.name}{f', noise {sigma:g}' if sigma else ''}"
     with figures.drawn(1, 1, 4.4, 4.4) as (figure, (axis,)):
@@ -60,7 +60,7 @@ def chains(
     sampler: a name of `gradlogp list samplers` that needs a step size or a ladder alone, or a
     sampler. changes: of its settings, as in "step_size=0.05". The same seed gives the same film.
     """
-    shown = law(what)
+    shown = density(what)
     made = override(_sampler(sampler, shown, steps), changes)
     ladder = getattr(made, "ladder", None)
     steps = min(steps, getattr(made, "steps", steps))
@@ -75,7 +75,7 @@ def chains(
     return Film(_drawn(shown, path), f"{n} walkers of {name} on {shown.name}, {steps} steps")
 
 
-def _sampler(sampler: Any, shown: Law, steps: int) -> Any:
+def _sampler(sampler: Any, shown: Density, steps: int) -> Any:
     if not isinstance(sampler, str):
         return sampler
     if sampler in STEP_SAMPLERS:
@@ -105,7 +105,7 @@ def _path(
     return found
 
 
-def _drawn(shown: Law, path: Sequence[Tensor]) -> list[Image.Image]:
+def _drawn(shown: Density, path: Sequence[Tensor]) -> list[Image.Image]:
     paper = _paper(shown)
     before = [path[0], *path[:-1]]
     return [
@@ -114,7 +114,7 @@ def _drawn(shown: Law, path: Sequence[Tensor]) -> list[Image.Image]:
     ]
 
 
-def _paper(shown: Law) -> Image.Image:
+def _paper(shown: Density) -> Image.Image:
     """The density as a picture, SIZE pixels a side; white where there is none to show."""
     size = (SIZE * FINE, SIZE * FINE)
     if not shown.field.has_energy:
@@ -125,7 +125,7 @@ def _paper(shown: Law) -> Image.Image:
     return Image.fromarray(colour.round().byte().numpy()).resize(size, Image.Resampling.BICUBIC)
 
 
-def _pixels(shown: Law, x: Tensor) -> list[tuple[float, float]]:
+def _pixels(shown: Density, x: Tensor) -> list[tuple[float, float]]:
     low, high = torch.tensor(shown.low), torch.tensor(shown.high)
     share = ((x - low) / (high - low)).clamp(-1, 2)
     return [(SIZE * FINE * a, SIZE * FINE * (1 - b)) for a, b in share.tolist()]
@@ -141,24 +141,24 @@ def _walkers(paper: Image.Image, before: Any, now: Any) -> Image.Image:
     return frame.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
-def _energies(at: Field, shown: Law, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _energies(at: Field, shown: Density, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """x [count, count], y and the energy on a grid of the square."""
     x, y = _grid(shown, count)
     with torch.no_grad():
         return x, y, at.energy(torch.stack([x, y], -1).flatten(0, 1)).reshape(count, count)
 
 
-def _grid(shown: Law, count: int) -> tuple[Tensor, Tensor]:
+def _grid(shown: Density, count: int) -> tuple[Tensor, Tensor]:
     sides = [torch.linspace(*_side(shown, i), count) for i in (0, 1)]
     x, y = torch.meshgrid(*sides, indexing="xy")
     return x, y
 
 
-def _side(shown: Law, axis: int) -> tuple[float, float]:
+def _side(shown: Density, axis: int) -> tuple[float, float]:
     return shown.low[axis], shown.high[axis]
 
 
-def _contours(axis: Any, at: Field, shown: Law) -> None:
+def _contours(axis: Any, at: Field, shown: Density) -> None:
     if not at.has_energy:
         return
     x, y, energy = _energies(at, shown, GRID)
@@ -168,7 +168,7 @@ def _contours(axis: Any, at: Field, shown: Law) -> None:
     axis.contour(x, y, level, levels=[0.5, 1, 2, 4, 8], colors="#586271", linewidths=0.5)
 
 
-def _arrows(axis: Any, at: Field, shown: Law) -> None:
+def _arrows(axis: Any, at: Field, shown: Density) -> None:
     """The directions of the score; the length of an arrow grows with its logarithm."""
     x, y = _grid(shown, ARROWS)
     with torch.no_grad():

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from gradlogp.core.fields import Field, GaussianLikelihood, NoisyField, Scaled, Sum
+from gradlogp.core.conditioned import GaussianLikelihood
+from gradlogp.core.fields import Field, NoisyField, Scaled, Sum
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import Streams

@@ -32,7 +32,7 @@ Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844, se
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -45,13 +45,8 @@ from gradlogp.core.fields import Level, NoisyField, as_field, as_noisy, column
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.objectives.diffusion import DiscreteDiffusion
-from gradlogp.samplers.adaptive import PAIRS
 from gradlogp.samplers.masked import Masked
-from gradlogp.samplers.solvers import RK4
-
-LONGEST = math.log(2)  # of a step of RK4 in ln level, which then grows x by 2 to within 8e-4
-Rows = tuple[tuple[float, ...], ...]
-Slope = Callable[[Tensor, Tensor], Tensor]  # (u [B], y [B, D]) -> dy/du [B, D]
+from gradlogp.tasks.ode import adapt, cut, walk
 
 
 class Likelihood(NamedTuple):
@@ -130,42 +125,43 @@ def ode_likelihood(
             "levels fall from the noisiest and stay above 0, two or more, got"
             f" {list(levels)[:4]}...; take process.ladder(n)."
         )
-    field = as_noisy(model, cond)
-    dim = check_numbers(x)[0].numel()
-    evaluations = 0
-
-    def slope(u: Tensor, y: Tensor) -> Tensor:
-        """Of x and of -log p, side by side [B, D + 1]."""
-        nonlocal evaluations
-        evaluations += 1
-        level = u.exp().to(x.dtype)
-        at = y[:, :-1].reshape(x.shape).to(x.dtype)
-        denoised, divergence = with_divergence(lambda x: field.denoise(x, level), at, probes)
-        return torch.cat([y[:, :-1] - denoised.flatten(1), (divergence - dim)[:, None]], 1)
-
+    flow = Flow(as_noisy(model, cond), check_numbers(x), probes)
+    nodes = cut([math.log(level) for level in reversed(levels)])
     with torch.no_grad():
-        y = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], 1).double()
-        nodes = cut([math.log(level) for level in reversed(levels)])
         y = (
-            walk(slope, y, nodes)
+            walk(flow, flow.start(), nodes)
             if tolerance is None
-            else adapt(slope, y, nodes[0], nodes[-1], tolerance)
+            else adapt(flow, flow.start(), nodes[0], nodes[-1], tolerance)
         )
         latent = y[:, :-1].reshape(x.shape)
         nats = (prior or noise_prior(levels[0])).nats(latent) + y[:, -1]
-    return Likelihood(check_nats(nats), latent.to(x.dtype), evaluations)
+    return Likelihood(check_nats(nats), latent.to(x.dtype), flow.evaluations)
 
 
-def cut(nodes: Sequence[float]) -> list[float]:
-    """Rising `nodes` with more of them where two are apart by more than LONGEST, or thrice the
-    mean: there in even steps of half that.
+@dataclass
+class Flow:
+    r"""The probability flow and the density that it carries, side by side, [B, D + 1]:
+    :math:`d(x, -\log p)/du = (x - D, \nabla\cdot(D - x))`. It counts its evaluations.
     """
-    longest = min(LONGEST, 3 * (nodes[-1] - nodes[0]) / (len(nodes) - 1)) + 1e-9
-    found = []
-    for a, b in itertools.pairwise(nodes):
-        parts = 1 if b - a <= longest else math.ceil(2 * (b - a) / longest)
-        found += [a + (b - a) * i / parts for i in range(parts)]
-    return [*found, nodes[-1]]
+
+    field: NoisyField
+    x: Tensor
+    probes: Tensor | None
+    evaluations: int = 0
+
+    def start(self) -> Tensor:
+        """Of x itself, where -log p begins at 0, float64."""
+        return torch.cat([self.x.flatten(1), self.x.new_zeros(len(self.x), 1)], 1).double()
+
+    def __call__(self, u: Tensor, y: Tensor) -> Tensor:
+        self.evaluations += 1
+        level = u.exp().to(self.x.dtype)
+        x = y[:, :-1].reshape(self.x.shape).to(self.x.dtype)
+        denoised, divergence = with_divergence(
+            lambda x: self.field.denoise(x, level), x, self.probes
+        )
+        dim = self.x[0].numel()
+        return torch.cat([y[:, :-1] - denoised.flatten(1), (divergence - dim)[:, None]], 1)
 
 
 def check_nats(nats: Tensor) -> Tensor:
@@ -176,65 +172,6 @@ def check_nats(nats: Tensor) -> Tensor:
             " likelihood; look for a run that diverged."
         )
     return nats
-
-
-def stride(
-    slope: Slope, u: Tensor, y: Tensor, h: Tensor, first: Tensor, rows: Rows
-) -> tuple[Tensor, list[Tensor]]:
-    """One Runge-Kutta step of h [B]: the solution, and the slopes at every stage, its own the last."""
-    slopes = [first]
-    for row in rows:
-        point = y + h[:, None] * _sum(row, slopes)
-        slopes.append(slope(u + sum(row) * h, point))
-    return point, slopes
-
-
-def _sum(row: Sequence[float], slopes: list[Tensor]) -> Tensor:
-    return torch.stack([a * k for a, k in zip(row, slopes, strict=True) if a != 0]).sum(0)
-
-
-def walk(slope: Slope, y: Tensor, nodes: Sequence[float]) -> Tensor:
-    """y at the last of `nodes`, by RK4 from node to node."""
-    u = y.new_full((len(y),), nodes[0])
-    first = slope(u, y)
-    for h in (b - a for a, b in itertools.pairwise(nodes)):
-        y, slopes = stride(slope, u, y, torch.full_like(u, h), first, RK4)
-        u, first = u + h, slopes[-1]
-    return y
-
-
-def adapt(
-    slope: Slope, y: Tensor, start: float, end: float, tolerance: float, limit: int = 1000
-) -> Tensor:
-    """y at `end`, by Dormand and Prince's pair with relative and absolute error `tolerance` a step,
-    for each row on its own.
-    """
-    rows, weights, order = PAIRS["dormand_prince"]
-    u = y.new_full((len(y),), start)
-    h, first = torch.full_like(u, 0.5), slope(u, y)
-    for _ in range(limit):
-        h = torch.minimum(
-            h.clamp(max=1), end - u
-        )  # a longer step could leap over the levels at which the data take shape
-        point, slopes = stride(slope, u, y, h, first, rows)
-        size = tolerance * (1 + torch.maximum(y.abs(), point.abs()))
-        error = (h[:, None] * _sum(weights, slopes) / size).square().mean(1).sqrt()
-        good = error <= 1
-        u = torch.where(good, u + h, u)
-        y = torch.where(good[:, None], point, y)
-        first = torch.where(good[:, None], slopes[-1], first)
-        h = h * (0.9 * error.clamp(min=1e-10) ** (-1 / order)).clamp(0.2, 5)
-        if bool((end - u < 1e-9).all()):
-            return y
-        if bool(error.isnan().any()):
-            raise ValueError(
-                f"the model gave NaN at level {float(u[error.isnan()][0].exp()):.3g}; look for a"
-                " run that diverged."
-            )
-    raise RuntimeError(
-        f"{int((end - u >= 1e-9).sum())} of {len(y)} examples have not arrived after {limit} steps;"
-        " raise tolerance, or look for dropout left on."
-    )
 
 
 class Bound(NamedTuple):
@@ -427,6 +364,11 @@ class Quantised:
     def data_scale(self) -> float:
         """Bins per unit of x: 128 for 256 values on [-1, 1]."""
         return self.values / (self.high - self.low)
+
+    @property
+    def width(self) -> float:
+        """Of a bin."""
+        return 1 / self.data_scale
 
     def dequantise(
         self, codes: Tensor, generator: Randomness, dtype: torch.dtype = torch.float32

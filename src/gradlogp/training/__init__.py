@@ -17,15 +17,8 @@ from gradlogp.training.health import (
     sample_health,
     unhealthy,
 )
-from gradlogp.training.loop import (
-    Learner,
-    Training,
-    accompany,
-    learn,
-    learn_from,
-    shuffled,
-    train,
-)
+from gradlogp.training.learner import Learner, Training
+from gradlogp.training.loop import accompany, learn, learn_from, shuffled, train
 from gradlogp.training.processes import ALONE, Processes
 
 __all__ = [

@@ -18,7 +18,7 @@ export async function compare() {
   let sorted = null, rising = true, players = [];
 
   const heads = [{ key: "name", name: "Model" }, { key: "dataset", name: "data" }, ...columns];
-  const titles = heads.map((column) => h("th", { scope: "col" }, h("button", { type: "button", title: better(column), onclick: () => sort(column.key) }, column.name)));
+  const titles = heads.map((column) => h("th", { scope: "col", class: column.better === undefined ? "" : "number" }, h("button", { type: "button", title: better(column), onclick: () => sort(column.key) }, column.name)));
   const table = h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "skip" }, "draw")), ...titles, h("th", { scope: "col" }, ""))), body);
 
   function better(column) {

@@ -29,7 +29,7 @@ export async function draw() {
   const energyChart = h("canvas", { class: "chart" });
   const bars = h("div", { class: "bars" });
   const by = h("p", { class: "quiet" });
-  const says = h("p", { class: "quiet" });
+  const says = h("p", { class: "quiet" }, "Asking the model; the first answer of an energy takes longest.");
   const fill = h("button", { type: "button", class: "main", onclick: () => complete() }, "Fill in");
   const walk = h("button", { type: "button", onclick: () => wander() }, "Let it walk");
   const filled = h("div", { class: "grid", role: "group", "aria-label": "Completions" });
@@ -53,7 +53,7 @@ export async function draw() {
       status, filled,
       h("p", { class: "quiet" }, "“Fill in” completes what is rubbed out; “Let it walk” starts chains at your drawing. Click one of them to go on drawing from it.")),
     h("aside", { class: "side" },
-      h("div", { class: "card" }, picked.box, h("div", { class: "fields" }, sigma.box), says),
+      h("div", { class: "card" }, h("div", { class: "fields" }, picked.box, sigma.box), says),
       h("div", { class: "card" }, h("h2", {}, "Energy of your drawing"), energy, energyChart, h("p", { class: "quiet" }, "Low means likely. Watch it fall as your strokes become a digit.")),
       h("div", { class: "card" }, h("h2", {}, "Which class"), bars, by)),
   ));

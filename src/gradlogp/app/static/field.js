@@ -5,9 +5,9 @@ import { Stream, ask, bytes, choice, colour, control, faint, h, latest, number, 
 const CONTOURS = [0.5, 2, 4.5, 8]; // nats below the top: 1, 2, 3 and 4 standard deviations of a Gaussian
 
 export async function field() {
-  const { laws, stepping, down } = await ask("/api/laws");
-  const law = choice("Distribution", Object.keys(laws).map((name) => [name, name === "points" ? "my own points" : words(name)]), { onchange: () => other() }, true);
-  law.input.value = "ring_of_gaussians" in laws ? "ring_of_gaussians" : Object.keys(laws)[0];
+  const { densities, stepping, down } = await ask("/api/densities");
+  const density = choice("Distribution", Object.keys(densities).map((name) => [name, name === "points" ? "my own points" : words(name)]), { onchange: () => other() }, true);
+  density.input.value = "ring_of_gaussians" in densities ? "ring_of_gaussians" : Object.keys(densities)[0];
   const sigma = control("Noise level", "range", { min: "0", max: "3", step: "0.05", value: "0", oninput: () => { map(); soon(); } }, true);
   const sampler = choice("Sampler", [...stepping, ...down].map((name) => [name, words(name)]), { onchange: () => { kinds(); begin(!walksDown()); } }, true);
   const step = control("Step size", "range", { min: "-4", max: "0.5", step: "0.1", value: "-1.6", says: (v) => number(10 ** v, 2), onchange: () => begin(true) });
@@ -20,7 +20,7 @@ export async function field() {
   const play = h("button", { class: "main", type: "button", onclick: () => toggle() }, "Pause");
   const stream = new Stream("/ws/particles", onframe);
   stream.stride = 1;
-  let shown = null, places = new Float32Array(), held = -1, points = [], chosen = -1, shading = null;
+  let shown = null, places = new Float32Array(), held = -1, points = [], chosen = -1, shading = null, drawn = false;
 
   const element = h("section", {},
     h("h1", {}, "The field that everything follows"),
@@ -30,16 +30,16 @@ export async function field() {
         h("div", { class: "bar" }, play,
           h("button", { type: "button", onclick: () => { stream.go(false); stream.send({ do: "step", steps: 1 }); label(); } }, "One step"),
           h("button", { type: "button", onclick: () => begin(false) }, "Scatter"),
-          h("button", { type: "button", onclick: () => { points = []; law.input.value = "points"; other(); } }, "Clear points")),
+          h("button", { type: "button", onclick: () => { points = []; density.input.value = "points"; other(); } }, "Clear points")),
         status),
       h("aside", { class: "side" },
-        h("div", { class: "card" }, h("div", { class: "fields" }, law.box, sigma.box), says),
+        h("div", { class: "card" }, h("div", { class: "fields" }, density.box, sigma.box), says),
         h("div", { class: "card" }, h("div", { class: "fields" }, sampler.box, step.box, temperature.box, levels.box, n.box),
           h("p", { class: "story" }, "The upper seven walk at one noise level with steps of a set size; the others walk from wide noise down to hardly any, and end there.")))));
 
   const walksDown = () => down.includes(sampler.input.value);
-  const asked = () => ({ law: law.input.value, points: law.input.value === "points" ? points : [], sigma: +sigma.input.value });
-  const empty = () => law.input.value === "points" && !points.length;
+  const asked = () => ({ density: density.input.value, points: density.input.value === "points" ? points : [], sigma: +sigma.input.value });
+  const empty = () => density.input.value === "points" && !points.length;
 
   function kinds() {
     step.input.disabled = walksDown();
@@ -47,7 +47,7 @@ export async function field() {
   }
 
   const map = latest(async () => {
-    says.textContent = empty() ? "Click into the picture to set points; the model of a few points is their blur." : laws[law.input.value];
+    says.textContent = empty() ? "Click into the picture to set points; the model of a few points is their blur." : densities[density.input.value];
     if (empty()) { shown = { half: 4, score: [], places: [] }; shading = null; places = new Float32Array(); return paint(); }
     const found = await ask("/api/field", asked());
     if (!found) return;
@@ -73,7 +73,7 @@ export async function field() {
   }
 
   async function other() {
-    if (law.input.value === "points" && +sigma.input.value < 0.3) { sigma.input.value = 0.4; sigma.write(); }
+    if (density.input.value === "points" && +sigma.input.value < 0.3) { sigma.input.value = 0.4; sigma.write(); }
     await map();
     begin(false);
   }
@@ -95,28 +95,43 @@ export async function field() {
     element.dataset.step = head.step;
     element.dataset.done = head.done;
     label();
-    requestAnimationFrame(paint);
+    if (!drawn) { drawn = true; requestAnimationFrame(() => { drawn = false; paint(); }); }
+  }
+
+  /** The map is drawn once; particles move over it in every frame. */
+  let behind = null;
+
+  function background(side, dots) {
+    const canvas = new OffscreenCanvas(Math.round(side * dots), Math.round(side * dots));
+    const context = canvas.getContext("2d");
+    context.scale(dots, dots);
+    if (shading) { shade(context, side); contours(context, side); }
+    arrows(context, (x) => (x / shown.half + 1) * side / 2, (y) => (1 - y / shown.half) * side / 2, side);
+    return { canvas, side, dots, of: shown, dot: colour("accent"), rim: colour("sheet"), ink: colour("ink") };
   }
 
   function paint() {
     const side = plane.clientWidth;
     if (!side || !shown) return;
     const dots = window.devicePixelRatio || 1;
-    plane.width = plane.height = Math.round(side * dots);
+    if (behind?.side !== side || behind.dots !== dots || behind.of !== shown) behind = background(side, dots);
+    const { canvas, dot, rim, ink } = behind;
+    if (plane.width !== canvas.width) plane.width = plane.height = canvas.width;
     const context = plane.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, plane.width, plane.height);
+    context.drawImage(canvas, 0, 0);
     context.scale(dots, dots);
     const X = (x) => (x / shown.half + 1) * side / 2;
     const Y = (y) => (1 - y / shown.half) * side / 2;
-    if (shading) { shade(context, side); contours(context, side); }
-    arrows(context, X, Y, side);
-    for (const [x, y] of law.input.value === "points" ? points : []) cross(context, X(x), Y(y));
+    for (const [x, y] of density.input.value === "points" ? points : []) cross(context, X(x), Y(y), ink);
+    context.fillStyle = dot;
     for (let i = 0; i < places.length / 2; i++) {
       context.beginPath();
       context.arc(X(places[2 * i]), Y(places[2 * i + 1]), i === held || i === chosen ? 7 : 3.4, 0, 7);
-      context.fillStyle = colour("accent");
       context.fill();
       context.lineWidth = i === chosen ? 2.5 : 1;
-      context.strokeStyle = colour(i === chosen ? "ink" : "sheet");
+      context.strokeStyle = i === chosen ? ink : rim;
       context.stroke();
     }
   }
@@ -185,8 +200,8 @@ export async function field() {
     });
   }
 
-  function cross(context, x, y) {
-    context.strokeStyle = colour("ink");
+  function cross(context, x, y, ink) {
+    context.strokeStyle = ink;
     context.lineWidth = 2;
     context.beginPath();
     context.moveTo(x - 5, y); context.lineTo(x + 5, y);
@@ -218,7 +233,7 @@ export async function field() {
     const at = where(event);
     held = near(at);
     if (held >= 0) { plane.setPointerCapture(event.pointerId); plane.style.cursor = "grabbing"; return; }
-    if (law.input.value !== "points") return;
+    if (density.input.value !== "points") return;
     points.push(at.map((v) => +v.toFixed(3)));
     points = points.slice(-400);
     map();
@@ -249,6 +264,6 @@ export async function field() {
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) stream.go(false);
     },
     hide() { document.removeEventListener("keydown", key); stream.close(); },
-    repaint: paint,
+    repaint() { behind = null; paint(); },
   };
 }

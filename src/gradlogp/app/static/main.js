@@ -41,7 +41,7 @@ const lights = ["auto", "light", "dark"];
 const button = document.getElementById("theme");
 function light(name) {
   document.documentElement.dataset.theme = name;
-  button.textContent = name[0].toUpperCase() + name.slice(1);
+  button.textContent = `◐ ${name}`;
   button.setAttribute("aria-label", `Light: ${name}. Change it`);
   localStorage.setItem("theme", name);
   shown?.repaint?.();

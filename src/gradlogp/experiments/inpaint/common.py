@@ -91,7 +91,7 @@ def measures(clean: Tensor, known: Tensor, done: Tensor, context: Context) -> li
     Frechet distance and the class; and how far completions differ.
     """
     evaluator = context.evaluator
-    assert evaluator is not None, "completions are judged"
+    assert evaluator is not None, "completions are measured"
     mean, first = done.mean(0), done[0]
     real = evaluator.features(context.data.test.scaled(slice(len(clean), 2 * len(clean))))
     truth = context.data.test.labels
@@ -129,8 +129,8 @@ def diversity(known: Tensor, done: Tensor) -> Measure:
     if len(done) == 1:
         variance = torch.zeros(done.shape[1], dtype=torch.float64)
     else:
-        spread = torch.where(unknown, done.double().var(0), 0).flatten(1).sum(1)
-        variance = spread / unknown.flatten(1).sum(1)
+        variances = torch.where(unknown, done.double().var(0), 0).flatten(1).sum(1)
+        variance = variances / unknown.flatten(1).sum(1)
     each = variance.sqrt()
     says = (
         f"root mean variance over {len(done)} completions of a picture, of its unknown part, mean"

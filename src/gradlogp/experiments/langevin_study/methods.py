@@ -14,12 +14,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import final
 
 import torch
 from torch import Tensor
 
 from gradlogp import tasks
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.core.targets import Empirical
@@ -116,22 +118,31 @@ class EmpiricalScore(OnPictures):
 @dataclass(frozen=True)
 class LearnedScore(OnPictures):
     """A noise-conditional network trained on `images` pictures in a run folder of its own,
-    `network`.
+    `network`; or `model`, a run folder or zoo:NAME, as it is.
     """
 
     images: int = 100_000
+    model: str = ""
 
     def field(self, context: Context, recorder: Recorder, cost: Cost) -> NoisyField:
-        recipe = ncsn(Target.of(context.data), "quick", self.seed)
-        recipe = replace(recipe, training=replace(recipe.training, images=self.images))
-        path = recorder.run.path / "network"
-        fit(recipe, context.data, path, recorder.listener).close()
-        fitted = load(path, "cpu")
+        fitted = load(self.model or self._trained(context, recorder), "cpu")
+        if fitted.spec != specify(context.data):
+            raise UserError(
+                f"learned_score.model={self.model} was trained on other data than"
+                f" {context.data.name}; name a run of the same."
+            )
         spent = fitted.run.status()
         cost.parameters = spent["parameters"]
         cost.images = spent["images"]
         cost.evaluations = spent["evaluations"]
         return fitted.sampling().field(None)
+
+    def _trained(self, context: Context, recorder: Recorder) -> Path:
+        recipe = ncsn(Target.of(context.data), "quick", self.seed)
+        recipe = replace(recipe, training=replace(recipe.training, images=self.images))
+        path = recorder.run.path / "network"
+        fit(recipe, context.data, path, recorder.listener).close()
+        return path
 
 
 def learned_score(target: Target, preset: str = "quick", seed: int = 0) -> LearnedScore:

@@ -29,7 +29,7 @@ REACH = 3.0  # of the square around the origin, where nothing else says it
 
 
 @dataclass(frozen=True)
-class Law:
+class Density:
     """A field on the plane; `noisy` is the same at every noise level, where there are levels.
 
     low, high: the corners of a square that holds what matters. probes: points [n, 2] to measure
@@ -67,7 +67,7 @@ class Law:
         return low + (high - low) * torch.rand(n, 2, generator=seeded(seed, "begin"))
 
 
-def law(what: Any, sigma: float = 0.0) -> Law:
+def density(what: Any, sigma: float = 0.0) -> Density:
     """The law that a name, points [n, 2], a target, a field, a model or an energy stands for.
 
     Points have a density only with noise; sigma=0 takes a tenth of their standard deviation.
@@ -123,23 +123,23 @@ def _points(what: Any) -> Tensor | None:
     return points if points.ndim == 2 and points.shape[1] == 2 else None
 
 
-def _of_target(target: Target, name: str) -> Law:
+def _of_target(target: Target, name: str) -> Density:
     if target.shape != (2,):
         raise UserError(f"only what is on the plane can be shown, got examples {target.shape}.")
     draws = target.sample(DRAWS, seeded("law")).float()
-    return Law(name, target.at(), target, *_frame(draws), draws, float(draws.std(0).max()))
+    return Density(name, target.at(), target, *_frame(draws), draws, float(draws.std(0).max()))
 
 
-def _of_points(points: Tensor, sigma: float) -> Law:
+def _of_points(points: Tensor, sigma: float) -> Density:
     std = float(points.std(0).max())
     noisy = Empirical(points)
     field = noisy.at(sigma or 0.1 * std)
-    return Law(f"{len(points):,} points", field, noisy, *_frame(points), points[:DRAWS], std)
+    return Density(f"{len(points):,} points", field, noisy, *_frame(points), points[:DRAWS], std)
 
 
-def _square(name: str, field: Field, noisy: NoisyField | None = None) -> Law:
+def _square(name: str, field: Field, noisy: NoisyField | None = None) -> Density:
     probes = REACH * (2 * torch.rand(DRAWS, 2, generator=seeded("square")) - 1)
-    return Law(name, field, noisy, (-REACH, -REACH), (REACH, REACH), probes, REACH / 2)
+    return Density(name, field, noisy, (-REACH, -REACH), (REACH, REACH), probes, REACH / 2)
 
 
 def _frame(draws: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:

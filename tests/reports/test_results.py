@@ -16,7 +16,7 @@ from gradlogp.reports import write_results
 from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page
-from gradlogp.reports.results import SAID, UNSAID, compressed
+from gradlogp.reports.results import SAID, UNSAID, compressed, publishable
 from gradlogp.runs import read_json, write_json
 from tests.reports import fake
 
@@ -138,3 +138,10 @@ def test_a_single_run_is_refused(tmp_path):
     folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={})
     with pytest.raises(UserError, match="a single run"):
         write_results(folder / "ebm", tmp_path / "docs")
+
+
+@pytest.mark.parametrize("figure", ["nearest", "recovery-block", "recovery-random", "from-data"])
+def test_examples_of_data_that_may_not_be_published_are_left_out(figure):
+    assert not publishable(f"figure-{figure}.png", "modelnet10@16")
+    assert publishable(f"figure-{figure}.png", "mnist")
+    assert publishable("figure-long-run.png", "modelnet10@16")

@@ -16,13 +16,13 @@ from tests.bridges.conftest import energy_run as energy_run, score_run as score_
 def test_a_film_ends_at_the_samples_of_the_seed(score_run):
     film = show.film(score_run, n=4, seed=3, frames=4)
     x, _ = load(score_run).draw(4, seed=3)
-    assert film.frames[-1].tobytes() == tiled(x, 2, 1).tobytes()
+    assert film.frames[-1].tobytes() == tiled(x, 2, 1, gap=1).tobytes()
     assert film.frames[0].tobytes() != film.frames[-1].tobytes()
 
 
 def test_a_small_picture_is_magnified_by_a_whole_number(energy_run, tmp_path):
     film = show.film(energy_run, n=4, frames=3)
-    assert film.scale == 14 and film.frames[0].width == 2 * 8 + 2
+    assert film.scale == 14 and film.frames[0].width == 2 * 8 + 1
     with Image.open(film.save(tmp_path / "film.gif")) as there:
         assert there.width == 14 * film.frames[0].width
 

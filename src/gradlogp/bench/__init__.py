@@ -45,6 +45,11 @@ BENCHES: dict[str, Bench] = {
     "cd-bias": Bench(
         "How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"
     ),
+    "noise-scales": Bench(
+        "The choice of noise on a data set: distances, overlap, loss and length of the score.",
+        "noise_scales",
+        "noise-scales.md",
+    ),
     "race": Bench(
         "How near to real pictures each recipe draws, against its seconds of training.",
         "race",

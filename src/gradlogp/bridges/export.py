@@ -54,9 +54,11 @@ BATCH = 3  # examples that a graph is traced with; any number can be asked of it
 
 @dataclass(frozen=True)
 class Asked:
-    """A function of tensors that a model is asked for, and an example of what it takes."""
+    """A function of tensors that a model is asked for, and an example of what it takes; a number of
+    all examples has no dimensions.
+    """
 
-    function: Callable[..., Tensor]
+    function: Callable[..., Any]
     inputs: dict[str, Tensor]
 
 
@@ -167,7 +169,7 @@ def graph(asked: Asked) -> nn.Module:
 def program(asked: Asked) -> Any:
     """The function as a torch.export.ExportedProgram, its batch of any size."""
     batch = torch.export.Dim("batch", min=1)
-    shapes = tuple({0: batch} for _ in asked.inputs)
+    shapes = tuple({0: batch} if x.ndim else {} for x in asked.inputs.values())
     with torch.no_grad():
         return torch.export.export(
             graph(asked), tuple(asked.inputs.values()), dynamic_shapes=shapes, strict=False
@@ -186,22 +188,24 @@ def to_pt2(fitted: Fitted, folder: Path) -> list[Path]:
 
 def to_onnx(fitted: Fitted, folder: Path) -> list[Path]:
     """<name>.onnx of each function. Needs the extra `onnx`."""
+    asked = functions(fitted).items()
+    return [onnx_file(one, folder / f"{name}.onnx", [name]) for name, one in asked]
+
+
+def onnx_file(asked: Asked, path: Path, outputs: list[str]) -> Path:
+    """One function as an ONNX file; returns its path."""
     needed("onnxscript", "onnx")
-    paths = []
-    for name, asked in functions(fitted).items():
-        path = folder / f"{name}.onnx"
-        torch.onnx.export(
-            program(asked),
-            (),
-            path,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=list(asked.inputs),
-            output_names=[name],
-        )
-        paths.append(path)
-    return paths
+    torch.onnx.export(
+        program(asked),
+        (),
+        path,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=list(asked.inputs),
+        output_names=outputs,
+    )
+    return path
 
 
 def to_csv(fitted: Fitted, folder: Path) -> list[Path]:

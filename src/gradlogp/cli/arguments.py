@@ -129,19 +129,24 @@ class Report(Arguments):
 
 
 class Export(Arguments):
-    """Write a run in the form of another tool: ONNX, PyTorch export, TensorBoard, CSV, a Hub
-    repository.
+    """Write a run in the form of another tool: ONNX, PyTorch export, a page that runs its chains,
+    TensorBoard, CSV, a Hub repository.
     """
 
     run: Positional[str]
     """The run folder, zoo:NAME or hf:USER/REPOSITORY."""
     place: Positional[str] = ""
-    """The folder to write into, or with --to hub a repository hf:USER/NAME to upload to; by default
-    exports/<form> in the run folder.
+    """The folder to write into, of --to page also an .html file, or with --to hub a repository
+    hf:USER/NAME to upload to; by default exports/<form> in the run folder.
     """
-    to: Literal["onnx", "pt2", "tensorboard", "csv", "hub", "slim", "zoo"] = "slim"
-    """onnx, pt2: what the model can be asked, for any batch. slim: the two files that load. zoo: as
-    the zoo holds it, in half precision.
+    to: Literal["onnx", "pt2", "page", "tensorboard", "csv", "hub", "slim", "zoo"] = "slim"
+    """onnx, pt2: what the model can be asked, for any batch. page: an energy's chains, running in
+    whoever's browser opens it. slim: the two files that load. zoo: as the zoo holds it, in half
+    precision.
+    """
+    runtime: Path | None = None
+    """Of a page: onnxruntime-web, as `npm pack onnxruntime-web` fetches it (a .tgz), or its folder;
+    by default node_modules/onnxruntime-web.
     """
     slim: bool = False
     """The same as --to slim: config.json and ema.safetensors alone."""
@@ -206,6 +211,7 @@ class Bench(Arguments):
             "contamination",
             "objectives",
             "cd-bias",
+            "noise-scales",
             "race",
             "guard",
             "overhead",
@@ -220,10 +226,23 @@ class Bench(Arguments):
     """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);
     by default those of the committed page.
     """
+    dataset: str | None = None
+    """The data set (noise-scales, race); by default that of the committed page, or the digits."""
     write: Path | None = None
-    """The folder of the docs, to write the page and its pictures into."""
+    """The folder of the docs, to write the page, its rows and its pictures into."""
     date: str | None = None
     """The date that the page says it was made on; by default today's."""
+
+
+class Paper(Arguments):
+    """Make the technical report, HTML and PDF, from its sources and committed results."""
+
+    results: Path = Path("docs/results")
+    """The folder of results, as `report --results` and `bench --write` lay them down."""
+    out: Path = Path("report")
+    """The folder for report.html and report.pdf."""
+    sources: Path | None = None
+    """The folder of the sources; by default report beside the results."""
 
 
 class Demo(Arguments):
@@ -274,5 +293,6 @@ VERBS: dict[
     "show": (Show, "seen.show"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
+    "paper": (Paper, "publish.build"),
     "demo": (Demo, "demo.demo"),
 }

@@ -126,18 +126,22 @@ def save_grid(
     _write_png(path, tiled(x, columns, scale))
 
 
-def tiled(x: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
-    """The grid that `save_grid` writes, as a picture in memory."""
+def tiled(
+    x: Tensor, columns: int | None = None, scale: int | None = None, gap: int = 2
+) -> Image.Image:
+    """The grid that `save_grid` writes, as a picture in memory; `gap` pixels wide are its lines."""
     n, channels, height, width = x.shape
     columns = columns or math.ceil(n**0.5)
     scale = scale or max(1, 64 // max(height, width))
     tiles = (x.detach().cpu().float().nan_to_num(0).clamp(0, 1) * 255).round().byte()
     tiles = tiles.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    step_down = height * scale + 2
-    step_right = width * scale + 2
+    step_down = height * scale + gap
+    step_right = width * scale + gap
     rows = math.ceil(n / columns)
     sheet = torch.full(
-        (channels, rows * step_down - 2, min(columns, n) * step_right - 2), 96, dtype=torch.uint8
+        (channels, rows * step_down - gap, min(columns, n) * step_right - gap),
+        96,
+        dtype=torch.uint8,
     )
     for i, tile in enumerate(tiles):
         top, left = i // columns * step_down, i % columns * step_right

@@ -3,6 +3,7 @@
 from gradlogp.experiments import (
     anomaly,
     audio,
+    captions,
     classify,
     ddpm,
     denoise,
@@ -39,6 +40,7 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_voxels": voxels.EBM_VOXELS,
     "score_voxels": voxels.SCORE_VOXELS,
     "score_audio": audio.COMPARISON,
+    "ebm_multimodal": captions.COMPARISON,
     "demo": generate.DEMO,
 }
 

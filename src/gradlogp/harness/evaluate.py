@@ -26,8 +26,10 @@ from gradlogp.harness.cas import classification_accuracy
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
+from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
+from gradlogp.harness.recovery import recovery
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -121,6 +123,8 @@ def evaluate(
             listener,
         )
         _films(fitted, data)
+        recovery(fitted, data, recorder)
+        probe(fitted, data, recorder)
         recipe.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
         rows += recorder.rows
         run.update_results(rows)

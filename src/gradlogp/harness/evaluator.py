@@ -33,6 +33,8 @@ from gradlogp.objectives import FLIPS_AND_SHIFTS, Augmented, CrossEntropy, Objec
 from gradlogp.training import GuardSettings, Training
 
 MANY = 10_000  # training examples from which a budget no longer follows their number
+PASSES = 60  # through fewer than those
+OF_KIND = {"volume": 20}  # passes that are enough for other kinds than pictures
 
 
 @final
@@ -128,7 +130,7 @@ def budget(spec: DataSpec, examples: int) -> Training:
     rate.
     """
     many = 300_000 if photographs(spec) else 150_000
-    images = many if examples > MANY else 60 * examples
+    images = many if examples > MANY else OF_KIND.get(spec.kind, PASSES) * examples
     training = Training(images, batch=128, learning_rate=3e-3, checkpoint_every=200)
     if not photographs(spec):
         return training

@@ -129,6 +129,9 @@ class Evaluation:
     snapshots: averaged weights kept at even shares of the training, of which the ones with the
     lowest Frechet distance of `trial` samples to the validation part are taken; 1 takes the last,
     as does `choose` = False, which keeps the others to be studied.
+
+    recover: test examples of which a part is hidden and filled in. probe: training examples on
+    whose features classes are learned. 0 leaves either out.
     """
 
     samples: int = 2000
@@ -138,11 +141,13 @@ class Evaluation:
     snapshots: int = 1
     trial: int = 200
     choose: bool = True
+    recover: int = 0
+    probe: int = 0
 
     def __post_init__(self) -> None:
         at_least(2, samples=self.samples, trial=self.trial)
         at_least(1, denoise=self.denoise, snapshots=self.snapshots)
-        at_least(0, steps=self.steps or None)
+        at_least(0, steps=self.steps or None, recover=self.recover, probe=self.probe)
         at_least(1e-3, sigmas=self.sigmas or None)
 
 

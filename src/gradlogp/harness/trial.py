@@ -26,7 +26,7 @@ from gradlogp.harness.record import Cost as Cost, Items as Items, Recorder
 from gradlogp.harness.settings import Settings, to_dict
 from gradlogp.objectives import Objective
 from gradlogp.runs import Run
-from gradlogp.training import Learner, Training, shuffled, train
+from gradlogp.training import Guard, Learner, Training, shuffled, train
 
 POSITIVE = ("steps", "batch", "epochs", "learning_rate", "samples", "chains", "images", "draws")
 
@@ -89,9 +89,11 @@ def trained(
     x: Tensor,
     cond: Tensor | None,
     training: Training,
+    guard: Guard | None = None,
 ) -> Any:
-    """The exponential moving average, in evaluation mode, of `model` trained on x [n, *shape] in
-    the folder `name` inside the trial's. A trial that was stopped goes on from its last checkpoint.
+    """The exponential moving average, in evaluation mode, of `model` trained on x [n, *shape], with
+    conditions cond [n, ...], in the folder `name` inside the trial's. A trial that was stopped goes
+    on from its last checkpoint.
     """
     generator = seeded(recorder.seed, "noise", name)
     order = shuffled(len(x), training.batch, recorder.seed)
@@ -102,7 +104,7 @@ def trained(
         return Batch(x[i], None if cond is None else cond[i])
 
     with Run.create(recorder.run.path / name, config, recorder.run.about) as run:
-        learner = Learner(model, objective, training, generator)
+        learner = Learner(model, objective, training, generator, guard or Guard())
         train(learner, batch, run, recorder.listener)
     return learner.ema.module.eval().requires_grad_(False)
 

@@ -239,6 +239,36 @@ QUANTITIES = {
             aim=3.01,
         ),
         _quantity(
+            "recall_at_1",
+            "higher",
+            "found first",
+            "The share of questions (a picture, or a sentence) whose partner is the one that fits best"
+            " among all.",
+            aim=1.0,
+        ),
+        _quantity(
+            "recall_at_5",
+            "higher",
+            "found among five",
+            "The share of questions whose partner is among the five that fit best.",
+            aim=1.0,
+        ),
+        _quantity(
+            "swapped_attributes",
+            "higher",
+            "attributes bound",
+            "The share of pictures whose sentence fits better than the same with the colours changed"
+            " round. A half: which colour belongs to which thing is not read.",
+            aim=1.0,
+        ),
+        _quantity(
+            "recovery_error",
+            "lower",
+            "hidden part wrong",
+            "The share of what was hidden of an example, voxels of a volume, that is filled in wrongly.",
+            aim=0.0,
+        ),
+        _quantity(
             "rmse",
             "lower",
             "RMS error of the score",

@@ -21,6 +21,12 @@ from gradlogp.core.spectrogram import LogMel
 from gradlogp.models.nets.conv import CONV, MAX_POOL, channels_last, spatial_rank
 from gradlogp.models.nets.resnet import ResNetTrunk
 
+LARGE = {
+    1: 16,
+    2: 16,
+    3: 8,
+}  # places a side, by spatial dimensions, above which the first layer halves
+
 
 class Classifier(nn.Module):
     """Any trunk (B, *shape) -> (B, width) under a linear head: class logits [B, classes].
@@ -62,7 +68,7 @@ class ConvClassifier(Classifier):
                 f"a classifier of {len(channels)} stages needs sizes of {smallest} or more, got"
                 f" {tuple(shape)}; give it fewer channels."
             )
-        stride = 2 if min(shape[1:]) > 16 else 1
+        stride = 2 if min(shape[1:]) > LARGE[spatial] else 1
         layers: list[nn.Module] = [
             conv(shape[0], channels[0], 5, stride=stride, padding=2),
             nn.ReLU(),

@@ -19,6 +19,8 @@ from gradlogp.runs import inside, safe_name, write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
+UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
+EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
@@ -101,13 +103,15 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     """Whose it is, file and caption: what the comparison drew of all methods, then what each drew
     of itself.
 
-    Where several methods drew a picture of one name, its own name and caption say whose it is.
+    Where several methods drew a picture of one name, its own name and caption say whose it is. What
+    shows examples of data that may not be published again is left out.
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
     found = [
         (owner, inside(folder, f"samples/{name}"), caption)
         for owner, folder in drawn
         for name, caption in captions(folder).items()
+        if publishable(name, str(shown.first.run.config["data"]["name"]))
     ]
     names = [file.name for _, file, _ in found]
     return [
@@ -118,6 +122,12 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
         )
         for owner, file, caption in found
     ]
+
+
+def publishable(figure: str, data: str) -> bool:
+    """Whether the picture figure-NAME.png may be shown, by what it shows of which data set."""
+    shows = any(figure.removeprefix("figure-").startswith(name) for name in EXAMPLES)
+    return not (shows and re.split("[@:]", data)[0] in UNPUBLISHED)
 
 
 def compressed(file: Path) -> bytes:

@@ -95,7 +95,7 @@ def _levels(fitted: Fitted, how: Any, levels: int) -> list[float]:
 def _sheet(kind: Kind, x: Tensor, columns: int, scale: int = 1) -> Image.Image:
     """Examples x [n, *shape] in the data's own range, row by row, as a picture in memory."""
     if isinstance(kind, Pictures):
-        return tiled(x, columns, scale)
+        return tiled(x, columns, scale, gap=scale)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.png"
         kind.preview(path, x, columns)

@@ -5,17 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gradlogp.core.progress import Silent
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.audio import COMPARISON
+from gradlogp.experiments.audio.voices import voices
+from gradlogp.experiments.recipes.score import WaveShape
 from gradlogp.harness import leaves, override, prepare
 from gradlogp.harness.fit import build
 from gradlogp.harness.kinds.waveform import Waveform
 from gradlogp.harness.recipe import Target, specify
-from gradlogp.models.nets.wave import WaveNet
+from gradlogp.harness.trial import Context
 from gradlogp.tasks import generate
 from tests.contracts.test_data_and_recipes import TINY
 
-WAVES = {"net.channels": "4", "net.layers": "2", "net.cycle": "2"}
+UNET = ("net.channels=2,2,2",)
+WAVENET = ("net.kind=WaveShape", "net.channels=4", "net.layers=2", "net.cycle=2")
+NETWORKS = [("score_wave", UNET), ("score_wave", WAVENET), ("diffwave", UNET), ("wave_gan", UNET)]
 SPOKEN = Target("fsdd", "waveform", (1, 4096), 2400)
 
 
@@ -35,21 +40,23 @@ def spoken(n=60, length=1024):
     return Dataset("tones", split, split, split, ("low", "high"), kind="waveform", rate=8000)
 
 
-def test_all_methods_learn_and_draw_waveforms():
+@pytest.mark.parametrize(("method", "network"), NETWORKS)
+def test_a_method_draws_waveforms(method, network):
     data = spoken()
     spec = specify(data)
     assert spec.coordinates == Waveform(8000)
-    for name, make in COMPARISON.methods.items():
-        settings = make(Target.of(data))
-        known = leaves(settings)
-        changes = TINY | (WAVES if "net.layers" in known else {"net.channels": "2,2,2"})
-        recipe = override(settings, [f"{k}={v}" for k, v in changes.items() if k in known])
-        learner = build(recipe, spec, "cpu")
-        if name != "wave_gan":
-            assert isinstance(learner.model.net, WaveNet)
-        cond = torch.zeros(3, dtype=torch.long) if recipe.conditional else None
-        x = generate(recipe.sampling(learner.model, spec), 3, 0, cond)
-        assert x.shape == (3, 1, 1024) and x.abs().max() <= 1
+    settings = override(COMPARISON.methods[method](Target.of(data)), network)
+    known = {key for key in leaves(settings) if not key.startswith("net.")}
+    recipe = override(settings, [f"{k}={v}" for k, v in TINY.items() if k in known])
+    learner = build(recipe, spec, "cpu")
+    cond = torch.zeros(3, dtype=torch.long) if recipe.conditional else None
+    x = generate(recipe.sampling(learner.model, spec), 3, 0, cond)
+    assert x.shape == (3, 1, 1024) and x.abs().max() <= 1
+
+
+def test_on_a_gpu_the_network_is_a_wavenet(tmp_path):
+    (entry, *_) = prepare(COMPARISON, SPOKEN, "gpu", tmp_path)
+    assert entry.settings.net == WaveShape(64, 24)
 
 
 def test_the_diffusion_differs_from_the_score_in_levels_loss_and_sampler_alone():
@@ -73,3 +80,20 @@ def test_waveforms_are_compared_by_their_spectra():
     }
     assert same["fd_spectrum"] < 1e-6 and same["ndb"] == 0
     assert apart["fd_spectrum"] > 1 and apart["ndb"] > 0.5
+
+
+def test_a_speaker_is_left_out(tmp_path, monkeypatch):
+    """What is asked for is FSDD without the speaker, of the same length."""
+    data = replace(spoken(), name="fsdd@1024")
+    asked = []
+    monkeypatch.setattr(
+        "gradlogp.experiments.audio.voices.readers.load",
+        lambda name, root: asked.append(name) or data,
+    )
+    settings = override(voices(Target.of(data)), ["speakers='theo',", "passes=1", "batch=16"])
+    rows = settings.into(tmp_path / "run", Context(data), Silent()).results()
+    assert asked == ["fsdd:theo@1024"]
+    assert [(r["metric"], r["axes"]) for r in rows] == [
+        ("accuracy", {"left_out": "nobody"}),
+        ("accuracy", {"left_out": "theo"}),
+    ]

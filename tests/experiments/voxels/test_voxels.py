@@ -1,10 +1,18 @@
 """Voxels: both comparisons in miniature on slabs and balls, and their settings on the real shape."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Silent
+from gradlogp.experiments.recipes.nets import Net, energy_of
 from gradlogp.experiments.voxels import EBM_VOXELS, SCORE_VOXELS
+from gradlogp.experiments.voxels.untrained import UNTRAINED
 from gradlogp.harness import evaluate, fit, leaves, load, override, prepare
-from gradlogp.harness.recipe import Target
+from gradlogp.harness.recipe import DataSpec, Target
+from gradlogp.harness.trial import Context
 from tests.contracts.test_data_and_recipes import TINY, made, untrained
 
 FURNITURE = Target("modelnet10@16", "volume", (1, 16, 16, 16), 3310)
@@ -17,13 +25,40 @@ def test_every_setting_of_the_presets_exists(comparison, preset, tmp_path):
     assert [entry.method for entry in entries] == list(comparison.methods)
 
 
-def test_samples_are_compared_by_overlap_and_stand_beside_their_nearest(tmp_path):
+def test_a_descriptor_is_compared_by_overlap_recovers_and_is_probed(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradlogp.harness.cas.IMAGES", 64)
     data = made("volume")
-    (entry, *_) = prepare(SCORE_VOXELS, Target.of(data), "quick", tmp_path)
-    known = leaves(entry.settings)
-    recipe = override(entry.settings, [f"{k}={v}" for k, v in TINY.items() if k in known])
+    entries = {e.method: e for e in prepare(EBM_VOXELS, Target.of(data), "quick", tmp_path)}
+    settings = entries["descriptor"].settings
+    known = leaves(settings)
+    tiny = TINY | {"evaluation.recover": "4", "evaluation.probe": "20"}
+    recipe = override(settings, [f"{k}={v}" for k, v in tiny.items() if k in known])
     fit(recipe, data, tmp_path / "run").close()
-    found = {r["metric"] for r in evaluate(load(tmp_path / "run"), data, untrained(data))}
-    shown = {column.metric for column in SCORE_VOXELS.headline}
-    assert shown <= found
+    fitted = load(tmp_path / "run")
+    x = fitted.spec.coordinates.to_model(data.train.scaled())
+    torch.testing.assert_close(fitted.model.mean, x.mean(0))  # the Gaussian that it tilts
+    rows = evaluate(fitted, data, untrained(data))
+    assert {column.metric for column in EBM_VOXELS.headline} <= {r["metric"] for r in rows}
+    recovered = [r for r in rows if r["metric"] == "recovery_error"]
+    assert [(r["axes"]["hidden"], r["n"]) for r in recovered] == [("random", 4), ("block", 4)]
     assert (tmp_path / "run" / "samples" / "figure-nearest.png").stat().st_size > 0
+
+
+def test_rows_have_no_reference():
+    spec = DataSpec((5,), (1, 1), 1.0, "row")
+    with pytest.raises(UserError, match="set reference=0"):
+        energy_of(spec, Net(), reference=1.0)
+
+
+@pytest.mark.parametrize("method", UNTRAINED)
+def test_what_learns_nothing_fills_in(method, tmp_path):
+    data = made("volume")
+    settings = replace(UNTRAINED[method](Target.of(data)), examples=6)
+    run = settings.into(tmp_path / "run", Context(data), Silent())
+    rows = run.results()
+    assert [(r["metric"], r["axes"]["hidden"]) for r in rows] == [
+        ("recovery_error", "random"),
+        ("recovery_error", "block"),
+    ]
+    assert all(0 <= r["value"] <= 1 for r in rows)
+    assert (tmp_path / "run" / "samples" / "figure-recovery-block.png").stat().st_size > 0

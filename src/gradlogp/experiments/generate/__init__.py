@@ -92,8 +92,8 @@ DEMO = Comparison(
         "quick": (
             "ebm:training.images=32768",
             "ebm_no_buffer:training.images=32768",
-            "ncsn:training.images=25600",
-            "ncsn_class:training.images=25600",
+            "ncsn:training.images=32000",
+            "ncsn_class:training.images=32000",
             "evaluation.sigmas=0.3,",
         )
     },

@@ -23,6 +23,7 @@ from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import Randomness
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import chains
+from gradlogp.experiments.recipes.nets import REFERENCE, Net, descriptor_in, energy_of
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted
@@ -36,7 +37,7 @@ from gradlogp.harness.recipe import (
 )
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.models import ConvEnergy, EnergyModel, MLPEnergy, Proposed
+from gradlogp.models import EnergyModel, Proposed
 from gradlogp.objectives import (
     ContrastiveDivergence,
     FromBuffer,
@@ -106,21 +107,6 @@ PROPOSED: Choices = {
 
 @final
 @dataclass(frozen=True)
-class Net:
-    """Channels of the strided convolutions, the width of the layer after them, and the patch that
-    is folded into channels first.
-    """
-
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    width: int = 64
-    patch: int = 1
-
-    def __post_init__(self) -> None:
-        at_least(1, channels=self.channels, width=self.width, patch=self.patch)
-
-
-@final
-@dataclass(frozen=True)
 class Buffer:
     """Chains kept, and the probability that a draw starts again from where chains begin."""
 
@@ -157,7 +143,8 @@ class Posterior:
 @dataclass(frozen=True)
 class EnergyRecipe(Generative):
     """chain_steps: Langevin steps per update. generate_steps: from the start of a chain to a
-    sample. buffer=None starts all chains anew. proposal: where they begin.
+    sample. buffer=None starts all chains anew. proposal: where they begin. reference: the standard
+    deviation of the Gaussian at the data's mean that the energy tilts; 0 for none.
     """
 
     experiment: str
@@ -174,6 +161,7 @@ class EnergyRecipe(Generative):
     generate_steps: int = 300
     buffer: Buffer | None = field(default_factory=Buffer)
     proposal: Proposal = field(default_factory=Proposal)
+    reference: float = 0.0
     energy_l2: float = 0.1
     data_noise: float = 0.005
     posterior: Posterior = field(default_factory=Posterior)
@@ -200,6 +188,7 @@ class EnergyRecipe(Generative):
             generate_steps=self.generate_steps,
             energy_l2=self.energy_l2,
             data_noise=self.data_noise,
+            reference=self.reference,
         )
 
     @property
@@ -218,10 +207,8 @@ class EnergyRecipe(Generative):
         return self.proposal.around(self._energy(spec), spec)
 
     def _energy(self, spec: DataSpec) -> EnergyModel:
-        classes, net = spec.classes if self.conditional else 0, self.net
-        if len(spec.shape) == 1:
-            return MLPEnergy(spec.shape[0], (net.width, net.width), classes)
-        return ConvEnergy(spec.shape, net.channels, net.width, classes, net.patch)
+        classes = spec.classes if self.conditional else 0
+        return energy_of(spec, self.net, classes, self.reference)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -244,7 +231,11 @@ class EnergyRecipe(Generative):
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:
-        """Fit the mixture, and let all chains begin at its draws."""
+        """Put a reference at the data's mean; fit the mixture, and let all chains begin at its
+        draws.
+        """
+        if (tilted := descriptor_in(model)) is not None:
+            tilted.centre(examples())
         fit_mixture(model, examples, generator)
         if not isinstance(model, Proposed):
             return
@@ -426,6 +417,12 @@ def ebm_from_noise(target: Target, preset: str = "quick", seed: int = 0) -> Ener
 def ebm_no_buffer(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
     """The same energy-based model, but every chain starts from noise at every update."""
     return replace(ebm_from_noise(target, preset, seed), experiment="ebm_no_buffer", buffer=None)
+
+
+def descriptor(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:
+    """An energy that tilts a Gaussian at the data's mean, as DescriptorNet does, with a buffer."""
+    recipe = ebm_from_noise(target, preset, seed)
+    return replace(recipe, experiment="descriptor", reference=REFERENCE)
 
 
 def ebm_long_chains(target: Target, preset: str = "quick", seed: int = 0) -> EnergyRecipe:

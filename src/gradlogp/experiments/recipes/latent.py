@@ -20,7 +20,7 @@ from gradlogp.baselines.vae import VAE, EvidenceBound, vae as variational
 from gradlogp.baselines.wave_gan import wave_gan as waveforms
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import normal_
-from gradlogp.experiments.recipes.energy import Net
+from gradlogp.experiments.recipes.nets import Net
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,

@@ -46,4 +46,4 @@ class Picture(Bounded):
     def film(self, path: Path, frames: Tensor) -> None:
         """A square of pictures, pixel for pixel: whoever shows it magnifies it."""
         columns = math.ceil(frames.shape[1] ** 0.5)
-        save_film(path, [tiled(x, columns, 1) for x in frames], rest=REST)
+        save_film(path, [tiled(x, columns, 1, gap=1) for x in frames], rest=REST)

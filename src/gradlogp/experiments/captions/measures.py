@@ -1,0 +1,108 @@
+"""What is measured of an energy of pictures and sentences, E(x, t), low where they fit.
+
+    retrieval    the caption of a picture among the captions of many, each once, and the other way
+    swapped      E(x, t) < E(x, t') where t' is t with the colours of the two things changed round
+
+References: Karpathy & Fei-Fei (2015), arXiv 1412.2306 (recall at k); Yuksekgonul et al. (2023),
+When and Why Vision-Language Models Behave Like Bags-of-Words, arXiv 2210.01936 (swapped
+attributes).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlogp.data.captioned_digits import Scene
+from gradlogp.metrics import Measure
+from gradlogp.metrics.retrieval import recall_at
+
+AT_ONCE = 50  # pictures, each with all captions
+KS = (1, 5)
+Tokens = Callable[[Sequence[str]], Tensor]
+
+
+def scenes(captions: Sequence[str]) -> list[Scene] | None:
+    """What the captions say, where all are of two coloured digits."""
+    try:
+        return [Scene.of(caption) for caption in captions]
+    except ValueError:
+        return None
+
+
+def parts(captions: Sequence[str]) -> dict[str, list[int]]:
+    """The numbers of those whose combinations training has shown, and of those it has not."""
+    found = scenes(captions)
+    if found is None:
+        return {"seen": list(range(len(captions)))}
+    seen = [i for i, scene in enumerate(found) if not scene.held_out]
+    unseen = [i for i, scene in enumerate(found) if scene.held_out]
+    return {name: members for name, members in (("seen", seen), ("unseen", unseen)) if members}
+
+
+def energies(model: Any, x: Tensor, tokens: Tensor) -> Tensor:
+    """E of all pictures x [n, *shape], in model coordinates, with all texts [m, L], [n, m]."""
+    with torch.no_grad():
+        return torch.cat([model.pairs(part, tokens) for part in x.split(AT_ONCE)])
+
+
+def retrieval(
+    model: Any, x: Tensor, captions: Sequence[str], tokens: Tokens
+) -> dict[str, list[Measure]]:
+    """R@1 and R@5 of the caption of each picture x [n, *shape] among all captions, each once; and
+    of a picture of each caption: by what was asked with, "picture" or "caption".
+    """
+    gallery = list(dict.fromkeys(captions))
+    number = {caption: i for i, caption in enumerate(gallery)}
+    of_picture = torch.tensor([number[caption] for caption in captions])
+    of_caption = torch.arange(len(gallery))
+    fit = -energies(model, x, tokens(gallery))
+    ks = [k for k in KS if k <= len(gallery)]
+    return {
+        "picture": [recall_at(k, fit, of_picture, of_caption) for k in ks],
+        "caption": [recall_at(k, fit.T, of_caption, of_picture) for k in ks],
+    }
+
+
+def swapped(model: Any, x: Tensor, captions: Sequence[str], tokens: Tokens) -> Measure | None:
+    """The share of pictures whose caption fits better than the same with the colours changed
+    round; None where no caption has two colours.
+    """
+    found = scenes(captions) or []
+    some = [i for i, s in enumerate(found) if s.first.colour != s.second.colour]
+    if not some:
+        return None
+    pictures = x[torch.tensor(some)]
+    own = _matched(model, pictures, tokens([str(found[i]) for i in some]))
+    other = _matched(model, pictures, tokens([str(found[i].swapped()) for i in some]))
+    value = float((own < other).double().mean())
+    return Measure(
+        "swapped_attributes",
+        value,
+        math.sqrt(value * (1 - value) / len(some)),
+        len(some),
+        "higher",
+        f"{len(some)} test pictures with two colours, binomial standard error",
+        trivial=0.5,
+    )
+
+
+def _matched(model: Any, x: Tensor, tokens: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat(
+            [model(a, t) for a, t in zip(x.split(500), tokens.split(500), strict=True)]
+        )
+
+
+def halves(scene: Scene) -> tuple[str, str]:
+    """What the caption says of each of the two things alone: "a red three left of" and "left of a
+    green seven".
+    """
+    return f"{scene.first} {scene.relation}", f"{scene.relation} {scene.second}"
+
+
+def axes_of(part: str, query: str) -> Mapping[str, str]:
+    """The axes of a retrieval: whose captions, and what was asked with."""
+    return {"picture_of" if query == "picture" else "sentence_of": part}

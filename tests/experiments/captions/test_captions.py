@@ -1,0 +1,134 @@
+"""Pictures and sentences: what is measured has known answers, and both methods in miniature."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gradlogp.core.errors import UserError
+from gradlogp.core.progress import Silent
+from gradlogp.core.random import seeded
+from gradlogp.data import load
+from gradlogp.data.captioned_digits import COUNTS, Scene
+from gradlogp.experiments.captions import COMPARISON
+from gradlogp.experiments.captions.measures import halves, parts, retrieval, swapped
+from gradlogp.experiments.captions.methods import Asked, shortened
+from gradlogp.harness import override, prepare
+from gradlogp.harness.recipe import Target
+from gradlogp.harness.trial import Context
+from gradlogp.models.caption import caption_energy
+from gradlogp.models.text import Vocabulary
+from gradlogp.reports import write
+from tests.contracts.test_data_and_recipes import made, untrained
+
+PICTURES = Target("captioned_digits:mnist", "caption", (3, 32, 32), 20_000)
+CAPTIONS = (
+    "a red three left of a green seven",
+    "a green three left of a red seven",
+    "a red three left of a green seven",
+    "a blue one above a blue two",
+)
+WORDS = Vocabulary.of(CAPTIONS)
+TINY = ("images=64", "batch=16", "channels=4,8", "width=8", "pictures=12", "draws=3", "steps=2")
+CHAINS = ("chain_steps=2", "capacity=16")
+
+
+class Reads(nn.Module):
+    """E = the number of words that differ from those of the picture, which holds its own tokens."""
+
+    def __init__(self, in_order=True):
+        super().__init__()
+        self.in_order = in_order
+
+    def forward(self, x, tokens):
+        return (self._seen(x) != self._seen(tokens)).double().flatten(1).sum(1)
+
+    def pairs(self, x, tokens):
+        return torch.stack([self(x, t.expand(len(x), -1)) for t in tokens], 1)
+
+    def _seen(self, x):
+        return x.long().flatten(1) if self.in_order else x.long().flatten(1).sort(1).values
+
+
+@pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
+def test_every_setting_of_the_presets_exists(preset, tmp_path):
+    entries = prepare(COMPARISON, PICTURES, preset, tmp_path)
+    assert [entry.method for entry in entries] == ["joint", "clip"]
+
+
+def test_who_reads_finds_all_and_equal_captions_are_one_answer():
+    found = retrieval(Reads(), WORDS.tokens(CAPTIONS), CAPTIONS, WORDS.tokens)
+    assert {way: float(m[0]) for way, m in found.items()} == {"picture": 1.0, "caption": 1.0}
+    assert found["picture"][0].trivial == pytest.approx(1 / 3)
+    assert found["caption"][0].trivial == pytest.approx((2 / 4 + 1 / 4 + 1 / 4) / 3)
+
+
+def test_a_bag_of_words_binds_no_attribute():
+    """The first three have two colours each; the last has one, and is left out."""
+    x = WORDS.tokens(CAPTIONS)
+    reads, bag = (swapped(Reads(order), x, CAPTIONS, WORDS.tokens) for order in (True, False))
+    assert (float(reads), reads.n, reads.trivial) == (1.0, 3, 0.5)
+    assert float(bag) == 0.0
+    assert swapped(Reads(), x, ("grinning face",) * 4, WORDS.tokens) is None
+
+
+def test_half_a_caption_says_one_thing():
+    scene = Scene.of(CAPTIONS[0])
+    assert halves(scene) == ("a red three left of", "left of a green seven")
+    said = shortened(CAPTIONS * 1000, 0)
+    whole = sum(text in CAPTIONS for text in said) / len(said)
+    assert abs(whole - 0.75) < 4 * (0.75 * 0.25 / len(said)) ** 0.5
+    assert {text for text in said if "red" in text} > {"a red three left of", "left of a red seven"}
+    assert shortened(("grinning face",) * 50, 0) == ["grinning face"] * 50
+
+
+def test_held_out_combinations_are_a_part_of_their_own():
+    every = (*load_captions(), "a red three left of a green seven")
+    found = parts(every)
+    assert sorted(found["seen"] + found["unseen"]) == list(range(len(every)))
+    assert all(Scene.of(every[i]).held_out for i in found["unseen"])
+    assert parts(("grinning face", "cat")) == {"seen": [0, 1]}
+
+
+def load_captions():
+    colours, digits = ("red", "green", "blue", "yellow"), ("one", "two", "three", "nine")
+    return [f"a {c} {d} above a red one" for c in colours for d in digits]
+
+
+def test_two_sentences_are_asked_for_by_the_sum_of_their_energies():
+    torch.manual_seed(0)
+    model = caption_energy((1, 8, 8), WORDS, (4, 8), 8)
+    x = torch.rand(2, 1, 8, 8, generator=seeded(0))
+    first, second = WORDS.tokens(CAPTIONS[:2]), WORDS.tokens(CAPTIONS[2:])
+    field = Asked([0, 1], (first, second)).field_of(model)(torch.arange(2))
+    energy = (model(x, first) + model(x, second)).detach()
+    torch.testing.assert_close(field.energy(x).detach(), energy)
+    score = model.field(first).score(x) + model.field(second).score(x)
+    torch.testing.assert_close(field.score(x), score)
+
+
+@pytest.mark.parametrize("method", ["joint", "clip"])
+def test_a_method_finds_and_draws(method, tmp_path: Path, monkeypatch):
+    for part, n in {"train": 100, "validation": 20, "test": 40}.items():
+        monkeypatch.setitem(COUNTS, part, n)
+    data = load("captioned_digits:digits")
+    whole = COMPARISON.methods[method](Target.of(data))
+    settings = override(whole, [*TINY, *(CHAINS if method == "joint" else ())])
+    context = Context(data, None, untrained(data))
+    settings.into(tmp_path / "run", context, Silent()).close()
+    rows = settings.into(tmp_path / "run", context, Silent()).results()
+    found = {(row["metric"], *(row.get("axes") or {}).values()) for row in rows}
+    asked = {(c.metric, *c.axes.values()) for c in COMPARISON.headline}
+    composed = {("agreement", f"{part}, composed") for part in ("seen", "unseen")}
+    assert asked | composed | {("recall_at_5", "unseen")} <= found
+    spent = [row["evaluations"] for row in rows if row["metric"] == "agreement"]
+    assert spent == [2, 4, 2, 4]
+    assert "Drawn from sentences (seen, composed)" in write(tmp_path / "run").read_text()
+
+
+def test_pictures_without_captions_are_refused(tmp_path):
+    data = made("picture")
+    settings = override(COMPARISON.methods["clip"](Target.of(data)), TINY)
+    with pytest.raises(UserError, match="has no captions; take captioned_digits or emoji"):
+        settings.into(tmp_path / "run", Context(data, None, untrained(data)), Silent())

@@ -1,5 +1,6 @@
 """What `import gradlogp` promises: nothing heavy, nothing changed, the rooms at hand."""
 
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,16 @@ def test_each_room_is_an_attribute() -> None:
     rooms = {path.parent.name for path in HOUSE.glob("*/__init__.py")}
     assert rooms <= set(dir(gradlogp))
     assert gradlogp.runs.Run.__module__ == "gradlogp.runs.folder"
+
+
+def test_a_model_is_loaded_in_a_fresh_process(tmp_path: Path) -> None:
+    """Without importing the recipes that its folder names."""
+    code = "import gradlogp; print(type(gradlogp.load('zoo:digits-ebm', 'cpu').model).__name__)"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(HOUSE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == "ConvEnergy\n", done.stderr
 
 
 def test_another_attribute_is_refused() -> None:

@@ -1,7 +1,7 @@
 r"""Models that are there at once: `zoo:NAME` wherever a run folder is, without a download.
 
     gradlogp sample zoo:mnist-ebm --n 64 --out x.png
-    load("zoo:digits-ncsn").draw(64)
+    gradlogp.load("zoo:digits-ncsn").draw(64)
 
 A model of the zoo is a run folder made small, inside the package: its settings, what was measured
 of it, a card (README.md), and its averaged weights, packed:

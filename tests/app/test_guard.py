@@ -50,7 +50,7 @@ def test_no_route_answers_to_another_host(path, host):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765"])
 def test_this_machine_s_own_names_are_answered(host):
-    assert studio().get("/api/laws", headers={"host": host}).status_code == 200
+    assert studio().get("/api/densities", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", CHANGES)
@@ -118,9 +118,9 @@ def test_the_printed_address_lets_its_browser_in_and_hides_the_token():
     answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     assert re.search(r"HttpOnly; SameSite=Strict", answer.headers["set-cookie"])
-    assert client.get("/api/laws").status_code == 200
+    assert client.get("/api/densities").status_code == 200
     assert studio(token=TOKEN).get("/", params={"token": "x"}).status_code == 401
-    assert studio(token=TOKEN).get("/api/laws", params={"token": TOKEN}).status_code == 401
+    assert studio(token=TOKEN).get("/api/densities", params={"token": TOKEN}).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/main.js", "/nowhere", *READS])
@@ -182,7 +182,7 @@ def test_beyond_this_machine_addresses_are_answered_and_names_that_could_be_rebo
     client = studio(addresses=True, token=TOKEN)
     bearing = {"authorization": f"Bearer {TOKEN}"}
     for host, status in (("192.168.1.5:8765", 200), ("[fe80::1]:1", 200), ("evil.example", 400)):
-        answer = client.get("/api/laws", headers={"host": host, **bearing})
+        answer = client.get("/api/densities", headers={"host": host, **bearing})
         assert answer.status_code == status, host
 
 
@@ -222,7 +222,9 @@ def test_a_ninth_window_takes_the_place_of_the_first(client, watch):
     with ExitStack() as stack:
         first = stack.enter_context(watch("/ws/particles"))
         for _ in range(8):
-            stack.enter_context(watch("/ws/particles")).send_json({"do": "begin", "law": "rings"})
+            stack.enter_context(watch("/ws/particles")).send_json(
+                {"do": "begin", "density": "rings"}
+            )
         with pytest.raises(WebSocketDisconnect):
             first.receive_json()
 

@@ -190,7 +190,7 @@ def test_a_page_that_leaves_takes_its_chains_along(client, watch):
         socket.send_json({"do": "go"})
         read(socket)
     began = time.perf_counter()
-    posted(client, "/api/field", law="rings")
+    posted(client, "/api/field", density="rings")
     assert time.perf_counter() - began < 5
 
 
@@ -281,7 +281,7 @@ def test_numbers_out_of_range_are_refused_with_their_place(client):
 
 
 def test_the_arrows_are_the_score_and_the_shades_the_energy(client):
-    found = posted(client, "/api/field", law="banana", sigma=0.5)
+    found = posted(client, "/api/field", density="banana", sigma=0.5)
     places_ = torch.tensor(found["places"]).view(-1, 2)
     exact = TARGETS["banana"]().score(places_, 0.5)
     assert torch.tensor(found["score"]).view(-1, 2) == pytest.approx(exact, rel=1e-3, abs=1e-3)
@@ -290,23 +290,23 @@ def test_the_arrows_are_the_score_and_the_shades_the_energy(client):
 
 
 def test_every_distribution_of_the_plane_can_be_shown_and_walked_by_every_sampler(client, watch):
-    names = client.get("/api/laws").json()
-    for law in names["laws"]:
-        points = [[0.0, 1.0], [1.0, -1.0]] if law == "points" else []
-        assert posted(client, "/api/field", law=law, points=points, sigma=0.4)["score"]
+    names = client.get("/api/densities").json()
+    for density in names["densities"]:
+        points = [[0.0, 1.0], [1.0, -1.0]] if density == "points" else []
+        assert posted(client, "/api/field", density=density, points=points, sigma=0.4)["score"]
     with watch("/ws/particles") as socket:
         for sampler in (*names["stepping"], *names["down"]):
-            asked = {"sampler": sampler, "law": "ring_of_gaussians", "n": 5, "levels": 3}
+            asked = {"sampler": sampler, "density": "ring_of_gaussians", "n": 5, "levels": 3}
             head, _ = begun(socket, **asked)
             assert head["step"] == 0, (sampler, head)
             head, payload = stepped(socket, 2)
             assert head["step"] == 2 and np.isfinite(places(payload)).all(), sampler
 
 
-def test_particles_sample_the_law_at_its_temperature(watch):
+def test_particles_sample_the_density_at_its_temperature(watch):
     """MALA on N(0, v) at temperature T has variance v T: x^2 of 500 chains, error sqrt(2/500)."""
     with watch("/ws/particles") as socket:
-        asked = {"law": "gaussian", "n": 500, "step_size": 0.5, "temperature": 4.0}
+        asked = {"density": "gaussian", "n": 500, "step_size": 0.5, "temperature": 4.0}
         begun(socket, **asked, sampler="mala")
         for _ in range(3):
             _, payload = stepped(socket, 80)
@@ -319,7 +319,7 @@ def test_particles_sample_the_law_at_its_temperature(watch):
 def test_a_particle_goes_where_a_hand_puts_it_and_walks_on_from_there(watch):
     for sampler in ("langevin", "mala", "consistent_annealed_langevin"):
         with watch("/ws/particles") as socket:
-            begun(socket, law="rings", sampler=sampler, n=4, step_size=1e-6)
+            begun(socket, density="rings", sampler=sampler, n=4, step_size=1e-6)
             socket.send_json({"do": "move", "index": 2, "x": 1.5, "y": -0.5})
             _, payload = read(socket)
             assert places(payload)[2].tolist() == [1.5, -0.5]
@@ -331,31 +331,31 @@ def test_a_particle_goes_where_a_hand_puts_it_and_walks_on_from_there(watch):
 
 def test_another_sampler_takes_over_where_the_particles_stand(watch):
     with watch("/ws/particles") as socket:
-        begun(socket, law="rings", n=6)
+        begun(socket, density="rings", n=6)
         _, before = stepped(socket, 5)
-        _, after = begun(socket, law="rings", n=6, sampler="hmc", keep=True)
+        _, after = begun(socket, density="rings", n=6, sampler="hmc", keep=True)
         assert np.array_equal(places(before), places(after))
 
 
 def test_particles_that_fly_away_are_said_to(watch):
     with watch("/ws/particles") as socket:
-        begun(socket, law="banana", n=20, step_size=10.0)
+        begun(socket, density="banana", n=20, step_size=10.0)
         said = {}
         for _ in range(30):
             said, _ = stepped(socket, 20)
             if "error" in said:
                 break
         assert "smaller step" in said["error"]
-        assert begun(socket, law="banana", n=20)[0]["step"] == 0
+        assert begun(socket, density="banana", n=20)[0]["step"] == 0
 
 
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"law": "ising"}, "no distribution"),
-        ({"law": "points"}, "no points yet"),
-        ({"law": "rings", "points": [[1e9, 0]]}, "points.0.0"),
-        ({"law": "rings", "sigma": -1}, "sigma"),
+        ({"density": "ising"}, "no distribution"),
+        ({"density": "points"}, "no points yet"),
+        ({"density": "rings", "points": [[1e9, 0]]}, "points.0.0"),
+        ({"density": "rings", "sigma": -1}, "sigma"),
     ],
 )
 def test_a_plane_that_cannot_be_is_refused_in_a_line(asked, says, client, watch):
@@ -451,5 +451,5 @@ def test_what_can_be_trained_is_told(client):
 
 
 def test_json_of_the_page_never_holds_a_number_that_browsers_cannot_read(client):
-    for path in ("/api/models", "/api/runs", "/api/laws", "/api/training"):
+    for path in ("/api/models", "/api/runs", "/api/densities", "/api/training"):
         json.loads(client.get(path).text, parse_constant=lambda name: pytest.fail(name))

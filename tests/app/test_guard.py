@@ -150,7 +150,7 @@ def test_the_page_names_no_other_host_and_bears_no_code_inside():
             assert "<style" not in text and not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
 
 
-def test_a_fault_is_one_line_that_tells_a_stranger_nothing(client, library, monkeypatch):
+def test_a_fault_is_one_line_that_tells_an_attacker_nothing(client, library, monkeypatch):
     def broken():
         raise RuntimeError("a secret of /home")
 

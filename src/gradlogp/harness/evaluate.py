@@ -30,6 +30,7 @@ from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
 from gradlogp.harness.recovery import recovery
+from gradlogp.harness.turns import classless
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -57,7 +58,7 @@ def measure_samples(
         memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
         *evaluator.kind.compared(data.test.scaled(slice(0, len(x))), x),
     ]
-    return measures + (_by_class(x, data, evaluator, asked) if len(data.classes) > 1 else [])
+    return measures + ([] if classless(data) else _by_class(x, data, evaluator, asked))
 
 
 def _by_class(

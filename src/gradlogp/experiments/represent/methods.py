@@ -32,6 +32,7 @@ from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.harness.trial import Context, trained
 from gradlogp.models import conv_noisy_energy, unet_score
+from gradlogp.models.mixture import without_proposal
 from gradlogp.models.nets.conv import ConvTrunk
 from gradlogp.objectives import CrossEntropy, DenoisingScoreMatching, LogNormal, NTXent, Objective
 from gradlogp.objectives.augment import (
@@ -248,8 +249,8 @@ class ChainEnergy(Represent):
             spent = fitted.run.status()
             cost.parameters, cost.images = spent["parameters"], spent["images"]
             cost.evaluations = spent["evaluations"]
-        model: Any = fitted.model
-        return stages_of_trunk(getattr(model, "energy", model).trunk)
+        model: Any = without_proposal(fitted.model)
+        return stages_of_trunk(model.trunk)
 
 
 @final

@@ -227,7 +227,7 @@ def save_samples(run: Run, kind: Kind, x: Tensor) -> None:
 def _beside_nearest(recorder: Recorder, kind: Kind, x: Tensor, train: Tensor) -> None:
     """A figure of the first samples, and below each the training example nearest to it."""
     shown = x[:ROW]
-    closest = train[torch.cdist(shown.flatten(1), train.flatten(1)).argmin(1)]
+    closest = train[torch.cdist(kind.alike(shown), kind.alike(train)).argmin(1)]
     caption = (
         f"The first {kind.plural} drawn, and below each the training {kind.noun} nearest to it."
     )

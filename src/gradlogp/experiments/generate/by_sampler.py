@@ -119,7 +119,7 @@ class ByEverySampler(Trial):
         evaluator, data = context.evaluator, context.data
         assert evaluator is not None, "samples are measured"
         n = min(self.evaluation.samples, len(data.test), len(data.validation))
-        process: Any = self.recipe.sampler.process  # type: ignore[attr-defined]
+        process: Any = self.recipe.sampler.process
         sampler = SAMPLERS[name](process, evaluations)
         recipe = replace(self.recipe, sampler=sampler)
         began = time.perf_counter()

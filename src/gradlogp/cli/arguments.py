@@ -162,7 +162,7 @@ class Show(Arguments):
 
     what: Positional[str]
     """A density on the plane, by its name or the first word of it (ring, grid, banana, rings, ...),
-    or a run folder.
+    or a run folder, or zoo:NAME.
     """
     form: Annotated[
         Literal["field", "chains", "film", "ladder"] | None, arg(name="as", metavar="FORM")

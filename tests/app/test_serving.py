@@ -9,7 +9,8 @@ import urllib.request
 
 import pytest
 
-from gradlogp.cli.arguments import App, Refused
+from gradlogp.cli.arguments import App
+from gradlogp.cli.shared import Refused
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Hiding a part of an example and filling it in: shares, known fills, and an energy's own law."""
+"""Hiding a part of an example and filling it in: shares, known fills, and an energy's own distribution."""
 
 import pytest
 import torch

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 
 import numpy as np
@@ -15,6 +16,8 @@ from gradlogp.core.targets import TARGETS
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import load
 from gradlogp.harness.detection import model_scores
+from gradlogp.harness.evaluator import evaluator_of
+from gradlogp.training import Training
 
 BLACK = [0.0] * 64
 
@@ -194,25 +197,58 @@ def test_a_page_that_leaves_takes_its_chains_along(client, watch):
 # --- drawing ---
 
 
-def test_a_drawing_is_restored_weighed_and_classified(client, folder):
+def test_a_drawing_is_weighed_and_classified_by_the_model_itself(client, folder):
     fitted = load(folder / "energy")
     x = data.load("digits").test.scaled(slice(3, 4))
-    found = posted(client, "/api/draw", run="energy", pixels=x.flatten().tolist(), sigma=0.3)
-    assert len(base64.b64decode(found["restored"])) == 64
+    found = posted(client, "/api/weigh", run="energy", pixels=x.flatten().tolist())
     assert found["energy"] == pytest.approx(float(fitted.model.field().energy(2 * x - 1)), rel=1e-4)
     exact = tasks.probabilities(fitted.model.logits, 2 * x - 1)[0]
     assert found["classes"] == pytest.approx(exact.tolist(), abs=1e-4)
-    assert max(map(abs, found["score"])) == pytest.approx(1)
+    score = fitted.model.field().score(2 * x - 1).flatten()
+    assert found["score"] == pytest.approx((score / score.abs().max()).tolist(), abs=1e-3)
+    assert found["energy_by"] == found["classes_by"] == "energy"
 
 
-def test_a_score_restores_as_tweedie_has_it_and_borrows_the_classes(client, folder):
+def test_a_score_borrows_energy_and_classes_from_a_model_of_the_same_data(client):
+    asked = {"pixels": BLACK, "sigma": 0.2}
+    own = posted(client, "/api/weigh", run="energy", **asked)
+    borrowed = posted(client, "/api/weigh", run="score", **asked)
+    for key in ("energy", "energy_by", "classes", "classes_by"):
+        assert borrowed[key] == own[key]
+    assert borrowed["score"] != own["score"]
+
+
+def test_a_classifier_is_taught_once_and_then_names_the_class(client, folder, monkeypatch):
+    short = Training(256, batch=64, checkpoint_every=20)
+    monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda spec, examples: short)
+    try:
+        assert posted(client, "/api/teach", run="score") == {"taught": True}
+        x = data.load("digits").test.scaled(slice(3, 4))
+        found = posted(client, "/api/weigh", run="score", pixels=x.flatten().tolist())
+        evaluator = evaluator_of(data.load("digits"), folder / "evaluator-digits")
+        exact = tasks.probabilities(evaluator.logits, x)[0]
+        assert found["classes"] == pytest.approx(exact.tolist(), abs=1e-4) and found["taught"]
+        assert "test accuracy" in found["classes_by"]
+        names = {m["name"] for m in client.get("/api/models").json()["models"]}
+        assert names == {"energy", "score", "blank"}
+    finally:
+        shutil.rmtree(folder / "evaluator-digits", ignore_errors=True)
+
+
+def test_an_energy_restores_with_a_weight_chosen_on_validation_pictures(client):
+    x = data.load("digits").test.scaled(slice(3, 4)).flatten().tolist()
+    found = posted(client, "/api/restore", run="energy", pixels=x, sigma=0.3)
+    assert len(base64.b64decode(found["restored"])) == 64
+    assert "chosen on 8 validation pictures" in found["says"]
+
+
+def test_a_score_restores_as_tweedie_has_it(client, folder):
     fitted = load(folder / "score")
     x = data.load("digits").test.scaled(slice(3, 4))
-    found = posted(client, "/api/draw", run="score", pixels=x.flatten().tolist(), sigma=0.2)
+    found = posted(client, "/api/restore", run="score", pixels=x.flatten().tolist(), sigma=0.2)
     exact = (tasks.tweedie(fitted.model.field(), 2 * x - 1, 0.4) + 1) / 2
     restored = np.frombuffer(base64.b64decode(found["restored"]), np.uint8) / 255
     assert restored == pytest.approx(exact.clamp(0, 1).flatten().numpy(), abs=0.5 / 255 + 1e-6)
-    assert found["energy"] is None and found["by"].startswith("energy")
 
 
 def test_an_example_is_one_of_the_test_part(client):
@@ -223,19 +259,21 @@ def test_an_example_is_one_of_the_test_part(client):
     assert shown == pytest.approx(test.scaled(slice(2, 3)).flatten().numpy() * 255, abs=0.51)
 
 
-@pytest.mark.parametrize("path", ["/api/draw", "/api/example", "/api/usual", "/api/odd"])
+@pytest.mark.parametrize(
+    "path", ["/api/weigh", "/api/restore", "/api/example", "/api/usual", "/api/odd"]
+)
 def test_a_model_that_is_not_in_the_list_is_not_found(path, client):
-    drawn = {"pixels": BLACK} if path in ("/api/draw", "/api/odd") else {}
+    drawn = {"pixels": BLACK} if path in ("/api/weigh", "/api/restore", "/api/odd") else {}
     for name in ("nobody", "../energy", "/etc/passwd"):
         assert "there is no model" in refused(client, path, 404, run=name, **drawn)
 
 
 def test_numbers_out_of_range_are_refused_with_their_place(client):
     asked = {"run": "energy", "pixels": BLACK}
-    assert "sigma" in refused(client, "/api/draw", 422, **asked, sigma=9)
-    assert "pixels" in refused(client, "/api/draw", 422, run="energy", pixels=[0.0] * 20_000)
-    assert "64 numbers" in refused(client, "/api/draw", 400, run="energy", pixels=[0.0])
-    broken = client.post("/api/draw", content="{", headers={"content-type": "application/json"})
+    assert "sigma" in refused(client, "/api/weigh", 422, **asked, sigma=9)
+    assert "pixels" in refused(client, "/api/weigh", 422, run="energy", pixels=[0.0] * 20_000)
+    assert "64 numbers" in refused(client, "/api/weigh", 400, run="energy", pixels=[0.0])
+    broken = client.post("/api/weigh", content="{", headers={"content-type": "application/json"})
     assert broken.status_code == 422 and "JSON" in broken.json()["error"]
 
 

@@ -23,7 +23,7 @@ from gradlogp.harness import (
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.fit import spec_of
 from gradlogp.harness.recipe import DataSpec, specify
-from gradlogp.harness.settings import RENAMED, from_dict, kind_name
+from gradlogp.harness.settings import RENAMED, Settings, from_dict, kind_name
 from gradlogp.objectives import OBJECTIVES
 from gradlogp.runs import Run
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
@@ -288,3 +288,10 @@ def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():
 def test_a_kind_that_does_not_fit_is_answered_with_those_that_do(change, message):
     with pytest.raises(UserError, match=message):
         override(RECIPES["ncsn"](MNIST, "quick", 0), [change])
+
+
+@pytest.mark.parametrize(("comparison", "method"), METHODS)
+def test_the_name_of_its_class_finds_the_settings_of_a_method(comparison, method):
+    """Two questions may not call their settings the same, nor a setting `kind`, which is theirs."""
+    settings = COMPARISONS[comparison].methods[method](MNIST, "quick", 0)
+    assert Settings.kinds[to_dict(settings)["kind"]] is type(settings)

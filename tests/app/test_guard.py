@@ -222,7 +222,9 @@ def test_a_ninth_window_takes_the_place_of_the_first(client, watch):
     with ExitStack() as stack:
         first = stack.enter_context(watch("/ws/particles"))
         for _ in range(8):
-            stack.enter_context(watch("/ws/particles")).send_json({"do": "begin", "law": "rings"})
+            stack.enter_context(watch("/ws/particles")).send_json(
+                {"do": "begin", "density": "rings"}
+            )
         with pytest.raises(WebSocketDisconnect):
             first.receive_json()
 

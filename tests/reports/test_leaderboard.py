@@ -45,6 +45,28 @@ def test_what_was_measured_otherwise_has_a_table_of_its_own(change):
     assert len({board.protocol for board in found}) == 2
 
 
+def test_a_further_number_that_was_measured_otherwise_is_named():
+    more = {"stderr": 0.01, "value": 0.8}
+    rows = [drawn(m, v) for m, v in (("a", 1.0), ("b", 2.0))]
+    alike = [row(m, "precision", protocol=FD.format("0ff1ce42", 500, 500), **more) for m in "ab"]
+    (board,) = boards([results("c", *rows, *alike)])
+    assert board.otherwise == [] and board.how == board.protocol
+    alike[1] |= {"protocol": FD.format("0ff1ce42", 100, 500)}
+    (board,) = boards([results("c", *rows, *alike)])
+    assert board.otherwise == ["precision of b: network 0ff1ce42, 100 real, 500 generated"]
+    assert "; but precision of b" in markdown([board])
+
+
+def test_references_of_two_comparisons_are_not_averaged():
+    some = [
+        results("c", drawn("a", 3.0), drawn("real", 0.5)),
+        results("d", drawn("b", 3.5), drawn("real", 0.7)),
+    ]
+    (board,) = boards(some)
+    cells = [board.texts(line)[1] for line in board.ordered if line.method == "real"]
+    assert cells == ["0.50 \u00b1 0.10", "0.70 \u00b1 0.10"]
+
+
 def test_two_data_sets_are_two_tables_and_one_can_be_asked_for():
     some = [results("c", drawn("a", 3.0)), results("d", drawn("a", 3.0), dataset="mnist")]
     assert [board.dataset for board in boards(some)] == ["digits", "mnist"]

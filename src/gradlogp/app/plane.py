@@ -145,7 +145,7 @@ class Swarm:
 
 
 def swarm(ask: Particles, former: Session | None) -> Swarm:
-    """Particles of the law that was asked for, begun anew or where those before stand."""
+    """Particles of the distribution that was asked for, begun anew or where those before stand."""
     target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     walks_down = ask.sampler in LADDER_SAMPLERS

@@ -1,10 +1,11 @@
 """The routes of the studio: each parses, asks one function in the worker's threads, and answers.
 
 GET   /                 the page          GET  /api/models     what can be shown
-GET   /api/densities         distributions     GET  /api/runs       every run's numbers
+GET   /api/densities    distributions     GET  /api/runs       every run's numbers
 GET   /api/training     how far it is     GET  /api/preview    its newest picture
 GET   /report?name=     a run's report
-POST  /api/draw  /api/example  /api/field  /api/usual  /api/odd  /api/train  /api/stop
+POST  /api/weigh  /api/restore  /api/example  /api/field  /api/usual  /api/odd
+      /api/teach  /api/train  /api/stop
 WS    /ws/chains  /ws/particles
 """
 

@@ -156,7 +156,7 @@ def board(found: Board, width: int = 5) -> list[Table]:
     heads, lines = found.heads[1:], [found.texts(line) for line in found.ordered]
     tables = []
     for first in range(0, len(heads), width):
-        says = f"{found.title}; {found.protocol}" if not first else ""
+        says = f"{found.title}; {found.how}" if not first else ""
         table = titled(says, "method", *heads[first : first + width])
         for line in lines:
             cells = line[first + 1 : first + 1 + width]

@@ -4,7 +4,8 @@
 
 Two numbers stand in one table only where they were measured alike: the same evaluation classifier,
 by the hash of its weights, and as many examples. What was measured otherwise has a table of its own,
-and each table says how it was measured. Only what a metric's direction allows is marked as best.
+and each table says how it was measured, and which numbers of its further columns were not measured
+so. Only what a metric's direction allows is marked as best.
 """
 
 import re
@@ -68,7 +69,7 @@ class Line:
     @property
     def label(self) -> str:
         """What the rows of this line are called in `Board.numbers`."""
-        return "/".join((self.method, *self.comparisons)) if self.learned else self.method
+        return "/".join((self.method, *self.comparisons))
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,22 @@ class Board:
 
     def best(self, line: Line, key: Key) -> bool:
         return self.numbers.mark(line.label, key) == "best"
+
+    @cached_property
+    def otherwise(self) -> list[str]:
+        """Numbers that were measured otherwise than the first of their column, in words."""
+        found = []
+        for key in self.columns:
+            cells = [(line.method, self.cell(line, key)) for line in self.ordered]
+            said = [(method, signature(cell.rows[0])) for method, cell in cells if cell]
+            name = words.metric(key).name
+            found += [f"{name} of {m}: {how}" for m, how in said if how != said[0][1]]
+        return found
+
+    @property
+    def how(self) -> str:
+        """How the numbers were measured, and which of them otherwise."""
+        return "; but ".join([self.protocol, *self.otherwise])
 
     def texts(self, line: Line) -> list[str]:
         """The cells under `heads`, the best in bold."""
@@ -240,7 +257,7 @@ def markdown(found: Sequence[Board]) -> str:
     parts = []
     for board in found:
         table = piped([board.heads, *(board.texts(line) for line in board.ordered)])
-        parts.append(f"### {board.title}\n\nMeasured by: {board.protocol}.\n\n{table}")
+        parts.append(f"### {board.title}\n\nMeasured by: {board.how}.\n\n{table}")
     return "\n\n".join(parts)
 
 

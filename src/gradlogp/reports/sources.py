@@ -35,6 +35,21 @@ MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 NAMES = re.compile(r"\b(?:CIFAR-10|ModelNet10|CD-\d+|NCSNv2|3D-GAN|1-NNA)\b")
 NUMBER = re.compile(r"\d[\d.,]*\d|\d")
 SPELLED = re.compile(r"\b(?:percent|per cent|hundreds?|thousands?|millions?|dozens?)\b", re.I)
+PLACEHOLDERS = (
+    *("value", "bare", "claim", "fact", "said", "has", "others", "verdict", "sources"),
+    *(
+        "table",
+        "further",
+        "figure",
+        "picture",
+        "row",
+        "rows",
+        "setting",
+        "listed",
+        "pivot",
+        "sketch",
+    ),
+)
 LARGEST = 10  # whole number that an equation may hold
 
 
@@ -62,16 +77,7 @@ class Sources:
 
     def names(self) -> dict[str, Callable[..., Any]]:
         """Name in a source -> function."""
-        return {
-            **{
-                name: getattr(self, name) for name in ("value", "bare", "claim", "table", "further")
-            },
-            **{name: getattr(self, name) for name in ("figure", "fact", "said", "has", "verdict")},
-            **{
-                name: getattr(self, name) for name in ("row", "rows", "sketch", "sources", "others")
-            },
-            **{name: getattr(self, name) for name in ("setting", "listed", "pivot", "picture")},
-        }
+        return {name: getattr(self, name) for name in PLACEHOLDERS}
 
     def has(self, name: str) -> bool:
         """Whether the comparison `name` has results there."""

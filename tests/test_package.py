@@ -1,12 +1,16 @@
 """What `import gradlogp` promises: nothing heavy, nothing changed, the rooms at hand."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import gradlogp
+from tests.lowest import bounds
 
 HOUSE = Path(gradlogp.__file__).parent
 HEAVY = ["torch", "numpy", "matplotlib", "PIL", "sklearn", "pydantic", "tyro", "rich"]
@@ -29,3 +33,16 @@ def test_each_room_is_an_attribute() -> None:
 def test_another_attribute_is_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'sampler'; its rooms are .*samplers"):
         gradlogp.sampler  # noqa: B018
+
+
+def test_what_is_installed_is_what_was_promised() -> None:
+    """Also in an environment of the oldest versions (`tests.lowest`)."""
+    for name, oldest in bounds().items():
+        there = [int(part) for part in re.findall(r"\d+", version(name))]
+        assert there[:3] >= [int(part) for part in oldest.split(".")], name
+
+
+def test_every_requirement_of_every_extra_has_a_lower_bound() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    assert all(bounds(extra) is not None for extra in project["optional-dependencies"])

@@ -27,6 +27,7 @@ _ROOMS = (
     "bridges",
     "bench",
     "reports",
+    "app",
     "show",
     "cli",
 )

@@ -9,6 +9,7 @@ from gradlogp.baselines.impute import (
     MajorityImputer,
     MeanImputer,
     NearestImputer,
+    filled,
 )
 from gradlogp.core.random import seeded
 
@@ -113,3 +114,22 @@ def test_a_vote_is_counted_by_hand():
     out = MajorityImputer().fit(train)(x, known)
     assert out[0, 0, 1, 1] == 0  # three ones against four zeros
     assert out[0, 0, 2, 0] == 0  # two zeros, none against them
+
+
+def test_rows_with_holes_are_filled_by_the_line_that_they_lie_on():
+    """Of two columns on one line, and at the median where nothing of a row is known; neither is
+    moved by an outlier.
+    """
+    t = torch.linspace(-1, 1, 201, dtype=torch.float64)
+    x = torch.stack([t, 100 + 5 * t], 1)
+    x[100, 0] = 1e6
+    holed = x.clone()
+    holed[3::20, 0] = holed[7::20, 1] = torch.nan
+    fill = filled(holed)
+    found = fill(holed)
+    assert torch.equal(found[~holed.isnan()], x[~holed.isnan()])
+    assert (found[3::20, 0] - x[3::20, 0]).abs().max() < 0.15
+    assert (found[7::20, 1] - x[7::20, 1]).abs().max() < 0.75
+    nothing = fill(torch.full((2, 2), torch.nan, dtype=torch.float64))
+    torch.testing.assert_close(nothing, holed.nanmedian(0).values.expand(2, 2), rtol=0, atol=0.1)
+    assert torch.equal(fill(x), x)

@@ -8,6 +8,7 @@ import pytest
 
 from gradlogp.cli import main
 from gradlogp.core.errors import UserError
+from gradlogp.core.files import refused
 
 BAD = [  # words, code, what the line says
     ("", 2, "expected a verb"),
@@ -137,6 +138,11 @@ def test_bad_words_get_one_line(
             PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.png"),
             1,
             "gradlogp: error: x.png: Permission denied",
+        ),
+        (
+            refused(Path("x.png"), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+            1,
+            "gradlogp: error: cannot write x.png: No space left on device",
         ),
         (UserError("two\nlines"), 2, "gradlogp: error: two lines\n"),
         (KeyboardInterrupt(), 130, "gradlogp: stopped\n"),

@@ -1,6 +1,7 @@
 """Data of one's own: voxels, waveforms, tables, arrays, and whatever yields examples."""
 
 import builtins
+import math
 
 import numpy as np
 import pytest
@@ -213,6 +214,27 @@ def test_rows_are_written_back_as_they_were(tmp_path, ending):
     assert torch.equal(first[there], second[there])
     missing = data.columns.cells(whole(data))[0].count(None)
     assert missing == 10 and "10 missing values of a are filled" in " ".join(data.notes)
+
+
+def test_rows_with_holes_and_rows_with_marks_tell_the_same():
+    columns = Columns(
+        (
+            Column("a", missing=True),
+            Column("b", ("", "x", "y")),
+            Column("c", constant=3),
+            Column("d"),
+            Column("e", ("", "7")),
+        )
+    )
+    x = torch.tensor([[1.5, 0, 0, 1, 0, 9, 0, 1], [2.5, 1, 1, 0, 0, 8, 1, 0]])
+    holed = columns.holed(x)
+    nan = math.nan
+    expected = torch.tensor([[1.5, 1, 0, 9, 1], [nan, nan, nan, 8, nan]])
+    assert torch.equal(holed.isnan(), expected.isnan()) and holed[0].equal(expected[0])
+    assert columns.unmarked.width == holed.shape[1] == columns.unmarked.unmarked.width
+    marked = columns.unmarked.marked
+    assert marked.marked == marked and marked.unmarked == columns.unmarked
+    assert [column.width for column in marked.members] == [2, 3, 0, 2, 2]
 
 
 def test_generated_rows_are_brought_to_their_columns(tmp_path):

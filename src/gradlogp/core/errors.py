@@ -16,6 +16,12 @@ class UserError(ValueError):
         super().__init__(printable(str(message)), *more)
 
 
+class SystemRefused(UserError):
+    """The system would not write: no space, no permission. The same command goes on once it will."""
+
+    code = 1
+
+
 def printable(text: str) -> str:
     """The text on one line that any UTF-8 terminal takes: a file's name may hold anything."""
     escaped = text.encode("utf-8", "backslashreplace").decode()

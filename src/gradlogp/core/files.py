@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import SystemRefused, UserError
 
 LONGEST = 200  # bytes of a name; the file systems' 255 less what a temporary file adds
 
@@ -114,8 +114,8 @@ def read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def refused(path: Path, error: OSError) -> UserError:
-    return UserError(
+def refused(path: Path, error: OSError) -> SystemRefused:
+    return SystemRefused(
         f"cannot write {path}: {error.strerror or error}. What was there is untouched; "
         "make room (or choose another folder) and run the same command again."
     )

@@ -6,12 +6,14 @@
 Entries keep the units of the file; whoever trains scales them by what is said here of the training
 rows. A missing number is filled with the training rows' mean and, where a column has any, marked by
 an entry of its own; a missing category is a category. So rows go to vectors and back without loss.
+Whoever has no use for marks takes rows with holes instead: NaN in all entries of a missing cell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
+import torch
 from torch import Tensor
 
 MISSING = ""  # the category, and the cell of a file, that stands for a missing value
@@ -41,6 +43,33 @@ class Column:
             return 0
         return len(self.categories) or 1 + self.missing
 
+    @property
+    def marked(self) -> "Column":
+        """The same column with an entry for a missing cell."""
+        if self.constant is not None:
+            return self
+        if not self.categories:
+            return replace(self, missing=True)
+        return replace(self, categories=(MISSING, *self._there))
+
+    @property
+    def unmarked(self) -> "Column":
+        """The same column without one."""
+        return replace(self, categories=self._there, missing=False)
+
+    @property
+    def _there(self) -> tuple[str, ...]:
+        return tuple(category for category in self.categories if category != MISSING)
+
+    def holed(self, entries: Tensor) -> Tensor:
+        """Its entries [n, width] as those of the column without a mark, NaN where one is set."""
+        mark = 1 if self.missing else 0
+        if not (self.missing or self.categories[:1] == (MISSING,)):
+            return entries
+        lost = entries[:, mark] > 0.5
+        kept = torch.cat([entries[:, :mark], entries[:, mark + 1 :]], 1)
+        return kept.masked_fill(lost[:, None], torch.nan)
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -63,6 +92,21 @@ class Columns:
         return tuple(
             slice(end - column.width, end) for column, end in zip(self.members, ends, strict=True)
         )
+
+    @property
+    def marked(self) -> "Columns":
+        return Columns(tuple(column.marked for column in self.members))
+
+    @property
+    def unmarked(self) -> "Columns":
+        return Columns(tuple(column.unmarked for column in self.members))
+
+    def holed(self, x: Tensor) -> Tensor:
+        """The rows `x` (n, width) as those of `unmarked` columns, NaN in every entry of a missing
+        cell.
+        """
+        pairs = zip(self.members, self.spans, strict=True)
+        return torch.cat([column.holed(x[:, span]) for column, span in pairs], 1)
 
     def cells(self, x: Tensor) -> list[list[float | int | str | None]]:
         """The rows `x` (n, d) as the columns of a file, one list of n cells each; None is missing.

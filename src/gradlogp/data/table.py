@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError, printable
+from gradlogp.core.words import are, counted
 from gradlogp.data.base import Dataset, Progress, Split, require_classes, stratified_split
 from gradlogp.data.cells import CATEGORIES, Cells, Table, arrow_of, read_cells
 from gradlogp.data.columns import MISSING, Column, Columns
@@ -58,22 +59,37 @@ def csv(
         {path.name: sha256(path)},
         kind="row",
         columns=columns,
-        notes=tuple(f"{path.name}: {note}" for note in left_out),
+        notes=tuple(f"{path.name}: {note}" for note in (*left_out, *_filled(columns, x))),
     )
+
+
+def _filled(columns: Columns, x: Tensor) -> list[str]:
+    """How many numbers of each column are missing in x, a sentence each."""
+    return [
+        f"{missing_values(int(x[:, span.stop - 1].sum()), column.name)} filled with the mean, marked."
+        for column, span in zip(columns.members, columns.spans, strict=True)
+        if column.missing
+    ]
+
+
+def missing_values(n: int, name: str) -> str:
+    return f"{counted(n, 'missing value')} of {name} {are(n)}"
 
 
 def read_rows(
     path: str | Path, apart: Collection[str] = ()
 ) -> tuple[Columns, Tensor, tuple[str, ...]]:
     """All rows of a table of your own in the order of the file, without the columns set apart: the
-    columns, x (n, d) float64, and what was left out, a sentence each.
+    columns without marks, x (n, d) float64 with NaN for missing cells, and what was left out, a
+    sentence each.
     """
     table = read_cells(path := Path(path))
     names = [column.name for column in table.columns]
     for name in apart:
         if name not in names and not any(f" {name}:" in note for note in table.left_out):
             raise UserError(f"{path}: no column {name!r}; there are {', '.join(names)}.")
-    return _encoded(path, table, apart, torch.arange(len(table)))
+    columns, x, left_out = _encoded(path, table, apart, torch.arange(len(table)))
+    return columns.unmarked, columns.holed(x), left_out
 
 
 def rows_like(path: str | Path, columns: Columns) -> tuple[Tensor, tuple[str, ...]]:
@@ -127,7 +143,7 @@ def _unlike(column: Column, cells: Cells) -> list[str]:
         ]
     lost = cells.missing if not (column.categories or column.missing) else 0
     if lost:
-        return [f"{lost:,} missing values of {column.name} are taken as its mean."]
+        return [f"{missing_values(lost, column.name)} taken as its mean."]
     new = sorted(found - {*column.categories, MISSING}) if column.categories else []
     if new and cells.numbers is None:
         return [f"{column.name} holds categories that were never learned: {', '.join(new[:5])}."]
@@ -192,10 +208,6 @@ def _encoded(
             continue
         if column.constant is not None:
             said.append(f"{column.name} is {column.constant} in every row; no model sees it.")
-        if column.missing:
-            said.append(
-                f"{cells.missing:,} missing values of {column.name} are filled with the mean, marked."
-            )
         members.append(column)
         blocks.append(_block(column, cells))
     columns = Columns(tuple(members))

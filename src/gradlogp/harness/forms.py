@@ -1,6 +1,7 @@
 """Files of one's own as examples of one form: what the first of them decide, the others follow.
 
     rows of tables  ->  the first table's columns      |  x (n, d), a group for each column
+                        missing cells filled (impute.filled)
     pictures        ->  one size, grey or RGB          |  x (n, c, h, w) in [0, 1], squares
     recordings      ->  one length and rate, log-mel   |  x (n, 2 bands), a group for each band
 
@@ -16,11 +17,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from gradlogp.baselines.impute import Filled, filled
 from gradlogp.core.errors import UserError
 from gradlogp.core.spectrogram import LogMel, hertz, mel
 from gradlogp.data import PICTURES, RECORDINGS, Columns, Dataset, fit, read_picture
 from gradlogp.data.files import files_below
-from gradlogp.data.table import read_rows, rows_like
+from gradlogp.data.table import missing_values, read_rows, rows_like
 from gradlogp.data.waves import read_wave, stacked
 from gradlogp.harness.detection import patches
 from gradlogp.harness.recipe import DataSpec
@@ -69,15 +71,28 @@ class Form(abc.ABC):
 @final
 @dataclass(frozen=True)
 class TableForm(Form):
+    """The rows of `columns`; their missing cells are filled by `fill`, where there is one, and as
+    the columns say otherwise.
+    """
+
     columns: Columns
+    fill: Filled | None = None
     noun = "rows"
 
     def read(self, paths: Sequence[Path]) -> Items:
-        parts, wrong = _each(paths, lambda path: rows_like(path, self.columns))
+        parts, wrong = _each(paths, self._rows)
         x = torch.cat([torch.empty(0, self.columns.width).double(), *(x for _, (x, _) in parts)])
         notes = [f"{path.name}: {note}" for path, (_, said) in parts for note in said]
         files, rows = _numbered([(path, len(x)) for path, (x, _) in parts])
         return Items(x, files, rows, wrong, tuple(notes))
+
+    def _rows(self, path: Path) -> tuple[Tensor, tuple[str, ...]]:
+        if self.fill is None:
+            return rows_like(path, self.columns)
+        marked = self.columns.marked
+        x, notes = rows_like(path, marked)
+        holed = marked.holed(x)
+        return self.fill(holed), (*notes, *_holes(self.columns, holed))
 
     def groups(self) -> tuple[Tensor, list[str]]:
         masks, names = [], []
@@ -173,7 +188,19 @@ def _table(path: Path, apart: Collection[str]) -> tuple[Form, Items]:
         )
     columns, x, notes = read_rows(path, apart)
     files, rows = _numbered([(path, len(x))])
-    return TableForm(columns), Items(x, files, rows, (), notes)
+    fill = filled(x)
+    return TableForm(columns, fill), Items(fill(x), files, rows, (), (*notes, *_holes(columns, x)))
+
+
+def _holes(columns: Columns, x: Tensor) -> list[str]:
+    """How many cells of each column are missing in x, a sentence each."""
+    lost = x.isnan()
+    counts = [int(lost[:, span].any(1).sum()) for span in columns.spans]
+    return [
+        f"{missing_values(n, column.name)} filled in from the other columns."
+        for column, n in zip(columns.members, counts, strict=True)
+        if n
+    ]
 
 
 def _pictures(files: Sequence[Path], size: int | None) -> PictureForm:

@@ -82,6 +82,10 @@ class Kind(abc.ABC):
         """Kept samples in the data's own range again."""
         return kept
 
+    def alike(self, x: Tensor) -> Tensor:
+        """What two examples are near to each other in, [n, d]: by default their entries."""
+        return x.flatten(1)
+
     @abc.abstractmethod
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
         """An untrained evaluation classifier, x [n, *shape] -> logits, with `features`."""

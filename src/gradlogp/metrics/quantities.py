@@ -269,6 +269,14 @@ QUANTITIES = {
             aim=0.0,
         ),
         _quantity(
+            "linear_probe",
+            "higher",
+            "classes in the features",
+            "The accuracy of a logistic regression on the features of a model that was never told the"
+            " classes.",
+            aim=1.0,
+        ),
+        _quantity(
             "rmse",
             "lower",
             "RMS error of the score",

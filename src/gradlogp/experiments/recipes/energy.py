@@ -285,7 +285,8 @@ class EnergyRecipe(Generative):
         if isinstance(self.objective, Chainless):
             by = self.objective.named.replace("_", " ")
             return f"Energy-based model by {by}{begun}{told}"
-        return f"Energy-based model {none if self.buffer is None else buffer}{begun}{told}"
+        tilts = "that tilts a Gaussian, " if self.reference else ""
+        return f"Energy-based model {tilts}{none if self.buffer is None else buffer}{begun}{told}"
 
     def about(self) -> str:
         number = "The network gives every example one number, its **energy**: low means likely."

@@ -171,6 +171,15 @@ def test_a_dry_run_says_what_training_takes(capsys: pytest.CaptureFixture[str]) 
     words = ["train", "ncsn", "--set", *SCORE, "--dry-run"]
     found = run(capsys, *words)["ncsn"]
     assert found["steps"] == 10 and found["parameters"] > 1000 and found["megabytes"] > 50
+    # the whole command takes imports and samples as well
+    assert found["seconds"] > found["seconds of training"] >= 0
+
+
+def test_a_batch_larger_than_the_data_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "ncsn", "--dry-run", "--set", *SCORE, "training.batch=2000"]
+    assert main([*words, "training.images=4000"]) == 0
+    said = capsys.readouterr().out
+    assert "2,000 is cut to the 1,257 pictures that there are: 2 steps see 2,514, not 4,000" in said
 
 
 def trained_for(capsys: pytest.CaptureFixture[str], images: int, code: int = 0) -> str:

@@ -25,6 +25,7 @@ from gradlogp.cli.shared import Changing
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener
+from gradlogp.core.words import counted
 from gradlogp.data import Dataset, load as load_data
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
@@ -51,7 +52,7 @@ from gradlogp.harness import (
     to_dict,
 )
 from gradlogp.harness.compare import Comparison
-from gradlogp.harness.estimate import estimated, require_room
+from gradlogp.harness.estimate import Estimate, estimated, require_room
 from gradlogp.harness.provenance import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
@@ -106,6 +107,8 @@ def _train(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
         f" {recipe.training.steps:,} steps: {out}"
     )
+    if said := cut_short(recipe, data):
+        terminal.say(said)
     with stopping(out), following(terminal, args.track, out) as listener:
         try:
             run = fit(recipe, data, out, listener, device, args.last_whole, processes)
@@ -221,7 +224,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
             require_room(entry.settings, data)
     if args.dry_run:
         first = {e.method: e.settings for e in planned if e.seed == args.seed}
-        return resolved(first, data, terminal)
+        return resolved(first, data, terminal, seeds=args.seeds)
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
@@ -333,33 +336,62 @@ def _compares(path: Path, note: Mapping[str, Any]) -> bool:
 
 
 def resolved(
-    methods: Mapping[str, Any], data: Dataset, terminal: Terminal, device: str | None = None
+    methods: Mapping[str, Any],
+    data: Dataset,
+    terminal: Terminal,
+    device: str | None = None,
+    seeds: int | None = None,
 ) -> None:
     """What --dry-run prints: every setting that --set can change, and what they come to: seconds by
-    a few steps on the data.
+    a few steps on the data. `seeds` are those of a comparison, which evaluates as well.
     """
-    result = {}
+    result: dict[str, Any] = {}
+    times = []
     for method, settings in methods.items():
         values, sums = leaves(settings), {}
         if isinstance(settings, Generative):
-            sums = _comes_to(settings, data, device or default_device())
+            found = estimated(settings, data, device or default_device())
+            times.append(found)
+            sums = _comes_to(settings, data, found)
         lines = [f"# {method}", *(f"{key} = {value!r}" for key, value in values.items())]
-        terminal.say("\n".join([*lines, *(f"# {key}: {value:,}" for key, value in sums.items())]))
+        lines += [f"# {key}: {value:,}" for key, value in sums.items()]
+        terminal.say("\n".join(lines))
+        if isinstance(settings, Generative) and (said := cut_short(settings, data)):
+            terminal.say(f"# {said}")
         result[method] = {"settings": to_dict(values), **sums}
+    if times and seeds:
+        each = sum(t.training + t.looking + t.evaluation for t in times)
+        terminal.say(
+            f"# in all, {counted(seeds, 'seed')} of {counted(len(times), 'method')} that"
+            f" {'learns' if len(times) == 1 else 'learn'} in steps, and drawing what is measured:"
+            f" {times[0].before + seeds * each:,.0f} seconds"
+        )
     terminal.result(result)
 
 
-def _comes_to(recipe: Generative, data: Dataset, device: str) -> dict[str, int]:
+def _comes_to(recipe: Generative, data: Dataset, found: Estimate) -> dict[str, int]:
     images = recipe.training.steps * min(recipe.training.batch, len(data.train))
-    found = estimated(recipe, data, device)
     return {
         "steps": recipe.training.steps,
         "images": images,
         "evaluations": images * recipe.evaluations_per_example,
         "parameters": found.parameters,
-        "seconds": round(found.seconds),
+        "seconds": round(found.before + found.training + found.looking),
+        "seconds of training": round(found.training),
+        "seconds to draw for an evaluation": round(found.evaluation),
         "megabytes": round(found.megabytes),
     }
+
+
+def cut_short(recipe: Generative, data: Dataset) -> str:
+    """That a batch takes fewer examples than it was set to, so that fewer are seen; or nothing."""
+    batch, there, steps = recipe.training.batch, len(data.train), recipe.training.steps
+    if batch <= there:
+        return ""
+    return (
+        f"training.batch={batch:,} is cut to the {there:,} {data.kind}s that there are: {steps:,}"
+        f" steps see {steps * there:,}, not {recipe.training.images:,}; set a smaller batch."
+    )
 
 
 def command(verb: str, *words: object) -> str:

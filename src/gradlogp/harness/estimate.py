@@ -1,6 +1,7 @@
 """What work will take before it is begun: parameters counted on a model without memory, seconds by
-a few steps on the data itself.
+a few steps of training and of drawing on the data itself.
 
+    seconds = until now + each step x steps + previews and a last look at samples
     memory = 4 bytes x (weights, gradients, two moments, average) + the buffer of chains
 """
 
@@ -8,6 +9,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,21 +17,31 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
 from gradlogp.data.files import require_memory
-from gradlogp.harness.fit import batches, build
-from gradlogp.harness.recipe import DataSpec, Recipe, specify
+from gradlogp.harness.fit import PROGRESS, batches, build, shown, snapshots
+from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
+from gradlogp.tasks.generate import Sampling, film
+from gradlogp.training.health import SAMPLES
 
 COPIES = 5  # of every weight while it is learned
 WARM = 2  # steps before the clock runs
-STEPS, SECONDS = 30, 4.0  # what is measured, at most
+STEPS, SECONDS = 30, 4.0  # of training that are measured, at most
+DRAWN = 5  # steps of drawing that are measured
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of training, megabytes of memory at its height, and the model's parameters."""
+    """Seconds of a machine that does nothing else: until now (imports, reading), of training, of its
+    previews and the last look at samples, of drawing what an evaluation measures; megabytes of
+    memory at its height, and the model's parameters.
+    """
 
-    seconds: float
+    before: float
+    training: float
+    looking: float
+    evaluation: float
     megabytes: float
     parameters: int
 
@@ -64,22 +76,56 @@ def require_room(recipe: Recipe, data: Dataset) -> None:
     )
 
 
-def estimated(recipe: Recipe, data: Dataset, device: str) -> Estimate:
-    """By what is fitted first, and up to STEPS steps of a learner that is thrown away."""
-    spec = specify(data)
+def estimated(recipe: Generative, data: Dataset, device: str) -> Estimate:
+    """By what is fitted first, up to STEPS steps of a learner that is thrown away, and a few steps
+    of drawing from it.
+    """
+    clock = _clock(device)
+    before, spec = time.thread_time(), specify(data)
+    began = clock()
     learner = build(recipe, spec, device, data.train)
-    fitting = learner.seconds
+    fitting = clock() - began
     source = batches(data.train, recipe, spec, device)
     for step in range(min(WARM, recipe.training.steps)):
         learner.update(source(step))
-    began, taken = time.perf_counter(), 0
-    while taken < STEPS and time.perf_counter() - began < SECONDS:
+    began, taken = clock(), 0
+    while taken < STEPS and clock() - began < SECONDS:
         _, info = learner.update(source(learner.step))
         taken += 1
     _wait(info)
-    each = (time.perf_counter() - began) / taken
+    training = fitting + (clock() - began) / taken * recipe.training.steps
+    how = recipe.sampling(learner.ema.module, spec, device)
+    previews = len(shown(recipe)) * _drawing(how, PROGRESS, recipe, spec, clock)
+    last = _drawing(how, SAMPLES, recipe, spec, clock)
+    evaluation = last / SAMPLES * _measured(recipe)
     parameters = sum(p.numel() for p in learner.model.parameters())
-    return Estimate(fitting + each * recipe.training.steps, peak(device), parameters)
+    return Estimate(before, training, previews + last, evaluation, peak(device), parameters)
+
+
+def _measured(recipe: Generative) -> int:
+    """Samples that an evaluation draws."""
+    asked = recipe.evaluation
+    return asked.samples + (asked.trial * len(snapshots(recipe)) if asked.choose else 0)
+
+
+def _clock(device: str) -> Callable[[], float]:
+    """On a CPU the time of this thread, which has its share in all that others do: what other
+    programs take does not count.
+    """
+    return time.perf_counter if device.startswith("cuda") else time.thread_time
+
+
+def _drawing(
+    how: Sampling[Any], n: int, recipe: Generative, spec: DataSpec, clock: Callable[[], float]
+) -> float:
+    """Seconds of drawing n samples, by its first steps; none of a model that draws no numbers yet."""
+    cond = classes_asked(spec, n) if recipe.conditional else None
+    steps, began = min(DRAWN, how.steps), clock()
+    try:
+        film(how, None, n, recipe.seed, [steps], cond)
+    except NotFinite:
+        return 0.0
+    return (clock() - began) * how.steps / steps
 
 
 def _wait(info: dict[str, Tensor]) -> Any:

@@ -255,10 +255,10 @@ def _progress(
     """What is kept on the way, and after which steps: previews of samples, and snapshots."""
     if not isinstance(recipe, Generative):
         return None, frozenset()
-    kept, shown = frozenset(snapshots(recipe)), _shown(recipe)
+    kept, previewed = frozenset(snapshots(recipe)), shown(recipe)
 
     def watch(step: int) -> None:
-        if step in shown:
+        if step in previewed:
             try:
                 _preview(recipe, learner, spec, run.picture(f"progress-{step:08d}"), device)
             except NotFinite:
@@ -269,7 +269,8 @@ def _progress(
     return watch, _watched(recipe)
 
 
-def _shown(recipe: Generative) -> frozenset[int]:
+def shown(recipe: Generative) -> frozenset[int]:
+    """The steps after which a preview is drawn."""
     return frozenset(milestones(recipe.training.steps, PROGRESS)) - {0}
 
 
@@ -277,7 +278,7 @@ def _watched(recipe: Recipe) -> frozenset[int]:
     """The steps after which something is kept."""
     if not isinstance(recipe, Generative):
         return frozenset()
-    return _shown(recipe) | frozenset(snapshots(recipe))
+    return shown(recipe) | frozenset(snapshots(recipe))
 
 
 def _preview(recipe: Generative, learner: Learner, spec: DataSpec, path: Path, device: str) -> None:

@@ -87,7 +87,7 @@ def test_a_speaker_is_left_out(tmp_path, monkeypatch):
     data = replace(spoken(), name="fsdd@1024")
     asked = []
     monkeypatch.setattr(
-        "gradlogp.experiments.audio.voices.readers.load",
+        "gradlogp.data.load",
         lambda name, root: asked.append(name) or data,
     )
     settings = override(voices(Target.of(data)), ["speakers='theo',", "passes=1", "batch=16"])

@@ -9,7 +9,8 @@ import torch
 from gradlogp import data, reports
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
-from gradlogp.experiments import COMPARISONS
+from gradlogp.core.random import from_seed
+from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.harness import (
     Column,
     Comparison,
@@ -19,10 +20,12 @@ from gradlogp.harness import (
     Target,
     Trial,
     from_stored,
+    override,
     prepare,
     run_comparison,
 )
-from gradlogp.harness.trial import items
+from gradlogp.harness.record import Cost
+from gradlogp.harness.trial import fitted_inside, items
 from gradlogp.metrics.calibration import accuracy, mcnemar
 from gradlogp.runs import Run
 from tests.targets import DIGITS
@@ -111,6 +114,41 @@ def test_a_comparison_of_trials_is_performed_once_and_shown(known, tmp_path):
     assert (
         further.startswith("McNemar's p\n\n| method | one |") and further.count("\n") == 5
     )  # as compare.json asks for it
+
+
+@dataclass(frozen=True)
+class Inside(Trial):
+    """A network of a recipe, inside a trial."""
+
+    def perform(self, context: Context, recorder: Recorder) -> None:
+        recipe = override(RECIPES["ncsn"](DIGITS, "quick", 0), ["net.channels=4,8"])
+        for _ in range(2):  # the second time as a trial that was stopped goes on
+            with recorder.training() as cost:
+                fitted_inside(recorder, recipe, context.data, cost, images=640)
+
+
+def test_a_network_inside_a_trial_costs_the_trial_what_it_cost(tmp_path):
+    run = Inside("inside", "digits", "quick", 0).into(
+        tmp_path / "run", Context(data.load("digits")), Silent()
+    )
+    inner, outer = Run.open(tmp_path / "run" / "network").status(), run.status()
+    same = ("images", "evaluations", "parameters")
+    assert {k: outer[k] for k in same} == {k: inner[k] for k in same} and inner["images"] == 640
+    assert outer["seconds"] >= inner["seconds"] > 0
+
+
+def test_costs_of_networks_add_up():
+    cost = Cost()
+    cost.add(torch.nn.Linear(3, 2), 100)
+    cost.add(torch.nn.Linear(3, 2), 10, each=2.5)
+    assert (cost.parameters, cost.images, cost.evaluations) == (16, 110, 125)
+
+
+def test_a_seed_decides_what_is_built_and_leaves_the_global_state_alone():
+    before = torch.random.get_rng_state()
+    first, second, other = (from_seed(s, lambda: torch.randn(4)) for s in (3, 3, 4))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

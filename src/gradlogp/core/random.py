@@ -10,11 +10,12 @@ drawn in.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
+T = TypeVar("T")
 BLOCK = 20  # samples per stream: the batch boundaries that cost nothing are multiples of it
 
 
@@ -22,6 +23,15 @@ def seeded(*words: int | str, device: torch.device | str = "cpu") -> Generator:
     """A generator whose stream is decided by `words`, e.g. seeded(seed, "chains", 3)."""
     digest = hashlib.sha256(repr(words).encode()).digest()
     return Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def from_seed(seed: int, build: Callable[[], T]) -> T:
+    """What `build` makes, such as a network, with torch's global generator at `seed`; that is left
+    as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 # What a run of seed s draws apart from its training: each purpose has a stream of its own. The

@@ -18,7 +18,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.core.progress import Listener, Silent
-from gradlogp.core.random import seed_for, seeded
+from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.located import HUB, located
 from gradlogp.harness.provenance import about, default_device, describe
@@ -63,9 +63,8 @@ def build(
     Raises UserError for what cannot be split over `processes`.
     """
     began = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeded(recipe.seed, "weights").initial_seed())
-        model = recipe.model(spec).to(device)
+    first = seeded(recipe.seed, "weights").initial_seed()
+    model = from_seed(first, lambda: recipe.model(spec).to(device))
     generator = seeded(recipe.seed, "noise", device=device)
     objective = recipe.build_objective(spec, generator, device)
     if split is not None:

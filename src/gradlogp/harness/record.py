@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlogp.core.files import replacing
 from gradlogp.core.progress import Listener
@@ -28,7 +28,7 @@ def row(measure: Measure, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Cost:
-    """What learning cost: seconds (filled in by `Recorder.training`), parameters, training
+    """What learning cost: seconds (`Recorder.training` adds what passed), parameters, training
     examples, network evaluations.
     """
 
@@ -36,6 +36,19 @@ class Cost:
     images: int = 0
     evaluations: int = 0
     seconds: float = 0.0
+
+    def add(self, model: nn.Module, images: int, each: float = 1) -> None:
+        """Counts a network that learned from so many examples, at `each` evaluations an example."""
+        self.parameters += sum(p.numel() for p in model.parameters())
+        self.images += images
+        self.evaluations += round(images * each)
+
+    def add_run(self, run: Run) -> None:
+        """Counts what a trained run says that it cost, but for its seconds."""
+        spent = run.status()
+        self.parameters += spent["parameters"]
+        self.images += spent["images"]
+        self.evaluations += spent["evaluations"]
 
 
 @dataclass
@@ -54,7 +67,7 @@ class Recorder:
         cost = Cost()
         began = time.perf_counter()
         yield cost
-        cost.seconds = time.perf_counter() - began
+        cost.seconds += time.perf_counter() - began
         self.trained(cost)
 
     def trained(self, cost: Cost) -> None:

@@ -8,7 +8,8 @@ A trial that is done is not done again.
 """
 
 import abc
-from dataclasses import dataclass, fields
+import time
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from gradlogp.core.progress import Listener
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluator import Evaluator
+from gradlogp.harness.fit import Fitted, fit, load
 from gradlogp.harness.provenance import environment
+from gradlogp.harness.recipe import Generative
 from gradlogp.harness.record import Cost as Cost, Items as Items, Recorder
 from gradlogp.harness.settings import Settings, to_dict
 from gradlogp.objectives import Objective
@@ -107,6 +110,26 @@ def trained(
         learner = Learner(model, objective, training, generator, guard or Guard())
         train(learner, batch, run, recorder.listener)
     return learner.ema.module.eval().requires_grad_(False)
+
+
+def fitted_inside(
+    recorder: Recorder, recipe: Generative, data: Dataset, cost: Cost, images: int | None = None
+) -> Fitted:
+    """The model of a recipe, on the CPU, trained on `data` in the folder `network` inside the
+    trial's, from so many examples where `images` says; what it cost is added to `cost`, with the
+    seconds before the trial was stopped, where it was.
+    """
+    if images is not None:
+        training = replace(recipe.training, images=images)
+        recipe = replace(recipe, training=training)  # type: ignore[type-var]
+    path = recorder.run.path / "network"
+    began = time.perf_counter()
+    fit(recipe, data, path, recorder.listener).close()
+    fitted = load(path, "cpu")
+    cost.add_run(fitted.run)
+    now = time.perf_counter() - began
+    cost.seconds += max(0.0, fitted.run.status()["seconds"] - now)
+    return fitted
 
 
 def items(path: Path) -> Items:

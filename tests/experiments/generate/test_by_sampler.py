@@ -9,7 +9,7 @@ from gradlogp import data
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.progress import Silent
 from gradlogp.experiments import COMPARISONS
-from gradlogp.experiments.generate.by_sampler import SAMPLERS, spent
+from gradlogp.experiments.generate.by_sampler import SAMPLERS, Walk, best_of, spent
 from gradlogp.harness import Evaluator, Target, prepare, run_comparison
 from gradlogp.harness.kinds import Picture
 from gradlogp.models import ConvClassifier
@@ -41,6 +41,11 @@ def untrained():
 def test_a_walk_spends_no_more_than_was_asked(name, asked):
     used = spent(SAMPLERS[name](VarianceExploding(0.05, 10.0), asked))
     assert asked - 2 <= used <= asked + 1
+
+
+def test_the_walk_with_the_least_distance_on_validation_is_chosen():
+    walks = [Walk(f"{fd}", None, torch.empty(0), 0.0, fd) for fd in (2.0, 0.5, 3.0)]
+    assert best_of(walks).name == "0.5"
 
 
 def test_the_walk_of_the_first_table_is_one_of_those_measured(tmp_path, monkeypatch):

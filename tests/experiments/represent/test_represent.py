@@ -10,12 +10,19 @@ from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
 from gradlogp.experiments.represent import COMPARISON
 from gradlogp.experiments.represent.common import Represent, components
-from gradlogp.experiments.represent.methods import Components, pooled, stages_of_trunk
+from gradlogp.experiments.represent.methods import (
+    METHODS,
+    Components,
+    pooled,
+    stages_of_trunk,
+)
 from gradlogp.harness import Target, prepare, run_comparison
 from gradlogp.harness.trial import Context, items
+from gradlogp.models import conv_noisy_energy, unet_score
 from gradlogp.models.nets.conv import ConvTrunk
 from gradlogp.models.nets.unet import UNet
 from gradlogp.runs import Run, read_results
+from tests.targets import DIGITS
 
 TINY = [
     *(f"{m}:batch=32" for m in ("ebm_dsm", "score", "simclr", "simclr_noise", "told")),
@@ -99,6 +106,20 @@ def test_the_coarsest_stage_is_what_features_average():
     stages = net.stages(x, level)
     assert [s.shape[1] for s in stages] == [4, 8]
     torch.testing.assert_close(stages[-1].mean((2, 3)), net.features(x, level))
+
+
+def test_layers_at_a_noise_level_are_those_that_the_model_computes_there():
+    torch.manual_seed(0)
+    x, sigma = torch.randn(3, 1, 8, 8), torch.full((3,), 0.3)
+    network = unet_score((1, 8, 8), 0.7, (4, 8))
+    layers = METHODS["score"](DIGITS).layers(network)
+    coarsest = layers["noise 0.3, layer 2"](x).view(3, 8, -1).mean(2)
+    torch.testing.assert_close(coarsest, network.features(x, sigma))
+    energy, seen = conv_noisy_energy((1, 8, 8), 0.7, (4, 8), 6), []
+    energy.potential.trunk.register_forward_hook(lambda module, args, out: seen.append(out))
+    energy(x, sigma)
+    layers = METHODS["ebm_dsm"](DIGITS).layers(energy)
+    torch.testing.assert_close(layers["noise 0.3, layer 3"](x), seen[0])
 
 
 @pytest.mark.filterwarnings("ignore:.*useless")

@@ -13,6 +13,7 @@ import torch
 
 from gradlogp import data as readers
 from gradlogp.core.errors import UserError
+from gradlogp.core.random import from_seed
 from gradlogp.data import Dataset
 from gradlogp.harness.recipe import Target, specify
 from gradlogp.harness.record import Recorder
@@ -65,9 +66,7 @@ class Voices(Trial):
             raise UserError(f"digits are told apart by their labels, which {data.name} lacks.")
         spec = specify(data)
         kind = spec.coordinates
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = kind.network(spec.shape, spec.classes)
+        network = from_seed(self.seed, lambda: kind.network(spec.shape, spec.classes))
         training = Training(self.passes * len(data.train), self.batch, self.learning_rate)
         x = kind.to_model(data.train.scaled())
         model = trained(

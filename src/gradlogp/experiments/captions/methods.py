@@ -19,7 +19,7 @@ from torch import Tensor
 from gradlogp import tasks
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, Sum
-from gradlogp.core.random import seed_for, seeded
+from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.captions.measures import (
     axes_of,
@@ -86,20 +86,19 @@ class Captioned(Trial):
         vocabulary = Vocabulary.of(_captions(data, data.train))
         with recorder.training() as cost:
             model = self._learned(data, spec, vocabulary, recorder)
-            cost.parameters = sum(p.numel() for p in model.parameters())
-            cost.images = self.images
-            cost.evaluations = round(self.images * self.evaluations_per_example)
+            cost.add(model, self.images, self.evaluations_per_example)
         self._find(model, data, spec, vocabulary, recorder)
         self._draw(model, context, spec, vocabulary, recorder)
 
     def _learned(
         self, data: Dataset, spec: DataSpec, vocabulary: Vocabulary, recorder: Recorder
     ) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = caption_energy(
+        model = from_seed(
+            self.seed,
+            lambda: caption_energy(
                 spec.shape, vocabulary, self.channels, self.width, self.text, self.fusion
-            )
+            ),
+        )
         said = shortened(_captions(data, data.train), self.seed)
         tokens = vocabulary.tokens(said)
         x = spec.coordinates.to_model(data.train.scaled())

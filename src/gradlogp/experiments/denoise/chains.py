@@ -8,7 +8,7 @@ Reference: Nijkamp et al. (2020), arXiv 1903.12370 (what short chains leave unle
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
 import torch
@@ -23,15 +23,13 @@ from gradlogp.experiments.denoise.common import (
     Denoise,
     Estimator,
     PosteriorSample,
-    learned_in,
     unclamped,
 )
 from gradlogp.experiments.recipes.energy import ebm
-from gradlogp.harness.fit import fit, load
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import Target
 from gradlogp.harness.record import Recorder
-from gradlogp.harness.trial import Context
+from gradlogp.harness.trial import Context, fitted_inside
 from gradlogp.samplers import GaussianPosterior, PosteriorLangevin
 
 TRIED = 4  # chains for each validation picture while a weight is chosen
@@ -89,10 +87,8 @@ class Contrastive(Denoise):
 
     def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         recipe = ebm(Target.of(context.data), self.preset, self.seed)
-        recipe = replace(recipe, training=replace(recipe.training, images=self.images))
-        fit(recipe, context.data, recorder.run.path / "network", recorder.listener).close()
-        fitted = load(recorder.run.path / "network", "cpu")
-        learned_in(recorder, fitted.run)
+        with recorder.training() as cost:
+            fitted = fitted_inside(recorder, recipe, context.data, cost, self.images)
         model: Any = fitted.model
         energy, kind = model.field(), fitted.spec.coordinates
         validation = context.data.validation.scaled(slice(0, self.choice))

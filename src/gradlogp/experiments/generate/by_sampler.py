@@ -12,7 +12,7 @@ and corrector); Song, Meng & Ermon (2021), arXiv 2010.02502 (DDIM); Karras et al
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, final
 
@@ -22,10 +22,10 @@ from gradlogp.core.noise import EDM, VarianceExploding
 from gradlogp.core.random import seed_for
 from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn_from_noise
 from gradlogp.harness.evaluate import measure_samples, save_samples
-from gradlogp.harness.fit import Fitted, fit, load
+from gradlogp.harness.fit import Fitted
 from gradlogp.harness.recipe import Evaluation, Target
 from gradlogp.harness.record import Recorder
-from gradlogp.harness.trial import Context, Trial
+from gradlogp.harness.trial import Context, Trial, fitted_inside
 from gradlogp.metrics import frechet
 from gradlogp.samplers import (
     DDIM,
@@ -75,6 +75,11 @@ class Walk(NamedTuple):
         return spent(self.sampler)
 
 
+def best_of(walks: Sequence[Walk]) -> Walk:
+    """The one whose samples are nearest to the validation part."""
+    return min(walks, key=lambda walk: walk.on_validation)
+
+
 @final
 @dataclass(frozen=True)
 class ByEverySampler(Trial):
@@ -90,28 +95,19 @@ class ByEverySampler(Trial):
 
     def perform(self, context: Context, recorder: Recorder) -> None:
         assert context.evaluator is not None, "samples are measured"
-        fitted = self._network(context, recorder)
+        with recorder.training() as cost:
+            fitted = fitted_inside(recorder, self.recipe, context.data, cost)
         walks = [
             self._walk(fitted, name, evaluations, context, recorder)
             for name in SAMPLERS
             for evaluations in self.budgets
         ]
-        best = min(walks, key=lambda walk: walk.on_validation)
+        best = best_of(walks)
         save_samples(recorder.run, context.evaluator.kind, best.x)
         found = measure_samples(best.x, context.data, context.evaluator)
         says = f"; {best.name}, {best.evaluations} evaluations, chosen on validation"
         told = (replace(each, protocol=each.protocol + says) for each in found)
         recorder.add(*told, seconds=best.seconds, evaluations=best.evaluations)
-
-    def _network(self, context: Context, recorder: Recorder) -> Fitted:
-        path = recorder.run.path / "network"
-        with recorder.training() as cost:
-            fit(self.recipe, context.data, path, recorder.listener).close()
-            fitted = load(path, "cpu")
-            spent = fitted.run.status()
-            cost.parameters, cost.images = spent["parameters"], spent["images"]
-            cost.evaluations = spent["evaluations"]
-        return fitted
 
     def _walk(
         self, fitted: Fitted, name: str, evaluations: int, context: Context, recorder: Recorder

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
-import torch
 from torch import Tensor
 
 from gradlogp import tasks
@@ -28,17 +27,16 @@ from gradlogp.baselines.gan import Adversarial
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.guidance import EnergyGuided, Guided
 from gradlogp.core.noise import EDM
-from gradlogp.core.random import Randomness, normal_
+from gradlogp.core.random import Randomness, from_seed, normal_
 from gradlogp.data import Dataset
 from gradlogp.experiments.guidance.toy import GaussianPair
 from gradlogp.experiments.recipes.energy import ebm_class
 from gradlogp.experiments.recipes.score import ncsn, ncsn_class
 from gradlogp.harness.compare import Maker
-from gradlogp.harness.fit import Fitted, fit, load
 from gradlogp.harness.recipe import Target, classes_asked, specify
 from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.harness.trial import Context, Trial, trained
+from gradlogp.harness.trial import Context, Trial, fitted_inside, trained
 from gradlogp.metrics import Measure, classes, frechet, prdc
 from gradlogp.models import noisy_classifier
 from gradlogp.objectives import LogNormal, NoisedCrossEntropy
@@ -154,29 +152,12 @@ def _keep(recorder: Recorder, name: str, asked: Asked, data: Dataset) -> None:
     recorder.save({"scale": float(name.split("-")[1])}, shown=asked.x[first])
 
 
-def _network(make: Maker, trial: Conditional, context: Context, recorder: Recorder) -> Fitted:
-    """The score network of a recipe, in a run folder of its own."""
-    recipe = make(Target.of(context.data), "quick", trial.seed)
-    recipe = replace(recipe, training=replace(recipe.training, images=trial.images))
-    path = recorder.run.path / "network"
-    fit(recipe, context.data, path, recorder.listener).close()
-    return load(path, "cpu")
-
-
-def _count(cost: Cost, fitted: Fitted) -> None:
-    spent = fitted.run.status()
-    cost.parameters += spent["parameters"]
-    cost.images += spent["images"]
-    cost.evaluations += spent["evaluations"]
-
-
 @final
 @dataclass(frozen=True)
 class ClassifierFree(Guiding):
     def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
-        fitted = _network(ncsn_class, self, context, recorder)
-        _count(cost, fitted)
-        model: Any = fitted.model
+        recipe = ncsn_class(Target.of(context.data), "quick", self.seed)
+        model: Any = fitted_inside(recorder, recipe, context.data, cost, self.images).model
         return lambda cond, scale: Guided(model.field(cond), model.field(None), scale)
 
     def more(self, guide: Guide, context: Context, recorder: Recorder) -> None:
@@ -193,24 +174,19 @@ class ByClassifier(Guiding):
     scale: float = 2.0
 
     def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
-        fitted = _network(ncsn, self, context, recorder)
-        _count(cost, fitted)
-        model: Any = fitted.model
+        recipe = ncsn(Target.of(context.data), "quick", self.seed)
+        model: Any = fitted_inside(recorder, recipe, context.data, cost, self.images).model
         classifier = self._classifier(context, recorder, cost)
         return lambda cond, scale: EnergyGuided(model.field(), classifier.energy(cond), scale)
 
     def _classifier(self, context: Context, recorder: Recorder, cost: Cost) -> Any:
         """A classifier of noised examples, trained at the levels of the walk."""
         spec, train = specify(context.data), context.data.train
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = noisy_classifier(spec.shape, spec.classes, spec.std)
+        model = from_seed(self.seed, lambda: noisy_classifier(spec.shape, spec.classes, spec.std))
         middle, width = math.log(LEVELS.sigma_min * LEVELS.sigma_max) / 2, 1.5
         training = Training(self.images, learning_rate=2e-3)
         x = spec.coordinates.to_model(train.scaled())
-        cost.parameters += sum(p.numel() for p in model.parameters())
-        cost.images += self.images
-        cost.evaluations += self.images
+        cost.add(model, self.images)
         loss = NoisedCrossEntropy(LogNormal(middle, width))
         return trained(recorder, "classifier", model, loss, x, train.labels, training)
 
@@ -225,12 +201,11 @@ class ConditionalGAN(Conditional):
     def perform(self, context: Context, recorder: Recorder) -> None:
         spec, train = specify(context.data), context.data.train
         with recorder.training() as cost:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                model = conditional_gan(spec.shape, spec.classes, self.latent, (16, 32, 64))
-            cost.parameters = sum(p.numel() for p in model.parameters())
-            cost.images = self.images
-            cost.evaluations = 4 * self.images
+            model = from_seed(
+                self.seed,
+                lambda: conditional_gan(spec.shape, spec.classes, self.latent, (16, 32, 64)),
+            )
+            cost.add(model, self.images, each=4)
             x = spec.coordinates.to_model(train.scaled())
             training = Training(self.images, learning_rate=1e-3, beta1=0.0)
             game = Adversarial("hinge")

@@ -11,7 +11,7 @@ arXiv 2201.09865 (RePaint); Pathak et al. (2016), arXiv 1604.07379 (context enco
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -20,16 +20,15 @@ from torch import Generator, Tensor
 from gradlogp.baselines.context_encoder import Inpainting, context_encoder as encoder_model
 from gradlogp.baselines.impute import Imputer, LinearImputer, MeanImputer, NearestImputer
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import normal_
+from gradlogp.core.random import from_seed, normal_
 from gradlogp.experiments.inpaint.common import Fill, Inpaint, every_mask
 from gradlogp.experiments.recipes.energy import ebm
 from gradlogp.experiments.recipes.score import ncsn_from_noise
 from gradlogp.harness.compare import Maker
-from gradlogp.harness.fit import Fitted, fit, load
-from gradlogp.harness.recipe import Recipe, Target, specify
+from gradlogp.harness.recipe import Target, specify
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.harness.trial import Context, trained
+from gradlogp.harness.trial import Context, fitted_inside, trained
 from gradlogp.samplers import Ancestral, Masked, RePaint
 from gradlogp.training import Training
 
@@ -59,19 +58,6 @@ def repeated(fill: Callable[[Tensor, Tensor, Generator], Tensor]) -> Fill:
     return filled
 
 
-def _learned(recipe: Recipe, trial: Inpaint, context: Context, recorder: Recorder) -> Fitted:
-    """The network of a recipe in a folder of its own; what it cost is what the trial's did."""
-    recipe = replace(recipe, training=replace(recipe.training, images=trial.images))  # type: ignore[type-var]
-    path = recorder.run.path / "network"
-    with recorder.training() as cost:
-        fit(recipe, context.data, path, recorder.listener).close()
-        fitted = load(path, "cpu")
-        spent = fitted.run.status()
-        cost.parameters, cost.images = spent["parameters"], spent["images"]
-        cost.evaluations = spent["evaluations"]
-    return fitted
-
-
 @final
 @dataclass(frozen=True)
 class ByScore(Inpaint):
@@ -82,7 +68,9 @@ class ByScore(Inpaint):
 
     def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
         recipe = ncsn_from_noise(Target.of(context.data), self.preset, self.seed)
-        model: Any = _learned(recipe, self, context, recorder).model
+        with recorder.training() as cost:
+            fitted = fitted_inside(recorder, recipe, context.data, cost, self.images)
+        model: Any = fitted.model
         process = recipe.sampler.process
         field = model.field()
 
@@ -107,7 +95,9 @@ class ByEnergy(Inpaint):
 
     def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
         recipe = ebm(Target.of(context.data), self.preset, self.seed)
-        model: Any = _learned(recipe, self, context, recorder).model
+        with recorder.training() as cost:
+            fitted = fitted_inside(recorder, recipe, context.data, cost, self.images)
+        model: Any = fitted.model
         how: Any = recipe.sampling(model, specify(context.data))
         field = how.field(None)
 
@@ -136,12 +126,9 @@ class ByEncoder(Inpaint):
         channels = (32, 64, 128)[-halvings:]
         trunk = (16, 32, 64, 64) if self.adversarial else None
         with recorder.training() as cost:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                model = encoder_model(spec.shape, channels, trunk)
+            model = from_seed(self.seed, lambda: encoder_model(spec.shape, channels, trunk))
             x = spec.coordinates.to_model(context.data.train.scaled())
-            cost.parameters = sum(p.numel() for p in model.parameters())
-            cost.images = cost.evaluations = self.images
+            cost.add(model, self.images)
             learned = trained(recorder, "network", model, objective, x, None, training)
 
         def fill(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:

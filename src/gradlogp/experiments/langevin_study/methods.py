@@ -13,8 +13,7 @@ import abc
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -29,12 +28,12 @@ from gradlogp.experiments.langevin_study.recursion import ExactRecursion
 from gradlogp.experiments.langevin_study.settings import Setting, variants
 from gradlogp.experiments.recipes.score import ncsn
 from gradlogp.harness.compare import Maker
-from gradlogp.harness.fit import fit, load
+from gradlogp.harness.fit import Fitted, load
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import Target, specify
 from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.harness.trial import Context, Trial
+from gradlogp.harness.trial import Context, Trial, fitted_inside
 from gradlogp.metrics import Measure, frechet
 from gradlogp.samplers import Annealed
 
@@ -125,7 +124,7 @@ class LearnedScore(OnPictures):
     model: str = ""
 
     def field(self, context: Context, recorder: Recorder, cost: Cost) -> NoisyField:
-        fitted = load(self.model or self._trained(context, recorder), "cpu")
+        fitted = self._fitted(context, recorder, cost)
         field = fitted.sampling().field(None)
         if fitted.spec != specify(context.data) or not isinstance(field, NoisyField):
             raise UserError(
@@ -133,18 +132,15 @@ class LearnedScore(OnPictures):
                 f" {fitted.recipe.experiment} of {fitted.run.config['data']['name']}; name another"
                 " run."
             )
-        spent = fitted.run.status()
-        cost.parameters = spent["parameters"]
-        cost.images = spent["images"]
-        cost.evaluations = spent["evaluations"]
         return field
 
-    def _trained(self, context: Context, recorder: Recorder) -> Path:
+    def _fitted(self, context: Context, recorder: Recorder, cost: Cost) -> Fitted:
+        if self.model:
+            fitted = load(self.model, "cpu")
+            cost.add_run(fitted.run)
+            return fitted
         recipe = ncsn(Target.of(context.data), "quick", self.seed)
-        recipe = replace(recipe, training=replace(recipe.training, images=self.images))
-        path = recorder.run.path / "network"
-        fit(recipe, context.data, path, recorder.listener).close()
-        return path
+        return fitted_inside(recorder, recipe, context.data, cost, self.images)
 
 
 def learned_score(target: Target, preset: str = "quick", seed: int = 0) -> LearnedScore:

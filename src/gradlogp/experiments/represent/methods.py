@@ -17,20 +17,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradlogp.baselines.linear import Principal
 from gradlogp.baselines.simclr import simclr as simclr_model
+from gradlogp.core.random import from_seed
 from gradlogp.experiments.recipes.energy import ebm as energy_recipe
 from gradlogp.experiments.represent.common import Encode, Represent, components
 from gradlogp.harness.compare import Maker
-from gradlogp.harness.fit import fit, load
 from gradlogp.harness.recipe import DataSpec, Target, specify
-from gradlogp.harness.record import Cost, Recorder
+from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.harness.trial import Context, trained
+from gradlogp.harness.trial import Context, fitted_inside, trained
 from gradlogp.models import conv_noisy_energy, unet_score
 from gradlogp.models.mixture import without_proposal
 from gradlogp.models.nets.conv import ConvTrunk
@@ -102,25 +101,17 @@ class Trained(Represent):
     def candidates(self, context: Context, recorder: Recorder) -> Mapping[str, Encode]:
         spec, train = specify(context.data), context.data.train
         with recorder.training() as cost:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                model, objective = self.build(spec)
+            model, objective = from_seed(self.seed, lambda: self.build(spec))
             x = spec.coordinates.to_model(train.scaled())
             training = Training(self.images, batch=self.batch, learning_rate=self.learning_rate)
             classes = train.labels if self.told else None
             learned = trained(recorder, "network", model, objective, x, classes, training)
-            _count(cost, model, self.images)
+            cost.add(model, self.images)
         return self.layers(learned)
 
     def mirrored(self, objective: Objective) -> Objective:
         """The objective on mirrored pictures, where the data may be mirrored."""
         return Augmented(objective, Flip()) if self.dataset in MIRRORED else objective
-
-
-def _count(cost: Cost, model: nn.Module, images: int) -> None:
-    cost.parameters = sum(p.numel() for p in model.parameters())
-    cost.images = images
-    cost.evaluations = images
 
 
 @final
@@ -225,11 +216,10 @@ class RandomNetwork(Represent):
 
     def candidates(self, context: Context, recorder: Recorder) -> Mapping[str, Encode]:
         spec = specify(context.data)
-        with recorder.training() as cost, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            trunk = ConvTrunk(spec.shape, TRUNK, WIDTH).requires_grad_(False)
-            _count(cost, trunk, 0)
-        return stages_of_trunk(trunk)
+        with recorder.training() as cost:
+            trunk = from_seed(self.seed, lambda: ConvTrunk(spec.shape, TRUNK, WIDTH))
+            cost.add(trunk, 0)
+        return stages_of_trunk(trunk.requires_grad_(False))
 
 
 @final
@@ -240,15 +230,9 @@ class ChainEnergy(Represent):
     def candidates(self, context: Context, recorder: Recorder) -> Mapping[str, Encode]:
         recipe = energy_recipe(Target.of(context.data), self.preset, self.seed)
         net = replace(recipe.net, channels=TRUNK, width=WIDTH, patch=1)
-        training = replace(recipe.training, images=self.images)
-        recipe = replace(recipe, net=net, training=training)
-        path = recorder.run.path / "network"
+        recipe = replace(recipe, net=net)
         with recorder.training() as cost:
-            fit(recipe, context.data, path, recorder.listener).close()
-            fitted = load(path, "cpu")
-            spent = fitted.run.status()
-            cost.parameters, cost.images = spent["parameters"], spent["images"]
-            cost.evaluations = spent["evaluations"]
+            fitted = fitted_inside(recorder, recipe, context.data, cost, self.images)
         model: Any = without_proposal(fitted.model)
         return stages_of_trunk(model.trunk)
 

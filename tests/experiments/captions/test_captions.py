@@ -51,6 +51,13 @@ class Reads(nn.Module):
         return x.long().flatten(1) if self.in_order else x.long().flatten(1).sort(1).values
 
 
+class Half(Reads):
+    """Reads the first picture's caption and takes the second's for its opposite."""
+
+    def forward(self, x, tokens):
+        return super().forward(x, tokens) * torch.tensor([1.0, -1.0])
+
+
 @pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
 def test_every_setting_of_the_presets_exists(preset, tmp_path):
     entries = prepare(COMPARISON, PICTURES, preset, tmp_path)
@@ -70,6 +77,8 @@ def test_a_bag_of_words_binds_no_attribute():
     reads, bag = (swapped(Reads(order), x, CAPTIONS, WORDS.tokens) for order in (True, False))
     assert (float(reads), reads.n, reads.trivial) == (1.0, 3, 0.5)
     assert float(bag) == 0.0
+    half = swapped(Half(), x, CAPTIONS[:2], WORDS.tokens)
+    assert (float(half), half.stderr) == (0.5, pytest.approx((0.25 / 2) ** 0.5))
     assert swapped(Reads(), x, ("grinning face",) * 4, WORDS.tokens) is None
 
 

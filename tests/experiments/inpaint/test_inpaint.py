@@ -65,6 +65,18 @@ def test_errors_count_in_the_hole_alone():
         assert found.stderr == pytest.approx(0.0, abs=1e-4)
 
 
+def test_the_error_in_decibels_is_that_of_the_mean_by_its_slope():
+    """Pictures with errors 1 and 3 in the hole: mean 2, standard error 1, so 10 / ln 10 x 1 / 2 dB;
+    a single picture has none.
+    """
+    clean, known = torch.zeros(2, 1, 4, 4), BlockHole(2)(torch.zeros(2, 1, 4, 4), generator())
+    filled = torch.tensor([1.0, 3.0]).sqrt().view(2, 1, 1, 1).expand_as(clean)
+    found = hole_psnr(clean, known, filled, "")
+    assert found.value == pytest.approx(-10 * math.log10(2), abs=1e-6)
+    assert found.stderr == pytest.approx(10 / math.log(10) / 2, abs=1e-6)
+    assert hole_psnr(clean[:1], known[:1], filled[:1], "").stderr is None
+
+
 def test_diversity_is_the_standard_deviation_of_completions():
     known = Scattered(0.5)(torch.zeros(40, 1, 16, 16), generator(1))
     noise = torch.randn(50, 40, 1, 16, 16, generator=generator(2))

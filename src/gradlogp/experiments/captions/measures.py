@@ -8,7 +8,6 @@ When and Why Vision-Language Models Behave Like Bags-of-Words, arXiv 2210.01936 
 attributes).
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from gradlogp.data.captioned_digits import Scene
 from gradlogp.metrics import Measure
+from gradlogp.metrics.base import binomial_error
 from gradlogp.metrics.retrieval import recall_at
 
 AT_ONCE = 50  # pictures, each with all captions
@@ -81,7 +81,7 @@ def swapped(model: Any, x: Tensor, captions: Sequence[str], tokens: Tokens) -> M
     return Measure(
         "swapped_attributes",
         value,
-        math.sqrt(value * (1 - value) / len(some)),
+        binomial_error(value, len(some)),
         len(some),
         "higher",
         f"{len(some)} test pictures with two colours, binomial standard error",

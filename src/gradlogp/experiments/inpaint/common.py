@@ -117,7 +117,8 @@ def hole_psnr(clean: Tensor, known: Tensor, filled: Tensor, says: str) -> Measur
     squared = torch.where(unknown, (clean - filled).double().square(), 0).flatten(1).sum(1)
     each = squared / unknown.flatten(1).sum(1)
     mean = float(each.mean())
-    error = 10 / math.log(10) * (standard_error(each) or 0.0) / mean
+    stderr = standard_error(each)
+    error = None if stderr is None else 10 / math.log(10) * stderr / mean
     protocol = f"dB, of the unknown part alone, data range 1, {says}, standard error over pictures"
     value = -10 * math.log10(mean)
     return Measure("hole_psnr", value, error, len(each), "higher", protocol, unit="dB")

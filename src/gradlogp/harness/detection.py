@@ -5,7 +5,8 @@ for, and the columns or pixels that speak for a score.
 out) say how high normal ones go: the threshold is their quantile :math:`q_{1-a}`, a the share asked
 for. Where these examples may hold unmarked outliers, that quantile can lie among the outliers and
 miss them. The bulk says what it would be without them: its tail is taken for a Weibull's, whose
-shape k the quartile above the median and the ninetieth percentile give, whatever the units of s,
+exponent k (one over the shape) the quartile above the median and the ninetieth percentile give,
+whatever the units of s,
 
 .. math:: t_a = q_{.5} + (q_{.75} - q_{.5}) \Big(\frac{\ln(.5/a)}{\ln 2}\Big)^k , \qquad
     \frac{q_{.9} - q_{.5}}{q_{.75} - q_{.5}} = \Big(\frac{\ln 5}{\ln 2}\Big)^k .
@@ -41,7 +42,7 @@ from gradlogp.core.random import seeded
 from gradlogp.harness.fit import Fitted
 
 BULK = (0.5, 0.75, 0.9)  # the quantiles by which a tail is read
-SHAPES = (0.25, 1.5)  # that a tail may have
+EXPONENTS = (0.25, 1.5)  # that a tail may have
 ROUNDS, MOST = 8, 0.3  # in which the share of outliers is found, and the largest
 EXCESS = 3.0  # times the share asked for beyond the bulk's tail: outliers
 LEVELS = (1.0, 2.0, 4.0)  # of noise, in standard deviations of the data, for a score network
@@ -101,9 +102,9 @@ def _weibull(middle: float, upper: float, high: float, share: float) -> float:
     """Where `share` lies above, from the quantiles of `BULK`."""
     widths = [math.log(0.5 / (1 - q)) for q in BULK[1:]]
     ratio = max((high - middle) / max(upper - middle, 1e-300), 1.0)
-    shape = math.log(ratio) / math.log(widths[1] / widths[0])
-    shape = min(max(shape, SHAPES[0]), SHAPES[1])
-    return middle + (upper - middle) * (math.log(0.5 / share) / widths[0]) ** shape
+    k = math.log(ratio) / math.log(widths[1] / widths[0])
+    k = min(max(k, EXPONENTS[0]), EXPONENTS[1])
+    return middle + (upper - middle) * (math.log(0.5 / share) / widths[0]) ** k
 
 
 def occluded(

@@ -18,7 +18,7 @@ from gradlogp.reports import words
 from gradlogp.reports.numbers import Key, Numbers
 from gradlogp.reports.picture import Picture, picture, strip
 from gradlogp.reports.plot import LARGE, Line, chart
-from gradlogp.reports.shown import Figure, Shown, _level, figures
+from gradlogp.reports.shown import Figure, Shown, figures, level_of
 from gradlogp.runs import Run, inside, read_comparison, safe_path
 
 EVALUATORS = ("evaluator", "judge")  # the runs of the evaluation classifier, now and in version 1
@@ -204,7 +204,7 @@ class Page:
         """Noise levels at which any method restored pictures."""
         return sorted(
             {r.sigma for m in self.methods for run in m.runs for r in run.restored if r.numbers},
-            key=_level,
+            key=level_of,
         )
 
     def psnr_key(self, level: str) -> Key:

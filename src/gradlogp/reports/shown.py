@@ -191,13 +191,13 @@ class Shown:
             axes = row.get("axes") or {}
             if set(axes) == {"noise"} and "noisy" in row:
                 numbers.setdefault(f"{axes['noise']:g}", {})[str(row["metric"])] = row
-        ordered = sorted(numbers, key=_level)
+        ordered = sorted(numbers, key=level_of)
         return [Restored(s, self.picture(f"denoise-{s}"), numbers[s]) for s in ordered]
 
     def restoring(self, key: str) -> list[tuple[float, Any]]:
         """(noise level, the number that the row of the first restoration metric has under `key`)."""
         return [
-            (_level(r.sigma), next(iter(r.numbers.values())).get(key))
+            (level_of(r.sigma), next(iter(r.numbers.values())).get(key))
             for r in self.restored
             if r.numbers
         ]
@@ -219,7 +219,7 @@ class Shown:
         ]
 
 
-def _level(text: str) -> float:
+def level_of(text: str) -> float:
     try:
         return float(text)
     except ValueError:

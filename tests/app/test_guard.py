@@ -90,6 +90,13 @@ def test_no_body_is_longer_than_its_route_takes(path):
     assert studio().post(path, content=b" " * most, headers=headers).status_code != 413
 
 
+@pytest.mark.parametrize("length", ["-1", "1e3", "\u00b2", "9" * 5000])
+def test_a_length_that_is_none_is_refused(length):
+    headers = {"origin": HOST, "content-type": "application/json", "content-length": length}
+    given = {name: value.encode("latin-1") for name, value in headers.items()}
+    assert studio().post(CHANGES[0], content="{}", headers=given).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["/", "/main.js", "/studio.css", *READS, *CHANGES])
 def test_with_a_token_nothing_is_answered_without_it(path):
     for method in ("GET", "POST"):

@@ -163,6 +163,7 @@ WRONG = {
     "size": ({"run": "energy", "pixels": [0.0]}, "64 numbers, got 1"),
     "nothing rubbed out": ({"run": "energy", "pixels": BLACK, "free": [False] * 64}, "rub out"),
     "mask": ({"run": "energy", "pixels": BLACK, "free": [True]}, "8x8 pixels, got 1"),
+    "no picture": ({"run": "energy", "free": [True] * 64}, "expected the picture"),
     "unknown word": ({"run": "energy", "path": "/etc"}, "path"),
 }
 

@@ -75,6 +75,12 @@ class Drawing(Ask):
     sigma: Annotated[float, Field(ge=0.02, le=2)] = 0.25
 
 
+class Which(Ask):
+    """A model by its name."""
+
+    run: Name
+
+
 class Example(Ask):
     """Test example number `index` of the data that a run was trained on."""
 

@@ -80,6 +80,8 @@ def chains(library: Library, ask: Begin, former: Session | None) -> Chains:
     how = _tempered(fitted, ask.temperature)
     cond = _condition(fitted, ask)
     start = None
+    if ask.pixels is None and ask.free is not None:
+        raise UserError("expected the picture whose missing part is filled in, got none of it.")
     if ask.pixels is not None:
         seen = fitted.spec.coordinates.to_model(drawing(fitted, ask.pixels))
         if ask.free is None:

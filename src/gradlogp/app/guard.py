@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 ASGI = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 COOKIE = "gradlogp"
 BODY = 256 << 10  # bytes
+DIGITS = 20  # of a content-length
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -135,9 +136,10 @@ class Guard:
         """The body, read to its end and no further than it may go."""
         most = self.rules.bodies.get(scope["path"], BODY)
         too_long = Refused(413, f"a request here has at most {most:,} bytes; send less.")
-        if not headers.get("content-length", "0").isdigit():
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > DIGITS:
             raise Refused(400, "content-length is no number.")
-        if int(headers.get("content-length", "0")) > most:
+        if int(length) > most:
             raise too_long
         parts, size, more = [], 0, scope["method"] not in ("GET", "HEAD")
         while more:

@@ -24,7 +24,17 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from gradlogp.app import draw, odd, plane, runs, trainings
-from gradlogp.app.asks import FILE, Begin, Density, Drawing, Example, Odd, Particles, Training
+from gradlogp.app.asks import (
+    FILE,
+    Begin,
+    Density,
+    Drawing,
+    Example,
+    Odd,
+    Particles,
+    Training,
+    Which,
+)
 from gradlogp.app.chains import chains
 from gradlogp.app.guard import REPORT_POLICY, Guard, Rules
 from gradlogp.app.library import Library, Unknown, cards
@@ -38,12 +48,6 @@ STATIC = Path(__file__).parent / "static"
 BODIES = {"/api/odd": FILE * 4 // 3 + (64 << 10)}  # a file, as base64
 SOCKETS = 8  # pages that watch at a time; one more takes the place of the oldest
 Report = Callable[[Path], str]  # a run folder -> its report as HTML
-
-
-class Which(BaseModel):
-    """A model by its name."""
-
-    run: str
 
 
 def create(library: Library, report: Report | None = None, rules: Rules | None = None) -> FastAPI:

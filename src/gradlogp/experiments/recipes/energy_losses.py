@@ -98,6 +98,10 @@ class ByImproved(Chained):
     def build(self, chains: Chains) -> Objective:
         return replace(chains.diverge(), kl=self.kl, entropy=self.entropy)
 
+    def evaluations(self, steps: int) -> int:
+        """One more than plain: the chains' ends once again, under frozen weights."""
+        return super().evaluations(steps) + (self.kl > 0)
+
 
 class Chainless:
     """Losses that need no chain, and what they say of themselves in a report."""

@@ -10,8 +10,6 @@ Reference: Ravuri & Vinyals (2019), Classification Accuracy Score for Conditiona
 arXiv 1905.10887.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -20,6 +18,7 @@ from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.recipe import specify
 from gradlogp.metrics import Measure
+from gradlogp.metrics.base import binomial_error
 from gradlogp.objectives import CrossEntropy
 from gradlogp.training import Learner, Training, learn
 
@@ -48,4 +47,4 @@ def classification_accuracy(
         f"accuracy on {n} test examples of a classifier trained on {len(x)} samples alone,"
         f" {training.images} examples shown; binomial standard error"
     )
-    return Measure("cas", value, math.sqrt(value * (1 - value) / n), n, "higher", protocol)
+    return Measure("cas", value, binomial_error(value, n), n, "higher", protocol)

@@ -12,13 +12,11 @@ Intermediate Layers Using Linear Classifier Probes, arXiv 1610.01644; Kuhn (1955
 Method for the Assignment Problem; Hubert & Arabie (1985), Comparing Partitions (ARI).
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradlogp.metrics.base import Measure, features
+from gradlogp.metrics.base import Measure, binomial_error, features
 
 CELLS = 2**24  # cosines held at once: 64 MiB
 
@@ -108,7 +106,7 @@ def matched(found: Tensor, labels: Tensor) -> Tensor:
 
 def _accuracy(metric: str, right: Tensor, says: str) -> Measure:
     value, n = float(right.double().mean()), len(right)
-    error = math.sqrt(value * (1 - value) / n)
+    error = binomial_error(value, n)
     return Measure(
         metric, value, error, n, "higher", f"{says}, {n} judged, binomial standard error"
     )

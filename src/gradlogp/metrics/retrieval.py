@@ -10,12 +10,10 @@ Reference: Karpathy & Fei-Fei (2015), Deep Visual-Semantic Alignments for Genera
 Descriptions, arXiv 1412.2306, section 4.1.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import Measure
+from gradlogp.metrics.base import Measure, binomial_error
 
 
 def recall_at(k: int, similarity: Tensor, keys: Tensor, gallery: Tensor) -> Measure:
@@ -36,7 +34,7 @@ def recall_at(k: int, similarity: Tensor, keys: Tensor, gallery: Tensor) -> Meas
     return Measure(
         f"recall_at_{k}",
         value,
-        math.sqrt(value * (1 - value) / n),
+        binomial_error(value, n),
         n,
         "higher",
         f"{n} queries in a gallery of {m}, binomial standard error over queries",

@@ -12,12 +12,10 @@ Clouds, arXiv 1707.02392, section 2 (COV, MMD); Yang et al. (2019), PointFlow, a
 section 5.1 (1-NNA; what the others miss).
 """
 
-import math
-
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.base import Measure, finite, standard_error
+from gradlogp.metrics.base import Measure, binomial_error, finite, standard_error
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
@@ -51,7 +49,7 @@ def volume_sets(real: Tensor, fake: Tensor) -> list[Measure]:
     coverage, nna = float(covered.mean()), float(alike.double().mean())
     binomial = "binomial standard error"
     return [
-        Measure("cov_iou", coverage, _binomial(coverage, n), n, "higher", about + binomial),
+        Measure("cov_iou", coverage, binomial_error(coverage, n), n, "higher", about + binomial),
         Measure(
             "mmd_iou",
             float(nearest.mean()),
@@ -60,7 +58,9 @@ def volume_sets(real: Tensor, fake: Tensor) -> list[Measure]:
             "lower",
             about + "standard error over the real",
         ),
-        Measure("1nna_iou", nna, _binomial(nna, 2 * n), n, "lower", about + binomial, 0.5, 1.0),
+        Measure(
+            "1nna_iou", nna, binomial_error(nna, 2 * n), n, "lower", about + binomial, 0.5, 1.0
+        ),
     ]
 
 
@@ -70,10 +70,6 @@ def told_apart(real: Tensor, fake: Tensor, across: Tensor) -> Tensor:
     """
     own = torch.cat([_others(real).amin(1), _others(fake).amin(1)])
     return own < torch.cat([across.amin(1), across.amin(0)])
-
-
-def _binomial(share: float, n: int) -> float:
-    return math.sqrt(share * (1 - share) / n)
 
 
 def _others(distances: Tensor) -> Tensor:

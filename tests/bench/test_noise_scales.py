@@ -59,6 +59,10 @@ def test_what_a_network_loses_is_paired_with_that_of_every_level():
     assert lost[bench.ALL, 0.6] == 0 and lost["one", 0.6] > 0
 
 
+def test_a_mean_has_the_standard_error_of_its_rows():
+    assert bench._mean("x", torch.tensor([1.0, 3.0])) == {"x": 2.0, "x_stderr": pytest.approx(1.0)}
+
+
 @pytest.mark.parametrize("dim", [64, 3072])
 def test_the_ladder_of_technique_two_is_the_shortest_that_overlaps_by_half(monkeypatch, dim):
     span = math.log(10 / 0.05)

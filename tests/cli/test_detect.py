@@ -144,9 +144,7 @@ def test_a_wrong_file_is_one_line_and_the_others_go_on(capsys: pytest.CaptureFix
     Path("new/2.png").write_bytes(b"no picture")
     assert main(["detect", "good", "new"]) == 2
     out, err = capsys.readouterr()
-    assert (
-        out.count("cannot read the picture new/2.png") == 1 and "1 files could not be read" in err
-    )
+    assert out.count("cannot read the picture new/2.png") == 1 and "1 file could not be read" in err
     assert len(Path("scores.csv").read_text().splitlines()) == 2
 
 

@@ -6,7 +6,10 @@ if (location.protocol === "file:") {
       this.frame.hidden = true;
       document.body.append(this.frame);
       const inner = this.frame.contentWindow;
-      inner.postMessage = (data) => setTimeout(() => this.onmessage && this.onmessage({ data }));
+      inner.postMessage = (sent) => {
+        const data = structuredClone(sent);
+        setTimeout(() => this.onmessage && this.onmessage({ data }));
+      };
       this.ready = new Promise((resolve) => {
         const script = inner.document.createElement("script");
         script.src = url;
@@ -15,7 +18,8 @@ if (location.protocol === "file:") {
         inner.document.body.append(script);
       });
     }
-    postMessage(data) {
+    postMessage(sent) {
+      const data = structuredClone(sent);
       this.ready.then((inner) => inner.dispatchEvent(new inner.MessageEvent("message", { data })));
     }
     terminate() {

@@ -16,6 +16,7 @@ BLOCK = re.compile(r"^( *)\.\. math:: ?(.*(?:\n\1 +\S.*)*)", re.M)
 ROLE = re.compile(r":math:`([^`]+)`")
 SHAPE = re.compile(r"(?<![`\w\]])(\[[^\]\[`\n]*\*[^\]\[`\n]*\])(?!\()")
 FENCED = re.compile(r"^ *(```|~~~)", re.M)
+LARGE_NORM = re.compile(r"(\\[Bb]igg?[lr]?)\\\|")
 MARKED = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.S)
 
 
@@ -50,6 +51,7 @@ def _one_line(equation: str) -> str:
 
 def _mathml(found: re.Match[str]) -> str:
     equation = html.unescape(found[2]).strip()[2:-2]
+    equation = LARGE_NORM.sub(r"\1‖", equation)  # which latex2mathml does not know
     return convert(equation, display="block" if found[1] == "div" else "inline")
 
 

@@ -27,6 +27,7 @@ _ROOMS = (
     "bridges",
     "bench",
     "reports",
+    "app",
     "show",
     "cli",
 )
@@ -35,6 +36,9 @@ _ROOMS = (
 def __getattr__(name: str) -> Any:
     if name == "fit":  # any network on any data
         return importlib.import_module("gradlogp.harness.own").fit
+    if name == "load":  # a run folder, zoo:NAME or hf:USER/NAME, whatever recipe it names
+        importlib.import_module("gradlogp.experiments")
+        return importlib.import_module("gradlogp.harness").load
     if name not in _ROOMS:
         raise AttributeError(
             f"module 'gradlogp' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}."
@@ -43,4 +47,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS, "fit"])
+    return sorted([*globals(), *_ROOMS, "fit", "load"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 from gradlogp.app import Library, Place, create
 from gradlogp.app.guard import BODY, HEADERS, Rules
 from gradlogp.app.server import BODIES, STATIC
-from gradlogp.app.worker import Superseded, Worker
+from gradlogp.app.worker import THREADS, Superseded, Worker
 from gradlogp.core.errors import UserError
 
 HOST = "http://localhost"
@@ -49,7 +50,7 @@ def test_no_route_answers_to_another_host(path, host):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765"])
 def test_this_machine_s_own_names_are_answered(host):
-    assert studio().get("/api/laws", headers={"host": host}).status_code == 200
+    assert studio().get("/api/densities", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", CHANGES)
@@ -117,9 +118,9 @@ def test_the_printed_address_lets_its_browser_in_and_hides_the_token():
     answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     assert re.search(r"HttpOnly; SameSite=Strict", answer.headers["set-cookie"])
-    assert client.get("/api/laws").status_code == 200
+    assert client.get("/api/densities").status_code == 200
     assert studio(token=TOKEN).get("/", params={"token": "x"}).status_code == 401
-    assert studio(token=TOKEN).get("/api/laws", params={"token": TOKEN}).status_code == 401
+    assert studio(token=TOKEN).get("/api/densities", params={"token": TOKEN}).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/main.js", "/nowhere", *READS])
@@ -149,7 +150,7 @@ def test_the_page_names_no_other_host_and_bears_no_code_inside():
             assert "<style" not in text and not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
 
 
-def test_a_fault_is_one_line_that_tells_a_stranger_nothing(client, library, monkeypatch):
+def test_a_fault_is_one_line_that_tells_an_attacker_nothing(client, library, monkeypatch):
     def broken():
         raise RuntimeError("a secret of /home")
 
@@ -181,7 +182,7 @@ def test_beyond_this_machine_addresses_are_answered_and_names_that_could_be_rebo
     client = studio(addresses=True, token=TOKEN)
     bearing = {"authorization": f"Bearer {TOKEN}"}
     for host, status in (("192.168.1.5:8765", 200), ("[fe80::1]:1", 200), ("evil.example", 400)):
-        answer = client.get("/api/laws", headers={"host": host, **bearing})
+        answer = client.get("/api/densities", headers={"host": host, **bearing})
         assert answer.status_code == status, host
 
 
@@ -198,24 +199,22 @@ def test_a_port_that_is_taken_is_said_in_a_line():
 
 def test_of_requests_that_wait_the_newest_alone_is_computed():
     async def scene():
-        worker, done = Worker(), []
-        gate = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        hold = asyncio.create_task(
-            worker.run(lambda: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result())
-        )
-        asks = [
-            asyncio.create_task(worker.newest("draw", lambda i=i: done.append(i))) for i in range(5)
-        ]
-        other = asyncio.create_task(worker.newest("field", lambda: done.append("field")))
+        worker, done, gate = Worker(), [], threading.Event()
+        busy = [asyncio.create_task(worker.run(gate.wait)) for _ in range(THREADS)]
+        await asyncio.sleep(0)
+
+        def asked(key, i):
+            return asyncio.create_task(worker.newest(key, lambda: done.append(i)))
+
+        asks = [*(asked("restore", i) for i in range(5)), asked("field", "field")]
         await asyncio.sleep(0)
         gate.set()
-        results = await asyncio.gather(*asks, other, hold, return_exceptions=True)
+        results = await asyncio.gather(*asks, *busy, return_exceptions=True)
         worker.close()
         return done, results
 
     done, results = asyncio.run(scene())
-    assert done == [4, "field"]
+    assert sorted(done, key=str) == [4, "field"]
     assert [isinstance(r, Superseded) for r in results[:5]] == [True] * 4 + [False]
 
 
@@ -223,7 +222,9 @@ def test_a_ninth_window_takes_the_place_of_the_first(client, watch):
     with ExitStack() as stack:
         first = stack.enter_context(watch("/ws/particles"))
         for _ in range(8):
-            stack.enter_context(watch("/ws/particles")).send_json({"do": "begin", "law": "rings"})
+            stack.enter_context(watch("/ws/particles")).send_json(
+                {"do": "begin", "density": "rings"}
+            )
         with pytest.raises(WebSocketDisconnect):
             first.receive_json()
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import time
 
 import numpy as np
@@ -15,6 +16,8 @@ from gradlogp.core.targets import TARGETS
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import load
 from gradlogp.harness.detection import model_scores
+from gradlogp.harness.evaluator import evaluator_of
+from gradlogp.training import Training
 
 BLACK = [0.0] * 64
 
@@ -187,32 +190,65 @@ def test_a_page_that_leaves_takes_its_chains_along(client, watch):
         socket.send_json({"do": "go"})
         read(socket)
     began = time.perf_counter()
-    posted(client, "/api/field", law="rings")
+    posted(client, "/api/field", density="rings")
     assert time.perf_counter() - began < 5
 
 
 # --- drawing ---
 
 
-def test_a_drawing_is_restored_weighed_and_classified(client, folder):
+def test_a_drawing_is_weighed_and_classified_by_the_model_itself(client, folder):
     fitted = load(folder / "energy")
     x = data.load("digits").test.scaled(slice(3, 4))
-    found = posted(client, "/api/draw", run="energy", pixels=x.flatten().tolist(), sigma=0.3)
-    assert len(base64.b64decode(found["restored"])) == 64
+    found = posted(client, "/api/weigh", run="energy", pixels=x.flatten().tolist())
     assert found["energy"] == pytest.approx(float(fitted.model.field().energy(2 * x - 1)), rel=1e-4)
     exact = tasks.probabilities(fitted.model.logits, 2 * x - 1)[0]
     assert found["classes"] == pytest.approx(exact.tolist(), abs=1e-4)
-    assert max(map(abs, found["score"])) == pytest.approx(1)
+    score = fitted.model.field().score(2 * x - 1).flatten()
+    assert found["score"] == pytest.approx((score / score.abs().max()).tolist(), abs=1e-3)
+    assert found["energy_by"] == found["classes_by"] == "energy"
 
 
-def test_a_score_restores_as_tweedie_has_it_and_borrows_the_classes(client, folder):
+def test_a_score_borrows_energy_and_classes_from_a_model_of_the_same_data(client):
+    asked = {"pixels": BLACK, "sigma": 0.2}
+    own = posted(client, "/api/weigh", run="energy", **asked)
+    borrowed = posted(client, "/api/weigh", run="score", **asked)
+    for key in ("energy", "energy_by", "classes", "classes_by"):
+        assert borrowed[key] == own[key]
+    assert borrowed["score"] != own["score"]
+
+
+def test_a_classifier_is_taught_once_and_then_names_the_class(client, folder, monkeypatch):
+    short = Training(256, batch=64, checkpoint_every=20)
+    monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda spec, examples: short)
+    try:
+        assert posted(client, "/api/teach", run="score") == {"taught": True}
+        x = data.load("digits").test.scaled(slice(3, 4))
+        found = posted(client, "/api/weigh", run="score", pixels=x.flatten().tolist())
+        evaluator = evaluator_of(data.load("digits"), folder / "evaluator-digits")
+        exact = tasks.probabilities(evaluator.logits, x)[0]
+        assert found["classes"] == pytest.approx(exact.tolist(), abs=1e-4) and found["taught"]
+        assert "test accuracy" in found["classes_by"]
+        names = {m["name"] for m in client.get("/api/models").json()["models"]}
+        assert names == {"energy", "score", "blank"}
+    finally:
+        shutil.rmtree(folder / "evaluator-digits", ignore_errors=True)
+
+
+def test_an_energy_restores_with_a_weight_chosen_on_validation_pictures(client):
+    x = data.load("digits").test.scaled(slice(3, 4)).flatten().tolist()
+    found = posted(client, "/api/restore", run="energy", pixels=x, sigma=0.3)
+    assert len(base64.b64decode(found["restored"])) == 64
+    assert "chosen on 8 validation pictures" in found["says"]
+
+
+def test_a_score_restores_as_tweedie_has_it(client, folder):
     fitted = load(folder / "score")
     x = data.load("digits").test.scaled(slice(3, 4))
-    found = posted(client, "/api/draw", run="score", pixels=x.flatten().tolist(), sigma=0.2)
+    found = posted(client, "/api/restore", run="score", pixels=x.flatten().tolist(), sigma=0.2)
     exact = (tasks.tweedie(fitted.model.field(), 2 * x - 1, 0.4) + 1) / 2
     restored = np.frombuffer(base64.b64decode(found["restored"]), np.uint8) / 255
     assert restored == pytest.approx(exact.clamp(0, 1).flatten().numpy(), abs=0.5 / 255 + 1e-6)
-    assert found["energy"] is None and found["by"].startswith("energy")
 
 
 def test_an_example_is_one_of_the_test_part(client):
@@ -223,19 +259,21 @@ def test_an_example_is_one_of_the_test_part(client):
     assert shown == pytest.approx(test.scaled(slice(2, 3)).flatten().numpy() * 255, abs=0.51)
 
 
-@pytest.mark.parametrize("path", ["/api/draw", "/api/example", "/api/usual", "/api/odd"])
+@pytest.mark.parametrize(
+    "path", ["/api/weigh", "/api/restore", "/api/example", "/api/usual", "/api/odd"]
+)
 def test_a_model_that_is_not_in_the_list_is_not_found(path, client):
-    drawn = {"pixels": BLACK} if path in ("/api/draw", "/api/odd") else {}
+    drawn = {"pixels": BLACK} if path in ("/api/weigh", "/api/restore", "/api/odd") else {}
     for name in ("nobody", "../energy", "/etc/passwd"):
         assert "there is no model" in refused(client, path, 404, run=name, **drawn)
 
 
 def test_numbers_out_of_range_are_refused_with_their_place(client):
     asked = {"run": "energy", "pixels": BLACK}
-    assert "sigma" in refused(client, "/api/draw", 422, **asked, sigma=9)
-    assert "pixels" in refused(client, "/api/draw", 422, run="energy", pixels=[0.0] * 20_000)
-    assert "64 numbers" in refused(client, "/api/draw", 400, run="energy", pixels=[0.0])
-    broken = client.post("/api/draw", content="{", headers={"content-type": "application/json"})
+    assert "sigma" in refused(client, "/api/weigh", 422, **asked, sigma=9)
+    assert "pixels" in refused(client, "/api/weigh", 422, run="energy", pixels=[0.0] * 20_000)
+    assert "64 numbers" in refused(client, "/api/weigh", 400, run="energy", pixels=[0.0])
+    broken = client.post("/api/weigh", content="{", headers={"content-type": "application/json"})
     assert broken.status_code == 422 and "JSON" in broken.json()["error"]
 
 
@@ -243,7 +281,7 @@ def test_numbers_out_of_range_are_refused_with_their_place(client):
 
 
 def test_the_arrows_are_the_score_and_the_shades_the_energy(client):
-    found = posted(client, "/api/field", law="banana", sigma=0.5)
+    found = posted(client, "/api/field", density="banana", sigma=0.5)
     places_ = torch.tensor(found["places"]).view(-1, 2)
     exact = TARGETS["banana"]().score(places_, 0.5)
     assert torch.tensor(found["score"]).view(-1, 2) == pytest.approx(exact, rel=1e-3, abs=1e-3)
@@ -252,23 +290,23 @@ def test_the_arrows_are_the_score_and_the_shades_the_energy(client):
 
 
 def test_every_distribution_of_the_plane_can_be_shown_and_walked_by_every_sampler(client, watch):
-    names = client.get("/api/laws").json()
-    for law in names["laws"]:
-        points = [[0.0, 1.0], [1.0, -1.0]] if law == "points" else []
-        assert posted(client, "/api/field", law=law, points=points, sigma=0.4)["score"]
+    names = client.get("/api/densities").json()
+    for density in names["densities"]:
+        points = [[0.0, 1.0], [1.0, -1.0]] if density == "points" else []
+        assert posted(client, "/api/field", density=density, points=points, sigma=0.4)["score"]
     with watch("/ws/particles") as socket:
         for sampler in (*names["stepping"], *names["down"]):
-            asked = {"sampler": sampler, "law": "ring_of_gaussians", "n": 5, "levels": 3}
+            asked = {"sampler": sampler, "density": "ring_of_gaussians", "n": 5, "levels": 3}
             head, _ = begun(socket, **asked)
             assert head["step"] == 0, (sampler, head)
             head, payload = stepped(socket, 2)
             assert head["step"] == 2 and np.isfinite(places(payload)).all(), sampler
 
 
-def test_particles_sample_the_law_at_its_temperature(watch):
+def test_particles_sample_the_density_at_its_temperature(watch):
     """MALA on N(0, v) at temperature T has variance v T: x^2 of 500 chains, error sqrt(2/500)."""
     with watch("/ws/particles") as socket:
-        asked = {"law": "gaussian", "n": 500, "step_size": 0.5, "temperature": 4.0}
+        asked = {"density": "gaussian", "n": 500, "step_size": 0.5, "temperature": 4.0}
         begun(socket, **asked, sampler="mala")
         for _ in range(3):
             _, payload = stepped(socket, 80)
@@ -281,7 +319,7 @@ def test_particles_sample_the_law_at_its_temperature(watch):
 def test_a_particle_goes_where_a_hand_puts_it_and_walks_on_from_there(watch):
     for sampler in ("langevin", "mala", "consistent_annealed_langevin"):
         with watch("/ws/particles") as socket:
-            begun(socket, law="rings", sampler=sampler, n=4, step_size=1e-6)
+            begun(socket, density="rings", sampler=sampler, n=4, step_size=1e-6)
             socket.send_json({"do": "move", "index": 2, "x": 1.5, "y": -0.5})
             _, payload = read(socket)
             assert places(payload)[2].tolist() == [1.5, -0.5]
@@ -293,31 +331,31 @@ def test_a_particle_goes_where_a_hand_puts_it_and_walks_on_from_there(watch):
 
 def test_another_sampler_takes_over_where_the_particles_stand(watch):
     with watch("/ws/particles") as socket:
-        begun(socket, law="rings", n=6)
+        begun(socket, density="rings", n=6)
         _, before = stepped(socket, 5)
-        _, after = begun(socket, law="rings", n=6, sampler="hmc", keep=True)
+        _, after = begun(socket, density="rings", n=6, sampler="hmc", keep=True)
         assert np.array_equal(places(before), places(after))
 
 
 def test_particles_that_fly_away_are_said_to(watch):
     with watch("/ws/particles") as socket:
-        begun(socket, law="banana", n=20, step_size=10.0)
+        begun(socket, density="banana", n=20, step_size=10.0)
         said = {}
         for _ in range(30):
             said, _ = stepped(socket, 20)
             if "error" in said:
                 break
         assert "smaller step" in said["error"]
-        assert begun(socket, law="banana", n=20)[0]["step"] == 0
+        assert begun(socket, density="banana", n=20)[0]["step"] == 0
 
 
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"law": "ising"}, "no distribution"),
-        ({"law": "points"}, "no points yet"),
-        ({"law": "rings", "points": [[1e9, 0]]}, "points.0.0"),
-        ({"law": "rings", "sigma": -1}, "sigma"),
+        ({"density": "ising"}, "no distribution"),
+        ({"density": "points"}, "no points yet"),
+        ({"density": "rings", "points": [[1e9, 0]]}, "points.0.0"),
+        ({"density": "rings", "sigma": -1}, "sigma"),
     ],
 )
 def test_a_plane_that_cannot_be_is_refused_in_a_line(asked, says, client, watch):
@@ -413,5 +451,5 @@ def test_what_can_be_trained_is_told(client):
 
 
 def test_json_of_the_page_never_holds_a_number_that_browsers_cannot_read(client):
-    for path in ("/api/models", "/api/runs", "/api/laws", "/api/training"):
+    for path in ("/api/models", "/api/runs", "/api/densities", "/api/training"):
         json.loads(client.get(path).text, parse_constant=lambda name: pytest.fail(name))

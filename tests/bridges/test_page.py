@@ -36,9 +36,11 @@ def by_python(fitted, x, seed):
     """One step of the run's own sampler at another h and tau, and the noise that it drew."""
     sampler = replace(fitted.sampling().sampler, step_size=H, noise_std=TAU)
     field = fitted.sampling().field(None)
-    after, _ = sampler.step(field, sampler.init(field, x), torch.Generator().manual_seed(seed))
-    z = torch.empty_like(x).normal_(generator=torch.Generator().manual_seed(seed))
-    return after.x, field.energy(x), z
+    generators = [torch.Generator().manual_seed(seed) for _ in range(2)]
+    with torch.no_grad():
+        after, _ = sampler.step(field, sampler.init(field, x), generators[0])
+        z = torch.empty_like(x).normal_(generator=generators[1])
+        return after.x, field.energy(x), z
 
 
 def test_the_step_is_that_of_the_runs_sampler(energy_run):
@@ -58,7 +60,7 @@ def test_onnxruntime_takes_the_same_step(energy_run, tmp_path):
     path = onnx_file(step(fitted), tmp_path / "step.onnx", ["next", "energy"])
     x = chains(fitted, torch.Generator().manual_seed(0))
     want, energy, z = by_python(fitted, x, 1)
-    numbers = {"h": np.float32(H), "tau": np.float32(TAU)}
+    numbers = {"h": np.array(H, np.float32), "tau": np.array(TAU, np.float32)}
     found, e = onnx.InferenceSession(path).run(None, {"x": x.numpy(), "z": z.numpy(), **numbers})
     assert np.abs(found - want.numpy()).max() < 1e-5
     assert np.abs(e - energy.numpy()).max() < 1e-5 * max(1, float(energy.abs().max()))

@@ -207,3 +207,24 @@ def test_nothing_but_the_length_may_change(capsys: pytest.CaptureFixture[str]) -
     words = ["train", "ncsn", "--out", "runs/ncsn", "--set", *SCORE[:2], "training.images=1280"]
     assert main([*words, "training.batch=32"]) == 2
     assert "training.batch is 64 there and 32 here" in capsys.readouterr().err
+
+
+def test_pictures_without_classes_are_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By features that no label taught, and by a Gaussian that 84 pictures can carry."""
+    Path("photos").mkdir()
+    for i, x in enumerate(data.load("digits").train.scaled(slice(0, 120))):
+        Image.fromarray((x[0].numpy() * 255).astype(np.uint8)).save(f"photos/{i:03d}.png")
+    monkeypatch.setattr("gradlogp.cli.learn.unhealthy", lambda status: "")
+    few = ["evaluation.samples=10", "evaluation.denoise=2", "evaluation.sigmas=0.3,"]
+    words = ["train", "ncsn", "--dataset", "folder:photos@8", "--out", "runs/photos"]
+    assert main([*words, "--set", *SCORE, *few]) == 0
+    capsys.readouterr()
+    rows = {row["metric"]: row for row in run(capsys, "evaluate", "runs/photos")["rows"]}
+    assert "fewer than 2 for each are rough" in rows["fd"]["protocol"]
+    assert not {"inception_score", "class_entropy", "cas"} & set(rows)
+    result = run(capsys, "likelihood", "runs/photos", "--n", 4, "--levels", 4)
+    rows = {row["metric"]: row for row in result["rows"]}
+    assert "shrunk" in rows["bits_per_dim_gaussian"]["protocol"]
+    assert rows["bits_per_dim_gaussian"]["value"] < 8

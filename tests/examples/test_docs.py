@@ -5,13 +5,14 @@ import sys
 import types
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from gradlogp.cli.show import TABLES
 from gradlogp.harness.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 BLOCKS = [
     pytest.param(page, i, id=f"{page.stem}-{i}")
     for page in PAGES
@@ -30,7 +31,15 @@ def tables_as_they_were():
         table.update(was)
 
 
-@pytest.mark.usefixtures("tables_as_they_were")
+@pytest.fixture
+def drawn_on_nothing():
+    """Pages draw; no window opens, and no figure stays open."""
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("tables_as_they_were", "drawn_on_nothing")
 @pytest.mark.parametrize(("page", "i"), BLOCKS)
 def test_the_code_runs_and_prints_what_the_page_says(page, i, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -41,6 +50,8 @@ def test_the_code_runs_and_prints_what_the_page_says(page, i, capsys, tmp_path, 
     exec(compile(block[1], str(page), "exec"), vars(module))
     if block[2] is not None:
         assert capsys.readouterr().out.split() == block[2].split()
+    for name in re.findall(r'savefig\("(.+?)"\)', block[1]):
+        assert (tmp_path / name).is_file()
 
 
 def test_links_lead_somewhere():

@@ -68,10 +68,15 @@ def test_equations_of_docstrings_and_pages_become_mathml() -> None:
     markdown = pytest.importorskip("markdown")
     extensions = ["pymdownx.arithmatex", "docs.tools.mathematics"]
     settings = {"pymdownx.arithmatex": {"generic": True}}
-    text = "At :math:`x^2 < 1`, [B, *shape]:\n\n.. math:: \\frac{a}{b}\n          + c\n\nand $y$."
+    text = "At :math:`x^2 < 1`, [B, *shape]:\n\n.. math:: \\frac{a}{b}\n          + \\Big\\|c\n\nand $y$."
     html = markdown.markdown(text, extensions=extensions, extension_configs=settings)
     assert html.count("<math") == 3 and html.count('display="block"') == 1
-    assert "<mfrac>" in html and "<code>[B, *shape]</code>" in html and "$" not in html
+    assert (
+        "<mfrac>" in html
+        and ">‖</mo>" in html
+        and "<code>[B, *shape]</code>" in html
+        and "$" not in html
+    )
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
+from gradlogp.baselines.detectors import DETECTORS, cross_fitted
 from gradlogp.core.errors import UserError
 from gradlogp.harness.detection import bulk_tail, occluded, patches, threshold
 
@@ -18,7 +20,7 @@ def test_the_tail_of_an_exponential_is_its_own() -> None:
     share = 0.003
     quantiles = torch.arange(0, 1, 1e-5, dtype=torch.float64)
     scores = 2 - 3 * (1 - quantiles).log()
-    assert bulk_tail(scores, share) == pytest.approx(2 - 3 * math.log(share), abs=1e-3)
+    assert bulk_tail(scores, share) == pytest.approx(2 - 3 * math.log(share), abs=5e-3)
 
 
 @pytest.mark.parametrize("share", [0.003, 0.01, 0.1])
@@ -35,6 +37,39 @@ def test_outliers_among_the_held_out_do_not_lift_the_threshold() -> None:
     dirty, clean = threshold(scores, 0.01), threshold(scores, 0.01, clean=True)
     assert dirty.value < 6 < 50 < clean.value  # -ln .01 is 4.6
     assert dirty.outliers == pytest.approx(0.04, abs=0.005)
+
+
+def test_the_tail_of_a_gaussian_is_within_an_eighth_of_its_own() -> None:
+    """And stays there with units of any size, and with a twentieth of outliers."""
+    share, n = 0.01, 20_000
+    s = torch.linspace(0.5 / n, 1 - 0.5 / n, n, dtype=torch.float64)
+    normal = math.sqrt(2) * torch.erfinv(2 * s - 1)
+    true = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * (1 - share) - 1)))
+    for given in (normal, torch.cat([normal, torch.full((n // 19,), 9.0)])):
+        for scale in (1e-3, 1.0, 1e6):
+            assert bulk_tail(scale * given - 7, share) == pytest.approx(
+                scale * true - 7, abs=0.125 * scale * true
+            )
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_flags_outliers_and_few_normal_rows(name: str) -> None:
+    """Thresholds of cross-fitted scores of a table with 5 % outliers: of fresh normal rows at most
+    3 % are flagged, of outliers nearly as many as the true quantile flags.
+    """
+    g = torch.Generator().manual_seed(0)
+    scales = torch.linspace(0.3, 2, 6)
+    rows, fresh = (torch.randn(n, 6, generator=g) * scales for n in (800, 4000))
+    far = 6 * scales * nn.functional.normalize(torch.randn(300, 6, generator=g), dim=1) * 6**0.5
+    table = torch.cat([rows, far[:40]])
+    detector = DETECTORS[name]()
+    found = threshold(cross_fitted(detector, table), 0.01)
+    score = detector.fit(table)
+    normal, outlying = score(fresh).double(), score(far[40:]).double()
+    assert float((normal > found.value).double().mean()) <= 0.03
+    right = float((outlying > normal.quantile(0.99)).double().mean())
+    if name != "cluster_means":  # what lies beyond an outer cluster is normal to it
+        assert float((outlying > found.value).double().mean()) > 0.9 * right
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, math.nan])

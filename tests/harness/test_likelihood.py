@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gradlogp import data as shelf
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField, column
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments import RECIPES
 from gradlogp.harness import likelihood, specify
 from gradlogp.harness.kinds import Picture
-from gradlogp.harness.likelihood import gaussian_bits, grid, histogram_bits
+from gradlogp.harness.likelihood import gaussian_bits, grid, histogram_bits, shrunk
 from gradlogp.runs import Run
 from tests.targets import DIGITS
 
@@ -134,3 +135,24 @@ def test_energies_and_rows_of_tables_are_refused(fitted):
         likelihood.likelihood(fitted, DATA)
     with pytest.raises(UserError, match="whole numbers"):
         grid(Split(torch.zeros(3, 2)))
+
+
+def test_a_shrunk_covariance_is_that_of_ledoit_and_wolf():
+    from sklearn.covariance import ledoit_wolf
+
+    rows = torch.randn(30, 12, dtype=torch.float64, generator=G) * torch.linspace(0.2, 2, 12)
+    expected, share = ledoit_wolf(rows.numpy())
+    assert 0.02 < share < 0.9
+    found = shrunk(rows.T.cov(correction=0), rows)
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-10)
+
+
+def test_the_gaussian_of_few_pictures_is_no_nonsense():
+    """40 digits of 64 pixels: as they are 3 times the bits of all digits, shrunk 1.2 times."""
+    digits = shelf.load("digits")
+    x = to_model(digits.test.scaled())
+    few, many = (
+        float(gaussian_bits(part, x, grid(digits.test)).mean())
+        for part in (digits.train[:40], digits.train)
+    )
+    assert many < few < 1.5 * many

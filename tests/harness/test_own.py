@@ -10,7 +10,7 @@ from gradlogp import reports
 from gradlogp.cli import main
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
-from gradlogp.harness import load
+from gradlogp.harness import evaluate, evaluator_of, load
 from gradlogp.harness.own import fit, path_of
 from gradlogp.objectives import DenoisingScoreMatching, ImplicitScoreMatching, LogNormal
 from gradlogp.training import Training
@@ -41,6 +41,17 @@ def test_a_network_with_levels_is_trained_sampled_and_reported(name, rows, tmp_p
         main(["sample", str(tmp_path / "run"), "--n", "5", "--out", str(tmp_path / "x.npz")]) == 0
     )
     assert reports.write(tmp_path / "run").exists()
+
+
+def test_a_run_on_rows_without_classes_is_evaluated(rows, tmp_path, monkeypatch):
+    """By features that tell in which of four ways a row is shown."""
+    run = fit(f"{HERE}:score", rows, denoising(), tmp_path / "run", training=BRIEF)
+    monkeypatch.setattr("gradlogp.harness.evaluator.budget", lambda *_: Training(640))
+    evaluator = evaluator_of(rows, tmp_path / "evaluator")
+    assert evaluator.name.startswith("classifier of ways")
+    found = {row["metric"] for row in evaluate(load(tmp_path / "run"), rows, evaluator)}
+    assert {"fd", "coverage"} <= found and "inception_score" not in found
+    assert run.status()["state"] == "evaluated" and run.results()
 
 
 def test_an_energy_finds_the_precision_of_gaussian_rows(rows, tmp_path):

@@ -1,4 +1,4 @@
-"""Hiding a part of an example and filling it in: shares, known fills, and an energy's own law."""
+"""Hiding a part of an example and filling it in: shares, known fills, and an energy's own distribution."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def test_the_error_is_the_share_of_what_was_hidden():
     assert (float(found), found.n) == (pytest.approx(1 / 3), 2)
 
 
-def test_a_model_fills_in_by_its_law_given_the_rest():
+def test_a_model_fills_in_by_its_distribution_given_the_rest():
     """Two correlated entries of many: E[x1 | x0] = .9 x0, in model coordinates, four standard
     errors; what is shown stays.
     """

@@ -1,11 +1,15 @@
 import json
+from typing import get_args
 
 import pytest
 
 from gradlogp.core.errors import UserError
+from gradlogp.core.random import seeded
 from gradlogp.data import load
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.experiments.denoise.networks import DenoisingRecipe
+from gradlogp.experiments.recipes.energy_losses import EnergyLoss
+from gradlogp.experiments.recipes.losses import ScoreLoss
 from gradlogp.harness import (
     PRESETS,
     Target,
@@ -18,8 +22,9 @@ from gradlogp.harness import (
 )
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.fit import spec_of
-from gradlogp.harness.recipe import DataSpec
-from gradlogp.harness.settings import RENAMED, from_dict
+from gradlogp.harness.recipe import DataSpec, specify
+from gradlogp.harness.settings import RENAMED, Settings, from_dict, kind_name
+from gradlogp.objectives import OBJECTIVES
 from gradlogp.runs import Run
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
 from gradlogp.training import Training
@@ -149,16 +154,47 @@ def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table
         assert from_stored(json.loads(json.dumps(to_dict(changed)))) == changed
 
 
+SCORE_LOSSES = [kind_name(loss) for loss in get_args(ScoreLoss)]
+ENERGY_LOSSES = [kind_name(loss) for loss in get_args(EnergyLoss)]
+TINY = {
+    "ncsn": ["net.channels=4,8", "sampler.levels=5"],
+    "ebm": ["net.channels=4,8", "chain_steps=2", "generate_steps=2", "buffer.capacity=32"],
+}
+
+
 @pytest.mark.parametrize(
-    "name", ["denoising_score_matching", "flow_matching", "ddpm_simple", "variational_bound"]
+    ("recipe", "name"),
+    [("ncsn", name) for name in SCORE_LOSSES] + [("ebm", name) for name in ENERGY_LOSSES],
 )
-def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(name, tmp_path):
-    tiny = ["training.images=64", "training.batch=16", "net.channels=4,8", "sampler.levels=5"]
-    recipe = override(RECIPES["ncsn"](DIGITS, "quick", 0), [*tiny, f"objective.kind={name}"])
-    assert leaves(recipe)["objective.kind"] == name
-    assert from_stored(json.loads(json.dumps(to_dict(recipe)))) == recipe
-    fit(recipe, load("digits"), tmp_path / "run").close()
-    assert read(tmp_path / "run").recipe == recipe
+def test_every_loss_that_a_model_can_learn_by_can_be_chosen_and_trains(recipe, name, tmp_path):
+    changes = ["training.images=64", "training.batch=16", *TINY[recipe], f"objective.kind={name}"]
+    made = override(RECIPES[recipe](DIGITS, "quick", 0), changes)
+    assert leaves(made)["objective.kind"] == name and name in OBJECTIVES
+    assert from_stored(json.loads(json.dumps(to_dict(made)))) == made
+    fit(made, load("digits"), tmp_path / "run").close()
+    fitted = read(tmp_path / "run")
+    assert fitted.recipe == made and fitted.draw(2, 0)[0].isfinite().all()
+
+
+def test_an_energy_learns_the_same_by_its_default_and_by_its_name(digits_energy):
+    """Contrastive divergence with a buffer: one loss, whether it is named or not."""
+    named = override(digits_energy, ["objective.kind=contrastive_divergence"])
+    assert named == digits_energy
+    stored = to_dict(digits_energy)
+    del stored["objective"]
+    assert from_stored(stored) == digits_energy
+    persistent = override(named, ["objective.kind=persistent_contrastive_divergence"])
+    spec = specify(load("digits"))
+    found = [
+        made.build_objective(spec, seeded(0), "cpu").starts.buffer.restart_prob
+        for made in (named, persistent)
+    ]
+    assert found == [digits_energy.buffer.restart_prob, 0]
+
+
+@pytest.fixture
+def digits_energy():
+    return RECIPES["ebm"](DIGITS, "quick", 0)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +207,17 @@ def test_every_loss_that_a_score_network_can_learn_by_can_be_chosen_and_trains(n
             " denoising_score_matching, flow_matching",
         ),
         ("ncsn_single", "objective.kind=flow_matching", "many noise levels, got the single level"),
-        ("ebm", "objective.kind=flow_matching", "no setting 'objective.kind'"),
+        (
+            "ebm",
+            "objective.kind=flow_matching",
+            "does not fit here; those that fit are contrastive_divergence, .* energy_discrepancy",
+        ),
+        (
+            "ebm_no_buffer",
+            "objective.kind=persistent_contrastive_divergence",
+            "has no buffer to keep them in",
+        ),
+        ("ncsn", "net.kind=resnet", "does not exist; those that fit are unet, wavenet"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_answered_with_those_that_do(recipe, change, message):
@@ -242,3 +288,10 @@ def test_a_kind_keeps_what_it_shares_and_takes_settings_of_its_own():
 def test_a_kind_that_does_not_fit_is_answered_with_those_that_do(change, message):
     with pytest.raises(UserError, match=message):
         override(RECIPES["ncsn"](MNIST, "quick", 0), [change])
+
+
+@pytest.mark.parametrize(("comparison", "method"), METHODS)
+def test_the_name_of_its_class_finds_the_settings_of_a_method(comparison, method):
+    """Two questions may not call their settings the same, nor a setting `kind`, which is theirs."""
+    settings = COMPARISONS[comparison].methods[method](MNIST, "quick", 0)
+    assert Settings.kinds[to_dict(settings)["kind"]] is type(settings)

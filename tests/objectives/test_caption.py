@@ -94,6 +94,24 @@ def test_the_joint_loss_is_the_sum_of_its_parts(starts):
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_a_share_of_the_batch_has_the_mean_of_its_own_divergence():
+    model, batch = build(), Batch(X.double(), CAPTIONS)
+    divergence = ContrastiveDivergence(Langevin(0.1, 0.01), FromData(), 2)
+    got = CaptionJoint(divergence, 0.5, share=0.5)(model, batch, seeded(4)).value
+    match = CLIP()(model, batch, seeded(4)).value
+    generate = divergence(model, Batch(batch.x[:2], CAPTIONS[:2]), seeded(4)).value
+    assert got.shape == (4,)
+    torch.testing.assert_close(got.mean(), match.mean() + 0.5 * generate.mean())
+    torch.testing.assert_close(got[2:], match[2:])
+
+
+@pytest.mark.parametrize("changes", [{"share": 0.0}, {"share": 1.5}, {"weight": -1.0}])
+def test_a_share_is_one(changes):
+    divergence = ContrastiveDivergence(Langevin(0.1, 0.01), FromData(), 2)
+    with pytest.raises(ValueError, match=r"a share of the batch in \(0, 1\]"):
+        CaptionJoint(divergence, **changes)
+
+
 def test_the_score_of_a_picture_is_given_its_caption():
     model, x = build(), X.double().requires_grad_(True)
     (slope,) = torch.autograd.grad(model(x, CAPTIONS).sum(), x)

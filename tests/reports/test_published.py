@@ -13,7 +13,7 @@ from gradlogp.runs import Damaged
 from tests.reports import fake
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
-PAGES = sorted(DOCS.glob("*.json"))
+PAGES = [p for p in sorted(DOCS.glob("*.json")) if p.with_suffix(".md").is_file()]
 
 
 def table(found):

@@ -14,7 +14,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.harness import Table, figures
 from gradlogp.reports import write_results
 from gradlogp.reports.numbers import Key, Numbers
-from gradlogp.reports.protocols import protocols
+from gradlogp.reports.protocols import _told, protocols
 from gradlogp.reports.read import Page
 from gradlogp.reports.results import SAID, UNSAID, compressed, publishable
 from gradlogp.runs import read_json, write_json
@@ -145,3 +145,7 @@ def test_examples_of_data_that_may_not_be_published_are_left_out(figure):
     assert not publishable(f"figure-{figure}.png", "modelnet10@16")
     assert publishable(f"figure-{figure}.png", "mnist")
     assert publishable("figure-long-run.png", "modelnet10@16")
+
+
+def test_two_methods_of_one_title_keep_both_their_protocols():
+    assert _told([("a",), ("a",)], ["x; y", "x; z"]) == "x; a: y; a: z"

@@ -15,13 +15,12 @@ from gradlogp.core.targets import Banana, gaussian
 from gradlogp.models import MLPEnergy
 from gradlogp.samplers import Langevin
 from gradlogp.show.densities import density, names
-from gradlogp.show.plane import FINE, SIZE, _pixels, _walkers
+from gradlogp.show.plane import SHADES, SIZE, _paper, _pixels, _walkers
 
 
 def dots(frame):
-    """Rows and columns of the pixels of a walker's dot: red, not the tail's orange."""
-    red, green, _ = np.asarray(frame).transpose(2, 0, 1)
-    return np.nonzero((red > 150) & (green < 130))
+    """Rows and columns of the pixels of a walker's dot."""
+    return np.nonzero(np.asarray(frame) == SHADES + 1)
 
 
 def test_names_are_those_of_the_densities_on_the_plane_and_a_first_word_will_do():
@@ -70,7 +69,7 @@ def test_what_has_none_is_refused():
     with pytest.raises(UserError, match="the field has no noise levels"):
         show.chains(Score(lambda x: -x), "ddim", n=2, steps=2)
     with pytest.raises(UserError, match="without noise only"):
-        density(Score(lambda x: -x)).at(0.5)
+        show.field(Score(lambda x: -x), sigma=0.5)
 
 
 def test_a_walker_is_drawn_where_it_is():
@@ -79,7 +78,7 @@ def test_a_walker_is_drawn_where_it_is():
     low, high = torch.tensor(shown.low), torch.tensor(shown.high)
     x = (low + 0.75 * (high - low))[None]
     at = _pixels(shown, x)
-    frame = _walkers(Image.new("RGB", (SIZE * FINE, SIZE * FINE), "white"), at, at)
+    frame = _walkers(_paper(shown), at, at)
     y, x = dots(frame)
     assert abs(x.mean() / SIZE - 0.75) < 0.01 and abs(y.mean() / SIZE - 0.25) < 0.01
 
@@ -100,11 +99,11 @@ def test_the_seed_decides_the_film_and_the_settings_change_it():
 def test_samplers_with_a_ladder_begin_wide_and_end_on_the_density():
     frames = show.chains("ring", "consistent_annealed_langevin", n=60, steps=40).frames
 
-    def deviation(frame):
+    def width(frame):
         y, x = dots(frame)
         return abs(np.hypot(x - SIZE / 2, y - SIZE / 2) - SIZE / 3.2).mean()
 
-    assert 0 < deviation(frames[-1]) < 0.5 * deviation(frames[0])
+    assert 0 < width(frames[-1]) < 0.5 * width(frames[0])
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])

@@ -54,6 +54,12 @@ def test_examples_of_another_shape_are_refused(score_run):
 def test_the_verb_shows_a_run(score_run, tmp_path, capsys):
     out = tmp_path / "film.webp"
     assert main(["show", str(score_run), "--n", "4", "--out", str(out)]) == 0
-    assert "4 pictures of ncsn_class from noise" in capsys.readouterr().out
+    assert "4 chains of ncsn_class" in capsys.readouterr().out
     assert main(["show", str(score_run), "--as", "ladder", "--out", str(tmp_path / "l.png")]) == 0
     assert main(["show", str(score_run), "--as", "chains"]) == 2
+
+
+def test_a_model_that_comes_along_is_shown_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    film = show.film("zoo:mnist-ebm", n=4, frames=3)
+    assert film.frames[0].width == 2 * 28 + 1 and film.scale == 4

@@ -5,10 +5,11 @@ Models stay loaded while they are used, the last few of them.
 """
 
 import difflib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,14 +17,14 @@ from torch import Tensor
 from gradlogp.core.errors import UserError
 from gradlogp.data import Dataset
 from gradlogp.harness import Fitted, load, recipe_of, spec_of
-from gradlogp.harness.evaluator import own_logits
+from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.located import located
 from gradlogp.harness.origin import trained_on
 from gradlogp.runs import Run
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS
 
 DEEP = 3  # folders below the one that is shown in which runs are looked for
-LOADED = 4  # models that stay in memory
+LOADED = 8  # models that stay in memory
 T = TypeVar("T")
 
 
@@ -41,6 +42,7 @@ class Library:
     shipped: Sequence[str] = ()
     data: Path | None = None
     _kept: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _keeping: threading.Lock = field(default_factory=threading.Lock)
 
     def places(self) -> dict[str, Path]:
         """Name -> the run folder, the shipped first, then the newest runs."""
@@ -81,38 +83,71 @@ class Library:
         return self.kept(name, f"model {written}", lambda: load(place))
 
     def dataset(self, name: str) -> Dataset:
-        """The data that it was trained on, where they are here."""
-        return self.kept(name, "data", lambda: trained_on(self.fitted(name).run, self.data))
+        """The data that it was trained on, where they are here: a page downloads none."""
+        run = self.fitted(name).run
+        return self.kept(name, "data", lambda: trained_on(run, self.data, _elsewhere))
 
     def kept(self, name: str, what: str, make: Callable[[], T]) -> T:
         """What `make` returned the first time; the oldest of a kind make room."""
         key = (what.split()[0], f"{name} {what}")
-        if key not in self._kept:
-            same = [k for k in self._kept if k[0] == key[0]]
+        if (found := self._kept.get(key)) is not None:
+            return found
+        if (made := make()) is None:
+            return made
+        with self._keeping:
+            same = [k for k in self._kept if k[0] == key[0] and k != key]
             for old in same[: len(same) + 1 - LOADED]:
                 del self._kept[old]
-            self._kept[key] = make()
-        return self._kept[key]
+            self._kept[key] = made
+        return made
 
-    def classifier(self, name: str) -> tuple[Callable[[Tensor], Tensor], str] | None:
-        """Logits of pictures such as this model's, and by what: its own, else those of another
-        model of the list that learned the same data; None where no model tells classes.
+    def evaluator(self, name: str, teach: bool = False) -> Evaluator | None:
+        """The evaluation classifier of the data that this model learned, from beside the run or
+        from the folder; None where there is none and it is not to be taught.
+        """
+        data = self.fitted(name).run.config.get("data", {}).get("name", "")
+        places = [self.place(name), *([self.folder / name] if self.folder else [])]
+
+        def make() -> Evaluator | None:
+            if not (teach or any(list(place.parent.glob("evaluator-*")) for place in places)):
+                return None
+            dataset = self.dataset(name)
+            found = [evaluator_beside(place, dataset) for place in places]
+            path = next((p for p in found if _finished(p)), found[-1] if teach else None)
+            return None if path is None else evaluator_of(dataset, path)
+
+        return self.kept(data, "evaluator", make)
+
+    def nearest(self, name: str, has: Callable[[Fitted], T | None]) -> tuple[T, str] | None:
+        """What this model `has`, else another model of the list that learned the same data, and
+        whose it is; None where none has it.
         """
         mine = self.fitted(name)
-        if (own := own_logits(mine)) is not None:
-            return own, "the model's own p(class | picture)"
-        for other, path in self.places().items():
-            if self._same_data(mine, path) and (logits := own_logits(self.fitted(other))):
-                return logits, f"{other}, which learned the same pictures and their classes"
-        return None
+        if (own := has(mine)) is not None:
+            return own, name
+        others = (o for o, path in self.places().items() if o != name and _same_data(mine, path))
+        found = ((has(self.fitted(other)), other) for other in others)
+        return next(((thing, other) for thing, other in found if thing is not None), None)
 
-    def _same_data(self, mine: Fitted, path: Path) -> bool:
-        try:
-            run = Run.open(path)
-            same = run.config.get("data") == mine.run.config.get("data")
-            return same and recipe_of(run).conditional and (path / "ema.safetensors").is_file()
-        except UserError:
-            return False
+
+def _elsewhere(file: str, done: int, total: int | None) -> NoReturn:
+    raise UserError(
+        f"{file} is not here yet; `gradlogp data` with the name of its data set fetches it."
+    )
+
+
+def _finished(path: Path) -> bool:
+    there = (path / "config.json").is_file()
+    return there and Run.open(path).status()["state"] != "training"
+
+
+def _same_data(mine: Fitted, path: Path) -> bool:
+    if not (path / "ema.safetensors").is_file():
+        return False
+    try:
+        return Run.open(path).config.get("data") == mine.run.config.get("data")
+    except UserError:
+        return False
 
 
 def _of(name: str, places: dict[str, Path], what: str) -> Path:

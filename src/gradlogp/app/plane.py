@@ -35,8 +35,7 @@ RANGE = 9.0  # nats from the likeliest place that are told apart by shade
 
 def densities() -> dict[str, str]:
     """Name -> the first sentence on it, of the distributions that lie in a plane."""
-    found = {name: make() for name, make in TARGETS.items() if name not in ("ising", "potts")}
-    flat = {n: t for n, t in found.items() if tuple(t.shape) == (2,)}
+    flat = [name for name, make in TARGETS.items() if tuple(make().shape) == (2,)]
     return {n: first_sentence(TARGETS[n]) for n in flat} | {OWN: "Your own points, blurred."}
 
 
@@ -146,7 +145,7 @@ class Swarm:
 
 
 def swarm(ask: Particles, former: Session | None) -> Swarm:
-    """Particles of the law that was asked for, begun anew or where those before stand."""
+    """Particles of the distribution that was asked for, begun anew or where those before stand."""
     target, level = density(ask), sigma(ask)
     half = half_side(ask, target)
     walks_down = ask.sampler in LADDER_SAMPLERS

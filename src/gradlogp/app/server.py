@@ -1,15 +1,17 @@
-"""The routes of the studio: each parses, asks one function in the worker's thread, and answers.
+"""The routes of the studio: each parses, asks one function in the worker's threads, and answers.
 
 GET   /                 the page          GET  /api/models     what can be shown
-GET   /api/densities         distributions     GET  /api/runs       every run's numbers
+GET   /api/densities    distributions     GET  /api/runs       every run's numbers
 GET   /api/training     how far it is     GET  /api/preview    its newest picture
 GET   /report?name=     a run's report
-POST  /api/draw  /api/example  /api/field  /api/usual  /api/odd  /api/train  /api/stop
+POST  /api/weigh  /api/restore  /api/example  /api/field  /api/usual  /api/odd
+      /api/teach  /api/train  /api/stop
 WS    /ws/chains  /ws/particles
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,12 @@ def create(library: Library, report: Report | None = None, rules: Rules | None =
     )
     app.state.worker, app.state.jobs = worker, jobs
     _errors(app)
-    _shown(app, library, worker, report)
+    _shown(app, library, report)
     _asked(app, library, worker)
     _trained(app, jobs)
     _watched(app, library, worker)
     app.mount("/", StaticFiles(directory=STATIC, html=True))
-    app.add_middleware(Guard, rules=Rules(rules.hosts, rules.addresses, rules.token, BODIES))
+    app.add_middleware(Guard, rules=replace(rules, bodies=BODIES))
     return app
 
 
@@ -102,7 +104,7 @@ def _errors(app: FastAPI) -> None:
         return line(500, "the studio has a fault here; the terminal that it runs in says which.")
 
 
-def _shown(app: FastAPI, library: Library, worker: Worker, report: Report | None) -> None:
+def _shown(app: FastAPI, library: Library, report: Report | None) -> None:
     @app.get("/api/models")
     def models() -> dict[str, Any]:
         return {"models": cards(library)}
@@ -132,9 +134,17 @@ def _asked(app: FastAPI, library: Library, worker: Worker) -> None:
         page = request.headers.get("x-page", "")[:40]
         return await worker.newest(f"{request.url.path} {page}", work)
 
-    @app.post("/api/draw")
-    async def drawn(request: Request, ask: Drawing) -> dict[str, Any]:
-        return await newest(request, lambda: draw.answer(library, ask))
+    @app.post("/api/weigh")
+    async def weighed(request: Request, ask: Drawing) -> dict[str, Any]:
+        return await newest(request, lambda: draw.weighed(library, ask))
+
+    @app.post("/api/restore")
+    async def restored(request: Request, ask: Drawing) -> dict[str, Any]:
+        return await newest(request, lambda: draw.restored(library, ask))
+
+    @app.post("/api/teach")
+    async def taught(request: Request, ask: Which) -> dict[str, Any]:
+        return await newest(request, lambda: draw.teach(library, ask.run))
 
     @app.post("/api/example")
     async def example(request: Request, ask: Example) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import struct
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -34,7 +35,7 @@ class Frame(NamedTuple):
 
 
 class Session(Protocol):
-    """Chains under way; every call is made in the worker's thread."""
+    """Chains under way; every call is made in one of the worker's threads, one at a time."""
 
     def frame(self) -> Frame: ...
 
@@ -70,7 +71,9 @@ class Player:
         self, socket: WebSocket, asks: type[BaseModel], make: Maker, worker: Worker
     ) -> None:
         self.socket, self.asks, self.make, self.worker = socket, asks, make, worker
-        self.messages: asyncio.Queue[str] = asyncio.Queue()
+        self.messages: deque[str] = deque()
+        self.news = asyncio.Event()
+        self.gone = False
         self.session: Session | None = None
         self.going = False
         self.stride = 1
@@ -78,33 +81,31 @@ class Player:
     async def play(self) -> None:
         listening = asyncio.create_task(self._listen())
         try:
-            while not (listening.done() and self.messages.empty()):
-                if not await self._heard(listening):
-                    await self._walk()
+            while not self.gone:
+                await self._turn()
         except (WebSocketDisconnect, RuntimeError):  # RuntimeError: a send after the close
             pass
         finally:
             listening.cancel()
 
     async def _listen(self) -> None:
-        while True:
-            text = await self.socket.receive_text()
-            await self.messages.put(text)
+        try:
+            while True:
+                self.messages.append(await self.socket.receive_text())
+                self.news.set()
+        except (WebSocketDisconnect, KeyError):  # KeyError: bytes, which no page of ours sends
+            self.gone = True
+            self.news.set()
 
-    async def _heard(self, listening: "asyncio.Task[None]") -> bool:
-        """Obey what has come; where chains stand, wait for it. Whether there was a word."""
-        if self.messages.empty() and not self.going:
-            waiting = asyncio.ensure_future(self.messages.get())
-            await asyncio.wait({waiting, listening}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                return True
-            await self._obeyed(waiting.result())
-            return True
-        if self.messages.empty():
-            return False
-        await self._obeyed(self.messages.get_nowait())
-        return True
+    async def _turn(self) -> None:
+        """Obey a word; else, of chains that go, one frame; else wait for a word."""
+        if self.messages:
+            await self._obeyed(self.messages.popleft())
+        elif self.going:
+            await self._walk()
+        else:
+            self.news.clear()
+            await self.news.wait()
 
     async def _obeyed(self, text: str) -> None:
         try:
@@ -123,7 +124,7 @@ class Player:
         await self._ordered(order, self.session)
 
     async def _begin(self, ask: BaseModel) -> None:
-        if any('"begin"' in text for text in list(self.messages._queue)):  # type: ignore[attr-defined]
+        if any('"begin"' in text for text in self.messages):
             return  # a newer one waits already
         former = self.session
         self.session = session = await self.worker.run(lambda: self.make(ask, former))

@@ -37,7 +37,6 @@ def _sentence(text: str | None) -> str:
 @dataclass
 class Job:
     path: Path
-    words: list[str]
     process: "subprocess.Popen[bytes]"
     said: IO[bytes]
     stopped: bool = False
@@ -84,7 +83,7 @@ class Trainings:
             stdin=subprocess.DEVNULL,
         )
         self.close()
-        self.job = Job(path, words, process, said)
+        self.job = Job(path, process, said)
         return self.status()
 
     def _check(self, ask: Training) -> None:
@@ -114,7 +113,6 @@ class Trainings:
         found: dict[str, Any] = {
             "state": job.state,
             "name": job.path.name,
-            "command": " ".join(["gradlogp", *job.words[: -1 if not job.words[-1] else None]]),
             "lines": [line.replace(str(job.path), job.path.name) for line in job.lines()],
         }
         return found | _progress(job.path)

@@ -1,8 +1,8 @@
-"""One thread for torch, and no work for who no longer waits.
+"""Two threads for torch, and no work for who no longer waits.
 
-Two cores serve one person: whatever is computed waits its turn in one thread, and of requests of
-one kind from one page the newest alone is worth an answer. An older one that still waits is
-answered `Superseded` without being computed.
+Two cores serve one person: whatever is computed waits its turn for one of two threads, so that a
+long measurement stops no chain, and of requests of one kind from one page the newest alone is worth
+an answer. An older one that still waits is answered `Superseded` without being computed.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+THREADS = 2
 T = TypeVar("T")
 
 
@@ -19,7 +20,7 @@ class Superseded(Exception):
 
 class Worker:
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "torch")
+        self._thread = ThreadPoolExecutor(THREADS, "torch")
         self._newest: dict[str, object] = {}
 
     async def run(self, work: Callable[[], T]) -> T:

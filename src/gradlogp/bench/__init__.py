@@ -45,6 +45,11 @@ BENCHES: dict[str, Bench] = {
     "cd-bias": Bench(
         "How wrong the gradient of CD-k is, on an enumerated RBM.", "cd_bias", "cd-bias.md"
     ),
+    "noise-geometry": Bench(
+        "The largest distance in each data set of pictures, and how many noise levels it asks for.",
+        "noise_geometry",
+        "noise-geometry.md",
+    ),
     "noise-scales": Bench(
         "The choice of noise on a data set: distances, overlap, loss and length of the score.",
         "noise_scales",

@@ -61,8 +61,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """What the set is like, ladders in its dimension, losses by network and level, and samples."""
     data = shelf.load(dataset)
-    base = ncsn_from_noise(Target.of(data), "quick", seed)
-    base = replace(base, training=replace(base.training, images=images))
+    base = base_recipe(data, images, seed)
     recipes = {ALL: base} | {
         f"{sigma:g} alone": replace(base, levels=SingleLevel(sigma)) for sigma in SINGLE
     }
@@ -75,11 +74,17 @@ def rows(
         x, noise = _examples(data, examples, seed)
         fields = {name: each.sampling().field(None) for name, each in fitted.items()}
         return [
-            about(data, images, seed),
-            *ladders(data, base),
+            about(data) | {"images": images, "seed": seed},
+            *ladders(data, base.sampler.process.sigma_min),
             *losses(fields, x, noise, levels_of(base), eigenvalues(data)),
             *(samples(name, each, data, evaluator, examples) for name, each in fitted.items()),
         ]
+
+
+def base_recipe(data: Dataset, images: int, seed: int) -> ScoreRecipe:
+    """The noise-conditional network that begins at noise, shown so many pictures."""
+    recipe = ncsn_from_noise(Target.of(data), "quick", seed)
+    return replace(recipe, training=replace(recipe.training, images=images))
 
 
 def _fitted(recipe: ScoreRecipe, data: Dataset, path: Path) -> Fitted:
@@ -97,7 +102,7 @@ def train_part(data: Dataset, n: int = FAR) -> Tensor:
     return specify(data).coordinates.to_model(data.train.scaled(slice(0, n)))
 
 
-def about(data: Dataset, images: int, seed: int) -> dict[str, Any]:
+def about(data: Dataset) -> dict[str, Any]:
     """The set in model coordinates: its dimension, its deviation, its largest and its median
     distance.
     """
@@ -110,25 +115,23 @@ def about(data: Dataset, images: int, seed: int) -> dict[str, Any]:
         "std": float(x.std()),
         "largest": max_distance(x),
         "median": float(torch.pdist(x.flatten(1)[:1000]).median()),
-        "images": images,
-        "seed": seed,
     }
 
 
-def ladders(data: Dataset, recipe: ScoreRecipe) -> list[dict[str, Any]]:
-    """The overlap of neighbours in ladders of so many levels, between the finest level of `recipe`
-    and the largest distance; the last is that of technique 2.
+def ladders(data: Dataset, low: float) -> list[dict[str, Any]]:
+    """The overlap of neighbours in ladders of so many levels, between the level `low` and the
+    largest distance; the one that is `asked` for is that of technique 2.
     """
-    dim, low = math.prod(data.shape), recipe.sampler.process.sigma_min
+    dim = math.prod(data.shape)
     span = math.log(max_distance(train_part(data)) / low)
     asked = 1 + math.ceil(span / math.log(geometric_ratio(dim)))
-    found = []
-    for levels in sorted({*LADDERS, asked}):
-        ratio = math.exp(span / (levels - 1))
-        overlap = shell_overlap(ratio, dim)
-        said = {"levels": levels, "ratio": ratio, "overlap": overlap, "asked": levels == asked}
-        found.append({"kind": "ladder", **said})
-    return found
+    return [_ladder(levels, span, dim, levels == asked) for levels in sorted({*LADDERS, asked})]
+
+
+def _ladder(levels: int, span: float, dim: int, asked: bool) -> dict[str, Any]:
+    ratio = math.exp(span / (levels - 1))
+    said = {"kind": "ladder", "levels": levels, "ratio": ratio, "asked": asked}
+    return {**said, "overlap": shell_overlap(ratio, dim)}
 
 
 def levels_of(recipe: ScoreRecipe) -> list[float]:
@@ -178,8 +181,13 @@ def losses(
         measured = {name: at_level(field, x, sigma, noise) for name, field in fields.items()}
         for name, (loss, length) in measured.items():
             lost = loss - measured[ALL].loss
-            row = {"network": name, "sigma": sigma, "linear": linear_loss(spectrum, sigma)}
+            row: dict[str, Any] = {
+                "network": name,
+                "sigma": sigma,
+                "linear": linear_loss(spectrum, sigma),
+            }
             row |= _mean("loss", loss) | _mean("length", length) | _mean("lost", lost)
+            row |= {"expected": 1 - 2 * row["loss"], "expected_stderr": 2 * row["loss_stderr"]}
             found.append({"kind": "loss", **row})
     return found
 
@@ -211,8 +219,8 @@ PAGE = """# The choice of noise on {dataset}
 
 ## The coarsest level: the largest distance
 
-Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1
-would begin there, so that a chain can go from any example to any other.
+Among {examples:,} training examples the largest distance is **{largest:.1f}** and the median {median:.1f}: technique 1 would
+begin there, so that a chain can go from any example to any other.
 
 ## How many levels: the overlap of neighbours
 
@@ -247,7 +255,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             f"{r['loss']:.4f} ± {r['loss_stderr']:.4f}",
             f"{r['linear']:.4f}",
             f"{r['length']:.4f} ± {r['length_stderr']:.4f}",
-            f"{1 - 2 * r['loss']:.4f}",
+            f"{r['expected']:.4f}",
         ]
         for r in levels
     ]
@@ -294,8 +302,7 @@ def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
         left.set(xscale="log", yscale="log", xlabel="noise level", ylabel="loss per dimension")
         left.legend(frameon=False, fontsize=7)
         middle.plot(sigmas, [r["length"] for r in every], "o", color="#0072B2", label="measured")
-        exact = [1 - 2 * r["loss"] for r in every]
-        middle.plot(sigmas, exact, color="#0072B2", label="1 - 2 x loss")
+        middle.plot(sigmas, [r["expected"] for r in every], color="#0072B2", label="1 - 2 x loss")
         middle.axhline(1, color="#777777", linewidth=0.8)
         middle.set(xscale="log", xlabel="noise level", ylabel="score squared over D / sigma²")
         middle.legend(frameon=False, fontsize=7)

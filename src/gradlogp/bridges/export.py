@@ -326,8 +326,8 @@ def model_card(fitted: Fitted) -> str:
         [
             f"---\n{metadata.to_yaml()}\n---\n\n# {name}\n",
             f"{recipe.title()}, trained on {data['name']} ({made}).\n\n{recipe.about()}\n",
-            "```python\nfrom gradlogp.harness import load\n",
-            'samples, labels = load("hf:USER/REPOSITORY").draw(64)\n```\n',
+            "```python\nimport gradlogp\n",
+            'samples, labels = gradlogp.load("hf:USER/REPOSITORY").draw(64)\n```\n',
             *(["| metric | value | stderr | n |\n|---|---|---|---|", *rows] if rows else []),
             "",
         ]

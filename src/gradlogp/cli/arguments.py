@@ -162,7 +162,7 @@ class Show(Arguments):
 
     what: Positional[str]
     """A density on the plane, by its name or the first word of it (ring, grid, banana, rings, ...),
-    or a run folder.
+    or a run folder, or zoo:NAME.
     """
     form: Annotated[
         Literal["field", "chains", "film", "ladder"] | None, arg(name="as", metavar="FORM")
@@ -211,6 +211,7 @@ class Bench(Arguments):
             "contamination",
             "objectives",
             "cd-bias",
+            "noise-geometry",
             "noise-scales",
             "race",
             "guard",
@@ -232,6 +233,21 @@ class Bench(Arguments):
     """The folder of the docs, to write the page, its rows and its pictures into."""
     date: str | None = None
     """The date that the page says it was made on; by default today's."""
+
+
+class Leaderboard(Arguments):
+    """Put all methods of all comparisons into one table for each data set, task and protocol."""
+
+    results: Positional[Path] = Path("docs/results")
+    """A folder of results, as `report --results` lays them down, or of comparisons' folders."""
+    dataset: str | None = None
+    """Only this data set."""
+    task: Literal["generating", "restoring", "detecting", "representing", "classifying"] | None = (
+        None
+    )
+    """Only this task."""
+    out: Path | None = None
+    """Also write x.html, one page that sorts, or x.md."""
 
 
 class Paper(Arguments):
@@ -293,6 +309,7 @@ VERBS: dict[
     "show": (Show, "seen.show"),
     "data": (Data, "use.fetch"),
     "bench": (Bench, "measure.bench"),
-    "paper": (Paper, "publish.build"),
+    "leaderboard": (Leaderboard, "publish.leaderboard"),
+    "paper": (Paper, "publish.paper"),
     "demo": (Demo, "demo.demo"),
 }

@@ -22,6 +22,7 @@ from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
 from gradlogp.harness.evaluator import own_logits
 from gradlogp.harness.forms import Items, form_of
+from gradlogp.harness.turns import classless
 from gradlogp.models.mixture import without_proposal
 from gradlogp.runs.files import write_text
 
@@ -32,7 +33,7 @@ def classify(args: Classify, terminal: Terminal) -> None:
     writable(args.out, ".csv")
     fitted = load(args.run)
     dataset = data_of(fitted.run, args.data, terminal)
-    if not dataset.classes:
+    if classless(dataset):
         raise UserError(f"{args.run} was trained on {dataset.name}, which has no classes.")
     items = _items(args.files, fitted, dataset, terminal)
     logits, by = _classifier(fitted, dataset, terminal)

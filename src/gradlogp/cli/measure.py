@@ -3,6 +3,7 @@
 import datetime
 import inspect
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,22 @@ def bench(args: Bench, terminal: Terminal) -> None:
         _write(args, entry.page, text)
         if hasattr(module, "figure"):
             module.figure(rows, args.write / "images" / f"{args.name}.png")
-        made = benches.Measured(args.name, command, day, seconds, processor(), rows)
+        made = benches.Measured(
+            args.name, command, _seeds(module.rows, given), day, seconds, processor(), rows
+        )
         (args.write / "results").mkdir(exist_ok=True)
         benches.write(made, args.write / "results")
         terminal.say(f"written: {args.write / entry.page}")
     terminal.result(rows)
+
+
+def _seeds(rows: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """The seeds that `rows` takes where it is given these words: 0 to 19."""
+    takes = inspect.signature(rows).parameters
+    if "seeds" not in takes:
+        return str(takes["seed"].default) if "seed" in takes else "fixed by the bench"
+    last = given.get("seeds", takes["seeds"].default) - 1
+    return f"0 to {last}" if last else "0"
 
 
 def _text(value: Any) -> str:

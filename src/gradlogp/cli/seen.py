@@ -8,7 +8,7 @@ from gradlogp.cli.arguments import Show
 from gradlogp.cli.checks import writable
 from gradlogp.cli.terminal import Terminal
 from gradlogp.core.errors import UserError
-from gradlogp.show.densities import names
+from gradlogp.harness.located import is_run
 
 FILMS = (".gif", ".webp", ".png", ".html")
 Shown = shown.Picture | shown.Film
@@ -29,15 +29,6 @@ def show(args: Show, terminal: Terminal) -> None:
     found.save(out)
     terminal.say(f"{found.caption}: {out}")
     terminal.result({"out": out, "form": form, "caption": found.caption})
-
-
-def is_run(what: str) -> bool:
-    """Whether `what` names a run; a run folder's name wins over that of a density."""
-    return ":" in what or Path(what).is_dir() or not any(what in (n, _first(n)) for n in names())
-
-
-def _first(name: str) -> str:
-    return name.partition("_")[0]
 
 
 def _chains(args: Show) -> Shown:

@@ -18,6 +18,7 @@ from gradlogp.harness import KINDS, PRESETS
 from gradlogp.metrics import METRICS
 from gradlogp.models import MODELS
 from gradlogp.objectives import OBJECTIVES
+from gradlogp.reports.leaderboard import Board
 from gradlogp.reports.numbers import Cell, Key, key_of
 from gradlogp.reports.read import Page
 from gradlogp.reports.words import axes
@@ -148,6 +149,20 @@ def ranking(page: Page, width: int = 4) -> list[Table]:
     for m in page.methods:
         costs.add_row(m.name, *map(number, map(m.fact, ("parameters", "seconds", "evaluations"))))
     return [*tables, costs]
+
+
+def board(found: Board, width: int = 5) -> list[Table]:
+    """A table of the leaderboard, `width` columns at a time."""
+    heads, lines = found.heads[1:], [found.texts(line) for line in found.ordered]
+    tables = []
+    for first in range(0, len(heads), width):
+        says = f"{found.title}; {found.how}" if not first else ""
+        table = titled(says, "method", *heads[first : first + width])
+        for line in lines:
+            cells = line[first + 1 : first + 1 + width]
+            table.add_row(line[0], *(cell.replace("**", "") for cell in cells))
+        tables.append(table)
+    return tables
 
 
 def titled(title: str, first: str, *heads: str) -> Table:

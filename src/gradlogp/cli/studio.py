@@ -7,6 +7,7 @@ from gradlogp.bridges.missing import needed
 from gradlogp.cli.arguments import App
 from gradlogp.cli.terminal import Terminal
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
+from gradlogp.zoo import MODELS, ZOO
 
 NEEDS = ("fastapi", "uvicorn", "websockets")
 
@@ -21,6 +22,7 @@ def app(args: App, terminal: Terminal) -> None:
         if args.open:
             webbrowser.open(address)
 
-    library = Library(args.runs, data=args.data)
+    shipped = [f"{ZOO}{name}" for name in MODELS]
+    library = Library(args.runs, shipped, args.data)
     place = Place(args.host, args.port, args.token)
     serve(library, place, reports.rendered, say)

@@ -17,6 +17,7 @@ from gradlogp.data import DATASETS
 from gradlogp.data.files import require_memory
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
+from gradlogp.harness.evaluator import doubts
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
 
 COPIES = 3  # of the samples, until they are written
@@ -113,6 +114,8 @@ def evaluate(args: Evaluate, terminal: Terminal) -> None:
     rows = evaluate_run(fitted, dataset, evaluator, terminal)
     path = reports.write(fitted.run.path)
     terminal.show(show.measures(rows))
+    for doubt in doubts(evaluator, dataset):
+        terminal.say(doubt)
     terminal.say(f"features and labels by {evaluator.name}\nreport: {path}")
     terminal.result({"run": args.run, "report": path, "rows": rows})
 

@@ -30,6 +30,7 @@ COMPARISONS: dict[str, Comparison] = {
     "ebm_denoise": denoise.EBM_DENOISE,
     "dsm": denoise.DSM,
     "ebm_generate": generate.RIVALS,
+    "score_generate": generate.SCORES,
     "ebm_anomaly": anomaly.EBM_ANOMALY,
     "score_anomaly": anomaly.SCORE_ANOMALY,
     "ddpm": ddpm.COMPARISON,

@@ -19,7 +19,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener, Silent
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluate import evaluate
-from gradlogp.harness.evaluator import evaluator_beside, evaluator_of
+from gradlogp.harness.evaluator import doubts, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import fit, load
 from gradlogp.harness.launch import Part, side_by_side
 from gradlogp.harness.recipe import Generative, Target
@@ -217,7 +217,10 @@ def gather(comparison: Comparison, context: Context, entries: Sequence[Entry], o
 
 def _evaluator(data: Dataset, out: Path, listener: Listener) -> Any:
     listener.say(f"evaluation classifier: no model sees it; trained on {data.name}")
-    return evaluator_of(data, evaluator_beside(out / "part", data), listener)
+    evaluator = evaluator_of(data, evaluator_beside(out / "part", data), listener)
+    for doubt in doubts(evaluator, data):
+        listener.say(doubt)
+    return evaluator
 
 
 def _references(context: Context, methods: Iterable[Method], out: Path) -> Rows:

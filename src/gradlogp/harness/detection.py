@@ -4,21 +4,25 @@ for, and the columns or pixels that speak for a score.
 **Threshold.** The scores s of examples that the detector has not learned (cross-fitted, or held
 out) say how high normal ones go: the threshold is their quantile :math:`q_{1-a}`, a the share asked
 for. Where these examples may hold unmarked outliers, that quantile can lie among the outliers and
-miss them. The bulk says what it would be without them: from the median to the ninetieth percentile
-the tail is taken to fall exponentially, and goes on so,
+miss them. The bulk says what it would be without them: its tail is taken for a Weibull's, whose
+shape k the quartile above the median and the ninetieth percentile give, whatever the units of s,
 
-.. math:: t_a = q_{.5} + (q_{.9} - q_{.5}) \frac{\ln(.5/a)}{\ln 5} .
+.. math:: t_a = q_{.5} + (q_{.75} - q_{.5}) \Big(\frac{\ln(.5/a)}{\ln 2}\Big)^k , \qquad
+    \frac{q_{.9} - q_{.5}}{q_{.75} - q_{.5}} = \Big(\frac{\ln 5}{\ln 2}\Big)^k .
 
-Where more than 2 a of the examples lie above :math:`t_a` they are taken for outliers and
-:math:`t_a` is the threshold; else the quantile is. A normal tail heavier than exponential looks the
-same as outliers do: where all examples are known to be normal, `clean` takes the quantile.
+k is 1 for an exponential tail and .76 for a Gaussian. The share o beyond :math:`t_a`, less a, is
+taken for outliers; the p-quantile of the others is the p (1 - o)-quantile of all, so all is read
+again, until o stays. Where more than 3 a of the examples lie above :math:`t_a`, it is the
+threshold; else the quantile is. A normal tail heavier than its bulk says looks the same as outliers
+do: where all examples are known to be normal, `clean` takes the quantile.
 
 **What speaks for a score** is found by occlusion: of x with the group g (a column, a patch) put at
 its usual value, :math:`c_g = \max(s(x) - s(x_{\setminus g}), 0)`, as a share of their sum. It asks
 nothing of the detector but scores.
 
 References: Pickands (1975), Statistical Inference Using Extreme Order Statistics (tails beyond a
-quantile); Zeiler & Fergus (2014), Visualizing and Understanding Convolutional Networks (occlusion).
+quantile); Weibull (1951), A Statistical Distribution Function of Wide Applicability; Zeiler &
+Fergus (2014), Visualizing and Understanding Convolutional Networks (occlusion).
 """
 
 import math
@@ -36,8 +40,10 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import seeded
 from gradlogp.harness.fit import Fitted
 
-BULK = (0.5, 0.9)  # the quantiles between which a tail is read
-EXCESS = 2.0  # times the share asked for beyond the bulk's tail: outliers
+BULK = (0.5, 0.75, 0.9)  # the quantiles by which a tail is read
+SHAPES = (0.25, 1.5)  # that a tail may have
+ROUNDS, MOST = 8, 0.3  # in which the share of outliers is found, and the largest
+EXCESS = 3.0  # times the share asked for beyond the bulk's tail: outliers
 LEVELS = (1.0, 2.0, 4.0)  # of noise, in standard deviations of the data, for a score network
 DRAWS = 4  # of noise at each of them
 ROWS = 20_000  # occluded examples scored at a time
@@ -79,11 +85,25 @@ def threshold(held_out: Tensor, share: float, clean: bool = False) -> Threshold:
 
 
 def bulk_tail(scores: Tensor, share: float) -> float:
-    """Where `share` of scores [n] would lie above, by the exponential tail of their bulk."""
-    low, high = (float(scores.quantile(q)) for q in BULK)
-    beyond_low, beyond_high = (1 - q for q in BULK)
-    slope = (high - low) / math.log(beyond_low / beyond_high)
-    return low + slope * math.log(beyond_low / share)
+    """Where `share` of the normal ones of scores [n] would lie above, by the Weibull tail of their
+    bulk.
+    """
+    outliers, beyond = 0.0, math.inf
+    for _ in range(ROUNDS):
+        middle, upper, high = (float(scores.quantile(q * (1 - outliers))) for q in BULK)
+        beyond = _weibull(middle, upper, high, share)
+        above = float((scores > beyond).double().mean())
+        outliers = min(max(above - share, 0.0) / (1 - share), MOST)
+    return beyond
+
+
+def _weibull(middle: float, upper: float, high: float, share: float) -> float:
+    """Where `share` lies above, from the quantiles of `BULK`."""
+    widths = [math.log(0.5 / (1 - q)) for q in BULK[1:]]
+    ratio = max((high - middle) / max(upper - middle, 1e-300), 1.0)
+    shape = math.log(ratio) / math.log(widths[1] / widths[0])
+    shape = min(max(shape, SHAPES[0]), SHAPES[1])
+    return middle + (upper - middle) * (math.log(0.5 / share) / widths[0]) ** shape
 
 
 def occluded(

@@ -30,6 +30,7 @@ from gradlogp.harness.probing import probe
 from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
 from gradlogp.harness.recovery import recovery
+from gradlogp.harness.turns import classless
 from gradlogp.metrics import Measure, classes, frechet, memory, two_sample
 from gradlogp.runs import Run, write_json
 from gradlogp.samplers import Annealed
@@ -57,7 +58,7 @@ def measure_samples(
         memory.memorisation(x[:MEMORISATION], data.train.scaled(), held_out),
         *evaluator.kind.compared(data.test.scaled(slice(0, len(x))), x),
     ]
-    return measures + (_by_class(x, data, evaluator, asked) if len(data.classes) > 1 else [])
+    return measures + ([] if classless(data) else _by_class(x, data, evaluator, asked))
 
 
 def _by_class(
@@ -226,7 +227,7 @@ def save_samples(run: Run, kind: Kind, x: Tensor) -> None:
 def _beside_nearest(recorder: Recorder, kind: Kind, x: Tensor, train: Tensor) -> None:
     """A figure of the first samples, and below each the training example nearest to it."""
     shown = x[:ROW]
-    closest = train[torch.cdist(shown.flatten(1), train.flatten(1)).argmin(1)]
+    closest = train[torch.cdist(kind.alike(shown), kind.alike(train)).argmin(1)]
     caption = (
         f"The first {kind.plural} drawn, and below each the training {kind.noun} nearest to it."
     )

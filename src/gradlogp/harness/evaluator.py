@@ -5,6 +5,8 @@ It is trained first, on the training part alone, and stands beside the runs that
 accuracy on the test part and the hash of its weights are part of every protocol: two numbers
 compare only where the hash is the same.
 
+Of examples without classes it tells in which of four ways each is shown (`turns`).
+
 Natural pictures take a residual network, shown each one flipped and shifted, under a rate that
 rises over a fifth of the updates and falls to nothing; all others a small convolutional one.
 
@@ -21,17 +23,19 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
-from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Listener
 from gradlogp.data import Dataset
 from gradlogp.harness.fit import Fitted, fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.kinds.picture import natural
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
+from gradlogp.harness.turns import classless, turned
+from gradlogp.metrics.base import scarce, too_few
 from gradlogp.models.energy import JointEnergy
 from gradlogp.objectives import FLIPS_AND_SHIFTS, Augmented, CrossEntropy, Objective
 from gradlogp.training import GuardSettings, Training
 
+SURE = 0.9  # accuracy from which what a classifier says is not rough
 MANY = 10_000  # training examples from which a budget no longer follows their number
 PASSES = 60  # through fewer than those
 OF_KIND = {"volume": 20}  # passes that are enough for other kinds than pictures
@@ -90,25 +94,40 @@ class Evaluator:
         return tasks.features(self.model, self.kind.to_model(x)) / self.scale
 
 
+def doubts(evaluator: Evaluator, data: Dataset) -> list[str]:
+    """What makes the measures of samples of `data` rough: few test examples for the features, a
+    classifier that is wrong of many.
+    """
+    features = evaluator.features(data.test.scaled(slice(0, 1))).shape[1]
+    lines, n = [], len(data.test)
+    if too_few(n, features):
+        lines.append(f"Frechet distances: {scarce(n, features, 'features')}.")
+    if evaluator.accuracy < SURE:
+        lines.append(
+            f"measures by class and features: the {evaluator.name} is right of fewer than"
+            f" {SURE:.0%} of the test examples, so they are rough."
+        )
+    return lines
+
+
 def evaluator_beside(run: Path, data: Dataset) -> Path:
     """Where the evaluation classifier of `run` lives: beside it, one for each data set."""
     return run.parent / f"evaluator-{data.name.replace(':', '-').replace('/', '-')}"
 
 
 def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) -> Evaluator:
-    """The evaluation classifier of `data`, trained into the run folder `path` or read from it."""
-    if data.train.labels is None or data.test.labels is None:
-        raise UserError(
-            f"samples are measured by a classifier, but {data.name} has no labels; put the examples of"
-            " each class into a folder of its own."
-        )
+    """The evaluation classifier of `data`, trained into the run folder `path` or read from it; of
+    data without classes it tells apart the ways in which they are shown.
+    """
+    by_class = not classless(data)
+    data = data if by_class else turned(data)
     spec = specify(data)
     run = fit(EvaluatorRecipe(data.name, budget(spec, len(data.train))), data, path, listener)
     tensors = run.load("ema")[0]
     model: Any = spec.coordinates.network(spec.shape, spec.classes)
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
-    return _calibrated(model, spec.coordinates, data, tensors)
+    return _calibrated(model, spec.coordinates, data, tensors, by_class)
 
 
 def own_logits(fitted: Fitted) -> Callable[[Tensor], Tensor] | None:
@@ -137,7 +156,9 @@ def budget(spec: DataSpec, examples: int) -> Training:
     return replace(training, warmup=training.steps // 5, final_lr=0.0)
 
 
-def _calibrated(model: Any, kind: Kind, data: Dataset, tensors: Mapping[str, Tensor]) -> Evaluator:
+def _calibrated(
+    model: Any, kind: Kind, data: Dataset, tensors: Mapping[str, Tensor], by_class: bool
+) -> Evaluator:
     validation, test = (kind.to_model(part.scaled()) for part in (data.validation, data.test))
     scale = float(tasks.features(model, validation).square().mean().sqrt())
     assert data.test.labels is not None
@@ -145,7 +166,6 @@ def _calibrated(model: Any, kind: Kind, data: Dataset, tensors: Mapping[str, Ten
     accuracy = float(right.float().mean())
     weights = b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))
     digest = hashlib.sha256(weights).hexdigest()[:8]
-    name = f"evaluation classifier {digest} of test accuracy {accuracy:.3f}"
-    if len(data.classes) < 2:  # its loss is 0 whatever its weights are
-        name = f"random features {digest} (there is one class, so nothing to tell apart)"
+    what = "evaluation classifier" if by_class else "classifier of ways to show an example"
+    name = f"{what} {digest} of test accuracy {accuracy:.3f}"
     return Evaluator(model, kind, scale, accuracy, name)

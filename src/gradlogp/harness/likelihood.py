@@ -36,7 +36,7 @@ from gradlogp.data import Dataset, Split
 from gradlogp.harness.fit import Fitted
 from gradlogp.harness.record import Rows, row
 from gradlogp.metrics import Measure
-from gradlogp.metrics.base import standard_error
+from gradlogp.metrics.base import scarce, standard_error, too_few
 from gradlogp.tasks.likelihood import Quantised, bits_per_dim, measured_prior, ode_likelihood
 from gradlogp.tasks.ode import cut
 
@@ -100,7 +100,8 @@ def _references(train: Split, test: Split, x: Tensor, bins: Quantised) -> list[M
         _measure(
             "bits_per_dim_gaussian",
             gaussian_bits(train, x, bins),
-            f"a Gaussian of the training pictures with its whole covariance; {words(bins)}",
+            f"a Gaussian of the training pictures with its whole covariance{_few(train)};"
+            f" {words(bins)}",
         ),
     ]
 
@@ -128,6 +129,12 @@ def grid(split: Split) -> Quantised:
         )
     half = 1 / split.max_value
     return Quantised(split.max_value + 1, -1 - half, 1 + half)
+
+
+def _few(train: Split) -> str:
+    """What is said of the Gaussian where the training pictures are few for their pixels."""
+    n, dim = len(train), train.x[0].numel()
+    return f", shrunk: {scarce(n, dim, 'pixels')}" if too_few(n, dim) else ""
 
 
 def words(bins: Quantised) -> str:
@@ -190,13 +197,15 @@ def histogram_bits(train: Split, test: Split) -> Tensor:
 
 def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
     """Bits per dimension, [n], of dequantised x under the Gaussian of the dequantised training
-    pictures.
+    pictures; shrunk where they are few for their pixels.
     """
     flat = (2 * train.scaled() - 1).flatten(1).double()
     dim = flat.shape[1]
+    covariance = flat.T.cov(correction=0).reshape(dim, dim)
+    if too_few(len(flat), dim):
+        covariance = shrunk(covariance, flat)
     factor = torch.linalg.cholesky(
-        flat.T.cov(correction=0).reshape(dim, dim)
-        + bins.width**2 / 12 * torch.eye(dim, dtype=torch.float64)
+        covariance + bins.width**2 / 12 * torch.eye(dim, dtype=torch.float64)
     )
     white = torch.linalg.solve_triangular(
         factor, (x.flatten(1).double() - flat.mean(0)).T, upper=False
@@ -205,6 +214,24 @@ def gaussian_bits(train: Split, x: Tensor, bins: Quantised) -> Tensor:
         white.square().sum(0) / 2 + factor.diagonal().log().sum() + dim / 2 * math.log(2 * math.pi)
     )
     return bits_per_dim(nats, dim, bins.data_scale)
+
+
+def shrunk(covariance: Tensor, rows: Tensor) -> Tensor:
+    r"""The covariance [D, D] of rows [n, D], drawn towards its mean variance m by the share that
+    loses least,
+
+    .. math:: \rho = \min\Big(1, \frac{\sum_i \|z_i z_i^T - C\|^2}{n^2 \|C - m I\|^2}\Big) .
+
+    Ledoit & Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices,
+    section 3.3.
+    """
+    z = rows - rows.mean(0)
+    target = covariance.diagonal().mean() * torch.eye(
+        len(covariance), dtype=rows.dtype, device=rows.device
+    )
+    noise = z.square().sum(1).square().sum() - len(z) * covariance.square().sum()
+    share = (noise / len(z) ** 2 / (covariance - target).square().sum()).clamp(0, 1)
+    return torch.lerp(covariance, target, share)
 
 
 def _measure(metric: str, bits: Tensor, protocol: str, trivial: float | None = None) -> Measure:

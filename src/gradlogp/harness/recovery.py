@@ -4,9 +4,13 @@ r"""Recovery: part of an example is hidden, and a model fills it in given the re
     block     a block of 5/8 of every side, at a random place
 
 The error is the share of the hidden entries that come out on the wrong side of a half; of volumes,
-the voxels that are wrong. Random voxels are nearly given away by their neighbours: the majority of
-the shown ones among 3^3 errs on a fortieth, so a model that does no better has learned no shape. A
-block has no neighbours to ask.
+the voxels that are wrong. Random voxels are nearly given away by their neighbours, a block has none
+to ask. What needs no learning errs so on the 783 test shapes of ModelNet10 at 16^3:
+
+| hidden | all empty | 3^3 majority | nearest training shape |
+|---|---|---|---|
+| random | .090 ± .002 | .0420 ± .0006 | .0229 ± .0007 |
+| block | .216 ± .005 | .184 ± .004 | .081 ± .003 |
 
 References: Xie et al. (2018), Learning Descriptor Networks for 3D Shape Synthesis and Analysis,
 arXiv 1804.00586, section 6.3 (70 % of the voxels corrupted); Wu et al. (2016), 3D-GAN, arXiv

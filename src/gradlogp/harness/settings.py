@@ -9,6 +9,7 @@ subclass of `Settings` and is found again by the name of its class.
 import ast
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -269,8 +270,11 @@ def of_kind(hint: Any, kind: Any, old: Any, path: str) -> Any:
 
 
 def kind_name(member: type) -> str:
-    """What a person calls it: its name in its table, or the name of the member that it builds."""
-    return NAMES.get(member) or str(getattr(member, "named", member.__name__))
+    """What a person calls it: its name in its table, the name of what it builds, or that of its
+    class in small letters (log_normal).
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", member.__name__).lower()
+    return NAMES.get(member) or str(getattr(member, "named", words))
 
 
 def _groups(hint: Any) -> list[type]:

@@ -17,6 +17,7 @@ from gradlogp.core.arrays import Numbers, finite, real as as_real
 from gradlogp.core.errors import UserError
 from gradlogp.core.random import seeded
 
+ENOUGH = 2  # examples for each number that a yardstick is made of
 Better = Literal["higher", "lower", "none"]
 
 # of the delete-a-group jackknife: the error itself is then known to about 1 / sqrt(2 * 19) = 16 %
@@ -154,6 +155,18 @@ def feature_pair(real: Numbers, fake: Numbers, at_least: int = 2) -> tuple[Tenso
             f"{fake.shape[1]}; pass both through the same feature network."
         )
     return real, fake
+
+
+def too_few(examples: int, numbers: int) -> bool:
+    """Whether a yardstick made of so many numbers (features, pixels) stands on too few examples."""
+    return examples < ENOUGH * numbers
+
+
+def scarce(examples: int, numbers: int, what: str) -> str:
+    """What is said then: 150 examples for 64 features, under 2 for each is rough."""
+    return (
+        f"{examples:,} examples for {numbers:,} {what}, and fewer than {ENOUGH} for each are rough"
+    )
 
 
 def standard_error(each: Tensor) -> float | None:

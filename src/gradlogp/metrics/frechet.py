@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 
 from gradlogp.core.arrays import Numbers, finite
-from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, features, jackknife
+from gradlogp.metrics.base import (
+    GROUPS,
+    Measure,
+    Metric,
+    feature_pair,
+    features,
+    jackknife,
+    scarce,
+    too_few,
+)
 
 
 def frechet(mean_a: Numbers, cov_a: Numbers, mean_b: Numbers, cov_b: Numbers) -> float:
@@ -79,7 +88,8 @@ def fd(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
         stderr,
         m,
         f"Gaussian fits of {d} features of network {network}, {n} real and {m} generated, "
-        f"jackknife standard error over {groups} groups",
+        f"jackknife standard error over {groups} groups"
+        + (f"; {scarce(min(n, m), d, 'features')}" if too_few(min(n, m), d) else ""),
         reference_fd(real, n, m),
     )
 

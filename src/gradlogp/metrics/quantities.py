@@ -244,14 +244,12 @@ QUANTITIES = {
             "found first",
             "The share of questions (a picture, or a sentence) whose partner is the one that fits best"
             " among all.",
-            aim=1.0,
         ),
         _quantity(
             "recall_at_5",
             "higher",
             "found among five",
             "The share of questions whose partner is among the five that fit best.",
-            aim=1.0,
         ),
         _quantity(
             "swapped_attributes",
@@ -259,14 +257,19 @@ QUANTITIES = {
             "attributes bound",
             "The share of pictures whose sentence fits better than the same with the colours changed"
             " round. A half: which colour belongs to which thing is not read.",
-            aim=1.0,
         ),
         _quantity(
             "recovery_error",
             "lower",
             "hidden part wrong",
             "The share of what was hidden of an example, voxels of a volume, that is filled in wrongly.",
-            aim=0.0,
+        ),
+        _quantity(
+            "linear_probe",
+            "higher",
+            "classes in the features",
+            "The accuracy of a logistic regression on the features of a model that was never told the"
+            " classes.",
         ),
         _quantity(
             "rmse",

@@ -14,10 +14,12 @@ References: Radford et al. (2021), Learning Transferable Visual Models From Natu
 Supervision, arXiv 2103.00020, fig. 3; Grathwohl et al. (2020), arXiv 1912.03263 (the sum).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
@@ -67,16 +69,28 @@ class CLIP(Objective):
 class CaptionJoint(Objective):
     """Contrast of pictures and captions, plus contrastive divergence of pictures given captions.
 
-    Choose it for an energy that finds captions and draws pictures; `weight` is that of the second.
+    Choose it for an energy that finds captions and draws pictures; `weight` is that of the second,
+    which the first `share` of a batch is enough for: its chains cost as much as forty contrasts.
     """
 
     contrastive: ContrastiveDivergence
     weight: float = 1.0
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or self.weight < 0:
+            raise ValueError(
+                "the divergence takes a share of the batch in (0, 1] and a weight of 0 or more, got"
+                f" {self.share} and {self.weight}."
+            )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         match = CLIP()(model, batch, generator)
-        generate = self.contrastive(model, batch, generator)
-        return Loss(match.value + self.weight * generate.value, match.info | generate.info)
+        n, k = len(batch.x), math.ceil(self.share * len(batch.x))
+        part = Batch(batch.x[:k], None if batch.cond is None else batch.cond[:k])
+        generate = self.contrastive(model, part, generator)
+        each = F.pad(generate.value * (n / k), (0, n - k))  # its mean is that of the part
+        return Loss(match.value + self.weight * each, match.info | generate.info)
 
     def state(self) -> dict[str, Tensor]:
         return self.contrastive.state()

@@ -19,7 +19,7 @@ from gradlogp.runs.schema import COUNT, NUMBER, OBJECT, TEXT, checked
 FORMAT = 1
 SHAPE = {
     "format": COUNT,
-    **dict.fromkeys(("bench", "command", "day", "machine"), TEXT),
+    **dict.fromkeys(("bench", "command", "seeds", "day", "machine"), TEXT),
     "seconds": NUMBER,
     "rows": [OBJECT],
 }
@@ -27,10 +27,13 @@ SHAPE = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The rows of the bench `bench`, and how they were made; `seconds` on `machine`."""
+    """The rows of the bench `bench`, and how they were made: by which seeds, and in how many
+    `seconds` on `machine`.
+    """
 
     bench: str
     command: str
+    seeds: str
     day: str
     seconds: float
     machine: str

@@ -66,12 +66,8 @@ def _told(owners: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
         )
     )
     most = max(owners, key=len)
-    named = {
-        who: "all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners
-    }
-    parts = sorted(
-        zip(named.values(), clauses, strict=True), key=lambda part: part[0] == "all others"
-    )
+    named = ["all others" if who is most and len(who) > 2 else ", ".join(who) for who in owners]
+    parts = sorted(zip(named, clauses, strict=True), key=lambda part: part[0] == "all others")
     return "; ".join(
         [*clauses[0][:same], *(f"{who}: {'; '.join(rest[same:])}" for who, rest in parts)]
     )

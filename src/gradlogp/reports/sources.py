@@ -35,6 +35,21 @@ MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 NAMES = re.compile(r"\b(?:CIFAR-10|ModelNet10|CD-\d+|NCSNv2|3D-GAN|1-NNA)\b")
 NUMBER = re.compile(r"\d[\d.,]*\d|\d")
 SPELLED = re.compile(r"\b(?:percent|per cent|hundreds?|thousands?|millions?|dozens?)\b", re.I)
+PLACEHOLDERS = (
+    *("value", "bare", "claim", "fact", "said", "has", "others", "verdict", "sources"),
+    *(
+        "table",
+        "further",
+        "figure",
+        "picture",
+        "row",
+        "rows",
+        "setting",
+        "listed",
+        "pivot",
+        "sketch",
+    ),
+)
 LARGEST = 10  # whole number that an equation may hold
 
 
@@ -62,17 +77,7 @@ class Sources:
 
     def names(self) -> dict[str, Callable[..., Any]]:
         """Name in a source -> function."""
-        return {
-            **{
-                name: getattr(self, name) for name in ("value", "bare", "claim", "table", "further")
-            },
-            **{name: getattr(self, name) for name in ("figure", "fact", "said", "has", "verdict")},
-            **{
-                name: getattr(self, name) for name in ("row", "rows", "sketch", "sources", "others")
-            },
-            "picture": self.picture,
-            "number": words.number,
-        }
+        return {name: getattr(self, name) for name in PLACEHOLDERS}
 
     def has(self, name: str) -> bool:
         """Whether the comparison `name` has results there."""
@@ -236,28 +241,69 @@ class Sources:
         found = self.bench(bench).rows
         return [r for r in found if all(r.get(key) == value for key, value in where.items())]
 
-    def row(self, bench: str, key: str, **where: Any) -> str:
-        """One number of the one row of a bench with these values, with its standard error."""
+    def one(self, bench: str, key: str, where: Mapping[str, Any]) -> Mapping[str, Any]:
         found = [r for r in self.rows(bench, **where) if key in r]
         if len(found) != 1:
-            raise UserError(f"expected one row {where} with {key!r} of {bench}, got {len(found)}.")
-        value, error = found[0][key], found[0].get(f"{key}_stderr")
-        if not isinstance(value, int | float):
-            return str(value)
-        if isinstance(value, int):
-            return words.count(value)
-        text = words.number(value, error)
-        return f"{text} ± {words.number(error, error)}" if error is not None else text
+            raise UserError(
+                f"expected one row {dict(where)} with {key!r} of {bench}, got {len(found)}."
+            )
+        return found[0]
+
+    def row(self, bench: str, key: str, **where: Any) -> str:
+        """One number of the one row of a bench with these values, with its standard error."""
+        return _written(self.one(bench, key, where), key)
+
+    def setting(self, bench: str, key: str, **where: Any) -> str:
+        """What was set, not measured, in the one row of a bench with these values, to its digits."""
+        return _set(self.one(bench, key, where)[key])
+
+    def listed(self, bench: str, columns: Mapping[str, str], **where: Any) -> str:
+        """The rows of a bench with these values as a table: key -> head of the column; the first
+        column is what was set.
+        """
+        first, *rest = columns
+        lines = [
+            [_set(r[first]), *(_written(r, key) for key in rest)] for r in self.rows(bench, **where)
+        ]
+        return _piped([list(columns.values()), *lines]) + self._caption(self.measured(bench))
+
+    def pivot(
+        self,
+        bench: str,
+        key: str,
+        down: str,
+        across: str,
+        values: Sequence[Any],
+        corner: str,
+        label: str,
+        **where: Any,
+    ) -> str:
+        """One number of a bench for each value of `down` and for those `values` of `across`."""
+        found = self.rows(bench, **where)
+        names = list(dict.fromkeys(r[down] for r in found))
+        lines = [
+            [
+                _set(name),
+                *(self.row(bench, key, **where, **{down: name, across: v}) for v in values),
+            ]
+            for name in names
+        ]
+        heads = [corner, *(f"{label}{_set(v)}" for v in values)]
+        return _piped([heads, *lines]) + self._caption(self.measured(bench))
+
+    def measured(self, bench: str) -> str:
+        """The command, seeds, day and seconds of a bench."""
+        found = self.bench(bench)
+        took = words.duration(found.seconds)
+        return f"Made by {found.command}; seed {found.seeds}; {found.day}; {took}."
 
     def sketch(self, bench: str, caption: str, width: int = 100) -> str:
         """The figure of a bench, drawn now from its rows."""
         found = self.bench(bench)
         path = self.drawn / f"{bench}.png"
         self.draw(bench, found.rows, path)
-        how = (
-            f"Drawn from the rows of {found.command}; {found.day}; {words.duration(found.seconds)}."
-        )
-        return f"![{escaped(f'{caption} {how}')}]({path.name}){{width={width}%}}"
+        says = escaped(f"{caption} {self.measured(bench)}")
+        return f"![{says}]({path.name}){{width={width}%}}"
 
     def sources(self) -> str:
         """A table of all results that were read: the command, the day, what it took."""
@@ -265,12 +311,11 @@ class Sources:
         for name, found in sorted(self.used.items()):
             if isinstance(found, Measured):
                 took = words.duration(found.seconds)
-                seeds = ", ".join(sorted({str(r["seed"]) for r in found.rows if "seed" in r}))
-                lines.append([name, found.command, seeds, found.day, took, "bench"])
+                lines.append([name, found.command, found.seeds, found.day, took, "bench"])
             else:
                 said = [self.said(name, key) for key in ("command", "seeds", "day", "seconds")]
                 lines.append([name, *said, found.source])
-        return _piped(lines) + self._caption("Everything that this report reads.")
+        return _piped(lines, numbers=False) + self._caption("Everything that this report reads.")
 
 
 def _ticked(names: Sequence[str]) -> str:
@@ -282,13 +327,31 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#$@|^~])", r"\\\1", text)
 
 
-def _piped(lines: Sequence[Sequence[str]]) -> str:
-    """A table of pandoc, its columns as wide as what they hold; bold stays."""
+def _set(value: Any) -> str:
+    """What was set, to four digits where it is a number."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _written(row: Mapping[str, Any], key: str) -> str:
+    """A number of a bench's row, with its standard error where it has one."""
+    value, error = row[key], row.get(f"{key}_stderr")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return words.count(value)
+    if not isinstance(value, float):
+        return str(value)
+    text = words.number(value, error)
+    return f"{text} ± {words.number(error, error)}" if error else text
+
+
+def _piped(lines: Sequence[Sequence[str]], numbers: bool = True) -> str:
+    """A table of pandoc, to the right where it holds `numbers`, its columns as wide as what they
+    hold; heads may be broken between words, and bold stays.
+    """
     head, *body = [[_cell(cell) for cell in line] for line in lines]
-    wide = [max(4, *(len(line[i]) for line in (head, *body))) for i in range(len(head))]
-    rule = ["-" * n + ":" * (i > 0) for i, n in enumerate(wide)]
-    padded = [[cell.ljust(n) for cell, n in zip(line, wide, strict=True)] for line in (head, *body)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
+    words_of = [max(map(len, cell.split()), default=1) for cell in head]
+    wide = [max(4, n, *(len(line[i]) for line in body)) for i, n in enumerate(words_of)]
+    rule = ["-" * n + ":" * (numbers and i > 0) for i, n in enumerate(wide)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body])
 
 
 def _cell(text: str) -> str:

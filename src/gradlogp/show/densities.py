@@ -68,7 +68,7 @@ class Density:
 
 
 def density(what: Any, sigma: float = 0.0) -> Density:
-    """The law that a name, points [n, 2], a target, a field, a model or an energy stands for.
+    """The density that a name, points [n, 2], a target, a field, a model or an energy stands for.
 
     Points have a density only with noise; sigma=0 takes a tenth of their standard deviation.
     """
@@ -126,7 +126,7 @@ def _points(what: Any) -> Tensor | None:
 def _of_target(target: Target, name: str) -> Density:
     if target.shape != (2,):
         raise UserError(f"only what is on the plane can be shown, got examples {target.shape}.")
-    draws = target.sample(DRAWS, seeded("law")).float()
+    draws = target.sample(DRAWS, seeded("density")).float()
     return Density(name, target.at(), target, *_frame(draws), draws, float(draws.std(0).max()))
 
 

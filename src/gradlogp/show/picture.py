@@ -1,6 +1,6 @@
 """What is shown: a picture, or a film, as a notebook's cell and as a file.
 
-References: IPython documentation, rich display (`_repr_png_`, `_repr_html_`).
+References: IPython documentation, rich display (`_repr_png_`, `_repr_mimebundle_`).
 """
 
 import base64
@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -55,21 +56,35 @@ class Film:
     milliseconds: int = 80
     scale: int = 1
 
-    def _repr_html_(self) -> str:
-        data = base64.b64encode(film_bytes(self.frames, "GIF", self.milliseconds, HELD)).decode()
-        width = self.frames[0].width * self.scale
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        return (
+            {"image/gif": self._coded(), "text/plain": self.caption},
+            {"image/gif": {"width": self.width}},
+        )
+
+    @property
+    def width(self) -> int:
+        """Pixels of the page."""
+        return self.frames[0].width * self.scale
+
+    def _coded(self) -> str:
+        data = film_bytes(self.frames, "GIF", self.milliseconds, HELD)
+        return base64.b64encode(data).decode()
+
+    def html(self) -> str:
+        """The film and its caption, for a page."""
         caption = html.escape(self.caption, quote=True)
-        style = f"width:{width}px;max-width:100%;image-rendering:pixelated"
+        style = f"width:{self.width}px;max-width:100%;image-rendering:pixelated"
         return (
             f'<figure style="margin:0"><img alt="{caption}" style="{style}"'
-            f' src="data:image/gif;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+            f' src="data:image/gif;base64,{self._coded()}"><figcaption>{caption}</figcaption></figure>'
         )
 
     def save(self, path: str | Path) -> Path:
         """Write it as .gif, .webp, .png (animated), or as .html, one page; returns the path."""
         path = Path(path)
         if path.suffix.lower() == ".html":
-            page = PAGE.format(title=html.escape(self.caption), body=self._repr_html_())
+            page = PAGE.format(title=html.escape(self.caption), body=self.html())
             return _written(path, page.encode())
         if path.suffix.lower() not in FORMATS:
             raise UserError(

@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -24,19 +25,31 @@ from gradlogp.show.densities import Density, density
 from gradlogp.show.picture import Film, Picture
 from gradlogp.tasks import milestones
 
-SIZE, FINE = 384, 2  # pixels a side, and how much finer dots are drawn
+SIZE, RADIUS = 320, 3  # pixels: a side of a film, and a walker
 GRID, ARROWS = 128, 21
-PAPER, DENSE, DOT, TAIL = (255, 255, 255), (0, 92, 158), (200, 76, 0), (244, 178, 128)
-FRAMES = 48
+COLOURS = 96  # of a picture: few, so that a notebook stays small
+PAPER, DENSE, TAIL, DOT = (255, 255, 255), (0, 92, 158), (240, 160, 100), (200, 76, 0)
+SHADES = 24  # from paper to dense; the palette of a film goes on with the tail and the dot
+PALETTE = [
+    *(
+        round(a + (b - a) * i / (SHADES - 1))
+        for i in range(SHADES)
+        for a, b in zip(PAPER, DENSE, strict=True)
+    ),
+    *TAIL,
+    *DOT,
+]
+FRAMES = 32
 
 
 def field(what: Any, sigma: float = 0.0) -> Picture:
-    """The density of a law as colour, with contours of its energy, and its score as arrows.
+    """A density as colour, with contours of its energy, and its score as arrows.
 
-    A field with a score alone has arrows alone. sigma: with so much noise added.
+    A field with a score alone has arrows alone. sigma: with so much noise added. Raises UserError
+    where there is nothing on the plane, or no field at that level.
     """
     shown = density(what, sigma)
-    at = shown.at(sigma) if shown.noisy is not None and sigma else shown.field
+    at = shown.at(sigma)
     caption = f"{shown.name}{f', noise {sigma:g}' if sigma else ''}"
     with figures.drawn(1, 1, 4.4, 4.4) as (figure, (axis,)):
         _contours(axis, at, shown)
@@ -55,7 +68,7 @@ def chains(
     changes: Sequence[str] = (),
     frames: int = FRAMES,
 ) -> Film:
-    """Walkers of a sampler on a law, from anywhere on the square, as a film.
+    """Walkers of a sampler on a density, from anywhere on the square, as a film.
 
     sampler: a name of `gradlogp list samplers` that needs a step size or a ladder alone, or a
     sampler. changes: of its settings, as in "step_size=0.05". The same seed gives the same film.
@@ -115,30 +128,33 @@ def _drawn(shown: Density, path: Sequence[Tensor]) -> list[Image.Image]:
 
 
 def _paper(shown: Density) -> Image.Image:
-    """The density as a picture, SIZE pixels a side; white where there is none to show."""
-    size = (SIZE * FINE, SIZE * FINE)
-    if not shown.field.has_energy:
-        return Image.new("RGB", size, PAPER)
-    energy = _energies(shown.field, shown, GRID)[2]
-    share = (-(energy - energy.min())).exp()[..., None].flip(0)
-    colour = (1 - share) * torch.tensor(PAPER) + share * torch.tensor(DENSE)
-    return Image.fromarray(colour.round().byte().numpy()).resize(size, Image.Resampling.BICUBIC)
+    """The density in shades of the palette; white where there is none to show."""
+    share = torch.zeros(GRID, GRID)
+    if shown.field.has_energy:
+        energy = _energies(shown.field, shown, GRID)[2]
+        share = (-(energy - energy.min())).exp().flip(0)
+    smooth = Image.fromarray(share.float().numpy()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    shades = (torch.tensor(np.asarray(smooth)).clamp(0, 1) * (SHADES - 1)).round().byte()
+    paper = Image.fromarray(shades.numpy(), "L")
+    paper.putpalette(PALETTE)
+    return paper
 
 
 def _pixels(shown: Density, x: Tensor) -> list[tuple[float, float]]:
     low, high = torch.tensor(shown.low), torch.tensor(shown.high)
     share = ((x - low) / (high - low)).clamp(-1, 2)
-    return [(SIZE * FINE * a, SIZE * FINE * (1 - b)) for a, b in share.tolist()]
+    return [(SIZE * a, SIZE * (1 - b)) for a, b in share.tolist()]
 
 
 def _walkers(paper: Image.Image, before: Any, now: Any) -> Image.Image:
-    frame, r = paper.copy(), 2.6 * FINE
+    frame = paper.copy()
     draw = ImageDraw.Draw(frame)
     for start, end in zip(before, now, strict=True):
-        draw.line([start, end], TAIL, FINE)
+        draw.line([start, end], SHADES)
     for x, y in now:
-        draw.ellipse([x - r, y - r, x + r, y + r], DOT, PAPER)
-    return frame.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        r = RADIUS
+        draw.ellipse([x - r, y - r, x + r, y + r], SHADES + 1, 0)
+    return frame
 
 
 def _energies(at: Field, shown: Density, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -182,4 +198,4 @@ def _arrows(axis: Any, at: Field, shown: Density) -> None:
 def _image(figure: Any) -> Image.Image:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
-    return Image.open(file).convert("RGB")
+    return Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

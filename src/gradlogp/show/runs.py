@@ -6,6 +6,7 @@ A score of many levels is shown by its one primitive, the posterior mean :math:`
 Reference: Song & Ermon (2019), Generative Modeling by Estimating Gradients, arXiv 1907.05600.
 """
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from gradlogp.harness.kinds import Kind, Picture as Pictures
 from gradlogp.harness.recipe import classes_asked
 from gradlogp.show.picture import Film, Picture
 
-FRAMES = 40
+FRAMES, FRAME = 40, 120  # of a film, and milliseconds of each
 LARGE = 112  # about so many pixels a side is an example shown with
 EACH = 3  # examples of a ladder, where none are given
 
@@ -47,8 +48,9 @@ def film(
     at = tasks.milestones(how.steps, frames)
     path = tasks.film(how, None, n, seed, at, cond)
     scale = max(1, LARGE // max(how.shape[-2:])) if isinstance(kind, Pictures) else 1
-    says = f"{n} {kind.plural} of {fitted.recipe.experiment} from noise, {how.steps} steps"
-    return Film([_sheet(kind, x, round(n**0.5)) for x in path], says, scale=scale)
+    says = f"{n} chains of {fitted.recipe.experiment}, {how.steps} steps"
+    sheets = [_sheet(kind, x, math.ceil(n**0.5)) for x in path]
+    return Film(sheets, says, FRAME, scale)
 
 
 def ladder(model: Any, x: Tensor | None = None, levels: int = 8, seed: int = 0) -> Picture:

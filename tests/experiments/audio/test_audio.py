@@ -97,3 +97,13 @@ def test_a_speaker_is_left_out(tmp_path, monkeypatch):
         ("accuracy", {"left_out": "nobody"}),
         ("accuracy", {"left_out": "theo"}),
     ]
+
+
+def test_the_nearest_clip_is_the_one_that_sounds_alike():
+    """Of a low and a high tone, whatever their phase: entry by entry a tone is far from itself."""
+    low, high = (torch.sin(step * torch.arange(1024.0))[None, None] for step in (0.2, 1.0))
+    late = torch.sin(0.2 * torch.arange(1024.0) + 3.14)[None, None]
+    kind = Waveform(8000)
+    near = torch.cdist(kind.alike(late), kind.alike(torch.cat([high, low])))
+    assert int(near.argmin()) == 1
+    assert float((late - low).norm()) > float((late - high).norm())

@@ -124,7 +124,10 @@ def test_a_method_finds_and_draws(method, tmp_path: Path, monkeypatch):
     assert asked | composed | {("recall_at_5", "unseen")} <= found
     spent = [row["evaluations"] for row in rows if row["metric"] == "agreement"]
     assert spent == [2, 4, 2, 4]
-    assert "Drawn from sentences (seen, composed)" in write(tmp_path / "run").read_text()
+    assert (
+        "a row each: seen; seen, composed; unseen; unseen, composed."
+        in write(tmp_path / "run").read_text()
+    )
 
 
 def test_pictures_without_captions_are_refused(tmp_path):

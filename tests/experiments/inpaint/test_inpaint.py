@@ -12,8 +12,10 @@ from gradlogp.baselines.context_encoder import AnyOf, BlockHole, Half, Scattered
 from gradlogp.core.progress import Silent
 from gradlogp.experiments.inpaint import COMPARISON
 from gradlogp.experiments.inpaint.common import diversity, every_mask, hole_psnr, masks_of
-from gradlogp.harness import Target, prepare, run_comparison
+from gradlogp.harness import Evaluator, Target, prepare, run_comparison
+from gradlogp.harness.kinds import Picture
 from gradlogp.harness.trial import items
+from gradlogp.models import ConvClassifier
 
 TINY = [
     "images=64",
@@ -25,6 +27,12 @@ TINY = [
     "score:resamples=2",
     "energy:steps=3",
 ]
+
+
+def untrained():
+    torch.manual_seed(0)
+    network = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    return Evaluator(network, Picture(), 1.0, 0.1, "untrained")
 
 
 def generator(seed=0):
@@ -66,7 +74,8 @@ def test_diversity_is_the_standard_deviation_of_completions():
     assert diversity(known, done[:1]).value == 0
 
 
-def test_every_method_in_miniature_keeps_what_is_known(tmp_path):
+def test_every_method_in_miniature_keeps_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradlogp.harness.compare._evaluator", lambda *_: untrained())
     digits = data.load("digits")
     entries = prepare(COMPARISON, Target.of(digits), "quick", tmp_path, changes=TINY)
     rows = run_comparison("ebm_inpaint", COMPARISON, digits, entries, tmp_path, TINY, Silent())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gradlogp import data
+from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.experiments.langevin_study.methods import METHODS
 from gradlogp.experiments.langevin_study.recursion import expected_variance
@@ -76,3 +77,13 @@ def test_the_exact_score_of_the_training_pictures_draws_better_with_more_levels(
     )
     assert summary(tmp_path, {"empirical_score": [tmp_path / "empirical"]}) == []
     assert (tmp_path / "samples" / "figure-ladders.png").stat().st_size > 1000
+
+
+def test_a_score_that_is_trained_already_is_walked(digits, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = rows("learned_score", digits, tmp_path / "run", samples=8, model="zoo:digits-ncsn")
+    assert len([key for key in found if key[0] == "fd"]) == len(variants(64))
+    assert not (tmp_path / "run" / "network").exists()
+    for other in ("zoo:mnist-ncsn", "zoo:digits-ebm"):
+        with pytest.raises(UserError, match="expected a score of digits, got"):
+            rows("learned_score", digits, tmp_path / other[4:], samples=8, model=other)

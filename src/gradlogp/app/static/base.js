@@ -143,11 +143,13 @@ export async function models(fresh = false) {
   return known;
 }
 
-/** A choice among models that fit; the first that can be drawn from, an energy if there is one. */
-export function modelChoice(list, onchange, fits = () => true) {
+const isEnergy = (model) => model.walks && !model.classes.length;
+
+/** A choice among models that fit; at first the first of those that one prefers, such as an energy. */
+export function modelChoice(list, onchange, fits = () => true, prefers = isEnergy) {
   const good = list.filter((m) => !m.wrong && fits(m));
   const picked = choice("Model", good.map((m) => [m.name, m.name]), { onchange }, true);
-  const first = good.find((m) => m.walks && !m.classes.length) ?? good[0];
+  const first = good.find(prefers) ?? good[0];
   if (first) picked.input.value = first.name;
   return { ...picked, good, model: () => good.find((m) => m.name === picked.input.value) };
 }

@@ -72,7 +72,7 @@ export async function compare() {
   function player(row) {
     const cells = h("div", { class: "grid", role: "group", "aria-label": row.name });
     const status = h("span");
-    const grid = new Grid(cells, 3, () => {}, 8);
+    const grid = new Grid(cells, 3, () => {}, 176);
     const stream = new Stream("/ws/chains", (frame, data) => {
       if (!frame) return;
       grid.frame(frame, data);

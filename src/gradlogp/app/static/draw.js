@@ -12,7 +12,7 @@ export const drawing = { shape: null, pixels: null };
 
 export async function draw() {
   const list = await models(true);
-  const picked = modelChoice(list, () => settle(), (m) => m.kind === "picture");
+  const picked = modelChoice(list, () => settle(), (m) => m.kind === "picture", (m) => m.samplers.length && !m.walks);
   const head = [
     h("h1", {}, "Draw, and see what the model makes of it"),
     h("p", { class: "lead" }, "Draw on the left: the model answers with the nearest picture that it believes in, and with how likely it finds yours. Rub out a part, and it fills it in."),
@@ -21,20 +21,22 @@ export async function draw() {
 
   const pad = h("canvas", { class: "pad", tabindex: "0", "aria-label": "Your drawing. Arrow keys move the brush, Space paints." });
   const out = h("canvas", { "aria-label": "What the model makes of it", role: "img" });
-  const pull = h("canvas", { "aria-label": "Where the score wants more light, and where less", role: "img" });
+  const pull = h("canvas", { class: "pull", "aria-label": "Where the score wants more light, and where less", role: "img" });
   const tools = ["Draw", "Erase", "Rub out"].map((name, i) => h("label", {}, h("input", { type: "radio", name: "tool", value: name, checked: i === 0 }), name));
   const sigma = control("Noise it allows for", "range", { min: "0.05", max: "0.6", step: "0.05", value: "0.3", oninput: () => answer() }, true);
   const cls = choice("Fill in as", []);
   const energy = h("p", { class: "big" }, "–");
   const energyChart = h("canvas", { class: "chart" });
+  const energyBy = h("p", { class: "quiet" });
   const bars = h("div", { class: "bars" });
   const by = h("p", { class: "quiet" });
+  const teach = h("button", { type: "button", hidden: true, onclick: () => learn() }, "Teach a classifier");
   const says = h("p", { class: "quiet" }, "Asking the model; the first answer of an energy takes longest.");
   const fill = h("button", { type: "button", class: "main", onclick: () => complete() }, "Fill in");
   const walk = h("button", { type: "button", onclick: () => wander() }, "Let it walk");
   const filled = h("div", { class: "grid", role: "group", "aria-label": "Completions" });
   const status = h("p", { class: "status", role: "status" });
-  const grid = new Grid(filled, 4, (i) => i >= 0 && take(i), 8);
+  const grid = new Grid(filled, 4, (i) => i >= 0 && take(i), 140);
   const stream = new Stream("/ws/chains", onframe);
   let shape, pixels, missing, times, cursor, history = [], last, example = 0, score;
 
@@ -54,8 +56,8 @@ export async function draw() {
       h("p", { class: "quiet" }, "“Fill in” completes what is rubbed out; “Let it walk” starts chains at your drawing. Click one of them to go on drawing from it.")),
     h("aside", { class: "side" },
       h("div", { class: "card" }, h("div", { class: "fields" }, picked.box, sigma.box), says),
-      h("div", { class: "card" }, h("h2", {}, "Energy of your drawing"), energy, energyChart, h("p", { class: "quiet" }, "Low means likely. Watch it fall as your strokes become a digit.")),
-      h("div", { class: "card" }, h("h2", {}, "Which class"), bars, by)),
+      h("div", { class: "card" }, h("h2", {}, "Energy of your drawing"), energy, energyChart, energyBy),
+      h("div", { class: "card" }, h("h2", {}, "Which class"), bars, by, teach)),
   ));
 
   const tool = () => element.querySelector("[name=tool]:checked").value;
@@ -71,12 +73,17 @@ export async function draw() {
     status.textContent = "";
     if (String(shape) !== String(model.shape)) {
       shape = model.shape;
-      clear();
+      blank();
       sample();
     } else answer();
   }
 
   function clear() {
+    blank();
+    answer();
+  }
+
+  function blank() {
     const size = shape.reduce((a, b) => a * b);
     pixels = new Float32Array(size);
     missing = new Uint8Array(shape[1] * shape[2]);
@@ -84,13 +91,12 @@ export async function draw() {
     history = [];
     fit();
     show();
-    answer();
   }
 
   function fit() {
     const room = element.querySelector(".pads").clientWidth || 340;
     const across = room > 620 ? 3 : room > 300 ? 2 : 1;
-    times = magnification(room, across, shape[2], 20, Math.max(1, Math.floor(260 / shape[2])));
+    times = magnification(room, across, shape[2], 20, 260);
     [pad, out].forEach((canvas) => magnify(canvas, shape, times));
     pull.style.width = `${shape[2] * times}px`;
     pull.style.height = `${shape[1] * times}px`;
@@ -111,26 +117,52 @@ export async function draw() {
 
   const numbers = () => Array.from(pixels, (v) => +v.toFixed(3));
 
-  const answer = latest(async () => {
-    const model = picked.model();
-    const found = await ask("/api/draw", { run: model.name, pixels: numbers(), sigma: +sigma.input.value });
-    if (!found || model !== picked.model()) return;
+  const asking = () => ({ run: picked.model().name, pixels: numbers(), sigma: +sigma.input.value });
+
+  function answer() {
+    weigh();
+    restore();
+  }
+
+  const restore = latest(async () => {
+    const asked = asking();
+    let found;
+    try { found = await ask("/api/restore", asked); } catch (error) { found = { says: error.message }; }
+    if (!found || asked.run !== picked.model().name) return;
     if (found.restored) paint(out, shape, bytes(found.restored));
-    says.textContent = found.says ? `${found.says[0].toUpperCase()}${found.says.slice(1).replace(/\.$/, "")}.` : "";
-    energy.textContent = found.energy == null ? "It has none: this model knows slopes only" : number(found.energy, 4);
-    energy.classList.toggle("quiet", found.energy == null);
-    energy.classList.toggle("big", found.energy != null);
-    energyChart.hidden = found.energy == null;
-    if (found.energy != null) { history.push(found.energy); history = history.slice(-KEPT); }
+    out.style.visibility = found.restored ? "" : "hidden";
+    says.textContent = `${found.says[0].toUpperCase()}${found.says.slice(1).replace(/\.$/, "")}.`;
+  });
+
+  const weigh = latest(async () => {
+    const asked = asking();
+    const found = await ask("/api/weigh", asked);
+    const model = picked.model();
+    if (!found || asked.run !== model.name) return;
+    const has = found.energy != null;
+    energy.textContent = has ? number(found.energy, 4) : "–";
+    energyBy.textContent = has ? `Low means likely${found.energy_by === model.name ? "" : `, says ${found.energy_by}`}. Watch it fall as your strokes become a picture.` : "No model in the list has an energy of these pictures.";
+    energyChart.hidden = !has;
+    if (has) { history.push(found.energy); history = history.slice(-KEPT); }
     score = found.score;
     classes(found, model);
     repaint();
     element.dataset.answers = +(element.dataset.answers ?? 0) + 1;
   });
 
+  async function learn() {
+    teach.disabled = true;
+    teach.textContent = "It learns; seconds for digits, minutes for MNIST …";
+    try { await ask("/api/teach", { run: picked.model().name }); } catch (error) { complain(error); }
+    teach.disabled = false;
+    teach.textContent = "Teach a classifier";
+    weigh();
+  }
+
   function classes(found, model) {
     const names = model.classes.length ? model.classes : found.classes?.map((_, i) => String(i));
-    by.textContent = found.classes ? `By ${found.by}.` : "No model in the list tells classes of these pictures; train ebm_class to see one.";
+    by.textContent = found.classes ? `By ${found.classes_by === model.name ? "this model itself" : found.classes_by}.` : "No model in the list tells classes of these pictures.";
+    teach.hidden = found.taught;
     const best = found.classes ? found.classes.indexOf(Math.max(...found.classes)) : -1;
     bars.replaceChildren(...(found.classes ?? []).map((p, i) => {
       const bar = h("i");

@@ -14,9 +14,10 @@ export function paint(canvas, shape, data) {
   context.putImageData(image, 0, 0);
 }
 
-/** The largest whole magnification at which `columns` pictures fit into `room` pixels. */
+/** The largest whole magnification at which `columns` pictures fit into `room` pixels, none wider than
+ * `most`. */
 export function magnification(room, columns, side, gap = 6, most = Infinity) {
-  return Math.max(1, Math.min(most, Math.floor((room - gap * (columns - 1)) / (columns * side))));
+  return Math.max(1, Math.floor(Math.min(most, (room - gap * (columns - 1)) / columns) / side));
 }
 
 export function magnify(canvas, shape, times) {

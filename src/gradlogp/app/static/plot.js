@@ -52,6 +52,7 @@ export function lines(canvas, series, what, xLabel = "step") {
       pen = true;
     }
     context.stroke();
+    if (path.length === 1) context.fillRect(X(path[0][0]) - 2.5, Y(path[0][1]) - 2.5, 5, 5);
   }
   const shown = (series.find((line) => line.style === "accent") ?? series[0]).points;
   canvas.setAttribute("role", "img");

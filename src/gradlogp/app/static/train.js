@@ -18,8 +18,9 @@ export async function train() {
   const state = h("p", { class: "big", role: "status" });
   const name = h("p", { class: "quiet" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Steps done" });
-  const curves = h("div");
-  const preview = h("img", { class: "pixels", alt: "Samples drawn on the way, a column for now", hidden: true });
+  const curves = h("div", { class: "stack" });
+  const sampled = h("img", { class: "pixels", alt: "Samples drawn on the way" });
+  const preview = h("figure", { class: "card", hidden: true }, h("figcaption", {}, h("b", {}, "What it draws now")), sampled);
   const lines_ = h("pre", { hidden: true, tabindex: "0", "aria-label": "What the training said last" });
   const go = h("button", { class: "main", type: "button", onclick: () => begin() }, "Train");
   const stop = h("button", { type: "button", onclick: () => end() }, "Stop");
@@ -29,7 +30,7 @@ export async function train() {
     h("h1", {}, "Train a model"),
     h("p", { class: "lead" }, "A training runs beside the studio and writes a run folder; when it is done, the model is in every list here."),
     h("div", { class: "split" },
-      h("div", { class: "stage" }, h("div", { class: "card" }, state, name, bar, h("div", { class: "bar" }, stop)),
+      h("div", { class: "stage stack" }, h("div", { class: "card" }, state, name, bar, h("div", { class: "bar" }, stop)),
         curves, preview, lines_),
       h("aside", { class: "side" }, h("div", { class: "card" }, h("div", { class: "fields" }, what.box, data.box, preset.box, images.box, seed.box), story, h("div", { class: "bar" }, go)))));
 
@@ -59,7 +60,7 @@ export async function train() {
     lines_.hidden = !found.lines?.length;
     lines_.textContent = (found.lines ?? []).join("\n");
     chart();
-    if (found.pictures && found.pictures !== pictures) preview.src = `/api/preview?${found.pictures}`;
+    if (found.pictures && found.pictures !== pictures) sampled.src = `/api/preview?${found.pictures}`;
     pictures = found.pictures ?? 0;
     preview.hidden = !pictures;
   }

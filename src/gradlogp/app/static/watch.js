@@ -36,7 +36,7 @@ export async function watch() {
   const energyNow = h("span");
   const movedNow = h("span");
   const energyName = h("b", {}, "Energy");
-  const shown = new Grid(grid, 4, () => draw(), 20);
+  const shown = new Grid(grid, 4, () => draw(), 176);
   const stream = new Stream("/ws/chains", onframe);
   let traces, times = [], drawn = false;
 

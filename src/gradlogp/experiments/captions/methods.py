@@ -44,9 +44,9 @@ from gradlogp.training import Guard, GuardSettings, Training
 
 BUDGETS: Choices = {
     "any": {
-        "quick": ("images=40000", "pictures=600", "draws=60"),
-        "full": ("images=400000",),
-        "gpu": ("images=6000000", "channels=64,128,128,128", "width=128"),
+        "quick": ("images=200000", "pictures=600", "draws=60"),
+        "full": ("images=2000000",),
+        "gpu": ("images=20000000", "channels=64,128,128,128", "width=128"),
     },
 }
 SHOWN = 10
@@ -59,10 +59,10 @@ class Captioned(Trial):
     pictures drawn, of each kind of sentence. steps: of a chain to a drawing.
     """
 
-    images: int = 400_000
+    images: int = 2_000_000
     pictures: int = 1000
     draws: int = 200
-    batch: int = 64
+    batch: int = 128
     learning_rate: float = 1e-3
     channels: tuple[int, ...] = (16, 32, 64, 64)
     width: int = 64
@@ -78,7 +78,7 @@ class Captioned(Trial):
         return CLIP()
 
     @property
-    def evaluations_per_example(self) -> int:
+    def evaluations_per_example(self) -> float:
         return 1
 
     def perform(self, context: Context, recorder: Recorder) -> None:
@@ -88,7 +88,7 @@ class Captioned(Trial):
             model = self._learned(data, spec, vocabulary, recorder)
             cost.parameters = sum(p.numel() for p in model.parameters())
             cost.images = self.images
-            cost.evaluations = self.images * self.evaluations_per_example
+            cost.evaluations = round(self.images * self.evaluations_per_example)
         self._find(model, data, spec, vocabulary, recorder)
         self._draw(model, context, spec, vocabulary, recorder)
 
@@ -142,7 +142,8 @@ class Captioned(Trial):
         test, labels = context.data.test, context.data.test.labels
         assert labels is not None and context.evaluator is not None, "drawings are judged"
         captions = _captions(context.data, test)
-        for part, asked in self._asked(captions, vocabulary).items():
+        found, drawn = self._asked(captions, vocabulary), {}
+        for part, asked in found.items():
             how = self.sampling(asked.field_of(model), spec)
             began = time.perf_counter()
             seed = seed_for("samples", self.seed)
@@ -159,9 +160,24 @@ class Captioned(Trial):
                 seconds=seconds,
                 evaluations=self.steps * asked.energies,
             )
-            said = "; ".join(captions[i] for i in asked.members[:SHOWN])
-            caption = f"Drawn from sentences ({part}): {said}."
-            spec.coordinates.preview(recorder.figure(f"drawn-{part}", caption), x[:SHOWN], SHOWN)
+            drawn[part] = x[:SHOWN]
+        self._show(drawn, [captions[i] for i in found["seen"].members[:SHOWN]], spec, recorder)
+
+    def _show(
+        self,
+        drawn: Mapping[str, Tensor],
+        said: Sequence[str],
+        spec: DataSpec,
+        recorder: Recorder,
+    ) -> None:
+        caption = (
+            f"Pictures drawn from sentences, a row each: {'; '.join(drawn)}. The sentences of the"
+            f" first row: {'; '.join(said)}."
+        )
+        columns = max(map(len, drawn.values()))
+        blank = torch.zeros(columns, *spec.shape)
+        rows = [torch.cat([x, blank[len(x) :]]) for x in drawn.values()]
+        spec.coordinates.preview(recorder.figure("drawn", caption), torch.cat(rows), columns)
 
     def sampling(
         self, field_of: Callable[[Tensor | None], Field], spec: DataSpec
@@ -217,9 +233,10 @@ class Asked:
 @final
 @dataclass(frozen=True)
 class Joint(Captioned):
-    """weight: of the contrastive divergence beside CLIP's loss."""
+    """weight: of the contrastive divergence beside CLIP's loss; share: of a batch that it is of."""
 
     weight: float = 0.1
+    share: float = 0.25
     chain_steps: int = 20
     capacity: int = 4096
     restart_prob: float = 0.1
@@ -227,8 +244,8 @@ class Joint(Captioned):
     data_noise: float = 0.005
 
     @property
-    def evaluations_per_example(self) -> int:
-        return self.chain_steps + 3
+    def evaluations_per_example(self) -> float:
+        return 1 + self.share * (self.chain_steps + 2)
 
     def objective(self, spec: DataSpec, tokens: Tensor) -> Objective:
         kind = spec.coordinates
@@ -248,7 +265,7 @@ class Joint(Captioned):
             self.data_noise,
             kind.bounds,
         )
-        return CaptionJoint(divergence, self.weight)
+        return CaptionJoint(divergence, self.weight, self.share)
 
 
 @final

@@ -2,8 +2,9 @@
 at one, told the class and not, a variational autoencoder and adversarial networks.
 """
 
+from gradlogp.experiments.generate import by_sampler
 from gradlogp.experiments.generate.mixture import mixture
-from gradlogp.experiments.generate.summary import summary
+from gradlogp.experiments.generate.summary import scores_and_rivals, summary
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy import (
     ebm,
@@ -14,7 +15,7 @@ from gradlogp.experiments.recipes.energy import (
 from gradlogp.experiments.recipes.latent import gan, vae, wgan_gp
 from gradlogp.experiments.recipes.score import ncsn, ncsn_class, ncsn_from_noise, ncsn_single
 from gradlogp.harness.compare import Comparison
-from gradlogp.harness.table import Column
+from gradlogp.harness.table import Column, Table
 
 # Of the buffer alone: the chains of all begin at noise.
 NO_BUFFER = {"ebm": ebm_from_noise, "ebm_no_buffer": ebm_no_buffer}
@@ -82,6 +83,22 @@ RIVALS = Comparison(
             "evaluation.trial=500",
         ),
     },
+)
+SCORES = Comparison(
+    "Does a score draw better than networks that draw in one pass, and at how many evaluations?",
+    {"score": by_sampler.score, "gan": gan, "wgan_gp": wgan_gp, "vae": vae},
+    dataset="cifar10",
+    tables=tuple(
+        Table(
+            f"Fréchet distance by evaluations, {name}",
+            ("fd",),
+            "at_most",
+            {"sampler": name},
+        )
+        for name in by_sampler.SAMPLERS
+    ),
+    summary=scores_and_rivals,
+    presets={"quick": ("evaluation.samples=1000", "recipe.evaluation.samples=1000")},
 )
 # Somebody waits for it: a third of the training, and noise is taken away at one level.
 DEMO = Comparison(

@@ -42,6 +42,43 @@ def summary(folder: Path, runs: Runs) -> Rows:
     return [_gain(buffered, rival, runs) for rival in without if buffered is not None]
 
 
+def scores_and_rivals(folder: Path, runs: Runs) -> Rows:
+    """Frechet distance against evaluations for each sampler of the first method, whose rivals have
+    one, and samples side by side.
+    """
+    first, *rivals = runs
+    captions = _by_sampler(folder / "samples" / "figure-evaluations.png", runs, first)
+    if rivals:  # a rival's folder knows the kind of data
+        captions |= _side_by_side(folder, {m: runs[m] for m in (*rivals, first)})
+    add_captions(folder / "samples" / "figures.json", captions)
+    return []
+
+
+def _by_sampler(path: Path, runs: Runs, method: str) -> dict[str, str]:
+    every = [r for p in runs[method] for r in Run.open(p).results() if r["metric"] == "fd"]
+    rows = [r for r in every if "sampler" in r.get("axes", {})]
+    series: Series = {}
+    for name in dict.fromkeys(r["axes"]["sampler"] for r in rows):
+        mine = [r for r in rows if r["axes"]["sampler"] == name]
+        spent = sorted({int(r["evaluations"]) for r in mine})
+        series[name] = (spent, [_mean_fd(mine, evaluations) for evaluations in spent])
+    for rival in [m for m in runs if m != method]:
+        series[rival] = ([1.0], [float(np.mean([fd(p) for p in runs[rival]]))])
+    with figures.sheet(path, width=6.5, height=4.2) as (axis,):
+        x, y = "network evaluations a sample", "Fréchet distance"
+        figures.lines(axis, series, x, y, log="xy", markers=True)
+    return {
+        path.name: (
+            "Fréchet distance to test pictures against the network evaluations of a sample: the"
+            f" network of {method} under every sampler, and rivals that draw in one pass."
+        )
+    }
+
+
+def _mean_fd(rows: Rows, evaluations: int) -> float:
+    return float(np.mean([r["value"] for r in rows if r["evaluations"] == evaluations]))
+
+
 def fd(path: Path) -> float:
     """The Frechet distance of the run folder `path`."""
     rows = Run.open(path).results()

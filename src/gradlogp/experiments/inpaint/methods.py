@@ -156,18 +156,18 @@ class ByEncoder(Inpaint):
 class ByImputer(Inpaint):
     """A closed form that is fitted to training pictures and needs no network."""
 
-    kind: str = "linear"
+    by: str = "linear"
 
     def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
         spec = specify(context.data)
         with recorder.training():
             train = context.data.train.scaled(slice(0, self.images))
-            fitted = IMPUTERS[self.kind].fit(spec.coordinates.to_model(train), self.seed)
+            fitted = IMPUTERS[self.by].fit(spec.coordinates.to_model(train), self.seed)
 
         def fill(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:
             return fitted(y, known.expand_as(y))[None]
 
-        return {self.kind: fill}
+        return {self.by: fill}
 
 
 IMPUTERS: Mapping[str, Imputer] = {
@@ -210,13 +210,13 @@ def linear(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
 
 def nearest(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
     """What the training picture has there that is nearest in the known part."""
-    trial = ByImputer("nearest", target.name, preset, seed, kind="nearest")
+    trial = ByImputer("nearest", target.name, preset, seed, by="nearest")
     return _budgeted(trial, target, preset)
 
 
 def mean(target: Target, preset: str = "quick", seed: int = 0) -> ByImputer:
     """The mean of the training pictures: a trivial reference."""
-    return _budgeted(ByImputer("mean", target.name, preset, seed, kind="mean"), target, preset)
+    return _budgeted(ByImputer("mean", target.name, preset, seed, by="mean"), target, preset)
 
 
 METHODS: Mapping[str, Maker] = {  # those that take longest begin first

@@ -126,16 +126,18 @@ class LearnedScore(OnPictures):
 
     def field(self, context: Context, recorder: Recorder, cost: Cost) -> NoisyField:
         fitted = load(self.model or self._trained(context, recorder), "cpu")
-        if fitted.spec != specify(context.data):
+        field = fitted.sampling().field(None)
+        if fitted.spec != specify(context.data) or not isinstance(field, NoisyField):
             raise UserError(
-                f"learned_score.model={self.model} was trained on other data than"
-                f" {context.data.name}; name a run of the same."
+                f"learned_score.model={self.model}: expected a score of {context.data.name}, got"
+                f" {fitted.recipe.experiment} of {fitted.run.config['data']['name']}; name another"
+                " run."
             )
         spent = fitted.run.status()
         cost.parameters = spent["parameters"]
         cost.images = spent["images"]
         cost.evaluations = spent["evaluations"]
-        return fitted.sampling().field(None)
+        return field
 
     def _trained(self, context: Context, recorder: Recorder) -> Path:
         recipe = ncsn(Target.of(context.data), "quick", self.seed)

@@ -23,6 +23,14 @@ from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import Randomness
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import chains
+from gradlogp.experiments.recipes.energy_losses import (
+    ByDivergence,
+    ByPersistence,
+    Chainless,
+    Chains,
+    EnergyLoss,
+)
+from gradlogp.experiments.recipes.energy_settings import BUDGETS, PROPOSED, Buffer, Posterior
 from gradlogp.experiments.recipes.nets import REFERENCE, Net, descriptor_in, energy_of
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.evaluator import Evaluator
@@ -36,10 +44,9 @@ from gradlogp.harness.recipe import (
     configured,
 )
 from gradlogp.harness.record import Recorder
-from gradlogp.harness.settings import Choices, chosen
+from gradlogp.harness.settings import chosen
 from gradlogp.models import EnergyModel, Proposed
 from gradlogp.objectives import (
-    ContrastiveDivergence,
     FromBuffer,
     FromNoise,
     Objective,
@@ -54,89 +61,6 @@ if TYPE_CHECKING:
 else:
     EnergySampler = Union[tuple(STEP_SAMPLERS.values())]  # noqa: UP007
 STOPS = (2, 5, 10, 20, 40)  # numbers of steps that a restoration chooses from, beside the most
-
-BUDGETS: Choices = {
-    "any": {
-        "any": ("evaluation.steps=0,5,10,20,40,80,160,400",),
-        "quick": ("training.images=128000",),
-        "full": ("training.images=400000", "training.learning_rate=7e-4"),
-        "gpu": ("training.images=4000000", "training.learning_rate=7e-4"),
-    },
-    # Pictures of 8x8 in 17 shades: smaller steps with more noise, a smaller network, a higher rate.
-    "small": {
-        "any": (
-            "training.learning_rate=1e-2",
-            "net.channels=16,32,64",
-            "chain.step_size=4.0",
-            "chain.noise_std=0.02",
-            "buffer.capacity=2048",
-            "buffer.restart_prob=0.05",
-            "data_noise=0.03",
-            "evaluation.samples=360",
-            "evaluation.denoise=180",
-            "evaluation.steps=20,",
-        ),
-        "quick": ("training.images=112000",),
-        "full": ("training.images=200000",),
-    },
-    # 113 training examples a second on one core, 22 evaluations each.
-    "cifar10": {"quick": ("training.images=60000",), "full": ("training.images=300000",)},
-    # No interval holds the columns of a table, and their standard deviation is 1.
-    "row": {"any": ("chain.clamp=none", "chain.step_size=3.0", "evaluation.steps=20,")},
-}
-
-
-# Pictures of more than twelve pixels a side: chains begin at draws of a mixture.
-PROPOSED: Choices = {
-    "picture": {
-        "any": (
-            "proposal.components=400",
-            "net.channels=32,64,64",
-            "net.patch=4",
-            "chain_steps=10",
-            "generate_steps=60",
-            "buffer.capacity=2048",
-            "evaluation.steps=0,5,10,20,40,80,160,300",
-        ),
-        "quick": ("training.images=64000",),
-        "full": ("training.images=200000",),
-        "gpu": ("training.images=4000000",),
-    },
-}
-
-
-@final
-@dataclass(frozen=True)
-class Buffer:
-    """Chains kept, and the probability that a draw starts again from where chains begin."""
-
-    capacity: int = 8192
-    restart_prob: float = 0.1
-
-    def __post_init__(self) -> None:
-        at_least(1, capacity=self.capacity)
-        if not 0 <= self.restart_prob <= 1:
-            raise UserError(f"restart_prob is a share, in [0, 1], got {self.restart_prob}.")
-
-
-@final
-@dataclass(frozen=True)
-class Posterior:
-    """Posterior chains for denoising: the step as a share of sigma^2, their temperature, the most
-    steps, how many are averaged.
-    """
-
-    step: float = 0.1
-    temperature: float = 0.1
-    steps: int = 60
-    samples: int = 4
-    weights: tuple[float, ...] = (100.0, 300.0, 600.0, 1000.0, 3000.0)
-
-    def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
-        at_least(0, temperature=self.temperature, steps=self.steps, weights=self.weights)
-        if self.step <= 0:
-            raise UserError(f"step is a positive share of sigma^2, got {self.step}.")
 
 
 @final
@@ -165,6 +89,7 @@ class EnergyRecipe(Generative):
     energy_l2: float = 0.1
     data_noise: float = 0.005
     posterior: Posterior = field(default_factory=Posterior)
+    objective: EnergyLoss = field(default_factory=ByDivergence)
     guard: GuardSettings = field(default_factory=GuardSettings)
     evaluation: Evaluation = field(default_factory=Evaluation)
     takes_steps: ClassVar[bool] = True
@@ -172,6 +97,11 @@ class EnergyRecipe(Generative):
 
     def __post_init__(self) -> None:
         at_least(1, chain_steps=self.chain_steps)
+        if isinstance(self.objective, ByPersistence) and self.buffer is None:
+            raise UserError(
+                f"objective.kind={ByPersistence.named} keeps its chains, and this recipe has no"
+                f" buffer to keep them in; take ebm, or {ByDivergence.named}."
+            )
         if self.buffer is not None and self.buffer.capacity < self.training.batch:
             raise UserError(
                 f"a batch draws {self.training.batch} different chains, so buffer.capacity must be"
@@ -193,7 +123,7 @@ class EnergyRecipe(Generative):
 
     @property
     def evaluations_per_example(self) -> int:
-        return self.chain_steps + 2
+        return self.objective.evaluations(self.chain_steps)
 
     @property
     def trained_steps(self) -> tuple[int, ...]:
@@ -216,10 +146,10 @@ class EnergyRecipe(Generative):
         noise = spec.coordinates.noise
         starts = (
             FromNoise(noise)
-            if self.buffer is None
+            if self.buffer is None or isinstance(self.objective, Chainless)
             else FromBuffer(self._chains(self.buffer, spec, generator, device))
         )
-        return ContrastiveDivergence(
+        chains = Chains(
             self.chain,
             starts,
             self.chain_steps,
@@ -227,6 +157,7 @@ class EnergyRecipe(Generative):
             self.data_noise,
             spec.coordinates.bounds,
         )
+        return self.objective.build(chains)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
@@ -237,7 +168,7 @@ class EnergyRecipe(Generative):
         if (tilted := descriptor_in(model)) is not None:
             tilted.centre(examples())
         fit_mixture(model, examples, generator)
-        if not isinstance(model, Proposed):
+        if not isinstance(model, Proposed) or isinstance(self.objective, Chainless):
             return
         begin = self._begin(model)
         starts = objective.starts
@@ -271,7 +202,7 @@ class EnergyRecipe(Generative):
             spec.shape,
             spec.coordinates.noise,
             generator,
-            settings.restart_prob,
+            0.0 if isinstance(self.objective, ByPersistence) else settings.restart_prob,
             classes,
             device,
         )
@@ -351,17 +282,19 @@ class EnergyRecipe(Generative):
         none = f"without a replay buffer, chains of {self.chain_steps} steps"
         told = ", told the class" if self.conditional else ""
         begun = ", its chains begun at a mixture's draws" if self.proposal.components else ""
-        return f"Energy-based model {none if self.buffer is None else buffer}{begun}{told}"
+        if isinstance(self.objective, Chainless):
+            by = self.objective.named.replace("_", " ")
+            return f"Energy-based model by {by}{begun}{told}"
+        tilts = "that tilts a Gaussian, " if self.reference else ""
+        return f"Energy-based model {tilts}{none if self.buffer is None else buffer}{begun}{told}"
 
     def about(self) -> str:
-        paragraphs = [
-            "The network gives every example one number, its **energy**: low means likely. To learn,"
-            " it needs counterexamples, and it makes them itself. Chains walk downhill in energy for"
-            f" {self.chain_steps} small steps; then the energy of real examples is pushed down and"
-            " the energy where the chains ended is pushed up. Once the chains end in examples like"
-            " the real ones, there is nothing left to push.",
-            self._about_buffer(),
-        ]
+        number = "The network gives every example one number, its **energy**: low means likely."
+        paragraphs = (
+            [f"{number} {self.objective.story}"]
+            if isinstance(self.objective, Chainless)
+            else [f"{number} {self._about_chains()}", self._about_buffer()]
+        )
         paragraphs += self.proposal.story()
         if self.conditional:
             paragraphs.append(TOLD)
@@ -372,6 +305,14 @@ class EnergyRecipe(Generative):
                 " their likelihood."
             )
         return "\n\n".join(paragraphs)
+
+    def _about_chains(self) -> str:
+        return (
+            "To learn, it needs counterexamples, and it makes them itself. Chains walk downhill in"
+            f" energy for {self.chain_steps} small steps; then the energy of real examples is pushed"
+            " down and the energy where the chains ended is pushed up. Once the chains end in"
+            " examples like the real ones, there is nothing left to push."
+        )
 
     def _about_buffer(self) -> str:
         begin = "a blurred draw of the mixture" if self.proposal.components else "noise"

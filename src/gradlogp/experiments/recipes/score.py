@@ -107,6 +107,7 @@ class UNetShape:
     channels: tuple[int, ...] = (32, 64)
     blocks: int = 1
     patch: int = 2
+    named: ClassVar[str] = "unet"
 
     def __post_init__(self) -> None:
         at_least(1, channels=self.channels, blocks=self.blocks, patch=self.patch)
@@ -120,6 +121,7 @@ class WaveShape:
     channels: int = 32
     layers: int = 16
     cycle: int = 8
+    named: ClassVar[str] = "wavenet"
 
     def __post_init__(self) -> None:
         at_least(1, channels=self.channels, layers=self.layers, cycle=self.cycle)

@@ -32,6 +32,7 @@ from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.harness.trial import Context, trained
 from gradlogp.models import conv_noisy_energy, unet_score
+from gradlogp.models.mixture import without_proposal
 from gradlogp.models.nets.conv import ConvTrunk
 from gradlogp.objectives import CrossEntropy, DenoisingScoreMatching, LogNormal, NTXent, Objective
 from gradlogp.objectives.augment import (
@@ -84,7 +85,7 @@ def noise_scale(model: Any, sigma: float) -> float:
 
 
 @dataclass(frozen=True)
-class Network(Represent):
+class Trained(Represent):
     """A network that learns without classes, then gives its layers."""
 
     batch: int = 64
@@ -124,7 +125,7 @@ def _count(cost: Cost, model: nn.Module, images: int) -> None:
 
 @final
 @dataclass(frozen=True)
-class NoisyEnergy(Network):
+class NoisyEnergy(Trained):
     """An energy at every noise level, by denoising score matching."""
 
     def build(self, spec: DataSpec) -> tuple[nn.Module, Objective]:
@@ -141,7 +142,7 @@ class NoisyEnergy(Network):
 
 @final
 @dataclass(frozen=True)
-class Score(Network):
+class Score(Trained):
     """A score network: the layers on its way down, at each noise level."""
 
     channels: tuple[int, ...] = (64, 128)
@@ -169,7 +170,7 @@ class Score(Network):
 
 @final
 @dataclass(frozen=True)
-class Contrast(Network):
+class Contrast(Trained):
     """SimCLR. augmentation: its own, or the mirroring and noise of the energies."""
 
     batch: int = 256
@@ -193,7 +194,7 @@ class Contrast(Network):
 
 @final
 @dataclass(frozen=True)
-class Told(Network):
+class Told(Trained):
     """The same trunk as a classifier: what the classes themselves would teach it."""
 
     told: ClassVar[bool] = True
@@ -219,7 +220,7 @@ class TrunkClassifier(nn.Module):
 
 @final
 @dataclass(frozen=True)
-class Untrained(Represent):
+class RandomNetwork(Represent):
     """The trunk as the seed made it."""
 
     def candidates(self, context: Context, recorder: Recorder) -> Mapping[str, Encode]:
@@ -248,8 +249,8 @@ class ChainEnergy(Represent):
             spent = fitted.run.status()
             cost.parameters, cost.images = spent["parameters"], spent["images"]
             cost.evaluations = spent["evaluations"]
-        model: Any = fitted.model
-        return stages_of_trunk(getattr(model, "energy", model).trunk)
+        model: Any = without_proposal(fitted.model)
+        return stages_of_trunk(model.trunk)
 
 
 @final
@@ -321,9 +322,9 @@ def told(target: Target, preset: str = "quick", seed: int = 0) -> Told:
     return _budgeted(Told("told", target.name, preset, seed), target, preset)
 
 
-def untrained(target: Target, preset: str = "quick", seed: int = 0) -> Untrained:
+def untrained(target: Target, preset: str = "quick", seed: int = 0) -> RandomNetwork:
     """The same trunk untrained: a reference."""
-    return _budgeted(Untrained("untrained", target.name, preset, seed), target, preset)
+    return _budgeted(RandomNetwork("untrained", target.name, preset, seed), target, preset)
 
 
 def pca(target: Target, preset: str = "quick", seed: int = 0) -> Pixels:

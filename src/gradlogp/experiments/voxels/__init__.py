@@ -31,7 +31,7 @@ HEADLINE = tuple(
 )
 TABLES = (
     Table(
-        "Hidden voxels that are filled in wrongly: 70 % at random, or a block of 10 a side",
+        "Hidden voxels that are filled in wrongly: 70 % at random, or a block of 5/8 of each side",
         ("recovery_error",),
         "hidden",
         decimals=4,
@@ -95,7 +95,7 @@ def _scores(samples: int, images: int) -> tuple[str, ...]:
 
 EBM_VOXELS = Comparison(
     "Can an energy draw furniture, by Langevin chains in three dimensions?",
-    {"ebm": ebm, "descriptor": descriptor, "gan": gan, "vae": vae, **UNTRAINED},
+    {"descriptor": descriptor, "ebm": ebm, "gan": gan, "vae": vae, **UNTRAINED},
     dataset="modelnet10@16",
     headline=HEADLINE,
     tables=TABLES,

@@ -22,7 +22,7 @@ FILLS: Mapping[str, Callable[[Dataset], Fill]] = {
 
 @final
 @dataclass(frozen=True)
-class Untrained(Trial):
+class Filled(Trial):
     """examples: of the test part."""
 
     by: Literal["nothing", "majority", "copy"] = "nothing"
@@ -36,19 +36,19 @@ class Untrained(Trial):
         recovered(FILLS[self.by](data), data, n, kind, recorder)
 
 
-def empty(target: Target, preset: str = "quick", seed: int = 0) -> Untrained:
+def empty(target: Target, preset: str = "quick", seed: int = 0) -> Filled:
     """Hidden voxels are taken to be empty."""
-    return Untrained("empty", target.name, preset, seed)
+    return Filled("empty", target.name, preset, seed)
 
 
-def majority(target: Target, preset: str = "quick", seed: int = 0) -> Untrained:
+def majority(target: Target, preset: str = "quick", seed: int = 0) -> Filled:
     """A hidden voxel is what most of the shown among the 3^3 around it are."""
-    return Untrained("majority", target.name, preset, seed, "majority")
+    return Filled("majority", target.name, preset, seed, "majority")
 
 
-def copy(target: Target, preset: str = "quick", seed: int = 0) -> Untrained:
+def copy(target: Target, preset: str = "quick", seed: int = 0) -> Filled:
     """Hidden voxels are copied from the training shape that is nearest in the shown ones."""
-    return Untrained("copy", target.name, preset, seed, "copy")
+    return Filled("copy", target.name, preset, seed, "copy")
 
 
 UNTRAINED: Mapping[str, Maker] = {"empty": empty, "majority": majority, "copy": copy}

@@ -30,7 +30,8 @@ class Kind(abc.ABC):
 
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
     None where there is none; `suffixes` are the files that `write` can make of samples, and
-    `columns` the examples in a row of a picture among them.
+    `columns` the examples in a row of a picture among them; `smallest` is a shape that shows the
+    kind, of which tests make examples.
     """
 
     noun: ClassVar[str] = "example"
@@ -39,6 +40,7 @@ class Kind(abc.ABC):
     noise_unit: ClassVar[str] = "on [0, 1]"
     bounds: ClassVar[tuple[float, float] | None] = None
     columns: ClassVar[int] = 10
+    smallest: ClassVar[tuple[int, ...]] = (1, 8, 8)
 
     @abc.abstractmethod
     def to_model(self, x: Tensor) -> Tensor:
@@ -81,6 +83,10 @@ class Kind(abc.ABC):
     def expanded(self, kept: Tensor) -> Tensor:
         """Kept samples in the data's own range again."""
         return kept
+
+    def alike(self, x: Tensor) -> Tensor:
+        """What two examples are near to each other in, [n, d]: by default their entries."""
+        return x.flatten(1)
 
     @abc.abstractmethod
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:

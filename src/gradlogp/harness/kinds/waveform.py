@@ -54,6 +54,12 @@ class Waveform(Kind):
         """N(0, 0.1^2): the loudness of speech, not of full scale."""
         return normal_(x, generator).mul_(0.1)
 
+    def alike(self, x: Tensor) -> Tensor:
+        """The log-mel spectrogram, where the waveform is long enough: a sound a moment later is the
+        same sound, and shares no entry.
+        """
+        return (LogMel(self.rate)(x.float()) if x.shape[2] >= SHORTEST else x).flatten(1)
+
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
         """By the log-mel spectrogram, where the waveform is long enough to have one."""
         long = shape[-1] >= SHORTEST

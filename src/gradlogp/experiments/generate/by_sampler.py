@@ -1,0 +1,145 @@
+"""One score network under every sampler, at equal evaluations: Frechet distance against what a
+sample costs.
+
+Each sampler takes the number of levels that spends the evaluations asked for, as near as it can,
+and otherwise the settings that it comes with. The same samples are held against the validation part
+and the test part; the walk of the first table is the one that is best on validation.
+
+References: Song & Ermon (2019), arXiv 1907.05600 (annealed Langevin); Jolicoeur-Martineau et al.
+(2021), arXiv 2009.05475 (the consistent variant); Song et al. (2021), arXiv 2011.13456 (predictor
+and corrector); Song, Meng & Ermon (2021), arXiv 2010.02502 (DDIM); Karras et al. (2022), arXiv
+2206.00364 (Heun); Lu et al. (2022), arXiv 2211.01095 (DPM-Solver++).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, final
+
+from torch import Tensor
+
+from gradlogp.core.noise import EDM, VarianceExploding
+from gradlogp.core.random import seed_for
+from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn_from_noise
+from gradlogp.harness.evaluate import measure_samples, save_samples
+from gradlogp.harness.fit import Fitted, fit, load
+from gradlogp.harness.recipe import Evaluation, Target
+from gradlogp.harness.record import Recorder
+from gradlogp.harness.trial import Context, Trial
+from gradlogp.metrics import frechet
+from gradlogp.samplers import (
+    DDIM,
+    Ancestral,
+    AnnealedLangevin,
+    ConsistentAnnealedLangevin,
+    DPMSolver,
+    Heun,
+    PredictorCorrector,
+)
+
+Build = Callable[[VarianceExploding, int], Any]  # (levels of noise, evaluations) -> a sampler
+
+
+def dense(process: VarianceExploding) -> EDM:
+    """EDM's spacing between the same ends."""
+    return EDM(process.sigma_min, process.sigma_max)
+
+
+SAMPLERS: Mapping[str, Build] = {
+    "annealed Langevin": lambda p, n: AnnealedLangevin(p, max(2, n // 2), steps_per_level=2),
+    "consistent annealed": lambda p, n: ConsistentAnnealedLangevin(p, n),
+    "predictor-corrector": lambda p, n: PredictorCorrector(Ancestral(p, max(2, n // 2))),
+    "ancestral": lambda p, n: Ancestral(p, n),
+    "DDIM": lambda p, n: DDIM(p, n),
+    "DPM-Solver++": lambda p, n: DPMSolver(dense(p), n),
+    "Heun": lambda p, n: Heun(dense(p), max(2, (n + 1) // 2)),
+}
+
+
+def spent(sampler: Any) -> int:
+    """Network evaluations of a sample; one a step where the sampler does not count them."""
+    return int(getattr(sampler, "evaluations", sampler.steps))
+
+
+class Walk(NamedTuple):
+    """A sampler at a budget, its samples, and their Frechet distance to the validation part."""
+
+    name: str
+    sampler: Any
+    x: Tensor
+    seconds: float
+    on_validation: float
+
+    @property
+    def evaluations(self) -> int:
+        return spent(self.sampler)
+
+
+@final
+@dataclass(frozen=True)
+class ByEverySampler(Trial):
+    """recipe: of the score network; its own sampler gives the ends of the levels. budgets:
+    evaluations of a sample that every sampler is asked to spend.
+    """
+
+    recipe: ScoreRecipe = field(
+        default_factory=lambda: ncsn_from_noise(Target("mnist"))  # replaced by the maker
+    )
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    budgets: tuple[int, ...] = (10, 20, 40, 80)
+
+    def perform(self, context: Context, recorder: Recorder) -> None:
+        assert context.evaluator is not None, "samples are measured"
+        fitted = self._network(context, recorder)
+        walks = [
+            self._walk(fitted, name, evaluations, context, recorder)
+            for name in SAMPLERS
+            for evaluations in self.budgets
+        ]
+        best = min(walks, key=lambda walk: walk.on_validation)
+        save_samples(recorder.run, context.evaluator.kind, best.x)
+        found = measure_samples(best.x, context.data, context.evaluator)
+        says = f"; {best.name}, {best.evaluations} evaluations, chosen on validation"
+        told = (replace(each, protocol=each.protocol + says) for each in found)
+        recorder.add(*told, seconds=best.seconds, evaluations=best.evaluations)
+
+    def _network(self, context: Context, recorder: Recorder) -> Fitted:
+        path = recorder.run.path / "network"
+        with recorder.training() as cost:
+            fit(self.recipe, context.data, path, recorder.listener).close()
+            fitted = load(path, "cpu")
+            spent = fitted.run.status()
+            cost.parameters, cost.images = spent["parameters"], spent["images"]
+            cost.evaluations = spent["evaluations"]
+        return fitted
+
+    def _walk(
+        self, fitted: Fitted, name: str, evaluations: int, context: Context, recorder: Recorder
+    ) -> Walk:
+        evaluator, data = context.evaluator, context.data
+        assert evaluator is not None, "samples are measured"
+        n = min(self.evaluation.samples, len(data.test), len(data.validation))
+        process: Any = self.recipe.sampler.process
+        sampler = SAMPLERS[name](process, evaluations)
+        recipe = replace(self.recipe, sampler=sampler)
+        began = time.perf_counter()
+        x, _ = replace(fitted, recipe=recipe).draw(n, seed_for("samples", self.seed))
+        seconds = (time.perf_counter() - began) / n
+        features = evaluator.features(x)
+        on = {
+            part: frechet.fd(
+                evaluator.features(split.scaled(slice(0, n))), features, evaluator.name
+            )
+            for part, split in (("validation", data.validation), ("test", data.test))
+        }
+        axes = {"sampler": name, "at_most": evaluations}
+        recorder.add(on["test"], axes=axes, seconds=seconds, evaluations=spent(sampler))
+        return Walk(name, sampler, x, seconds, float(on["validation"]))
+
+
+def score(target: Target, preset: str = "quick", seed: int = 0) -> ByEverySampler:
+    """A score network from pure noise, by the sampler and budget that are best on validation."""
+    recipe = ncsn_from_noise(target, preset, seed)
+    return ByEverySampler(
+        "score", target.name, preset, seed, recipe=recipe, evaluation=recipe.evaluation
+    )

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gradlogp.cli import main
 from gradlogp.cli.arguments import VERBS, Kind
-from gradlogp.cli.parse import sentence, unboxed
+from gradlogp.cli.parse import parse, sentence, unboxed
 from gradlogp.cli.shared import Preset
 from gradlogp.cli.terminal import Download, Terminal
 
@@ -236,3 +236,10 @@ def test_a_download_tells_its_bytes_file_by_file() -> None:
     for call in (("a", 5, 20), ("a", 20, 20), ("b", 3, None)):
         progress(*call)
     assert told == [("a (bytes)", 20, 5), (0,), (15,), ("b (bytes)", 0, 3), (0,)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_names_none_for_a_default(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([verb, "--help"])
+    assert "None)" not in capsys.readouterr().out

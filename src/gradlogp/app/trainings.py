@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -63,8 +64,13 @@ class Trainings:
     def __init__(self, folder: Path | None, data: Path | None) -> None:
         self.folder, self.data = folder, data
         self.job: Job | None = None
+        self._beginning = threading.Lock()
 
     def begin(self, ask: Training) -> dict[str, Any]:
+        with self._beginning:  # two requests at a time would both find nothing in training
+            return self._begin(ask)
+
+    def _begin(self, ask: Training) -> dict[str, Any]:
         if self.folder is None:
             raise UserError("there is no folder for runs; begin the studio with --runs DIR.")
         if self.job is not None and self.job.state in ("running", "stopping"):

@@ -1,5 +1,6 @@
 """The price of a loss is what it asks of the network."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -7,10 +8,17 @@ import torch
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import normal_, seeded
-from gradlogp.experiments.recipes.energy_losses import BySlices, Chains, EnergyLoss
+from gradlogp.experiments import RECIPES
+from gradlogp.experiments.recipes.energy_losses import (
+    ByDenoising,
+    BySlices,
+    Chains,
+    EnergyLoss,
+)
 from gradlogp.models import ConvEnergy
 from gradlogp.objectives.starts import FromNoise
 from gradlogp.samplers import Langevin
+from tests.targets import DIGITS
 
 STEPS, BATCH = 3, 4
 MORE = {"projections": 2, "copies": 2, "candidates": 5}
@@ -27,3 +35,10 @@ def test_evaluations_are_the_rows_that_the_network_sees_for_each_example(kind):
     loss.build(chains)(model, Batch(torch.rand(BATCH, 1, 8, 8), None), seeded(0))
     backward = loss.projections if kind is BySlices else 0
     assert sum(rows) / BATCH + backward == loss.evaluations(STEPS)
+
+
+def test_a_loss_without_chains_trains_no_number_of_steps():
+    """So samples after so many are none to judge its health by."""
+    recipe = RECIPES["ebm"](DIGITS)
+    assert recipe.trained_steps == (recipe.chain_steps,)
+    assert replace(recipe, objective=ByDenoising()).trained_steps == ()

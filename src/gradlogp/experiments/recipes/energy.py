@@ -127,7 +127,7 @@ class EnergyRecipe(Generative):
 
     @property
     def trained_steps(self) -> tuple[int, ...]:
-        return (self.chain_steps,)
+        return () if isinstance(self.objective, Chainless) else (self.chain_steps,)
 
     @property
     def max_displacement(self) -> float:

@@ -20,6 +20,7 @@ from gradlogp.harness.trial import Context
 from gradlogp.models.caption import caption_energy
 from gradlogp.models.text import Vocabulary
 from gradlogp.reports import write
+from gradlogp.runs import Run
 from tests.contracts.test_data_and_recipes import made, untrained
 
 PICTURES = Target("captioned_digits:mnist", "caption", (3, 32, 32), 20_000)
@@ -128,6 +129,9 @@ def test_a_method_finds_and_draws(method, tmp_path: Path, monkeypatch):
     settings.into(tmp_path / "run", context, Silent()).close()
     rows = settings.into(tmp_path / "run", context, Silent()).results()
     found = {(row["metric"], *(row.get("axes") or {}).values()) for row in rows}
+    # the joint one walks a quarter of its pictures for 2 steps, and looks at both ends
+    price = {"clip": 1, "joint": 1 + 0.25 * (2 + 2)}[method]
+    assert Run.open(tmp_path / "run").status()["evaluations"] == 64 * price
     asked = {(c.metric, *c.axes.values()) for c in COMPARISON.headline}
     composed = {("agreement", f"{part}, composed") for part in ("seen", "unseen")}
     assert asked | composed | {("recall_at_5", "unseen")} <= found

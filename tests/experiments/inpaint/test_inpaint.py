@@ -75,6 +75,8 @@ def test_the_error_in_decibels_is_that_of_the_mean_by_its_slope():
     assert found.value == pytest.approx(-10 * math.log10(2), abs=1e-6)
     assert found.stderr == pytest.approx(10 / math.log(10) / 2, abs=1e-6)
     assert hole_psnr(clean[:1], known[:1], filled[:1], "").stderr is None
+    exact = hole_psnr(clean, known, clean, "")
+    assert (exact.value, exact.stderr) == (math.inf, None)
 
 
 def test_diversity_is_the_standard_deviation_of_completions():

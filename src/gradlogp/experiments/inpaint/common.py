@@ -112,15 +112,17 @@ def one_sample(clean: Tensor, known: Tensor, done: Tensor) -> Measure:
 
 
 def hole_psnr(clean: Tensor, known: Tensor, filled: Tensor, says: str) -> Measure:
-    """-10 log10 of the mean squared error of the unknown entries of all pictures [n, *shape]."""
+    """-10 log10 of the mean squared error of the unknown entries of all pictures [n, *shape]; inf
+    where there is none.
+    """
     unknown = ~known.expand_as(clean)
     squared = torch.where(unknown, (clean - filled).double().square(), 0).flatten(1).sum(1)
     each = squared / unknown.flatten(1).sum(1)
     mean = float(each.mean())
     stderr = standard_error(each)
-    error = None if stderr is None else 10 / math.log(10) * stderr / mean
+    error = 10 / math.log(10) * stderr / mean if stderr is not None and mean > 0 else None
     protocol = f"dB, of the unknown part alone, data range 1, {says}, standard error over pictures"
-    value = -10 * math.log10(mean)
+    value = -10 * math.log10(mean) if mean > 0 else math.inf
     return Measure("hole_psnr", value, error, len(each), "higher", protocol, unit="dB")
 
 

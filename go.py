@@ -32,9 +32,9 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / ".go-stamp"
 CPU_INDEX = os.environ.get("GO_TORCH_INDEX") or "https://download.pytorch.org/whl/cpu"
-PACKAGES = {"demo": ".", "test": ".[test]", "docs": ".[test]"}
+PACKAGES = {"demo": ".[app]", "test": ".[test]", "docs": ".[test]"}
 MODULES = {
-    "demo": ["torch", "gradlogp"],
+    "demo": ["torch", "gradlogp", "fastapi"],
     "test": ["torch", "gradlogp", "pytest", "mypy", "zensical"],
     "docs": ["torch", "gradlogp", "zensical"],
 }

@@ -31,10 +31,13 @@ def questions(inputs, n):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["energy_run", "score_run"])
-def test_onnxruntime_finds_the_numbers_of_torch_at_any_batch_size(kind, request, tmp_path):
+def test_onnxruntime_finds_the_numbers_of_torch_at_any_batch_size(kind, request, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     run = request.getfixturevalue(kind)
+    capfd.readouterr()
     paths = export(run, "onnx", tmp_path)
+    said = "".join(capfd.readouterr())
+    assert "torchvision" not in said and "LeafSpec" not in said
     asked = functions(load(run))
     assert {path.stem for path in paths} == set(asked)
     for path in paths:

@@ -72,6 +72,30 @@ def test_a_mask_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None
     assert run(capsys, *words)["missing"] == 32
 
 
+@pytest.mark.parametrize("hole", [8, 999])
+def test_a_hole_lies_inside_the_picture(hole: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inpaint", "runs/ncsn", "mine/00.png", "--hole", str(hole)]) == 2
+    assert f"--hole {hole}: expected a square inside the picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["classify", "embed"])
+def test_what_no_file_holds_is_said_once(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "runs/ebm_class", "nope.png"]) == 2
+    out, err = capsys.readouterr()
+    assert (out + err).count("nope.png") == 1
+
+
+def test_one_vector_is_one_and_its_fitting_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", "runs/ncsn", "mine/00.png"]) == 0
+    out = capsys.readouterr().out
+    assert "1 vector of 8 numbers" in out and "8x8 grey -> as it is" in out
+
+
+def test_a_place_of_an_export_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "runs/ncsn", "mine/00.png"]) == 2
+    assert "PLACE mine/00.png: expected a folder" in capsys.readouterr().err
+
+
 def test_an_energy_classifies_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, "classify", "runs/ebm_class", "mine")
     assert result["by"] == "the energy's own p(y | x)" and result["n"] == 12

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gradlogp.cli import main
 from gradlogp.cli.arguments import VERBS, Kind
-from gradlogp.cli.parse import sentence, unboxed
+from gradlogp.cli.parse import parse, sentence, unboxed
 from gradlogp.cli.shared import Preset
 from gradlogp.cli.terminal import Download, Terminal
 
@@ -273,3 +273,10 @@ def test_a_run_that_is_not_there_is_not_called_a_density(
 ) -> None:
     assert main(["show", "runs/none", "--as", form]) == 2
     assert "runs/none is no run." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_names_none_for_a_default(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([verb, "--help"])
+    assert "None)" not in capsys.readouterr().out

@@ -3,12 +3,16 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES
+from gradlogp.harness.kinds import KINDS
+from gradlogp.reports import page
 from gradlogp.reports.moving import Moving
 from gradlogp.runs import Run, read_json, read_results, write_json, write_results
 from tests.reports import fake
@@ -405,3 +409,14 @@ def test_writing_leaves_the_page_its_tables_and_nothing_else(tmp_path):
     assert set(folder.rglob("*")) - before == {
         folder / name for name in ("report.html", "results.csv", "results.md", "results.tex")
     }
+
+
+def test_the_page_of_other_data_speaks_of_them_and_leaves_markup_and_names_alone() -> None:
+    text = (
+        '<style>.pixels{}</style><body><img class="pixels" alt="pictures"><p>Real pictures, a'
+        " Picture. Loss per pixel; pictures.csv, runs/pictures and <code>pixel</code></p>"
+    )
+    said = page.of_kind(text, cast(Any, SimpleNamespace(kind=KINDS["row"])))
+    assert "Real rows, a Row. Loss per entry; pictures.csv, runs/pictures and" in said
+    assert said.count("pixel") == 3 and 'alt="pictures"' in said
+    assert page.of_kind(text, cast(Any, SimpleNamespace(kind=KINDS["picture"]))) == text

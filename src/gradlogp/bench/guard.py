@@ -272,7 +272,8 @@ last line, in `status.json`, in the report, and by exit code 3. Whatever else ha
 What samples are truly worth is asked of a classifier that the guard never sees: of {samples} of them the
 Frechet distance to test pictures, as a share of what the mean picture or uniform noise has. Above {useless:.2f}
 they are useless, and *missed* where they are not marked; below {fine:.2f} they are fine, and a *false alarm*
-where they are; between the two either verdict is right ({between} of {evaluated} runs are there).
+where they are; between the two either verdict is right ({between} of the {evaluated} runs, forced or healthy,
+that left samples are there).
 
 The same of {healthy} healthy runs, {seeds} seeds of each kind. The budgets are short, and {poor} of them draw poorly by
 the classifier too ({fine:.2f} of the way or more):

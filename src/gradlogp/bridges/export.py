@@ -23,7 +23,9 @@ convolution arithmetic, arXiv 1603.07285, relationship 14 (the output padding).
 import csv
 import io
 import json
+import logging
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,17 +197,37 @@ def to_onnx(fitted: Fitted, folder: Path) -> list[Path]:
 def onnx_file(asked: Asked, path: Path, outputs: list[str]) -> Path:
     """One function as an ONNX file; returns its path."""
     needed("onnxscript", "onnx")
-    torch.onnx.export(
-        program(asked),
-        (),
-        path,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        input_names=list(asked.inputs),
-        output_names=outputs,
-    )
+    with _unheard():
+        torch.onnx.export(
+            program(asked),
+            (),
+            path,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=list(asked.inputs),
+            output_names=outputs,
+        )
     return path
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without what PyTorch says of itself: operators of torchvision, which no model here has, and a
+    function of its own that it will drop.
+    """
+
+    def of_ours(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    logger.addFilter(of_ours)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.removeFilter(of_ours)
 
 
 def to_csv(fitted: Fitted, folder: Path) -> list[Path]:

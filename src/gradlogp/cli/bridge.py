@@ -29,7 +29,7 @@ def export(args: Export, terminal: Terminal) -> None:
     if to == "page":
         paths = _page(args, place, terminal)
     else:
-        writable(place)
+        writable(place, word="PLACE")
         paths = bridge.export(args.run, to, place)
     terminal.say("\n".join(f"{to}: {path}" for path in paths))
     terminal.result({"run": args.run, "to": to, "files": paths})
@@ -37,7 +37,7 @@ def export(args: Export, terminal: Terminal) -> None:
 
 def _page(args: Export, place: Path, terminal: Terminal) -> list[Path]:
     """The page, which opens from its file as well as from a server."""
-    writable(place, *([".html"] if place.suffix else []))
+    writable(place, *([".html"] if place.suffix else []), word="PLACE")
     paths = to_page(load(args.run, "cpu"), place, args.runtime)
     terminal.say("open the file in a browser: it needs no server, and fetches nothing")
     return paths

@@ -41,23 +41,23 @@ def folder_or_none(path: Path, flag: str) -> None:
         raise UserError(f"{flag} {path}: expected a folder, but that is a file.")
 
 
-def writable(path: Path, *suffixes: str) -> None:
+def writable(path: Path, *suffixes: str, word: str = "--out") -> None:
     """Raises UserError unless a folder or, with `suffixes`, a file with one of them can be written
-    at `path`.
+    at `path`, which is called by its `word` of the command.
     """
-    safe_path(path, "--out")
+    safe_path(path, word)
     if suffixes and path.suffix.lower() not in suffixes:
         raise UserError(
-            f"--out {path}: expected a name that ends in {' or '.join(suffixes)}, got"
+            f"{word} {path}: expected a name that ends in {' or '.join(suffixes)}, got"
             f" {path.suffix or 'no ending'}."
         )
     if path.exists() and path.is_dir() == bool(suffixes):
         kinds = ("file", "folder") if suffixes else ("folder", "file")
-        raise UserError(f"--out {path}: expected a {kinds[0]}, but that is a {kinds[1]}.")
+        raise UserError(f"{word} {path}: expected a {kinds[0]}, but that is a {kinds[1]}.")
     start = path.absolute().parent if suffixes else path.absolute()
     folder = next(p for p in (start, *start.parents) if p.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"--out {path}: cannot write in {folder}; choose another folder.")
+        raise UserError(f"{word} {path}: cannot write in {folder}; choose another folder.")
 
 
 def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:

@@ -16,6 +16,7 @@ from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Classify, Embed
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import replacing
+from gradlogp.core.words import counted
 from gradlogp.data import Dataset
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluator_beside, evaluator_of, load
@@ -81,7 +82,9 @@ def embed(args: Embed, terminal: Terminal) -> None:
         write_rows(args.out, items, heads, features.T.tolist())
     else:
         _write_arrays(args.out, items, features)
-    terminal.say(f"{len(items):,} vectors of {features.shape[1]} numbers, {by}: {args.out}")
+    terminal.say(
+        f"{counted(len(items), 'vector')} of {features.shape[1]} numbers, {by}: {args.out}"
+    )
     terminal.result(
         {"out": args.out, "n": len(items), "width": features.shape[1], "by": by}
         | {"wrong": list(items.wrong)}
@@ -110,17 +113,17 @@ def _embedding(
 
 def _items(files: Sequence[Path], fitted: Fitted, dataset: Dataset, terminal: Terminal) -> Items:
     items = form_of(fitted.spec, dataset).read(files)
-    for line in (*items.notes, *items.wrong):
-        terminal.say(line)
     if not len(items):
         raise UserError("; ".join(items.wrong) or "expected files, got none.")
+    for line in (*items.notes, *items.wrong):
+        terminal.say(line)
     return items
 
 
 def _complain(items: Items, out: Path) -> None:
     if items.wrong:
         raise UserError(
-            f"{len(items.wrong):,} files could not be read, each said above; {out} holds the others."
+            f"{counted(len(items.wrong), 'file')} could not be read, each said above; {out} holds the others."
         )
 
 

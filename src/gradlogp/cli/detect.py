@@ -13,6 +13,7 @@ from gradlogp.cli.describe import write_rows
 from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Detect
 from gradlogp.core.errors import UserError
+from gradlogp.core.words import are, counted
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import load
 from gradlogp.harness.detection import Scores, Threshold, model_scores, occluded, threshold
@@ -43,7 +44,7 @@ def detect(args: Detect, terminal: Terminal) -> None:
     _say(args, found, flagged, because, terminal)
     if items.wrong:
         raise UserError(
-            f"{len(items.wrong):,} files could not be read, each said above; {args.out} holds the"
+            f"{counted(len(items.wrong), 'file')} could not be read, each said above; {args.out} holds the"
             f" scores of the others."
         )
 
@@ -141,7 +142,9 @@ def _say(
 ) -> None:
     items, scores, limit = found.items, found.scores, found.limit
     n = int(flagged.sum())
-    terminal.say(f"{n:,} of {len(items):,} {found.form.noun} are flagged by {found.by}: {args.out}")
+    terminal.say(
+        f"{n:,} of {len(items):,} {found.form.noun} {are(n)} flagged by {found.by}: {args.out}"
+    )
     terminal.say(f"threshold {show.number(limit.value)}: {limit.says}")
     worst = [i for i in scores.argsort(descending=True).tolist() if flagged[i]]
     if worst:

@@ -13,10 +13,12 @@ from gradlogp.cli.checks import data_of, writable
 from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Denoise, Inpaint
 from gradlogp.core.errors import UserError
+from gradlogp.core.words import counted
 from gradlogp.data import PICTURES, save_grid, save_picture
 from gradlogp.data.files import files_below
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, load
+from gradlogp.harness.forms import fitting
 from gradlogp.harness.recipe import classes_asked
 from gradlogp.metrics.image import psnr
 
@@ -39,7 +41,7 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     shape = picture_shape(fitted, "denoise")
     fits = [data.fit(picture, shape) for picture in pictures]
     given = torch.stack([x for x, _ in fits])
-    terminal.say(f"{args.image}: {_said([how for _, how in fits])}")
+    terminal.say(f"{args.image}: {fitting([how for _, how in fits])}")
     places = [out / f"{file.stem}.png" for file in files] if many else [out]
     _distinct(files, places)
     noisy = _noised(args, given, places)
@@ -59,10 +61,6 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     if args.add_noise:
         result |= _gain(given, noisy, restored, terminal)
     terminal.result(result)
-
-
-def _said(hows: Sequence[str]) -> str:
-    return hows[0] if len(hows) == 1 else f"{len(hows):,} pictures, the first {hows[0]}"
 
 
 def _distinct(files: Sequence[Path], places: Sequence[Path]) -> None:
@@ -125,9 +123,9 @@ def inpaint(args: Inpaint, terminal: Terminal) -> None:
     out = args.out or fitted.run.path / "samples" / f"inpainted-{args.image.stem}.png"
     writable(out, ".png")
     shape = picture_shape(fitted, "inpaint")
-    given, fitting = data.fit(picture, shape)
+    given, how_fitted = data.fit(picture, shape)
     free = _missing(args, shape)
-    terminal.say(f"{args.image}: {fitting}; {int(free[0].sum()):,} pixels are filled in")
+    terminal.say(f"{args.image}: {how_fitted}; {int(free[0].sum()):,} pixels are filled in")
     kind, recipe = fitted.spec.coordinates, fitted.recipe
     cond = classes_asked(fitted.spec, args.n, args.cls) if recipe.conditional else None
     began = time.perf_counter()
@@ -140,7 +138,9 @@ def inpaint(args: Inpaint, terminal: Terminal) -> None:
     save_grid(out, torch.cat([torch.where(free, 0.5, given)[None], x]))
     save_picture(mean, x.mean(0))
     seconds = time.perf_counter() - began
-    terminal.say(f"{args.n:,} completions, after the picture with its hole: {out}\nmean: {mean}")
+    terminal.say(
+        f"{counted(args.n, 'completion')}, after the picture with its hole: {out}\nmean: {mean}"
+    )
     terminal.result(
         {"out": out, "mean": mean, "n": args.n, "missing": int(free[0].sum()), "seconds": seconds}
     )
@@ -156,8 +156,13 @@ def _missing(args: Inpaint, shape: tuple[int, int, int]) -> Tensor:
         free = (mask > 0.5).expand(shape)
     else:
         assert args.hole is not None
+        if not 1 <= args.hole < min(height, width):
+            raise UserError(
+                f"--hole {args.hole}: expected a square inside the picture, which the model sees as"
+                f" {width}x{height}: 1 to {min(height, width) - 1} pixels."
+            )
         free = torch.zeros(shape, dtype=torch.bool)
-        top, left = (max(0, (side - args.hole) // 2) for side in (height, width))
+        top, left = ((side - args.hole) // 2 for side in (height, width))
         free[:, top : top + args.hole, left : left + args.hole] = True
     if not free.any():
         raise UserError(f"{args.mask}: no pixel is white, so there is nothing to fill in.")

@@ -27,8 +27,12 @@ class Arguments(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        for field in cls.model_fields.values():  # the source breaks its lines, the help its own
+        own = cls.__annotations__
+        for name, field in cls.model_fields.items():
+            # the source breaks its lines, the help its own
             field.description = " ".join((field.description or "").split())
+            if field.default is None and name in own:  # the description says it in words
+                own[name] = Annotated[own[name], arg(help_behavior_hint="")]
 
     @property
     def aside(self) -> bool:

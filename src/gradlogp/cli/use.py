@@ -12,6 +12,7 @@ from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.cli.using import Likelihood, Sample
 from gradlogp.core.errors import UserError
+from gradlogp.core.words import counted
 from gradlogp.data import DATASETS
 from gradlogp.data.files import require_memory
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
@@ -53,7 +54,7 @@ def sample(args: Sample, terminal: Terminal) -> None:
     steps = fitted.sampling().steps
     kind.write(out, x, labels)
     terminal.say(
-        f"{n:,} samples of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
+        f"{counted(n, 'sample')} of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
     )
     terminal.result(

@@ -193,6 +193,8 @@ class Likelihood(Arguments):
     probes: Annotated[int, Field(ge=1)] = 1
     """Random probes for each picture, the same throughout (hutchinson only)."""
     levels: Annotated[int, Field(ge=2)] = 40
-    """Noise levels from the coarsest to the finest; four evaluations each."""
+    """Noise levels from the coarsest to the finest; four evaluations for each, and more where few
+    levels lie so far apart that steps are made between them.
+    """
     seed: Seed = 0
     """Decides the dequantisation and the probes."""

@@ -113,10 +113,11 @@ class PictureForm(Form):
 
     def read(self, paths: Sequence[Path]) -> Items:
         files, lost = _listed(paths, PICTURES)
-        parts, wrong = _each(files, lambda path: fit(read_picture(path), self.shape)[0])
-        x = torch.stack([x for _, x in parts]) if parts else torch.empty(0, *self.shape)
+        parts, wrong = _each(files, lambda path: fit(read_picture(path), self.shape))
+        x = torch.stack([x for _, (x, _) in parts]) if parts else torch.empty(0, *self.shape)
         kept = tuple(path for path, _ in parts)
-        return Items(x, kept, (0,) * len(kept), (*lost, *wrong))
+        notes = (fitting([how for _, (_, how) in parts]),) if parts else ()
+        return Items(x, kept, (0,) * len(kept), (*lost, *wrong), notes)
 
     def groups(self) -> tuple[Tensor, list[str]]:
         return patches(self.shape)
@@ -165,6 +166,11 @@ def learned(path: Path, apart: Collection[str] = (), size: int | None = None) ->
         )
     form = _sounds(recordings) if len(recordings) > len(pictures) else _pictures(pictures, size)
     return form, form.read([path])
+
+
+def fitting(hows: Sequence[str]) -> str:
+    """How one picture was fitted, or the first of many."""
+    return hows[0] if len(hows) == 1 else f"{len(hows):,} pictures, the first {hows[0]}"
 
 
 def form_of(spec: DataSpec, data: Dataset) -> Form:

@@ -21,6 +21,7 @@ arXiv 1511.01844, section 3.1.
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ from gradlogp.harness.record import Rows, row
 from gradlogp.metrics import Measure
 from gradlogp.metrics.base import scarce, standard_error, too_few
 from gradlogp.tasks.likelihood import Quantised, bits_per_dim, measured_prior, ode_likelihood
+from gradlogp.tasks.ode import cut
 
 BATCH = 50
 
@@ -158,16 +160,22 @@ def _nats(
     nats = []
     labels = test.labels if fitted.recipe.conditional else None
     evaluations = 0
-    listener.begin("likelihood", len(x))
+    steps = len(cut([math.log(level) for level in reversed(ladder)])) - 1
+    listener.begin("likelihood", (4 * steps + 1) * len(x))  # evaluations by RK4
     for rows in torch.arange(len(x)).split(BATCH):
         cond = None if labels is None else labels[rows].to(fitted.device)
         probes = None if directions is None else directions[:, rows].to(fitted.device)
         found = ode_likelihood(
-            fitted.model, x[rows].to(fitted.device), ladder, prior, probes, cond=cond
+            fitted.model,
+            x[rows].to(fitted.device),
+            ladder,
+            prior,
+            probes,
+            cond=cond,
+            told=partial(listener.advance, len(rows)),
         )
         evaluations = found.evaluations * (1 + (x[0].numel() if probes is None else len(probes)))
         nats.append(found.nats.cpu())
-        listener.advance(len(rows))
     listener.end()
     return torch.cat(nats), evaluations
 

@@ -21,6 +21,12 @@ from gradlogp.reports.sentences import sentences
 from gradlogp.runs import write_text
 
 NAME = "report.html"
+# what stays as it is, or a word of pictures
+VERBATIM = re.compile(
+    r"<(code|pre|style|script|svg)\b.*?</\1>|<[^>]*>"
+    r"|(?<![\w/.:_-])(?P<word>[Pp]ictures?|[Pp]ixels?)(?![\w/:_-]|\.\w)",
+    re.DOTALL,
+)
 
 
 def write(folder: Path) -> Path:
@@ -79,7 +85,26 @@ def render(shown: Page) -> str:
             f"{shown.folder}: a config.json there has settings that no page can show ({error}); put"
             " back the one that training wrote."
         ) from error
-    return text.lstrip() + "\n"
+    return of_kind(text.lstrip(), shown) + "\n"
+
+
+def of_kind(text: str, shown: Page) -> str:
+    """The page in the words of its data: its template speaks of pictures and pixels, which rows and
+    waveforms are not. Markup, code, paths and file names are left as they are.
+    """
+    if "picture" in shown.kind.noun:
+        return text
+    body = text.index("<body")
+    return text[:body] + VERBATIM.sub(lambda found: _renamed(found, shown), text[body:])
+
+
+def _renamed(found: re.Match[str], shown: Page) -> str:
+    if found["word"] is None:
+        return found[0]
+    names = {"picture": (shown.kind.noun, shown.kind.plural), "pixel": ("entry", "entries")}
+    word, plural = found["word"], found["word"].lower().endswith("s")
+    new = names[word.lower().removesuffix("s")][plural]
+    return new.capitalize() if word[0].isupper() else new
 
 
 def paragraphs(text: str) -> Markup:

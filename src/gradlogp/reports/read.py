@@ -13,6 +13,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.files import there
 from gradlogp.experiments.recipes.chains import TABLES
 from gradlogp.harness.kinds import KINDS
+from gradlogp.harness.kinds.base import Kind
 from gradlogp.harness.table import Column, Table
 from gradlogp.reports import words
 from gradlogp.reports.numbers import Key, Numbers
@@ -97,10 +98,14 @@ class Page:
         return Key("fd") in self.numbers.metrics or any(m.first.final for m in self.methods)
 
     @property
+    def kind(self) -> type[Kind]:
+        """Of the data; what names no known one is called examples."""
+        return KINDS.get(str(self.first.spec.get("kind", "picture")), Kind)
+
+    @property
     def noun(self) -> str:
         """What one example is called."""
-        kind = KINDS.get(str(self.first.spec.get("kind", "picture")))
-        return kind.noun if kind and self.draws else "example"
+        return self.kind.noun if self.draws else "example"
 
     @property
     def headline(self) -> list[Key]:

@@ -32,7 +32,7 @@ Analytic-DPM, arXiv 2201.06503, eq. 7; Theis et al. (2016), arXiv 1511.01844, se
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -109,6 +109,7 @@ def ode_likelihood(
     probes: Tensor | None = None,
     tolerance: float | None = None,
     cond: Tensor | None = None,
+    told: Callable[[], None] | None = None,
 ) -> Likelihood:
     """-log p(x) of x [B, *shape] by the probability-flow ODE between the ends of `levels` (a
     process's ladder, noisiest first).
@@ -118,14 +119,15 @@ def ode_likelihood(
     a level is more than twice the next (Cosine's and Rectified's are, at their noisy end): with 40
     steps of EDM's ladder a Gaussian is 4e-4 nats off, with any other's no more than .02. Or with
     `tolerance`, Dormand and Prince's, each example at its own pace, where `levels` gives the ends
-    alone and the host is asked once a step. Computed in float64.
+    alone and the host is asked once a step. `told` is called after each evaluation. Computed in
+    float64.
     """
     if len(levels) < 2 or not all(a > b > 0 for a, b in itertools.pairwise(levels)):
         raise ValueError(
             "levels fall from the noisiest and stay above 0, two or more, got"
             f" {list(levels)[:4]}...; take process.ladder(n)."
         )
-    flow = Flow(as_noisy(model, cond), check_numbers(x), probes)
+    flow = Flow(as_noisy(model, cond), check_numbers(x), probes, told)
     nodes = cut([math.log(level) for level in reversed(levels)])
     with torch.no_grad():
         y = (
@@ -147,6 +149,7 @@ class Flow:
     field: NoisyField
     x: Tensor
     probes: Tensor | None
+    told: Callable[[], None] | None = None
     evaluations: int = 0
 
     def start(self) -> Tensor:
@@ -160,6 +163,8 @@ class Flow:
         denoised, divergence = with_divergence(
             lambda x: self.field.denoise(x, level), x, self.probes
         )
+        if self.told is not None:
+            self.told()
         dim = self.x[0].numel()
         return torch.cat([y[:, :-1] - denoised.flatten(1), (divergence - dim)[:, None]], 1)
 

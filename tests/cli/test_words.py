@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -236,6 +237,42 @@ def test_a_download_tells_its_bytes_file_by_file() -> None:
     for call in (("a", 5, 20), ("a", 20, 20), ("b", 3, None)):
         progress(*call)
     assert told == [("a (bytes)", 20, 5), (0,), (15,), ("b (bytes)", 0, 3), (0,)]
+
+
+def test_examples_in_the_help_have_lines_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for verb, (takes, _) in VERBS.items():
+        examples = re.findall(r"^    (gradlogp .*)$", takes.__doc__ or "", re.MULTILINE)
+        assert set(examples) <= {line.strip() for line in said(capsys, verb, "--help").split("\n")}
+
+
+@pytest.mark.parametrize("flag", ["--runs", "--data"])
+def test_the_studio_opens_no_file_as_a_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str
+) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra app")
+    (tmp_path / "a file").touch()
+    assert main(["app", flag, str(tmp_path / "a file"), "--port", "0"]) == 2
+    assert f"{flag} {tmp_path}/a file: expected a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["bananna"], ["ring", "--sampler", "langevn"]])
+def test_what_cannot_be_shown_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["show", *words]) == 2
+    near = {"bananna": "banana", "langevn": "langevin"}[words[-1]]
+    assert f"did you mean {near!r}? There are " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["film", "ladder"])
+def test_a_run_that_is_not_there_is_not_called_a_density(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    assert main(["show", "runs/none", "--as", form]) == 2
+    assert "runs/none is no run." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", VERBS)

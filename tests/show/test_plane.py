@@ -28,7 +28,10 @@ def test_names_are_those_of_the_densities_on_the_plane_and_a_first_word_will_do(
     assert "ising" not in names()
     assert density("ring").step_size == density("ring_of_gaussians").step_size
     assert density("rings").name == "rings"
-    with pytest.raises(UserError, match="there is no density 'rang'.*there are gaussian"):
+    with pytest.raises(
+        UserError,
+        match="density on the plane 'rang'; did you mean '(rings|banana|ring_of_gaussians)'",
+    ):
         density("rang")
 
 

@@ -16,7 +16,7 @@ from gradlogp.harness import load
 from gradlogp.harness.located import is_run, located
 from gradlogp.models import PrincipalMixture, Proposed
 from gradlogp.runs import Damaged, Run
-from gradlogp.zoo import FOLDER, MODELS, PACKED, ZOO, packed, unpack, unpacked
+from gradlogp.zoo import FOLDER, LOADED, MODELS, PACKED, ZOO, packed, unpack, unpacked
 from gradlogp.zoo.reference import DRAWN, FEATURES, distance, reference, reference_of
 
 MEGABYTES = 4.5  # of all that the zoo holds, so that the wheel stays below 5
@@ -88,6 +88,18 @@ def test_a_model_is_unpacked_once_and_reads_like_any_run(monkeypatch: pytest.Mon
     Run.open(place).verify()
     monkeypatch.setattr(zoo, "_unpack", None)
     assert unpacked(name) == place
+
+
+@pytest.mark.parametrize("file", LOADED)
+def test_a_file_that_was_lost_is_put_back_and_what_was_drawn_stays(
+    tmp_path: Path, file: str
+) -> None:
+    place = unpacked("digits-ncsn", tmp_path)
+    before = (place / file).read_bytes()
+    (place / "drawn.png").touch()
+    (place / file).unlink()
+    assert unpacked("digits-ncsn", tmp_path) == place
+    assert (place / file).read_bytes() == before and (place / "drawn.png").exists()
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

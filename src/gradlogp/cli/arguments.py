@@ -157,6 +157,7 @@ class Show(Arguments):
     or a run.
 
     gradlogp show ring --sampler langevin --out chains.gif
+
     gradlogp show runs/ebm --out film.gif
     """
 

@@ -1,6 +1,5 @@
 """What is checked before the work begins, and where work goes that was not told where."""
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ import torch
 
 from gradlogp import data
 from gradlogp.cli.terminal import Download, Terminal
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, unknown
 from gradlogp.data import Dataset
 from gradlogp.harness.origin import trained_on
 from gradlogp.runs import Run, new_path, safe_path
@@ -18,10 +17,7 @@ from gradlogp.runs import Run, new_path, safe_path
 
 def known(name: str, names: Iterable[str], what: str) -> None:
     if name not in (names := list(names)):
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"there is no {what} {name!r}; did you mean {near!r}? There are {', '.join(names)}."
-        )
+        raise unknown(f"there is no {what} {name!r}", name, names)
 
 
 def dataset_exists(name: str) -> None:
@@ -36,6 +32,13 @@ def device_exists(name: str | None) -> None:
         raise UserError(
             f"--device {name}: this machine or this torch has none ({why}); `cpu` is always there."
         ) from error
+
+
+def folder_or_none(path: Path, flag: str) -> None:
+    """Raises UserError where something other than a folder lies at `path`."""
+    safe_path(path, flag)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{flag} {path}: expected a folder, but that is a file.")
 
 
 def writable(path: Path, *suffixes: str, word: str = "--out") -> None:

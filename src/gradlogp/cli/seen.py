@@ -20,7 +20,7 @@ def show(args: Show, terminal: Terminal) -> None:
     if run != (form in ("film", "ladder")):
         raise UserError(
             f"--as {form}: of a run there is a film or a ladder, of a density on the plane a field"
-            f" or chains; {args.what} is {'a run' if run else 'a density'}."
+            f" or chains; {args.what} is {'a run' if run else 'no run'}."
         )
     moving = form in ("chains", "film")
     out = args.out or Path(f"{form}.{'gif' if moving else 'png'}")

@@ -5,6 +5,7 @@ import webbrowser
 from gradlogp import reports
 from gradlogp.bridges.missing import needed
 from gradlogp.cli.arguments import App
+from gradlogp.cli.checks import folder_or_none
 from gradlogp.cli.terminal import Terminal
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.zoo import MODELS, ZOO
@@ -15,6 +16,8 @@ NEEDS = ("fastapi", "uvicorn", "websockets")
 def app(args: App, terminal: Terminal) -> None:
     for module in NEEDS:
         needed(module, "app")
+    folder_or_none(args.runs, "--runs")
+    folder_or_none(args.data or args.runs, "--data")
     from gradlogp.app import Library, Place, serve
 
     def say(address: str) -> None:

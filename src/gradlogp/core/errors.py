@@ -1,6 +1,7 @@
 """The one error that a person, not a programmer, is meant to read."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -27,6 +28,15 @@ def printable(text: str) -> str:
     escaped = text.encode("utf-8", "backslashreplace").decode()
     spaced = escaped.translate(dict.fromkeys(map(ord, "\n\r\t"), " "))
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spaced)
+
+
+def unknown(said: str, name: str, names: Iterable[str]) -> UserError:
+    """The error for a `name` that is not among `names` (at least one), which begins with `said`,
+    names the nearest and lists all.
+    """
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+    return UserError(f"{said}; did you mean {near!r}? There are {', '.join(names)}.")
 
 
 def at_least(low: float, **settings: float | Sequence[float] | None) -> None:

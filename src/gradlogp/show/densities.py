@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, unknown
 from gradlogp.core.fields import Energy, Field, NoisyField
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import TARGETS, Empirical, Lattice, Target
@@ -109,7 +109,7 @@ def _named(name: str) -> Target:
     if name in found:
         found = [name]
     if len(found) != 1:
-        raise UserError(f"there is no density {name!r} on the plane; there are {', '.join(known)}.")
+        raise unknown(f"there is no run folder or density on the plane {name!r}", name, known)
     made = TARGETS[found[0]]()
     assert isinstance(made, Target)
     return made

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, unknown
 from gradlogp.core.fields import Field
 from gradlogp.core.kernel import run
 from gradlogp.core.noise import VarianceExploding
@@ -98,10 +98,8 @@ def _sampler(sampler: Any, shown: Density, steps: int) -> Any:
         made: Any = LADDER_SAMPLERS[sampler]
         return made(process=process, levels=max(2, min(steps, 60)))
     known = [name for name in SAMPLERS if name in {**STEP_SAMPLERS, **LADDER_SAMPLERS}]
-    raise UserError(
-        f"there is no sampler {sampler!r} that needs nothing but a step size or noise levels; there"
-        f" are {', '.join(known)}."
-    )
+    said = f"there is no sampler {sampler!r} that needs nothing but a step size or noise levels"
+    raise unknown(said, sampler, known)
 
 
 def _path(

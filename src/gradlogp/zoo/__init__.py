@@ -36,6 +36,7 @@ ZOO = "zoo:"
 FOLDER = Path(__file__).parent
 PACKED = "model.safetensors"
 CARD = "README.md"
+LOADED = ("weights.safetensors", "ema.safetensors", "config.json")  # what a run is loaded from
 KEPT = ("config.json", "status.json", "results.json", CARD)  # beside the weights, where there
 MIXTURE = ("proposal.means", "proposal.factors")
 PACKED_AS = ("proposal.coefficients", "proposal.basis")
@@ -112,7 +113,7 @@ MODELS: Mapping[str, Model] = {
 
 def unpacked(name: str, root: Path | None = None) -> Path:
     """The run folder of the model `name` of the zoo, unpacked at most once into the user's cache,
-    or into the folder `root`.
+    or into the folder `root`; files that were lost since are put back.
 
     Raises UserError for a name that the zoo has not, and Damaged where the package's file is not
     the one of the card.
@@ -123,7 +124,7 @@ def unpacked(name: str, root: Path | None = None) -> Path:
             f"there is no {ZOO}{name}; did you mean {ZOO}{near}? There are {', '.join(MODELS)}."
         )
     place = (root or cache_folder() / "zoo") / MODELS[name].sha256[:8] / name
-    if not (place / "config.json").is_file():
+    if not all((place / file).is_file() for file in LOADED):
         make_folder(place.parent)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             _unpack(FOLDER / name, Path(scratch) / name, MODELS[name].sha256)
@@ -149,12 +150,13 @@ def _unpack(source: Path, place: Path, checksum: str) -> None:
 
 
 def _move(made: Path, place: Path) -> None:
-    """Put the folder in its place, unless another process was first."""
+    """Put the folder in its place; where there is one, only the files that it lacks."""
     try:
         made.replace(place)
     except OSError:
-        if not (place / "config.json").is_file():
-            raise
+        for file in LOADED:
+            if not (place / file).is_file():
+                (made / file).replace(place / file)
 
 
 def pack(run: Run, folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.data import fixtures
-from tests.data.test_download import left_in, server  # noqa: F401
+from tests.data.test_fetch import left_in, server  # noqa: F401
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import DATASETS, download, load

@@ -16,7 +16,7 @@ import pytest
 from gradlogp import data
 from gradlogp.core.errors import UserError
 from gradlogp.experiments import RECIPES as MAKERS
-from gradlogp.harness import fit, override
+from gradlogp.harness import fit, override, provenance
 from gradlogp.runs import Run
 from gradlogp.training import loop
 from tests.faults import REFUSALS, Disk, Killed, contents, put_in
@@ -44,7 +44,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Run]:
     """Train a tiny recipe of a name into a folder; time stands still, as it is no part of what must
     be the same.
     """
-    monkeypatch.setattr(sys.modules[fit.__module__], "commit", lambda: None)
+    monkeypatch.setattr(provenance, "commit", lambda: None)
     still = SimpleNamespace(perf_counter=lambda: 0.0, monotonic=lambda: 0.0)
     for module in (loop, sys.modules[fit.__module__]):
         monkeypatch.setattr(module, "time", still)

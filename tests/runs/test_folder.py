@@ -326,7 +326,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_newest_checkpoint(run: Run) -> None
             [newest + 1],
         )
         Run.open(run.path).rewind(newest)
-    assert newest > 20
+    assert newest > 10
     assert [row["step"] for row in run.metrics()] == list(range(1, newest + 1))
 
 

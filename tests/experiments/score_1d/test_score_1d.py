@@ -24,9 +24,9 @@ def draws():
     return data.load("laws")
 
 
-def rows(name, draws, folder, **changes):
-    trial = replace(METHODS[name](Target.of(draws), "quick", 0), **changes)
-    run = trial.into(folder, Context(draws), Silent())
+def rows(name, examples, folder, /, **changes):
+    trial = replace(METHODS[name](Target.of(examples), "quick", 0), **changes)
+    run = trial.into(folder, Context(examples), Silent())
     run.close()
     return {(row["metric"], *row["axes"].values()): row["value"] for row in run.results()}
 

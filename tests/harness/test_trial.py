@@ -19,18 +19,21 @@ from gradlogp.harness import (
     Table,
     Target,
     Trial,
+    fit,
     from_stored,
     override,
     prepare,
     run_comparison,
 )
 from gradlogp.harness.record import Cost
+from gradlogp.harness.settings import to_dict
 from gradlogp.harness.trial import fitted_inside, items
 from gradlogp.metrics.calibration import accuracy, mcnemar
 from gradlogp.runs import Run
 from tests.targets import DIGITS
 
 PERFORMED = []
+TINY = ["training.images=64", "training.batch=32", "net.channels=4,8", "sampler.levels=4"]
 
 
 @dataclass(frozen=True)
@@ -173,3 +176,37 @@ def test_settings_come_back_from_the_folder(known, tmp_path):
 def test_a_change_names_its_method_and_what_is_wrong():
     with pytest.raises(UserError, match="zero: there is no setting 'answr'; did you mean 'answer'"):
         prepare(GUESS, DIGITS, "quick", Path("c"), (0,), ["zero:answr=7"])
+
+
+def without(settings, key):
+    stored = to_dict(settings)
+    del stored[key]
+    return stored
+
+
+def test_what_was_begun_before_a_setting_was_added_goes_on_and_another_value_is_refused(
+    tmp_path, monkeypatch
+):
+    digits = data.load("digits")
+    ours = override(RECIPES["ncsn"](DIGITS, "quick", 0), TINY)
+    with monkeypatch.context() as earlier:
+        module = "gradlogp.harness.provenance.to_dict"
+        earlier.setattr(module, lambda x: without(x, "uncertainty") if x is ours else to_dict(x))
+        fit(ours, digits, tmp_path / "run", device="cpu").close()
+    with fit(ours, digits, tmp_path / "run", device="cpu") as run:
+        assert "uncertainty" not in run.config["recipe"]
+        assert run.status()["state"] == "trained"
+    with pytest.raises(UserError, match="uncertainty is unset there and True here"):
+        fit(override(ours, ["uncertainty=true"]), digits, tmp_path / "run", device="cpu")
+
+
+def test_a_trial_that_was_performed_before_a_setting_was_added_is_not_performed_again(
+    tmp_path, monkeypatch
+):
+    digits, trial = data.load("digits"), Guess("early", "digits", "quick", 0)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("gradlogp.harness.trial.to_dict", lambda x: without(x, "answer"))
+        trial.into(tmp_path / "run", Context(digits), Silent()).close()
+    before = len(PERFORMED)
+    trial.into(tmp_path / "run", Context(digits), Silent()).close()
+    assert len(PERFORMED) == before

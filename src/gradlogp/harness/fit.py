@@ -21,7 +21,7 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.located import HUB, located
-from gradlogp.harness.provenance import about, default_device, describe
+from gradlogp.harness.provenance import about, default_device, describe, in_its_words
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.harness.settings import from_dict, from_stored, override
 from gradlogp.runs import Run, blamed
@@ -111,7 +111,7 @@ def fit(
     path, device = Path(path), device or default_device()
     _check_classes(recipe, data)
     spec = specify(data)
-    config = describe(recipe, data, spec)
+    config = in_its_words(path, describe(recipe, data, spec), recipe)
     _other_length(path, config, recipe, listener)
     run = Run.create(path, config, about(recipe, device))
     with run, diagnosed(run):

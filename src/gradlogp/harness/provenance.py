@@ -10,7 +10,8 @@ import torch
 
 from gradlogp.data import Dataset
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe
-from gradlogp.harness.settings import to_dict
+from gradlogp.harness.settings import as_stored, to_dict
+from gradlogp.runs import Run
 
 
 def default_device() -> str:
@@ -21,6 +22,13 @@ def describe(recipe: Recipe, data: Dataset, spec: DataSpec) -> dict[str, Any]:
     """What decides the numbers: with this, config.json holds everything needed to run it again."""
     origin = {"name": data.name, "classes": list(data.classes), "checksums": dict(data.checksums)}
     return {"recipe": to_dict(recipe), "spec": to_dict(spec), "data": origin}
+
+
+def in_its_words(path: Path, config: dict[str, Any], settings: Any) -> dict[str, Any]:
+    """`config` with the settings as the run at `path`, where there is one, has stored the same."""
+    if not (path / "config.json").is_file():
+        return config
+    return {**config, "recipe": as_stored(settings, Run.open(path).config.get("recipe"))}
 
 
 def about(recipe: Recipe, device: str) -> dict[str, Any]:

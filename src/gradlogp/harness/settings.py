@@ -69,6 +69,18 @@ def from_stored(stored: Any) -> Any:
     return from_dict(Settings.kinds[kind], stored)
 
 
+def as_stored(settings: Any, stored: Any) -> Any:
+    """What `to_dict` makes of settings; where an earlier version stored the same, without what was
+    added since, what it stored.
+    """
+    mine = to_dict(settings)
+    try:
+        same = to_dict(from_stored(stored)) == mine
+    except UserError:
+        return mine
+    return stored if same else mine
+
+
 Choices = Mapping[str, Mapping[str, tuple[str, ...]]]  # data -> preset -> changes, as for --set
 
 

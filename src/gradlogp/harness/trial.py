@@ -23,7 +23,7 @@ from gradlogp.core.random import seeded
 from gradlogp.data import Dataset
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, fit, load
-from gradlogp.harness.provenance import environment
+from gradlogp.harness.provenance import environment, in_its_words
 from gradlogp.harness.recipe import Generative
 from gradlogp.harness.record import Cost as Cost, Items as Items, Recorder
 from gradlogp.harness.settings import Settings, to_dict
@@ -74,6 +74,7 @@ class Trial(Settings, abc.ABC):
         checksums = dict(data.checksums)
         origin = {"name": data.name, "classes": list(data.classes), "checksums": checksums}
         config = {"recipe": to_dict(self), "data": origin}
+        config = in_its_words(path, config, self)
         run = Run.create(path, config, environment("cpu"))
         with run, torch.random.fork_rng(devices=[]):
             if run.status()["state"] != "evaluated":

@@ -94,6 +94,7 @@ class Published:
 def published(shown: Page, figures: Mapping[str, str]) -> Published:
     """The results of a comparison's page; `figures` are the pictures that go beside it."""
     about = shown.first.run.about
+    runs = [run for method in shown.methods for run in method.runs]
     said = {
         "comparison": safe_name(shown.note["comparison"], "the comparison's name"),
         "question": str(shown.note["question"]),
@@ -103,7 +104,7 @@ def published(shown: Page, figures: Mapping[str, str]) -> Published:
         "seeds": shown.seeds,
         "day": shown.day,
         **{key: about.get(key) for key in ("gradlogp", "commit", "torch", "device", "threads")},
-        "seconds": sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs),
+        "seconds": sum(run.status.get("seconds") or 0 for run in runs),
     }
     return Published(
         said,

@@ -11,7 +11,7 @@ export async function watch() {
   const picked = modelChoice(list, () => { settle(); begin(); });
   const head = [
     h("h1", {}, "Watch chains walk"),
-    h("p", { class: "lead" }, "Every picture is a chain: it begins as noise, and each step follows the model a little way towards what is more likely."),
+    h("p", { class: "lead" }, "Every picture is a chain: it begins as noise or as a blur, and each step follows the model a little way towards what is more likely."),
   ];
   if (!picked.good.length) return { element: h("section", {}, ...head, nothing()), show() {}, hide() {} };
 

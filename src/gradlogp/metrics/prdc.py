@@ -16,14 +16,13 @@ References: Kynkaanniemi et al. (2019), arXiv 1904.06991, eq. 1-2; Naeem et al. 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gradlogp.core.arrays import Numbers
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import QUARTERS, Measure, Metric, feature_pair, subsample_error
+from gradlogp.metrics.base import QUARTERS, Better, Measure, Metric, feature_pair, subsample_error
 
 CELLS = 2**23  # distances held at once: 64 MiB
 EXACT, FAST = "donot_use_mm_for_euclid_dist", "use_mm_for_euclid_dist"  # ways of torch.cdist
@@ -119,7 +118,14 @@ def _blocks(x: Tensor, y: Tensor, mode: str) -> Iterator[tuple[slice, Tensor]]:
         yield rows, torch.cdist(x[rows], y, compute_mode=mode)
 
 
-def _metric(key: str, call: Callable[..., Measure], says: str, meaning: str) -> Metric:
+def _metric(
+    key: str,
+    call: Callable[..., Measure],
+    says: str,
+    meaning: str,
+    better: Better = "higher",
+    aim: float | None = None,
+) -> Metric:
     return Metric(
         key=key,
         call=call,
@@ -127,7 +133,8 @@ def _metric(key: str, call: Callable[..., Measure], says: str, meaning: str) -> 
         says=says,
         name=key,
         meaning=meaning,
-        better="higher",
+        better=better,
+        aim=aim,
     )
 
 
@@ -143,14 +150,12 @@ RECALL = _metric(
     "share of real that lie among the generated",
     "The share of real pictures that look like some drawn one. Low: whole kinds are never drawn.",
 )
-DENSITY = replace(
-    _metric(
-        "density",
-        density,
-        "how densely real surrounds generated, 1 if equal",
-        "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
-        " keeps to the most ordinary pictures.",
-    ),
+DENSITY = _metric(
+    "density",
+    density,
+    "how densely real surrounds generated, 1 if equal",
+    "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
+    " keeps to the most ordinary pictures.",
     better="none",
     aim=1.0,
 )

@@ -98,7 +98,7 @@ SCORES = Comparison(
         for name in by_sampler.SAMPLERS
     ),
     summary=scores_and_rivals,
-    presets={"quick": ("evaluation.samples=1000", "recipe.evaluation.samples=1000")},
+    presets={"quick": ("evaluation.samples=1000", "score:recipe.evaluation.samples=1000")},
 )
 # Somebody waits for it: a third of the training, and noise is taken away at one level.
 DEMO = Comparison(

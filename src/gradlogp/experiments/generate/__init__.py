@@ -3,7 +3,6 @@ at one, told the class and not, a variational autoencoder and adversarial networ
 """
 
 from gradlogp.experiments.generate import by_sampler
-from gradlogp.experiments.generate.mixture import mixture
 from gradlogp.experiments.generate.summary import scores_and_rivals, summary
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy import (
@@ -13,6 +12,7 @@ from gradlogp.experiments.recipes.energy import (
     ebm_no_buffer,
 )
 from gradlogp.experiments.recipes.latent import gan, vae, wgan_gp
+from gradlogp.experiments.recipes.mixture import mixture
 from gradlogp.experiments.recipes.score import ncsn, ncsn_class, ncsn_from_noise, ncsn_single
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.table import Column, Table

@@ -96,13 +96,12 @@ class Published:
 def page_name(note: Mapping[str, Any]) -> str:
     """The comparison's name; on other data than its page is about, the data set's name with it.
 
-    What is asked of digits and of natural pictures has its page about MNIST.
+    What is asked of natural pictures by itself has its page about MNIST.
     """
     comparison = safe_name(note["comparison"], "the comparison's name")
     known, data = COMPARISONS.get(comparison), str(note["dataset"])
     own = known.dataset if known else data
-    about = "mnist" if own in ("digits", "cifar10") else own
-    if data == about:
+    if data == "mnist" or (data == own and own != "cifar10"):
         return comparison
     return safe_name(f"{comparison}-{re.sub(r'[^A-Za-z0-9]+', '-', data)}", "the page's name")
 

@@ -90,6 +90,7 @@ def test_the_rows_of_the_docs_are_those_of_their_pages(path):
         ("ebm_denoise", "mnist", "ebm_denoise"),
         ("ebm_denoise", "cifar10", "ebm_denoise-cifar10"),
         ("score_generate", "mnist", "score_generate"),
+        ("ebm_multimodal", "captioned_digits:mnist", "ebm_multimodal"),
         ("ebm_voxels", "modelnet10@16", "ebm_voxels"),
         ("ebm_voxels", "modelnet10:chair@32", "ebm_voxels-modelnet10-chair-32"),
         ("tables", "csv:mine/rows.csv", "tables-csv-mine-rows-csv"),

@@ -101,7 +101,7 @@ def page_name(note: Mapping[str, Any]) -> str:
     comparison = safe_name(note["comparison"], "the comparison's name")
     known, data = COMPARISONS.get(comparison), str(note["dataset"])
     own = known.dataset if known else data
-    if data == "mnist" or (data == own and own != "cifar10"):
+    if data == "mnist" or (data.removesuffix(":mnist") == own and own != "cifar10"):
         return comparison
     return safe_name(f"{comparison}-{re.sub(r'[^A-Za-z0-9]+', '-', data)}", "the page's name")
 

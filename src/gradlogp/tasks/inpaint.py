@@ -62,12 +62,12 @@ def completing(
 
 def _by_chain(how: Sampling[Any], known: Tensor, free: Tensor) -> Sampling[Any]:
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return torch.where(free, _begun(how, x, known, free, generator), known)
+        return torch.where(free, begun(how, x, known, free, generator), known)
 
     return replace(how, sampler=Masked(how.sampler, free), prior=prior)
 
 
-def _begun(
+def begun(
     how: Sampling[Any], x: Tensor, known: Tensor, free: Tensor, generator: Randomness
 ) -> Tensor:
     """Where chains begin, given what is known; as all chains do, where `how` cannot say."""
@@ -84,6 +84,6 @@ def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) 
     sampler = RePaint(Ancestral(process, LEVELS), known, free, resamples, JUMP)
 
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return _begun(how, x, known, free, generator)
+        return begun(how, x, known, free, generator)
 
     return replace(how, sampler=sampler, prior=prior, steps=sampler.steps)

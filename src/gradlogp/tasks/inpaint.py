@@ -62,19 +62,20 @@ def completing(
 
 def _by_chain(how: Sampling[Any], known: Tensor, free: Tensor) -> Sampling[Any]:
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return torch.where(free, begun(how, x, known, free, generator), known)
+        return torch.where(
+            free, begun(how, known.expand(x.shape), free.expand(x.shape), generator), known
+        )
 
     return replace(how, sampler=Masked(how.sampler, free), prior=prior)
 
 
-def begun(
-    how: Sampling[Any], x: Tensor, known: Tensor, free: Tensor, generator: Randomness
-) -> Tensor:
-    """Where chains begin, given what is known; as all chains do, where `how` cannot say."""
+def begun(how: Sampling[Any], known: Tensor, free: Tensor, generator: Randomness) -> Tensor:
+    """Where chains begin, given examples [B, *shape] that are known where `free` is False; as all
+    chains do, where `how` cannot say.
+    """
     if how.given is None:
-        return how.prior(x.to(known.dtype), generator)
-    rows = known.expand_as(x).clone()
-    return how.given(rows, free.expand_as(x), generator)
+        return how.prior(torch.empty_like(known), generator)
+    return how.given(known.clone(), free, generator)
 
 
 def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) -> Sampling[Any]:
@@ -84,6 +85,6 @@ def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) 
     sampler = RePaint(Ancestral(process, LEVELS), known, free, resamples, JUMP)
 
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return begun(how, x, known, free, generator)
+        return begun(how, known.expand(x.shape), free.expand(x.shape), generator)
 
     return replace(how, sampler=sampler, prior=prior, steps=sampler.steps)

@@ -132,6 +132,25 @@ def test_the_likeliest_parameters_of_a_cluster(n):
     torch.testing.assert_close(model, axes @ kept.diag() @ axes.T, atol=1e-10, rtol=1e-10)
 
 
+def test_pixels_that_never_change_do_no_harm(monkeypatch):
+    """As in MNIST, where LAPACK finds no eigenvectors in float32 among hundreds of zeros: refused
+    here as it refuses them there.
+    """
+    found = torch.linalg.eigh
+
+    def strict(matrix):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+        return found(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", strict)
+    x = torch.randn(300, 8, generator=seeded(0)) * (torch.arange(8) < 3)
+    model = PrincipalMixture(8, 4, 3).fit(x, seeded(1))
+    drawn = model.fill_(torch.empty(50, 8), seeded(2), residual=False)
+    assert model.means.dtype == torch.float32 and torch.isfinite(model(x)).all()
+    assert (drawn[:, 3:] == 0).all() and (drawn[:, :3] != 0).all()
+
+
 def test_no_other_parameters_are_likelier():
     rows = torch.randn(200, 4, dtype=torch.float64, generator=seeded(1))
     rows = rows @ torch.randn(4, 4, dtype=torch.float64, generator=seeded(2))

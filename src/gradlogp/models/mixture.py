@@ -170,7 +170,9 @@ def nearest_centre(flat: Tensor, centres: Tensor) -> Tensor:
 def principal(residuals: Tensor, rank: int, least: float) -> tuple[Tensor, Tensor]:
     """The likeliest W [D, rank] and s^2 of centred rows [n, D]: eq. 7 and 8 of probabilistic PCA.
 
-    By the smaller of the two products of the rows with themselves; s^2 is at least `least`.
+    By the smaller of the two products of the rows with themselves; s^2 is at least `least`. Their
+    eigenvalues are found in float64: hundreds of pixels that never change are as many eigenvalues
+    of 0, at which LAPACK does not converge in float32.
     """
     n, dim = residuals.shape
     factor = residuals.new_zeros(dim, rank)
@@ -178,7 +180,7 @@ def principal(residuals: Tensor, rank: int, least: float) -> tuple[Tensor, Tenso
         return factor, residuals.new_tensor(least)
     wide = n < dim
     products = residuals @ residuals.T if wide else residuals.T @ residuals
-    values, vectors = torch.linalg.eigh(products / n)
+    values, vectors = (part.to(residuals) for part in torch.linalg.eigh(products.double() / n))
     values = values.flip(0).clamp(min=0)
     found = min(rank, len(values) - wide)  # centred rows span n - 1 dimensions
     directions = vectors.flip(1)[:, :found]

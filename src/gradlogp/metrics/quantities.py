@@ -183,6 +183,44 @@ QUANTITIES = {
             "The standard deviation of the tilted density which guidance is often taken for.",
         ),
         _quantity(
+            "log_likelihood",
+            "higher",
+            "log-likelihood, nats",
+            "How likely the model holds test pictures to be, noise included; higher is a better model"
+            " of all there is.",
+            unit="nats",
+        ),
+        _quantity(
+            "bracket_gap",
+            "none",
+            "left open by the bracket, nats",
+            "How far apart two estimates of the partition function are that err in opposite ways."
+            " Near 0: the log-likelihood can be trusted. Below: chains that came down never were"
+            " where those that went up arrived.",
+            unit="nats",
+            aim=0.0,
+        ),
+        _quantity(
+            "likelihood_gain",
+            "higher",
+            "log-likelihood gained, nats",
+            "How much likelier test pictures are than by another method, by the estimates that"
+            " favour the other.",
+            unit="nats",
+        ),
+        _quantity(
+            "weight_norm",
+            "none",
+            "norm of the weights",
+            "How large the weights have grown: large ones make chains slow to mix.",
+        ),
+        _quantity(
+            "diverged",
+            "lower",
+            "share diverged",
+            "The share of the seeds whose training left the finite or ran away. 0: all are sound.",
+        ),
+        _quantity(
             "bits_gain",
             "higher",
             "bits per dimension gained",

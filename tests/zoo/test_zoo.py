@@ -19,7 +19,7 @@ from gradlogp.runs import Damaged, Run
 from gradlogp.zoo import FOLDER, LOADED, MODELS, PACKED, ZOO, packed, unpack, unpacked
 from gradlogp.zoo.reference import DRAWN, FEATURES, distance, reference, reference_of
 
-MEGABYTES = 4.5  # of all that the zoo holds, so that the wheel stays below 5
+MEGABYTES = 4.7  # of all that the zoo holds, of 5 that it may
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ best C B of rank k is the truncated singular value decomposition).
 """
 
 import difflib
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -138,7 +139,7 @@ MODELS: Mapping[str, Model] = {
 
 def unpacked(name: str, root: Path | None = None) -> Path:
     """The run folder of the model `name` of the zoo, unpacked at most once into the user's cache,
-    or into the folder `root`; files that were lost since are put back.
+    or into the folder `root`; files that were lost or damaged since are put back.
 
     Raises UserError for a name that the zoo has not, and Damaged where the package's file is not
     the one of the card.
@@ -149,7 +150,7 @@ def unpacked(name: str, root: Path | None = None) -> Path:
             f"there is no {ZOO}{name}; did you mean {ZOO}{near}? There are {', '.join(MODELS)}."
         )
     place = (root or cache_folder() / "zoo") / MODELS[name].sha256[:8] / name
-    if not all((place / file).is_file() for file in LOADED):
+    if not all(_whole(place / file) for file in LOADED):
         make_folder(place.parent)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             _unpack(FOLDER / name, Path(scratch) / name, MODELS[name].sha256)
@@ -157,12 +158,22 @@ def unpacked(name: str, root: Path | None = None) -> Path:
     return place
 
 
+def _whole(file: Path) -> bool:
+    """Whether a file of a run is there and can be read."""
+    try:
+        json.loads(file.read_bytes()) if file.suffix == ".json" else read(file)
+    except (Damaged, OSError, ValueError):
+        return False
+    return True
+
+
 def _unpack(source: Path, place: Path, checksum: str) -> None:
-    found = sha256(source / PACKED)
-    if found != checksum:
+    packed_file, config = source / PACKED, source / KEPT[0]
+    given = packed_file.is_file() and sha256(packed_file) == checksum
+    if not given or not _whole(config):
         raise Damaged(
-            f"{source / PACKED} has sha256 {found[:12]}.., expected {checksum[:12]}..; install"
-            " gradlogp again."
+            f"{config if given else packed_file} is missing or is not what this version of gradlogp"
+            " came with; install gradlogp again: pip install --force-reinstall --no-deps gradlogp."
         )
     make_folder(place)
     for kept in KEPT:
@@ -175,12 +186,12 @@ def _unpack(source: Path, place: Path, checksum: str) -> None:
 
 
 def _move(made: Path, place: Path) -> None:
-    """Put the folder in its place; where there is one, only the files that it lacks."""
+    """Put the folder in its place; where there is one, only the files that are not whole there."""
     try:
         made.replace(place)
     except OSError:
         for file in LOADED:
-            if not (place / file).is_file():
+            if not _whole(place / file):
                 (made / file).replace(place / file)
 
 

@@ -78,6 +78,16 @@ OF_ONE = {  # words that mean something else in one comparison
     "score_anomaly": {"draws": "1", "steps": "2", "likelihoods": "180"},
     "ebm_denoise": {"steps": "3", "samples": "2", "levels": "4"},
     "dsm": {"levels": "4"},
+    "cd_gibbs": {
+        "hidden": "6",
+        "ladder": "20",
+        "ais_chains": "10",
+        "settle": "5",
+        "stops": "0,1,3",
+        "rungs": "3",
+        "samples": "40",
+        "weighed": "50",
+    },
 }
 
 

@@ -183,6 +183,44 @@ QUANTITIES = {
             "The standard deviation of the tilted density which guidance is often taken for.",
         ),
         _quantity(
+            "log_likelihood",
+            "higher",
+            "log-likelihood, nats",
+            "How likely the model holds test pictures to be, noise included; higher is a better model"
+            " of all there is.",
+            unit="nats",
+        ),
+        _quantity(
+            "bracket_gap",
+            "none",
+            "left open by the bracket, nats",
+            "How far apart two estimates of the partition function are that err in opposite ways."
+            " Near 0: the log-likelihood can be trusted. Below: chains that came down never were"
+            " where those that went up arrived.",
+            unit="nats",
+            aim=0.0,
+        ),
+        _quantity(
+            "likelihood_gain",
+            "higher",
+            "log-likelihood gained, nats",
+            "How much likelier test pictures are than by another method, by the estimates that"
+            " favour the other.",
+            unit="nats",
+        ),
+        _quantity(
+            "weight_norm",
+            "none",
+            "norm of the weights",
+            "How large the weights have grown: large ones make chains slow to mix.",
+        ),
+        _quantity(
+            "diverged",
+            "lower",
+            "share diverged",
+            "The share of the seeds whose training left the finite or ran away. 0: all are sound.",
+        ),
+        _quantity(
             "bits_gain",
             "higher",
             "bits per dimension gained",
@@ -270,6 +308,34 @@ QUANTITIES = {
             "classes in the features",
             "The accuracy of a logistic regression on the features of a model that was never told the"
             " classes.",
+        ),
+        _quantity(
+            "knn_accuracy",
+            "higher",
+            "20 neighbours",
+            "The accuracy of the vote of the nearest training features, by the angle between them. It"
+            " asks whether what lies together is of one class.",
+        ),
+        _quantity(
+            "cluster_accuracy",
+            "higher",
+            "clusters that are classes",
+            "The share of examples in the right cluster, when as many clusters as classes are found by"
+            " k-means and each is given the class that fits best.",
+        ),
+        _quantity(
+            "nmi",
+            "higher",
+            "shared information",
+            "The mutual information of clusters and classes over the mean of their entropies. 0: the"
+            " clusters know nothing of the classes; 1: they are the classes.",
+        ),
+        _quantity(
+            "ari",
+            "higher",
+            "Rand index, adjusted",
+            "How often clusters and classes agree whether two examples belong together, beyond what"
+            " chance does. 0: chance; 1: always.",
         ),
         _quantity(
             "rmse",

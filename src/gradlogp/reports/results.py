@@ -15,25 +15,26 @@ from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, page
 from gradlogp.reports.shown import captions
-from gradlogp.runs import inside, safe_name, write_text
+from gradlogp.runs import inside, write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
 UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
 EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
+MANY = 2**14  # colours, which only natural pictures have
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
 def write_results(folder: Path, docs: Path) -> Path:
-    """Write DOCS/<comparison>.md, its rows and its pictures; returns the page's path. UserError
-    where the folder is no comparison.
+    """Write DOCS/<page>.md, its rows and its pictures; returns the page's path. UserError where the
+    folder is no comparison.
     """
     shown = page(folder)
     if not shown.note:
         raise UserError(
             f"{folder} is a single run; a page of results is made from a comparison's folder."
         )
-    name = safe_name(shown.note["comparison"], "the comparison's name")
+    name = published.page_name(shown.note)
     path = docs / f"{name}.md"
     pictures = [
         (f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
@@ -82,13 +83,11 @@ def _setting(shown: Page) -> str:
 
 
 def measured(shown: Page) -> list[str]:
+    name = published.page_name(shown.note)
     lines = [f"- **{label}**: {protocol}." for label, protocol in protocols(shown, shown.headline)]
     return [
         "\n".join(lines),
-        (
-            f"Every number, with its standard error and protocol, is in"
-            f" [{shown.note['comparison']}.json]({shown.note['comparison']}.json)."
-        ),
+        (f"Every number, with its standard error and protocol, is in [{name}.json]({name}.json)."),
     ]
 
 
@@ -131,14 +130,15 @@ def publishable(figure: str, data: str) -> bool:
 
 
 def compressed(file: Path) -> bytes:
-    """A PNG with a small palette, no wider than 1,100 pixels."""
+    """A PNG no wider than 1,100 pixels, of charts and grey pictures with a small palette."""
     from PIL import Image
 
     out = io.BytesIO()
     with Image.open(file) as picture:
         picture.thumbnail((1100, 3000))
-        few = picture.convert("RGB").quantize(
-            COLOURS, Image.Quantize.MAXCOVERAGE
-        )  # the median cut loses a colour of few pixels
-        few.save(out, format="PNG", optimize=True)
+        kept = picture.convert("RGB")
+        if kept.getcolors(MANY):
+            # the median cut loses a colour of few pixels
+            kept = kept.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        kept.save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -22,10 +22,10 @@ COMPARISON = Comparison(
         Table("Fréchet distance from noise, by steps", ("fd",), "steps", {"start": "noise"}),
         Table("Fréchet distance from test pictures, by steps", ("fd",), "steps", {"start": "data"}),
         Table(
-            "Samplers on one machine: Fréchet distance from noise after 100 steps",
+            "Samplers on one machine: Fréchet distance from noise after 50 steps",
             ("fd",),
             "sampler",
-            {"after": 100},
+            {"after": 50},
         ),
         Table("And after 10", ("fd",), "sampler", {"after": 10}),
     ),

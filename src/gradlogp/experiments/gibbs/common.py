@@ -33,6 +33,7 @@ from gradlogp.objectives import Objective
 from gradlogp.training import Diverged, Guard, GuardSettings, Training
 
 SHOWN = 10  # chains in a strip
+MEASURED = 20_000  # training examples that entries are standardised by
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ByChains(Trial):
     """
 
     steps: int = 10
-    images: int = 64_000
+    images: int = 48_000
     batch: int = 64
     learning_rate: float = 3e-3
     samples: int = 500

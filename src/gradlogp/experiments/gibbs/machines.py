@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from gradlogp.core.kernel import Sampler, run as walk
 from gradlogp.core.random import normal_, seeded
 from gradlogp.experiments.gibbs.common import (
+    MEASURED,
     ByChains,
     distance,
     free_energies,
@@ -44,7 +45,6 @@ from gradlogp.samplers.block import BlockGibbs, GibbsLangevin
 from gradlogp.tasks.ais import Bracket, Machines, bracket, linear
 from gradlogp.training import GuardSettings
 
-MEASURED = 20_000  # training examples that entries are standardised by
 Step = Literal["gibbs", "gibbs_langevin"]
 Where = Literal["data", "buffer", "replicas"]
 LANGEVIN = GibbsLangevin(0.1, 10)  # in units of the visible variance
@@ -149,7 +149,7 @@ class Machine(ByChains):
                 recorder.add(distance(real, x, evaluator), axes={"sampler": name, "after": steps})
 
 
-COMPARED = (10, 100)  # steps after which samplers are compared
+COMPARED = (10, 50)  # steps after which samplers are compared
 
 
 def samplers(shape: Sequence[int], rungs: int) -> dict[str, Sampler[Any, Any]]:

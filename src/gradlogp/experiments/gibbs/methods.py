@@ -19,15 +19,16 @@ from torch import Generator, Tensor, nn
 
 from gradlogp.baselines.wiener import PixelGaussian
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import seeded
+from gradlogp.core.random import normal_, seeded
 from gradlogp.experiments.gibbs.common import (
+    MEASURED,
     ByChains,
     distance,
     generalisation,
     held_out,
     measure_walks,
 )
-from gradlogp.experiments.gibbs.machines import MEASURED, Machine, likelihood, words
+from gradlogp.experiments.gibbs.machines import Machine, likelihood, words
 from gradlogp.experiments.gibbs.standardised import Standardised
 from gradlogp.harness.compare import Maker
 from gradlogp.harness.recipe import DataSpec, Target, specify
@@ -51,7 +52,7 @@ BUDGETS: Choices = {
 }
 CONV_BUDGETS: Choices = {
     "any": {
-        "quick": ("images=16000",),
+        "quick": ("images=12800",),
         "full": ("images=160000",),
         "gpu": ("images=10000000",),
     },
@@ -95,8 +96,7 @@ class Convolutional(ByChains):
         kind, g = specify(context.data).coordinates, seeded(self.seed, "measure")
         test = kind.to_model(context.data.test.scaled(slice(0, self.weighed)))
         recorder.add(generalisation(model, test, x[: self.weighed]))
-        noise = kind.noise(torch.empty_like(test), g)
-        begun = {"noise": noise, "data": test}
+        begun = {"noise": pixel_noise(x, self.samples, g), "data": test}
         walks = {start: self.along(model, x[: self.samples], g) for start, x in begun.items()}
         measure_walks(recorder, walks, context, kind, "of Langevin")
 
@@ -141,6 +141,15 @@ class Gaussian(Trial):
         return -(squared + (2 * math.pi * variances).log()).sum(1) / 2
 
 
+def pixel_noise(x: Tensor, n: int, generator: Generator) -> Tensor:
+    """n draws of independent Gaussians with the moments of each entry of x, within its range: where
+    the walks of all models begin.
+    """
+    view = Standardised.fit(x[:MEASURED], 0.0)
+    z = normal_(torch.empty(n, *x.shape[1:]), generator)
+    return view.back(z).clamp(float(x.min()), float(x.max()))
+
+
 def budgeted(trial: T, target: Target, preset: str, choices: Choices = BUDGETS) -> T:
     return chosen(trial, choices, target.families, preset)
 
@@ -175,7 +184,7 @@ def pcd(target: Target, preset: str = "quick", seed: int = 0) -> Machine:
 def pcd_tempered(target: Target, preset: str = "quick", seed: int = 0) -> Machine:
     """By persistent chains that exchange states with hotter replicas of the machine."""
     trial = replace(cd1(target, preset, seed), experiment="pcd_tempered", learning_rate=1e-2)
-    return replace(trial, start="replicas", compared=True)
+    return replace(trial, start="replicas")
 
 
 def gibbs_langevin(target: Target, preset: str = "quick", seed: int = 0) -> Machine:

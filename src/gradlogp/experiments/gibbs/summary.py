@@ -85,6 +85,7 @@ def _curves(path: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
             title = {"noise": "From noise", "data": "From test pictures"}[start]
             figures.lines(axis, series, "steps", "Fréchet distance", title, log="y", markers=True)
             axis.set_xscale("symlog", linthresh=1)
+            axis.set_xlim(left=-0.2)
     return {
         path.name: (
             "Left: log-likelihood of noisy test pictures, a dot for each end of the bracket of each"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradlogp.baselines.detectors import Isolation, NoisedEnergy
-from gradlogp.bench.contamination import LEARNED, METHODS, Learned, Standardised, dirty, page, rows
+from gradlogp.baselines.detectors import Isolation, NoisedEnergy, Standardised
+from gradlogp.bench.contamination import LEARNED, METHODS, Learned, dirty, page, rows
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_anomalies_are_hidden_among_the_rows_and_never_tested(shelf):
 
 def test_a_row_for_each_method_and_share_and_a_page_of_them(shelf):
     methods = {"noised energy": NoisedEnergy(), "isolation forest": Isolation(20)}
-    learned = {"half a squared error, at 4": Standardised(Learned("squared error", 4.0, 640), True)}
+    learned = {"half a squared error, at 4": Standardised(Learned("squared error", 4.0, 640))}
     found = rows(1, shares=(0.0, 0.05), methods=methods, learned=learned)
     assert len(found) == 6 and all(0 <= r["new"] <= 1 for r in found)
     assert {r["method"] for r in found if "own" in r} == set(methods)

@@ -1,6 +1,7 @@
 """Small runs of each kind of model, trained for a moment."""
 
 import pytest
+import torch
 
 from gradlogp import data
 from gradlogp.experiments import RECIPES
@@ -14,10 +15,10 @@ BRIEF = (
 )
 
 
-def trained(experiment, path, *changes):
-    digits = data.load("digits")
-    recipe = RECIPES[experiment](Target.of(digits), "quick", 0)
-    fit(override(recipe, [*BRIEF, *changes]), digits, path).close()
+def trained(experiment, path, *changes, dataset="digits"):
+    rows = data.load(dataset)
+    recipe = RECIPES[experiment](Target.of(rows), "quick", 0)
+    fit(override(recipe, [*BRIEF, *changes]), rows, path).close()
     return path
 
 
@@ -31,3 +32,13 @@ def energy_run(tmp_path_factory):
 def score_run(tmp_path_factory):
     small = ("net.channels=8,16", "sampler.levels=4")
     return trained("ncsn_class", tmp_path_factory.mktemp("runs") / "score", *small)
+
+
+@pytest.fixture(scope="session")
+def table_run(tmp_path_factory):
+    """Of a score of a table of three columns."""
+    folder = tmp_path_factory.mktemp("table")
+    numbers = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)).tolist()
+    lines = ["a,b,c", *(",".join(map(str, row)) for row in numbers)]
+    (folder / "t.csv").write_text("\n".join(lines))
+    return trained("ncsn", folder / "run", "sampler.levels=4", dataset=f"csv:{folder / 't.csv'}")

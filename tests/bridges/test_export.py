@@ -7,30 +7,50 @@ import numpy as np
 import pytest
 import torch
 
-from gradlogp.bridges.export import Asked, export, functions, model_card, program
+from gradlogp.bridges.export import BATCH, Asked, asked_of, export, functions, model_card, program
 from gradlogp.cli import main
 from gradlogp.core.errors import UserError
 from gradlogp.harness import load
-from gradlogp.models import mlp_noisy_energy
+from gradlogp.models import MODELS, mlp_noisy_energy
 
 SIZES = (1, 2, 7)
 STRICT = 1e-5
+CLASSES = 2
+SMALL = {"channels": (4, 8), "classes": CLASSES}
+UNET = {"sigma_data": 0.5, "channels": (8,), "blocks": 1, "classes": CLASSES}
+# of every kind of data, with sizes that are the batch of the trace; name: settings, shape of x
+ANY_KIND = {
+    "conv_energy": (SMALL, (BATCH, 8, 8)),
+    "mlp_diffusion": ({"predicts": "v", "width": 8, "blocks": 1, "classes": CLASSES}, (BATCH,)),
+    "mlp_energy": ({"dim": BATCH, "hidden": (8,), "classes": CLASSES}, (BATCH,)),
+    "mlp_noisy_energy": (
+        {"sigma_data": 0.5, "width": 8, "blocks": 1, "classes": CLASSES},
+        (BATCH,),
+    ),
+    "mlp_score": ({"sigma_data": 0.5, "width": 8, "blocks": BATCH, "classes": CLASSES}, (BATCH,)),
+    "unet_score": (UNET, (BATCH, 8, 8)),
+    "vector_score": ({"dim": BATCH, "hidden": (8,), "classes": CLASSES}, (BATCH,)),
+    "wavenet_score": (
+        {"sigma_data": 0.5, "channels": 4, "layers": 2, "cycle": 2, "classes": CLASSES},
+        (BATCH, 21),
+    ),
+}
 
 
-def questions(inputs, n):
+def questions(inputs, n, classes=10):
     """Random arguments for n examples, in place of the ones that a graph was traced with."""
     generator = torch.Generator().manual_seed(n)
     kinds = {
         "x": lambda x: torch.randn(n, *x.shape[1:], generator=generator),
         "sigma": lambda x: torch.rand(n, generator=generator) + 0.1,
-        "cond": lambda x: torch.randint(0, 10, (n,), generator=generator),
+        "cond": lambda x: torch.randint(0, classes, (n,), generator=generator),
     }
     return {name: kinds[name](x) for name, x in inputs.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["energy_run", "score_run"])
+@pytest.mark.parametrize("kind", ["energy_run", "score_run", "table_run"])
 def test_onnxruntime_finds_the_numbers_of_torch_at_any_batch_size(kind, request, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     run = request.getfixturevalue(kind)
@@ -61,6 +81,32 @@ def test_the_exported_score_is_the_gradient_of_the_energy(energy_run):
         assert (found(*given.values()).detach() - want).abs().max() < STRICT * float(
             want.abs().max()
         )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ANY_KIND)
+def test_a_program_of_any_kind_of_data_takes_any_batch(name):
+    """Where the rows that a graph is traced with are as many as the columns or channels, too."""
+    settings, shape = ANY_KIND[name]
+    torch.manual_seed(0)
+    settings = settings if "dim" in settings else {"shape": shape, **settings}
+    model = MODELS[name](**settings).eval().requires_grad_(False)
+    for p in model.parameters():  # away from a start at zero
+        p.add_(0.1 * torch.randn_like(p))
+    cond = {"cond": torch.zeros(BATCH, dtype=torch.long)}
+    for asked in asked_of(model, torch.zeros(BATCH, *shape), cond).values():
+        found = program(asked).module()
+        for n in SIZES:
+            given = questions(asked.inputs, n, CLASSES)
+            want = asked.function(*given.values())
+            largest = max(1.0, float(want.abs().max()))
+            assert (found(*given.values()) - want).abs().max() < STRICT * largest
+
+
+def test_a_network_that_counts_its_rows_is_refused_in_one_line():
+    fixed = Asked(lambda x: x.reshape(len(x), -1), {"x": torch.zeros(BATCH, 2)})
+    with pytest.raises(UserError, match=r"cannot be exported .* x.shape\[0\], not len\(x\)"):
+        program(fixed)
 
 
 @pytest.mark.filterwarnings("ignore")

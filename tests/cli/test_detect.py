@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradlogp.baselines.detectors import DETECTORS
 from gradlogp.cli import main
 
 
@@ -107,6 +108,26 @@ def test_any_detector_of_the_table(detector: str, capsys: pytest.CaptureFixture[
     result, rows = detect(capsys, *words)
     assert result["detector"] == detector
     assert float(rows[1]["score"]) > float(rows[0]["score"])
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_no_detector_minds_the_units_of_the_columns(
+    detector: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same table in other units: the same scores, and what measures distances finds an outlier
+    in the smallest column.
+    """
+    x = np.random.RandomState(0).normal(size=(120, 3))
+    x[7, 0] = 9.0
+    found = []
+    for units in (np.ones(3), 2.0 ** np.array([-12, 0, 12])):
+        cells = [",".join(map(repr, row)) for row in (x * units).tolist()]
+        Path("train.csv").write_text("\n".join(["a,b,c", *cells]))
+        _, rows = detect(capsys, "train.csv", "--detector", detector)
+        found.append(np.array([float(row["score"]) for row in rows]))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+    distances = ("noised_energy", "neighbours", "mahalanobis", "one_class_svm")
+    assert detector not in distances or found[1].argmax() == 7
 
 
 def test_what_is_unlike_in_a_new_table_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def test_what_the_work_may_meet(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("gradlogp.cli.use.tables", fail)
+    monkeypatch.setattr("gradlogp.cli.contents.tables", fail)
     assert main(["list"]) == code
     assert says in capsys.readouterr().err
 
@@ -175,6 +175,6 @@ def test_a_bug_keeps_its_traceback(raised: Exception, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("gradlogp.cli.use.tables", fail)
+    monkeypatch.setattr("gradlogp.cli.contents.tables", fail)
     with pytest.raises(type(raised), match="a bug"):
         main(["list"])

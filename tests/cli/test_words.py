@@ -79,7 +79,7 @@ def test_every_flag_has_a_help(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_names_in_the_help_are_those_of_the_tables() -> None:
-    from gradlogp.cli.show import TABLES
+    from gradlogp.cli.contents import TABLES
     from gradlogp.harness import PRESETS
 
     assert get_args(Preset) == tuple(PRESETS)

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from gradlogp.cli.show import TABLES, members
+from gradlogp.cli.contents import members
+from tests.tables import TABLES
 
 SPOKEN = [
     (kind, name)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from tests.tables import TABLES
 
-from gradlogp.cli.show import TABLES
 from gradlogp.harness.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -37,7 +37,8 @@ METHODS = [(c, m) for c, comparison in COMPARISONS.items() for m in comparison.m
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("comparison", "method"), METHODS)
 def test_every_method_becomes_json_and_comes_back(comparison, method, preset, target):
-    settings = resolve(COMPARISONS[comparison], method, target, preset, 3, ())
+    asked = COMPARISONS[comparison]
+    settings = resolve(asked, method, target, preset, 3, asked.changes(target, preset))
     assert from_stored(json.loads(json.dumps(to_dict(settings)))) == settings
     said = (settings.experiment, settings.dataset, settings.preset, settings.seed)
     assert said == (method, target.name, preset, 3)

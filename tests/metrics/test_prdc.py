@@ -4,8 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradlogp.metrics import prdc as module
-from gradlogp.metrics.prdc import coverage, density, expected_coverage, prdc, precision, recall
+from gradlogp.metrics import balls
+from gradlogp.metrics.prdc import (
+    coverage,
+    density,
+    expected_coverage,
+    prdc,
+    precision,
+    recall,
+    values,
+)
 
 
 def normal(n: int, d: int, seed: int) -> Tensor:
@@ -19,6 +27,7 @@ def test_a_case_by_hand():
     real = torch.tensor([[0.0], [1.0], [3.0], [7.0], [20.0]])
     fake = torch.tensor([[0.5], [4.0], [100.0]])
     got = {name: float(x) for name, x in prdc(real, fake, k=1).items()}
+    assert got == pytest.approx(values(real, fake, k=1))
     assert got["precision"] == pytest.approx(2 / 3)  # 100 is in no real ball
     assert got["density"] == pytest.approx(
         4 / 3
@@ -95,7 +104,7 @@ def test_points_that_repeat_have_balls_of_radius_zero():
 def test_blocks_change_nothing(monkeypatch):
     real, fake = normal(70, 4, 0), normal(50, 4, 1)
     whole = prdc(real, fake)
-    monkeypatch.setattr(module, "CELLS", 7 * 50)
+    monkeypatch.setattr(balls, "CELLS", 7 * 50)
     assert prdc(real, fake) == whole
 
 

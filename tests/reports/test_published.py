@@ -82,3 +82,19 @@ def test_what_is_no_file_of_results_is_refused(tmp_path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_rows_of_the_docs_are_those_of_their_pages(path):
     assert table(published.read(path)) == cells(path.with_suffix(".md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("comparison", "dataset", "name"),
+    [
+        ("ebm_denoise", "mnist", "ebm_denoise"),
+        ("ebm_denoise", "cifar10", "ebm_denoise-cifar10"),
+        ("score_generate", "mnist", "score_generate"),
+        ("ebm_multimodal", "captioned_digits:mnist", "ebm_multimodal"),
+        ("ebm_voxels", "modelnet10@16", "ebm_voxels"),
+        ("ebm_voxels", "modelnet10:chair@32", "ebm_voxels-modelnet10-chair-32"),
+        ("tables", "csv:mine/rows.csv", "tables-csv-mine-rows-csv"),
+    ],
+)
+def test_a_page_on_other_data_than_its_own_does_not_take_its_place(comparison, dataset, name):
+    assert published.page_name({"comparison": comparison, "dataset": dataset}) == name

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from gradlogp.metrics import METRICS, QUANTITIES
+from gradlogp.experiments import COMPARISONS
+from gradlogp.metrics import METRICS, QUANTITIES, quantity
 from gradlogp.reports import plot, words
 from gradlogp.reports.numbers import Key, Numbers
 
@@ -157,3 +158,11 @@ def test_the_place_between_trivial_and_real():
     assert (
         made("higher", **values).place("a", X) is None
     )  # real pictures that lose to the trivial method are no measure
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_column_of_a_comparison_has_words_of_its_own(name):
+    comparison = COMPARISONS[name]
+    shown = {column.metric for column in comparison.headline}
+    shown |= {metric for table in comparison.tables for metric in table.metrics}
+    assert not {metric for metric in shown if quantity(metric) is None}

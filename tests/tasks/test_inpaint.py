@@ -1,5 +1,7 @@
 """Completions of a Gaussian: the conditional law by an energy's chain, near it by a score's levels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import normal_
 from gradlogp.samplers import Ancestral, Langevin
 from gradlogp.tasks import Sampling, inpaint
+from gradlogp.tasks.inpaint import completing
 
 RHO, SEEN = 0.8, 1.5
 COVARIANCE = torch.tensor([[1, RHO], [RHO, 1]], dtype=torch.float64)
@@ -65,3 +68,16 @@ def test_a_completion_is_the_same_however_many_are_drawn(how: Sampling[object]) 
     some = inpaint(how, Y, FREE, 3, seed=3, batch=2)
     torch.testing.assert_close(some, whole[:3], rtol=0, atol=1e-10)
     assert (whole[:, 0] == SEEN).all() and len(whole[:, 1].unique()) == 5
+
+
+@pytest.mark.parametrize("how", [CHAIN, LEVELS], ids=["chain", "levels"])
+def test_completions_begin_where_the_way_to_draw_says_given_what_is_known(
+    how: Sampling[object],
+) -> None:
+    def given(x: Tensor, free: Tensor, generator: object) -> Tensor:
+        assert torch.equal(x[:, 0], torch.full((4,), SEEN).double()) and free[:, 1].all()
+        return x.masked_fill(free, 9.0)
+
+    way = completing(replace(how, given=given), Y, FREE)
+    begun = way.prior(torch.empty(4, 2), torch.Generator())
+    assert torch.equal(begun, torch.tensor([[SEEN, 9.0]], dtype=torch.float64).expand(4, 2))

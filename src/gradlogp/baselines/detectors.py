@@ -13,7 +13,9 @@ anything. High = anomalous.
 
 PCA's reconstruction error falls for ever as r grows, so r cannot be chosen by it: where it is
 chosen, r maximises the likelihood that probabilistic PCA gives to held-out examples, and so does
-the ridge that of a Gaussian. All means and deviations are those of the training examples.
+the ridge that of a Gaussian. All but the first and the isolation forest depend on the units of the
+columns, the ridge of `Mahalanobis` too: `Standardised` takes them away. All means and deviations
+are those of the training examples.
 `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log
 p(x|c)` with 0 the mean of all, as the noise grows; no network is needed for that. It is an odds,
 not a distance: what lies beyond an outer cluster is normal to it.
@@ -183,6 +185,40 @@ class NoisedEnergy(Detector):
             return torch.cat([noised.energy(part, self.level) for part in z.split(BLOCK)])
 
         return score
+
+
+@final
+@dataclass(frozen=True)
+class Standardised(Detector):
+    """Another detector on columns less their median over their `robust` deviation, or less their
+    mean over their standard deviation: a metre counts for no less than a millimetre.
+
+    What measures distances needs it where columns have units of their own; a picture's pixels share
+    one.
+    """
+
+    detector: Detector
+    robustly: bool = True
+
+    @property
+    def chooses(self) -> bool:
+        return self.detector.chooses
+
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
+        rows = normal.double()
+        middle, deviation = (
+            robust(rows) if self.robustly else (rows.mean(0), _positive(rows.std(0)))
+        )
+
+        def scaled(x: Tensor) -> Tensor:
+            return ((x.double() - middle) / deviation).to(normal)
+
+        score = self.detector.learn(scaled(normal), scaled(held_out), seed)
+        return lambda x: score(scaled(x))
+
+
+def _positive(deviation: Tensor) -> Tensor:
+    return torch.where(deviation > 1e-6, deviation, 1.0)
 
 
 @final

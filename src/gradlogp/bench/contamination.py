@@ -24,8 +24,8 @@ from gradlogp.baselines.detectors import (
     NearestNeighbours,
     NoisedEnergy,
     Scores,
+    Standardised,
     cross_fitted,
-    robust,
 )
 from gradlogp.bench.page import one_thread, table
 from gradlogp.core.batch import Batch
@@ -45,30 +45,6 @@ MOST, TESTED = 2000, 2000  # rows learned from; normal rows, and anomalies, scor
 
 @final
 @dataclass(frozen=True)
-class Standardised(Detector):
-    """Another detector on columns less their mean over their deviation, or less their median over
-    `robust`.
-    """
-
-    detector: Detector
-    robustly: bool = False
-
-    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        middle, deviation = (
-            robust(normal.double()) if self.robustly else (normal.double().mean(0), _std(normal))
-        )
-        z, kept_back = (((x.double() - middle) / deviation).float() for x in (normal, held_out))
-        score = self.detector.learn(z, kept_back, seed)
-        return lambda x: score(((x.double() - middle) / deviation).float())
-
-
-def _std(x: Tensor) -> Tensor:
-    std = x.double().std(0)
-    return torch.where(std > 1e-6, std, 1.0)
-
-
-@final
-@dataclass(frozen=True)
 class Learned(Detector):
     """An energy at every noise level by denoising score matching, asked at `level` deviations: a
     perceptron's scalar output, or half its squared error.
@@ -79,8 +55,8 @@ class Learned(Detector):
     images: int = 15_000
 
     def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        model = fitted(self.form, normal, self.images, seed)
-        return lambda x: detect.energy(model, x, self.level)
+        model = fitted(self.form, normal.float(), self.images, seed)
+        return lambda x: detect.energy(model, x.float(), self.level)
 
 
 def fitted(form: str, x: Tensor, images: int, seed: int) -> nn.Module:
@@ -105,15 +81,15 @@ def fitted(form: str, x: Tensor, images: int, seed: int) -> nn.Module:
 
 METHODS: dict[str, Detector] = {
     "noised energy": NoisedEnergy(),
-    "nearest neighbour": Standardised(NearestNeighbours(1)),
-    "5th neighbour": Standardised(NearestNeighbours(5)),
-    "5th neighbour, robust columns": Standardised(NearestNeighbours(5), True),
+    "nearest neighbour": Standardised(NearestNeighbours(1), robustly=False),
+    "5th neighbour": Standardised(NearestNeighbours(5), robustly=False),
+    "5th neighbour, robust columns": Standardised(NearestNeighbours(5)),
     "isolation forest": Isolation(),
 }
 # a network for each cell takes seconds, so these are measured on every third table, clean and dirty
 LEARNED: dict[str, Detector] = {
-    "mlp_noisy_energy, at 1": Standardised(Learned("scalar", 1.0)),
-    "half a squared error, at 4": Standardised(Learned("squared error", 4.0), True),
+    "mlp_noisy_energy, at 1": Standardised(Learned("scalar", 1.0), robustly=False),
+    "half a squared error, at 4": Standardised(Learned("squared error", 4.0)),
 }
 THIRD, DIRTY = 3, (0.0, 0.05)
 

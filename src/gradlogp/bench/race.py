@@ -23,8 +23,8 @@ from torch import Tensor
 from gradlogp import data as shelf
 from gradlogp.bench.page import one_thread, table
 from gradlogp.data import Dataset
-from gradlogp.experiments.generate.mixture import drawn, fitted
 from gradlogp.experiments.recipes import RECIPES
+from gradlogp.experiments.recipes.mixture import drawn, fitted
 from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, figures, specify
 from gradlogp.harness.fit import batches, build, fit, load, snapshot, snapshots

@@ -36,6 +36,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
+from torch.fx.experimental import _config as symbols
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gradlogp.bridges.missing import needed
@@ -43,6 +44,7 @@ from gradlogp.bridges.track import tracker
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, column
 from gradlogp.core.files import make_folder
+from gradlogp.data.files import reason
 from gradlogp.harness import Fitted, load, to_dict
 from gradlogp.models import NoisyEnergyModel
 from gradlogp.runs import Run
@@ -73,10 +75,14 @@ def functions(fitted: Fitted) -> dict[str, Asked]:
             f"{fitted.run.path} holds a generator of one pass, with neither a score nor an energy to"
             " export; take a run of an energy or a score."
         )
-    model: Any = fitted.model.cpu()
+    return asked_of(fitted.model.cpu(), x, cond)
+
+
+def asked_of(model: Any, x: Tensor, cond: dict[str, Tensor]) -> dict[str, Asked]:
+    """The functions of a model with a field, asked with x [B, *shape] and, by name, conditions."""
     if isinstance(model.field(), Field):
         return _of_energy(model, x, cond) if model.field().has_energy else _of_score(model, x, cond)
-    levels = {"x": x, "sigma": torch.ones(BATCH)} | cond
+    levels = {"x": x, "sigma": torch.ones(len(x))} | cond
     if isinstance(model, NoisyEnergyModel):
         return _of_noisy_energy(model, levels)
     return {"denoise": Asked(model, levels)}
@@ -157,8 +163,10 @@ def tracing() -> Iterator[None]:
 
 
 def graph(asked: Asked) -> nn.Module:
-    """The function as a graph of forward operations, for any number of examples."""
-    with tracing():
+    """The function as a graph of forward operations, for any number of examples: sizes that are
+    equal in the example, such as three rows of three columns, are not taken for one.
+    """
+    with tracing(), symbols.patch(use_duck_shape=False):
         traced = make_fx(
             asked.function,
             decomposition_table=decompositions(),
@@ -169,13 +177,24 @@ def graph(asked: Asked) -> nn.Module:
 
 
 def program(asked: Asked) -> Any:
-    """The function as a torch.export.ExportedProgram, its batch of any size."""
+    """The function as a torch.export.ExportedProgram, its batch of any size. Raises UserError where
+    PyTorch cannot trace it.
+    """
     batch = torch.export.Dim("batch", min=1)
     shapes = tuple({0: batch} if x.ndim else {} for x in asked.inputs.values())
-    with torch.no_grad():
-        return torch.export.export(
-            graph(asked), tuple(asked.inputs.values()), dynamic_shapes=shapes, strict=False
-        )
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                graph(asked), tuple(asked.inputs.values()), dynamic_shapes=shapes, strict=False
+            )
+    except UserError:
+        raise
+    except Exception as error:  # of every kind, as a network does what it likes
+        raise UserError(
+            f"this network cannot be exported for any number of examples ({reason(error)}); where it"
+            " is your own, let it ask for x.shape[0], not len(x), and for no number of a tensor, or"
+            " take --slim, the two files that load."
+        ) from error
 
 
 def to_pt2(fitted: Fitted, folder: Path) -> list[Path]:

@@ -293,7 +293,7 @@ class App(Arguments):
 VERBS: dict[
     str, tuple[type[Arguments], str]
 ] = {  # verb -> what it takes, the function that does it
-    "list": (List, "use.tables"),
+    "list": (List, "contents.tables"),
     "train": (Train, "learn.train"),
     "compare": (Compare, "learn.compare"),
     "sample": (Sample, "use.sample"),

@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gradlogp.baselines.detectors import DETECTORS, Detector, cross_fitted, subsample
+from gradlogp.baselines.detectors import (
+    DETECTORS,
+    Detector,
+    Standardised,
+    cross_fitted,
+    subsample,
+)
 from gradlogp.cli import show
 from gradlogp.cli.checks import data_of, known, writable
 from gradlogp.cli.describe import write_rows
@@ -65,8 +71,9 @@ class Found(NamedTuple):
 
 def _by_detector(args: Detect, terminal: Terminal) -> Found:
     """By a detector that learns from TRAIN; its threshold from rows that it has not learned."""
-    detector = DETECTORS[args.detector]()
     form, normal = learned(args.train, args.ignore, args.size)
+    detector = DETECTORS[args.detector]()
+    detector = detector if form.one_unit else Standardised(detector)
     for line in (*normal.notes, *normal.wrong):
         terminal.say(line)
     x = subsample(normal.x, MOST, args.seed)

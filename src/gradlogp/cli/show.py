@@ -1,49 +1,16 @@
-"""Tables for a person: what there is, and what was measured at what cost."""
+"""Tables for a person: what was measured, and at what cost."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from gradlogp.baselines import BASELINES
-from gradlogp.baselines.detectors import DETECTORS
-from gradlogp.bench import BENCHES
-from gradlogp.core.noise import PROCESSES
-from gradlogp.core.targets import TARGETS
-from gradlogp.data import DATASETS
-from gradlogp.experiments import COMPARISONS, RECIPES
-from gradlogp.harness import KINDS, PRESETS
-from gradlogp.metrics import METRICS
-from gradlogp.models import MODELS
-from gradlogp.objectives import OBJECTIVES
 from gradlogp.reports.leaderboard import Board
 from gradlogp.reports.numbers import Cell, Key, key_of
 from gradlogp.reports.read import Page
 from gradlogp.reports.words import axes
-from gradlogp.samplers import SAMPLERS
-from gradlogp.tasks import TASKS
-from gradlogp.zoo import MODELS as ZOO
 
-TABLES: dict[str, Mapping[str, Any]] = {
-    "samplers": SAMPLERS,
-    "objectives": OBJECTIVES,
-    "models": MODELS,
-    "processes": PROCESSES,
-    "targets": TARGETS,
-    "baselines": BASELINES,
-    "detectors": DETECTORS,
-    "tasks": TASKS,
-    "metrics": METRICS,
-    "experiments": RECIPES,
-    "comparisons": COMPARISONS,
-    "kinds": KINDS,
-    "data": DATASETS,
-    "presets": PRESETS,
-    "benches": BENCHES,
-    "zoo": ZOO,
-}
 QUALITY = (
     "fd",
     "precision",
@@ -51,28 +18,6 @@ QUALITY = (
     "coverage",
     "agreement",
 )  # what a comparison's table shows of the samples
-
-
-def members(kind: str) -> dict[str, str]:
-    """The members of one table, each with a line about it: its `says`, or the first line of its
-    docstring.
-    """
-
-    return {name: summary_of(member) for name, member in TABLES[kind].items()}
-
-
-def summary_of(member: Any) -> str:
-    """A member in a sentence: its question, what it says, or the first paragraph of its docstring."""
-    if isinstance(member, str):
-        return member
-    said = getattr(member, "question", None) or getattr(member, "says", None)
-    return " ".join((said or inspect.getdoc(member) or "").partition("\n\n")[0].split())
-
-
-def listing(kind: str) -> str:
-    width = max(30, 2 + max(map(len, TABLES[kind])))
-    head = f"{kind} ({len(TABLES[kind])})"
-    return "\n".join([head, *(f"  {name:<{width}}{text}" for name, text in members(kind).items())])
 
 
 def measures(rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""The verbs that use what there is: list, sample, likelihood, evaluate, report, data."""
+"""The verbs that use what there is: sample, likelihood, evaluate, report, data."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradlogp import data, reports
 from gradlogp.cli import show
-from gradlogp.cli.arguments import Data, Evaluate, List, Report
+from gradlogp.cli.arguments import Data, Evaluate, Report
 from gradlogp.cli.checks import data_of, dataset_exists, writable
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.cli.using import Likelihood, Sample
@@ -21,13 +21,6 @@ from gradlogp.harness.evaluator import doubts
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
 
 COPIES = 3  # of the samples, until they are written
-
-
-def tables(args: List, terminal: Terminal) -> None:
-    kinds = list(show.TABLES) if args.kind == "all" else [args.kind]
-    for kind in kinds:
-        terminal.say(show.listing(kind))
-    terminal.result({kind: show.members(kind) for kind in kinds})
 
 
 def sample(args: Sample, terminal: Terminal) -> None:

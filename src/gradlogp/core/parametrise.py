@@ -157,7 +157,7 @@ class Predicts(NoisyField):
             )
 
     def denoise(self, x: Tensor, sigma: Level) -> Tensor:
-        level = as_level(sigma).to(x.device).expand(len(x))
+        level = as_level(sigma).to(x.device).expand(x.shape[0])
         alpha = self.process.alpha_at(level)
         t = self.process.time(level)
         rates = self.process.rates_at(level) if self.kind == "velocity" else (-1.0, 1.0)

@@ -13,7 +13,7 @@ whatever the units of s,
 
 k is 1 for an exponential tail and .76 for a Gaussian. The share o beyond :math:`t_a`, less a, is
 taken for outliers; the p-quantile of the others is the p (1 - o)-quantile of all, so all is read
-again, until o stays. Where more than 3 a of the examples lie above :math:`t_a`, it is the
+again, until o stays. Where more than 2 a of the examples lie above :math:`t_a`, it is the
 threshold; else the quantile is. A normal tail heavier than its bulk says looks the same as outliers
 do: where all examples are known to be normal, `clean` takes the quantile.
 
@@ -44,7 +44,7 @@ from gradlogp.harness.fit import Fitted
 BULK = (0.5, 0.75, 0.9)  # the quantiles by which a tail is read
 EXPONENTS = (0.25, 1.5)  # that a tail may have
 ROUNDS, MOST = 8, 0.3  # in which the share of outliers is found, and the largest
-EXCESS = 3.0  # times the share asked for beyond the bulk's tail: outliers
+EXCESS = 2.0  # times the share asked for beyond the bulk's tail: outliers
 LEVELS = (1.0, 2.0, 4.0)  # of noise, in standard deviations of the data, for a score network
 DRAWS = 4  # of noise at each of them
 ROWS = 20_000  # occluded examples scored at a time

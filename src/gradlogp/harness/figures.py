@@ -13,6 +13,7 @@ from gradlogp.core.files import replacing
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#56b4e9", "#14181d", "#7f7f7f")
 DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")  # of as many rounds of colours as there are dashes
 INK = "#14181d"
 
 
@@ -84,7 +85,8 @@ def lines(
 ) -> None:
     """Lines label -> (xs, ys); `log` holds the axes on a log scale, as in "xy"."""
     for i, (label, (xs, ys)) in enumerate(series.items()):
-        axis.plot(xs, ys, label=label, marker="o" if markers else "", markersize=3.5, **colour(i))
+        marker = MARKERS[i // len(COLOURS) % len(MARKERS)] if markers else ""
+        axis.plot(xs, ys, label=label, marker=marker, markersize=3.5, **colour(i))
     axis.set(xlabel=x, ylabel=y, title=title)
     if "x" in log:
         axis.set_xscale("log")

@@ -55,9 +55,12 @@ class Items:
 
 
 class Form(abc.ABC):
-    """What files are read as. `noun` is one example in words."""
+    """What files are read as. `noun` is one example in words; `one_unit` says that its entries are
+    measured in one, as pixels are and columns are not.
+    """
 
     noun: str = "examples"
+    one_unit: bool = False
 
     @abc.abstractmethod
     def read(self, paths: Sequence[Path]) -> Items:
@@ -110,6 +113,7 @@ class TableForm(Form):
 class PictureForm(Form):
     shape: tuple[int, int, int]
     noun = "pictures"
+    one_unit = True
 
     def read(self, paths: Sequence[Path]) -> Items:
         files, lost = _listed(paths, PICTURES)

@@ -25,33 +25,30 @@ from gradlogp.metrics.quantities import QUANTITIES
 
 __all__ = ["METRICS", "QUANTITIES", "Measure", "Metric", "Quantity", "generative", "quantity"]
 
-METRICS = {
-    metric.key: metric
-    for metric in (
-        frechet.FD,
-        kid.KID,
-        prdc.PRECISION,
-        prdc.RECALL,
-        prdc.DENSITY,
-        prdc.COVERAGE,
-        two_sample.ONE_NN,
-        two_sample.C2ST,
-        bins.NDB,
-        image.PSNR,
-        image.SSIM,
-        classes.CLASS_ENTROPY,
-        classes.INCEPTION_SCORE,
-        classes.AGREEMENT,
-        memory.MEMORISATION,
-        detection.AUROC,
-        detection.AUPRC,
-        detection.FPR95,
-        calibration.ACCURACY,
-        calibration.NLL,
-        calibration.ECE,
-        mcmc.ESS,
-        mcmc.RHAT,
-    )
+METRICS: dict[str, Metric] = {
+    "fd": frechet.FD,
+    "kid": kid.KID,
+    "precision": prdc.PRECISION,
+    "recall": prdc.RECALL,
+    "density": prdc.DENSITY,
+    "coverage": prdc.COVERAGE,
+    "1nna": two_sample.ONE_NN,
+    "c2st": two_sample.C2ST,
+    "ndb": bins.NDB,
+    "psnr": image.PSNR,
+    "ssim": image.SSIM,
+    "class_entropy": classes.CLASS_ENTROPY,
+    "inception_score": classes.INCEPTION_SCORE,
+    "agreement": classes.AGREEMENT,
+    "memorisation": memory.MEMORISATION,
+    "auroc": detection.AUROC,
+    "auprc": detection.AUPRC,
+    "fpr95": detection.FPR95,
+    "accuracy": calibration.ACCURACY,
+    "nll": calibration.NLL,
+    "ece": calibration.ECE,
+    "ess": mcmc.ESS,
+    "rhat": mcmc.RHAT,
 }
 
 

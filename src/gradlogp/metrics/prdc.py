@@ -15,18 +15,15 @@ References: Kynkaanniemi et al. (2019), arXiv 1904.06991, eq. 1-2; Naeem et al. 
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gradlogp.core.arrays import Numbers
 from gradlogp.core.errors import UserError
-from gradlogp.metrics.base import QUARTERS, Measure, Metric, feature_pair, subsample_error
-
-CELLS = 2**23  # distances held at once: 64 MiB
-EXACT, FAST = "donot_use_mm_for_euclid_dist", "use_mm_for_euclid_dist"  # ways of torch.cdist
+from gradlogp.metrics.balls import Pairs
+from gradlogp.metrics.base import QUARTERS, Better, Measure, Metric, feature_pair, subsample_error
 
 
 def expected_coverage(n: int, m: int, k: int = 5) -> float:
@@ -35,7 +32,7 @@ def expected_coverage(n: int, m: int, k: int = 5) -> float:
 
 
 def prdc(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> dict[str, Measure]:
-    """All four from one table of distances between features [n, d] and [m, d], in blocks of 64 MiB.
+    """All four from one table of distances between features [n, d] and [m, d], in blocks.
 
     Standard errors are over reals, generated and balls alike, None for samples of fewer than 4 (k +
     1). The reference of recall is that of n fakes; it moves by .02 for m = n / 3.
@@ -44,15 +41,16 @@ def prdc(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> 
         raise UserError(f"`k` needs to be at least 1, but is {k}; pass k=5 as the papers do.")
     real, fake = feature_pair(real, fake, at_least=k + 1)
     (n, d), m = real.shape, len(fake)
-    values, reached = _shares(real, fake, k, EXACT)
+    values, reach = _shares(real, fake, k)
     error: list[float | None] = [None] * 4
     if min(n, m) >= QUARTERS * (k + 1):
-        halves = subsample_error(lambda x, y: _shares(x, y, k, FAST)[0], real, fake)
+        halves = subsample_error(lambda x, y: _shares(x, y, k)[0], real, fake)
         error = [float(e) for e in halves]
     protocol = (
         f"k = {k} nearest neighbours, closed balls, {d} features of network {network}, {n} real and"
         f" {m} generated, standard error by random quarters"
     )
+    reached = _reached(real, reach)
     references = (reached, reached, 1.0, expected_coverage(n, m, k))
     return {
         metric.key: metric.measure(float(value), error[i], m, protocol, references[i])
@@ -60,20 +58,31 @@ def prdc(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> 
     }
 
 
-def _shares(real: Tensor, fake: Tensor, k: int, mode: str) -> tuple[Tensor, float]:
-    """Precision, recall, density and coverage, [4], and the share of reals in the ball of another."""
-    reach_real, reached = _balls(real, k, mode)
-    reach_fake, _ = _balls(fake, k, mode)
+def values(real: Numbers, fake: Numbers, k: int = 5) -> dict[str, float]:
+    """The four numbers alone, without standard errors and references, at a third of the price."""
+    found, _ = _shares(*feature_pair(real, fake, at_least=k + 1), k)
+    return {metric.key: value for metric, value in zip(PRDC, found.tolist(), strict=True)}
+
+
+def _shares(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Precision, recall, density and coverage, [4], and the radii of the reals' balls, [n]."""
+    reach_real, reach_fake = Pairs(real).near(k), Pairs(fake).near(k)
     hits = real.new_zeros(len(fake))
-    covered = []
-    recalled = []
-    for rows, distance in _blocks(real, fake, mode):
-        inside = distance <= reach_real[rows, None]
-        hits += inside.sum(0)
-        covered.append(inside.any(1))
-        recalled.append((distance <= reach_fake).any(1))
-    each = (hits > 0, torch.cat(recalled), hits / k, torch.cat(covered))
-    return torch.stack([x.double().mean() for x in each]), reached
+    covered, recalled = (real.new_zeros(len(real), dtype=torch.bool) for _ in range(2))
+    for theirs, ours in Pairs(real, fake).inside(reach_real[:, None], reach_fake):
+        hits += theirs[1].bincount(minlength=len(fake))
+        covered[theirs[0]] = True
+        recalled[ours[0]] = True
+    each = (hits > 0, recalled, hits / k, covered)
+    return torch.stack([x.double().mean() for x in each]), reach_real
+
+
+def _reached(x: Tensor, reach: Tensor) -> float:
+    """The share of points that lie in the ball of some other point."""
+    found = x.new_zeros(len(x), dtype=torch.bool)
+    for ((_, j),) in Pairs(x).inside(reach[:, None]):
+        found[j] = True
+    return float(found.double().mean())
 
 
 def precision(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed") -> Measure:
@@ -92,34 +101,14 @@ def coverage(real: Numbers, fake: Numbers, k: int = 5, network: str = "unnamed")
     return prdc(real, fake, k, network)["coverage"]
 
 
-def _balls(x: Tensor, k: int, mode: str) -> tuple[Tensor, float]:
-    """Distance [n] to the k-th neighbour, and the share of points that lie in the ball of some
-    other point.
-    """
-    reach = []
-    found = x.new_zeros(len(x), dtype=torch.bool)
-    for rows, distance in _blocks(x, x, mode):
-        itself = torch.arange(len(distance), device=x.device)
-        distance[itself, itself + rows.start] = math.inf
-        reach.append(distance.topk(k, largest=False).values[:, -1])
-        found |= (distance <= reach[-1][:, None]).any(0)
-    return torch.cat(reach), float(found.double().mean())
-
-
-def _blocks(x: Tensor, y: Tensor, mode: str) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of the distance table [n, m], some at a time.
-
-    EXACT goes by differences, not by |x|^2 + |y|^2 - 2 x.y: that is some times faster but loses the
-    small distances to cancellation (a copy lands at 1e-8 |x|, not 0), so that ties with a ball's
-    rim fall either way. FAST is that, good enough for a standard error.
-    """
-    step = max(1, CELLS // len(y))
-    for start in range(0, len(x), step):
-        rows = slice(start, start + step)
-        yield rows, torch.cdist(x[rows], y, compute_mode=mode)
-
-
-def _metric(key: str, call: Callable[..., Measure], says: str, meaning: str) -> Metric:
+def _metric(
+    key: str,
+    call: Callable[..., Measure],
+    says: str,
+    meaning: str,
+    better: Better = "higher",
+    aim: float | None = None,
+) -> Metric:
     return Metric(
         key=key,
         call=call,
@@ -127,7 +116,8 @@ def _metric(key: str, call: Callable[..., Measure], says: str, meaning: str) -> 
         says=says,
         name=key,
         meaning=meaning,
-        better="higher",
+        better=better,
+        aim=aim,
     )
 
 
@@ -143,14 +133,12 @@ RECALL = _metric(
     "share of real that lie among the generated",
     "The share of real pictures that look like some drawn one. Low: whole kinds are never drawn.",
 )
-DENSITY = replace(
-    _metric(
-        "density",
-        density,
-        "how densely real surrounds generated, 1 if equal",
-        "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
-        " keeps to the most ordinary pictures.",
-    ),
+DENSITY = _metric(
+    "density",
+    density,
+    "how densely real surrounds generated, 1 if equal",
+    "How closely the drawn pictures are surrounded by real ones; 1 is alike. Above 1 the method"
+    " keeps to the most ordinary pictures.",
     better="none",
     aim=1.0,
 )

@@ -310,6 +310,34 @@ QUANTITIES = {
             " classes.",
         ),
         _quantity(
+            "knn_accuracy",
+            "higher",
+            "20 neighbours",
+            "The accuracy of the vote of the nearest training features, by the angle between them. It"
+            " asks whether what lies together is of one class.",
+        ),
+        _quantity(
+            "cluster_accuracy",
+            "higher",
+            "clusters that are classes",
+            "The share of examples in the right cluster, when as many clusters as classes are found by"
+            " k-means and each is given the class that fits best.",
+        ),
+        _quantity(
+            "nmi",
+            "higher",
+            "shared information",
+            "The mutual information of clusters and classes over the mean of their entropies. 0: the"
+            " clusters know nothing of the classes; 1: they are the classes.",
+        ),
+        _quantity(
+            "ari",
+            "higher",
+            "Rand index, adjusted",
+            "How often clusters and classes agree whether two examples belong together, beyond what"
+            " chance does. 0: chance; 1: always.",
+        ),
+        _quantity(
             "rmse",
             "lower",
             "RMS error of the score",

@@ -37,7 +37,7 @@ def knn_accuracy(
         among = train_labels[(part @ bank.T).topk(min(k, len(bank)), 1).indices]
         votes.append(F.one_hot(among, classes).sum(1).argmax(1))
     says = f"vote of {k} neighbours by cosine among {len(train)} training features"
-    return _accuracy("knn_accuracy", torch.cat(votes) == labels, says)
+    return _accuracy("knn_accuracy", torch.cat(votes) == labels, says, labels)
 
 
 def linear_probe(
@@ -56,7 +56,7 @@ def linear_probe(
     probe.fit(features(train, "train").numpy(), train_labels.numpy())
     guess = torch.from_numpy(probe.predict(features(test, "test").numpy()))
     says = f"logistic regression on {len(train)} standardised training features"
-    return _accuracy("linear_probe", guess == labels, says)
+    return _accuracy("linear_probe", guess == labels, says, labels)
 
 
 def clustering(
@@ -85,7 +85,7 @@ def agreement_of(found: Tensor, labels: Tensor) -> list[Measure]:
         for score in (normalized_mutual_info_score, adjusted_rand_score)
     )
     return [
-        _accuracy("cluster_accuracy", right, says + ", matched to classes one to one"),
+        _accuracy("cluster_accuracy", right, says + ", matched to classes one to one", labels),
         Measure("nmi", nmi, None, n, "higher", says, trivial=0.0),
         Measure("ari", ari, None, n, "higher", says, trivial=0.0),
     ]
@@ -104,12 +104,13 @@ def matched(found: Tensor, labels: Tensor) -> Tensor:
     return torch.full((rows,), -1).index_put((cluster,), kind)[found]
 
 
-def _accuracy(metric: str, right: Tensor, says: str) -> Measure:
+def _accuracy(metric: str, right: Tensor, says: str, labels: Tensor) -> Measure:
+    """The share that is right; trivial is the share of the commonest of the labels [n]."""
     value, n = float(right.double().mean()), len(right)
     error = binomial_error(value, n)
-    return Measure(
-        metric, value, error, n, "higher", f"{says}, {n} judged, binomial standard error"
-    )
+    says = f"{says}, {n} judged, binomial standard error"
+    commonest = float(labels.bincount().max()) / n
+    return Measure(metric, value, error, n, "higher", says, trivial=commonest)
 
 
 def _pair(x: Tensor, labels: Tensor, name: str) -> None:

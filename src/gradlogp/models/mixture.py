@@ -118,6 +118,43 @@ class PrincipalMixture(EnergyModel):
             drawn += deviation * normal_(torch.empty_like(drawn), generator)
         return x.copy_(drawn.view(x.shape))
 
+    @torch.no_grad()
+    def complete_(self, x: Tensor, free: Tensor, generator: Randomness) -> Tensor:
+        """Fill the entries of x [B, *shape] where `free` [B, *shape] is True with a draw of the
+        planes given the others: blurred completions.
+        """
+        flat, known = x.flatten(1).double(), ~free.flatten(1)
+        found = [self._given(k, flat, known) for k in range(len(self.logits))]
+        log_densities, means, factors = (torch.stack(each, 1) for each in zip(*found, strict=True))
+        shares = (self.logits + log_densities).softmax(1).cumsum(1)
+        u = uniform_(x.new_empty(len(x)), generator)
+        k = torch.searchsorted(shares, u[:, None].to(shares))[:, 0].clamp(max=shares.shape[1] - 1)
+        rows = torch.arange(len(x), device=x.device)
+        noise = normal_(x.new_empty(len(x), self.factors.shape[2]), generator).double()
+        spread = torch.linalg.solve_triangular(factors[rows, k].mT, noise[..., None], upper=True)
+        deviation = (self.log_variances[k].double() / 2).exp()[:, None]
+        z = means[rows, k] + deviation * spread[..., 0]
+        drawn = self.means[k] + torch.bmm(self.factors[k], z[..., None].to(self.factors))[..., 0]
+        return x.copy_(torch.where(free, drawn.view(x.shape), x))
+
+    def _given(self, k: int, flat: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of component k and the known entries of each row: their log-density [B] up to what all
+        components share, and of z its posterior mean A^-1 W^T (x - mu) [B, r] and the Cholesky
+        factor of A = W^T W + s^2 I [B, r, r], whose inverse times s^2 is its covariance.
+        """
+        factor, variance = self.factors[k].double(), self.log_variances[k].double().exp()
+        rank = factor.shape[1]
+        shown = known.double()
+        left = (flat - self.means[k]) * shown
+        along = left @ factor
+        products = (factor[:, :, None] * factor[:, None, :]).flatten(1)
+        inner = (shown @ products).view(-1, rank, rank)
+        chol = torch.linalg.cholesky(inner + variance * torch.eye(rank).to(inner))
+        mean = torch.cholesky_solve(along[..., None], chol)[..., 0]
+        distance = (left.square().sum(1) - (along * mean).sum(1)) / variance
+        log_det = (shown.sum(1) - rank) * variance.log() + 2 * chol.diagonal(0, 1, 2).log().sum(1)
+        return -(distance + log_det) / 2, mean, chol
+
 
 def squared_distances(flat: Tensor, centres: Tensor) -> Tensor:
     """|x - mu|^2 for each row and each centre, [n, K]."""
@@ -133,7 +170,9 @@ def nearest_centre(flat: Tensor, centres: Tensor) -> Tensor:
 def principal(residuals: Tensor, rank: int, least: float) -> tuple[Tensor, Tensor]:
     """The likeliest W [D, rank] and s^2 of centred rows [n, D]: eq. 7 and 8 of probabilistic PCA.
 
-    By the smaller of the two products of the rows with themselves; s^2 is at least `least`.
+    By the smaller of the two products of the rows with themselves; s^2 is at least `least`. Their
+    eigenvalues are found in float64: hundreds of pixels that never change are as many eigenvalues
+    of 0, at which LAPACK does not converge in float32.
     """
     n, dim = residuals.shape
     factor = residuals.new_zeros(dim, rank)
@@ -141,7 +180,7 @@ def principal(residuals: Tensor, rank: int, least: float) -> tuple[Tensor, Tenso
         return factor, residuals.new_tensor(least)
     wide = n < dim
     products = residuals @ residuals.T if wide else residuals.T @ residuals
-    values, vectors = torch.linalg.eigh(products / n)
+    values, vectors = (part.to(residuals) for part in torch.linalg.eigh(products.double() / n))
     values = values.flip(0).clamp(min=0)
     found = min(rank, len(values) - wide)  # centred rows span n - 1 dimensions
     directions = vectors.flip(1)[:, :found]
@@ -176,7 +215,20 @@ class Proposed(nn.Module):
         standard deviation `sigma`.
         """
         self.proposal.fill_(x, generator, residual=False)
-        return x if sigma == 0 else x.add_(normal_(torch.empty_like(x), generator), alpha=sigma)
+        return with_noise_(x, generator, sigma)
+
+    def begin_given_(
+        self, x: Tensor, free: Tensor, generator: Randomness, sigma: float = 0.0
+    ) -> Tensor:
+        """The same for the entries of x where `free` is True, as the mixture has them given the
+        others; the noise is everywhere.
+        """
+        return with_noise_(self.proposal.complete_(x, free, generator), generator, sigma)
+
+
+def with_noise_(x: Tensor, generator: Randomness, sigma: float) -> Tensor:
+    """Add noise of standard deviation `sigma` to x in place."""
+    return x if sigma == 0 else x.add_(normal_(torch.empty_like(x), generator), alpha=sigma)
 
 
 def without_proposal(model: Any) -> Any:

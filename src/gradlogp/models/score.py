@@ -97,7 +97,7 @@ class VectorScore(nn.Module):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         check_classes(cond, self.classes)
         told = (
-            x.new_zeros(len(x), self.classes)
+            x.new_zeros(x.shape[0], self.classes)
             if cond is None
             else F.one_hot(cond, self.classes).to(x.dtype)
         )

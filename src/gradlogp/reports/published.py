@@ -9,6 +9,7 @@ share, is a place in the list `protocols`. `source` says where the rows are from
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import Any
 
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import there
+from gradlogp.experiments import COMPARISONS
 from gradlogp.harness.table import Table
 from gradlogp.reports import command
 from gradlogp.reports.export import COSTS
@@ -36,7 +38,7 @@ SHAPE = {
     "source": TEXT,
     "about": {
         **dict.fromkeys(("comparison", "question", "command", "dataset", "preset", "day"), TEXT),
-        **{f"{key}?": or_null(TEXT) for key in ("gradlogp", "commit", "torch", "device")},
+        **{f"{key}?": or_null(TEXT) for key in ("page", "gradlogp", "commit", "torch", "device")},
         "seeds": [COUNT],
         "seconds?": or_null(NUMBER),
         "threads?": or_null(COUNT),
@@ -67,7 +69,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        return str(self.about["comparison"])
+        return str(self.about.get("page") or self.about["comparison"])
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -91,12 +93,26 @@ class Published:
         return next((table_of(said) for said in self.tables if said["title"] == title), None)
 
 
+def page_name(note: Mapping[str, Any]) -> str:
+    """The comparison's name; on other data than its page is about, the data set's name with it.
+
+    What is asked of natural pictures by itself has its page about MNIST.
+    """
+    comparison = safe_name(note["comparison"], "the comparison's name")
+    known, data = COMPARISONS.get(comparison), str(note["dataset"])
+    own = known.dataset if known else data
+    if data == "mnist" or (data.removesuffix(":mnist") == own and own != "cifar10"):
+        return comparison
+    return safe_name(f"{comparison}-{re.sub(r'[^A-Za-z0-9]+', '-', data)}", "the page's name")
+
+
 def published(shown: Page, figures: Mapping[str, str]) -> Published:
     """The results of a comparison's page; `figures` are the pictures that go beside it."""
     about = shown.first.run.about
     runs = [run for method in shown.methods for run in method.runs]
     said = {
         "comparison": safe_name(shown.note["comparison"], "the comparison's name"),
+        "page": page_name(shown.note),
         "question": str(shown.note["question"]),
         "command": command.whole(shown),
         "dataset": shown.first.run.config["data"]["name"],

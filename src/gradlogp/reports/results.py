@@ -15,7 +15,7 @@ from gradlogp.reports.export import further, markdown
 from gradlogp.reports.protocols import protocols
 from gradlogp.reports.read import Page, page
 from gradlogp.reports.shown import captions
-from gradlogp.runs import inside, safe_name, write_text
+from gradlogp.runs import inside, write_text
 
 SAID = "## What it shows"
 UNSAID = "Not yet written."
@@ -25,15 +25,15 @@ COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues ta
 
 
 def write_results(folder: Path, docs: Path) -> Path:
-    """Write DOCS/<comparison>.md, its rows and its pictures; returns the page's path. UserError
-    where the folder is no comparison.
+    """Write DOCS/<page>.md, its rows and its pictures; returns the page's path. UserError where the
+    folder is no comparison.
     """
     shown = page(folder)
     if not shown.note:
         raise UserError(
             f"{folder} is a single run; a page of results is made from a comparison's folder."
         )
-    name = safe_name(shown.note["comparison"], "the comparison's name")
+    name = published.page_name(shown.note)
     path = docs / f"{name}.md"
     pictures = [
         (f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
@@ -82,13 +82,11 @@ def _setting(shown: Page) -> str:
 
 
 def measured(shown: Page) -> list[str]:
+    name = published.page_name(shown.note)
     lines = [f"- **{label}**: {protocol}." for label, protocol in protocols(shown, shown.headline)]
     return [
         "\n".join(lines),
-        (
-            f"Every number, with its standard error and protocol, is in"
-            f" [{shown.note['comparison']}.json]({shown.note['comparison']}.json)."
-        ),
+        (f"Every number, with its standard error and protocol, is in [{name}.json]({name}.json)."),
     ]
 
 

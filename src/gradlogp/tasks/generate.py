@@ -21,6 +21,7 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import Randomness, Streams
 
 Prior = Callable[[Tensor, Randomness], Tensor]  # fills a tensor [B, *shape] in place
+Given = Callable[[Tensor, Tensor, Randomness], Tensor]  # the same where the second is True
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Sampling(Generic[FieldT]):
     steps.
 
     `finish` maps the end of a chain to data space, e.g. [-1, 1] to [0, 1]. `cost` is the network
-    evaluations of one step.
+    evaluations of one step. `given` is where chains begin that complete an example; None: as all do.
     """
 
     field: Callable[[Tensor | None], FieldT]
@@ -40,6 +41,7 @@ class Sampling(Generic[FieldT]):
     finish: Callable[[Tensor], Tensor] = lambda x: x
     device: torch.device | str = "cpu"
     cost: int = 1
+    given: Given | None = None
 
 
 def tempered(how: Sampling[Any], temperature: float) -> Sampling[Any]:

@@ -2,7 +2,8 @@ r"""Inpaint: fill in what is missing of an example, by the model that a sampling
 
 An energy's chains begin at the example with the prior where it is free, and move that part only,
 under masked noise and a masked score: the exact conditional law of the chain's own
-(`samplers.Masked`). A score at many levels is followed down by `RePaint`: the known part is put
+(`samplers.Masked`). Where chains begin at a mixture's draws, these begin at its draws given the
+known part. A score at many levels is followed down by `RePaint`: the known part is put
 back with the level's noise, and every few levels are gone through again; what that costs in bias is
 in docs/guide-and-restore.md.
 
@@ -61,9 +62,20 @@ def completing(
 
 def _by_chain(how: Sampling[Any], known: Tensor, free: Tensor) -> Sampling[Any]:
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return torch.where(free, how.prior(x.to(known.dtype), generator), known)
+        return torch.where(
+            free, begun(how, known.expand(x.shape), free.expand(x.shape), generator), known
+        )
 
     return replace(how, sampler=Masked(how.sampler, free), prior=prior)
+
+
+def begun(how: Sampling[Any], known: Tensor, free: Tensor, generator: Randomness) -> Tensor:
+    """Where chains begin, given examples [B, *shape] that are known where `free` is False; as all
+    chains do, where `how` cannot say.
+    """
+    if how.given is None:
+        return how.prior(torch.empty_like(known), generator)
+    return how.given(known.clone(), free, generator)
 
 
 def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) -> Sampling[Any]:
@@ -73,6 +85,6 @@ def _by_levels(how: Sampling[Any], known: Tensor, free: Tensor, resamples: int) 
     sampler = RePaint(Ancestral(process, LEVELS), known, free, resamples, JUMP)
 
     def prior(x: Tensor, generator: Randomness) -> Tensor:
-        return how.prior(x.to(known.dtype), generator)
+        return begun(how, known.expand(x.shape), free.expand(x.shape), generator)
 
     return replace(how, sampler=sampler, prior=prior, steps=sampler.steps)

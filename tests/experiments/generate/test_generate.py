@@ -14,8 +14,8 @@ from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
 from gradlogp.experiments import RECIPES
 from gradlogp.experiments.generate import RIVALS
-from gradlogp.experiments.generate.mixture import drawn, fitted
 from gradlogp.experiments.recipes.chains import energies
+from gradlogp.experiments.recipes.mixture import drawn, fitted
 from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.harness import (
     Evaluator,

@@ -3,7 +3,6 @@ at one, told the class and not, a variational autoencoder and adversarial networ
 """
 
 from gradlogp.experiments.generate import by_sampler
-from gradlogp.experiments.generate.mixture import mixture
 from gradlogp.experiments.generate.summary import scores_and_rivals, summary
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy import (
@@ -13,6 +12,7 @@ from gradlogp.experiments.recipes.energy import (
     ebm_no_buffer,
 )
 from gradlogp.experiments.recipes.latent import gan, vae, wgan_gp
+from gradlogp.experiments.recipes.mixture import mixture
 from gradlogp.experiments.recipes.score import ncsn, ncsn_class, ncsn_from_noise, ncsn_single
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.table import Column, Table
@@ -98,7 +98,7 @@ SCORES = Comparison(
         for name in by_sampler.SAMPLERS
     ),
     summary=scores_and_rivals,
-    presets={"quick": ("evaluation.samples=1000", "recipe.evaluation.samples=1000")},
+    presets={"quick": ("evaluation.samples=1000", "score:recipe.evaluation.samples=1000")},
 )
 # Somebody waits for it: a third of the training, and noise is taken away at one level.
 DEMO = Comparison(

@@ -30,6 +30,7 @@ from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.harness.trial import Context, fitted_inside, trained
 from gradlogp.samplers import Ancestral, Masked, RePaint
+from gradlogp.tasks.inpaint import begun
 from gradlogp.training import Training
 
 AT_ONCE = 100  # pictures that are completed together
@@ -103,7 +104,7 @@ class ByEnergy(Inpaint):
 
         def fill(y: Tensor, known: Tensor, generator: Generator) -> Tensor:
             free = (~known).expand_as(y)
-            x = torch.where(free, how.prior(torch.empty_like(y), generator), y)
+            x = torch.where(free, begun(how, y, free, generator), y)
             return walk(Masked(how.sampler, free), field, x, self.steps, generator)
 
         return {"masked Langevin": repeated(fill)}
@@ -112,7 +113,9 @@ class ByEnergy(Inpaint):
 @final
 @dataclass(frozen=True)
 class ByEncoder(Inpaint):
-    """adversarial: weight of the game against a critic; 0 is the squared error alone."""
+    """adversarial: weight of the game against a critic, which sees each example, its completion,
+    and that again for the encoder; 0 is the squared error alone.
+    """
 
     adversarial: float = 0.001
     batch: int = 64
@@ -128,7 +131,7 @@ class ByEncoder(Inpaint):
         with recorder.training() as cost:
             model = from_seed(self.seed, lambda: encoder_model(spec.shape, channels, trunk))
             x = spec.coordinates.to_model(context.data.train.scaled())
-            cost.add(model, self.images)
+            cost.add(model, self.images, 4 if self.adversarial else 1)
             learned = trained(recorder, "network", model, objective, x, None, training)
 
         def fill(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:

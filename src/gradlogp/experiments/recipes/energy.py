@@ -182,11 +182,21 @@ class EnergyRecipe(Generative):
         """Where chains begin: a draw of the mixture, kept within the chains' own range."""
 
         def begin(x: Tensor, generator: Randomness) -> Tensor:
-            model.begin_(x, generator)
-            clamp = getattr(self.chain, "clamp", None)
-            return x if clamp is None else x.clamp_(*clamp)
+            return self._clamped(model.begin_(x, generator))
 
         return begin
+
+    def _begin_given(self, model: Proposed) -> Callable[[Tensor, Tensor, Randomness], Tensor]:
+        """The same where part of an example is known."""
+
+        def begin(x: Tensor, free: Tensor, generator: Randomness) -> Tensor:
+            return self._clamped(model.begin_given_(x, free, generator))
+
+        return begin
+
+    def _clamped(self, x: Tensor) -> Tensor:
+        clamp = getattr(self.chain, "clamp", None)
+        return x if clamp is None else x.clamp_(*clamp)
 
     def _chains(
         self, settings: Buffer, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -219,6 +229,7 @@ class EnergyRecipe(Generative):
             spec.shape,
             kind.from_model,
             device,
+            given=self._begin_given(model) if isinstance(model, Proposed) else None,
         )
 
     def restoration(

@@ -53,10 +53,10 @@ class Proposal:
 
 
 def serves(target: Target) -> bool:
-    """Whether recipes begin at a mixture by default: with pictures of more than twelve pixels a
-    side.
+    """Whether recipes begin at a mixture by default: with volumes, and with pictures of more than
+    twelve pixels a side.
     """
-    return target.kind == "picture" and not target.small
+    return target.kind in ("picture", "volume") and not target.small
 
 
 def fit_mixture(model: nn.Module, examples: Callable[[], Tensor], generator: Generator) -> None:

@@ -79,7 +79,7 @@ BUDGETS: Choices = {
 }
 
 
-# Pictures of more than twelve pixels a side: the walk begins at draws of a mixture.
+# Volumes, and pictures of more than twelve pixels a side: the walk begins at draws of a mixture.
 PROPOSED: Choices = {
     "picture": {
         "any": (
@@ -92,6 +92,17 @@ PROPOSED: Choices = {
         "quick": ("training.images=64000",),
         "full": ("training.images=250000",),
         "gpu": ("training.images=10000000", "training.batch=64", "training.learning_rate=2e-3"),
+    },
+    "volume": {
+        "any": (
+            "proposal.components=400",
+            "sampler.process.sigma_max=0.7",
+            "sampler.levels=30",
+            "net.channels=16,32",
+        ),
+        "quick": ("training.images=30000",),
+        "full": ("training.images=200000",),
+        "gpu": ("training.images=10000000",),
     },
 }
 NOISE = 10.0  # the level at which nothing is left of an example in model coordinates
@@ -221,6 +232,9 @@ class ScoreRecipe(Generative):
                 return model.begin_(x, generator, top)
             return normal_(x, generator).mul_(top)
 
+        def given(x: Tensor, free: Tensor, generator: Randomness) -> Tensor:
+            return model.begin_given_(x, free, generator, top)
+
         def guided(cond: Tensor | None) -> NoisyField:
             return Guided(model.field(cond), model.field(None), self.guidance)
 
@@ -234,6 +248,7 @@ class ScoreRecipe(Generative):
             spec.coordinates.from_model,
             device,
             cost,
+            given if isinstance(model, Proposed) else None,
         )
 
     def restoration(

@@ -1,7 +1,7 @@
 """All representations side by side: the classes in the plane by t-SNE, and neighbours by layer."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from gradlogp.harness.trial import items
 from gradlogp.runs import Run
 
 COLUMNS = 3
+Curve = tuple[list[int], list[float]]  # layers, and what is measured there
 
 
 def summary(folder: Path, runs: Runs) -> Rows:
@@ -46,23 +47,48 @@ def _plane(axis: Any, plane: Any, labels: Any, title: str) -> None:
 
 
 def _layers(path: Path, runs: Mapping[str, Path]) -> dict[str, str]:
-    """Accuracy on validation of each candidate, in their order."""
+    """Accuracy on validation by layer; a level line for what has no layers."""
     with figures.sheet(path, columns=2, width=5.2, height=3.6) as axes:
         for axis, (over, title) in zip(axes, TITLES.items(), strict=True):
-            series = {method: _candidates(run, over) for method, run in runs.items()}
-            x, y = "candidate, as the table lists them", "accuracy of 20 neighbours"
-            figures.lines(axis, series, x, y, title, markers=True)
+            found = {method: _by_level(run, over) for method, run in runs.items()}
+            series = {m: _best_level(levels) for m, levels in found.items() if "" not in levels}
+            _without_layers(axis, {m: max(v[""][1]) for m, v in found.items() if "" in v})
+            figures.lines(axis, series, "layer", "accuracy of 20 neighbours", title, markers=True)
+            axis.xaxis.get_major_locator().set_params(integer=True)
     return {
         path.name: (
-            "The vote of 20 neighbours on validation examples, for every layer and noise level"
-            " that a method offers. The best of them is what the first table measures."
+            "The vote of 20 neighbours on validation examples by layer; where a method has features"
+            " at several noise levels, at the level whose best layer is best. Grey: what has no"
+            " layers. The best of all is what the first table measures."
         )
     }
+
+
+def _without_layers(axis: Any, found: Mapping[str, float]) -> None:
+    for (method, value), dashes in zip(found.items(), ("--", ":"), strict=False):
+        axis.axhline(value, color="grey", linestyle=dashes, linewidth=1.2, label=method)
 
 
 TITLES = {"layer": "Features as they are", "whitened_layer": "Whitened"}
 
 
-def _candidates(run: Path, over: str) -> tuple[Sequence[float], Sequence[float]]:
-    rows = [r for r in Run.open(run).results() if over in r.get("axes", {})]
-    return list(range(1, len(rows) + 1)), [float(r["value"]) for r in rows]
+def _by_level(run: Path, over: str) -> dict[str, Curve]:
+    """Noise level -> (layers, accuracies); under "" what has no layers."""
+    found: dict[str, Curve] = {}
+    for row in Run.open(run).results():
+        if over in row.get("axes", {}):
+            level, layer = _place(row["axes"][over])
+            layers, votes = found.setdefault(level, ([], []))
+            layers.append(layer)
+            votes.append(float(row["value"]))
+    return found
+
+
+def _place(name: str) -> tuple[str, int]:
+    """ "noise 0.1, layer 2" -> ("noise 0.1", 2); "layer 2" -> ("clean", 2); others -> ("", 0)."""
+    level, _, layer = name.rpartition("layer ")
+    return (level.rstrip(", ") or "clean", int(layer)) if "layer " in name else ("", 0)
+
+
+def _best_level(levels: Mapping[str, Curve]) -> Curve:
+    return max(levels.values(), key=lambda curve: max(curve[1]))

@@ -70,7 +70,7 @@ class LevelMLP(nn.Module):
         out = self.head(self.features(x, level, cond))
         if self.scalar:
             return out[:, 0]
-        return out.reshape(len(x), self.times * x.shape[1], *x.shape[2:])
+        return out.reshape(-1, self.times * x.shape[1], *x.shape[2:])
 
     def features(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         """What the linear head reads, [B, width]."""

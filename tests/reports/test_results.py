@@ -134,6 +134,13 @@ def test_thin_lines_keep_their_colours(tmp_path):
     assert coloured.sum() > 1000 and np.percentile(abs(x - y).max(-1)[coloured], 99) < 8
 
 
+def test_natural_pictures_keep_all_their_colours(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(x).save(tmp_path / "picture.png")
+    with Image.open(io.BytesIO(compressed(tmp_path / "picture.png"))) as after:
+        assert np.array_equal(np.asarray(after), x)
+
+
 def test_a_single_run_is_refused(tmp_path):
     folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={})
     with pytest.raises(UserError, match="a single run"):

@@ -21,6 +21,7 @@ SAID = "## What it shows"
 UNSAID = "Not yet written."
 UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
 EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
+MANY = 2**14  # colours, which only natural pictures have
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
@@ -129,14 +130,15 @@ def publishable(figure: str, data: str) -> bool:
 
 
 def compressed(file: Path) -> bytes:
-    """A PNG with a small palette, no wider than 1,100 pixels."""
+    """A PNG no wider than 1,100 pixels, of charts and grey pictures with a small palette."""
     from PIL import Image
 
     out = io.BytesIO()
     with Image.open(file) as picture:
         picture.thumbnail((1100, 3000))
-        few = picture.convert("RGB").quantize(
-            COLOURS, Image.Quantize.MAXCOVERAGE
-        )  # the median cut loses a colour of few pixels
-        few.save(out, format="PNG", optimize=True)
+        kept = picture.convert("RGB")
+        if kept.getcolors(MANY):
+            # the median cut loses a colour of few pixels
+            kept = kept.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        kept.save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -25,6 +25,7 @@ from gradlogp.experiments.denoise.common import (
 )
 from gradlogp.experiments.denoise.methods import AUTOENCODERS, ENERGIES, UNTRAINED
 from gradlogp.experiments.denoise.networks import DenoisingRecipe, geometric
+from gradlogp.experiments.denoise.summary import stacked
 from gradlogp.harness import prepare, run_comparison
 from gradlogp.harness.fit import build
 from gradlogp.harness.recipe import Target, specify
@@ -223,3 +224,13 @@ def test_what_needs_no_learning_scores_on_mnist_as_computed_apart():
             assert (
                 abs(found.value - exact) < 4 * found.stderr + 0.1
             )  # 5,000 pictures of the training part are for validation
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strips_show_all_channels(channels):
+    rows = [torch.rand(2, channels, 3, 4) for _ in range(2)]
+    picture = stacked(rows)
+    assert picture.shape == ((10, 8) if channels == 1 else (10, 8, 3))
+    second = torch.as_tensor(picture[5:8, 4:]).reshape(3, 4, channels)
+    assert torch.equal(second, rows[1][1].permute(1, 2, 0))
+    assert (picture[3:5] == 1).all()

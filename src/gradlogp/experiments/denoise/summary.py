@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -123,16 +124,24 @@ def _of_one(name: str, found: Items) -> list[Strip]:
 
 
 def _strip(axis: Any, strips: Sequence[Strip], sigma: float, labelled: bool) -> None:
-    rows = [torch.cat(list(strip.pictures(sigma)[:, 0]), 1) for strip in strips]
-    picture = torch.cat([F.pad(row, (0, 0, 0, 2), value=1.0) for row in rows])
-    axis.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
-    side = len(picture) / len(rows)
+    picture = stacked([strip.pictures(sigma) for strip in strips])
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    side = len(picture) / len(strips)
     labels = [strip.label if labelled else "" for strip in strips]
-    axis.set_yticks([side * (i + 0.5) for i in range(len(rows))], labels)
+    axis.set_yticks([side * (i + 0.5) for i in range(len(strips))], labels)
     axis.set_xticks([])
     axis.tick_params(length=0)
     axis.grid(False)
     axis.set_title(f"noise {sigma:g}")
+
+
+def stacked(rows: Sequence[Tensor]) -> np.ndarray:
+    """Rows of pictures [n, channels, height, width] as one picture, [h, w] or, in colour, [h, w,
+    3], with a white rule under each row.
+    """
+    lines = [F.pad(torch.cat(list(row), 2), (0, 0, 0, 2), value=1.0) for row in rows]
+    picture = torch.cat(lines, 1).clamp(0, 1)
+    return (picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)).numpy()
 
 
 def _three_decibels(path: Path, kept: Kept, sigmas: Sequence[float]) -> dict[str, str]:

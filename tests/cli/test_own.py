@@ -180,6 +180,40 @@ def test_shards_are_the_samples_of_one_process(capsys: pytest.CaptureFixture[str
     np.testing.assert_allclose(some, whole[5:7], rtol=0, atol=1e-5)
 
 
+def test_shards_are_measured_as_the_samples_of_one_process_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("sample", "runs/ncsn", "--n", 60, "--batch", 20)
+    run(capsys, *words, "--out", "all.npz")
+    names = [f"parts/{i}.npz" for i in (3, 1, 2)]  # in any order
+    for name in names:
+        run(capsys, *words, "--shard", f"{Path(name).stem}/3", "--out", name)
+    before = Run.open("runs/ncsn").results()
+    found = [
+        run(capsys, "evaluate", "runs/ncsn", "--samples", *given) for given in (["all.npz"], names)
+    ]
+    assert found[0]["rows"] == found[1]["rows"] and "fd" in {r["metric"] for r in found[0]["rows"]}
+    assert Run.open("runs/ncsn").results() == before
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "says"),
+    [
+        ((3, 1, 9, 9), ["a.npz"], "expected `samples` of shape [n, 1, 8, 8], got [3, 1, 9, 9]"),
+        ((0, 1, 8, 8), ["a.npz"], "got [0, 1, 8, 8]"),
+        ((3, 1, 8, 8), ["a.npz", "./a.npz"], "2 files of samples, but 1 different"),
+        ((3, 1, 8, 8), ["lost.npz"], "lost.npz"),
+    ],
+)
+def test_files_that_hold_no_samples_of_the_run_are_refused(
+    shape: tuple[int, ...], names: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("a.npz", samples=np.zeros(shape, np.float32))
+    assert main(["evaluate", "runs/ncsn", "--samples", *names]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

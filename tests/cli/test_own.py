@@ -141,6 +141,12 @@ def test_a_run_scores_files_of_ones_own(name: str, capsys: pytest.CaptureFixture
         ("inpaint runs/ncsn mine/00.png", "--mask PICTURE or --hole PIXELS"),
         ("inpaint runs/ncsn mine/00.png --hole 2 --mask mine/00.png", "one of the two"),
         ("inpaint runs/ncsn mine/00.png --mask black.png", "no pixel is white"),
+        ("inpaint runs/ncsn mine/00.png --mask wide.png", "wide.png is 16x8 and mine/00.png 8x8"),
+        ("inpaint runs/ncsn mine/00.png --hole 2 --out mine/00.png", "choose another name"),
+        ("denoise runs/ncsn mine --sigma 0.1 --out mine", "choose another name"),
+        ("classify runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
+        ("embed runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
+        ("detect runs/ncsn table.csv --out table.csv", "choose another name"),
         ("inpaint runs/ncsn nothing.png --hole 2", "cannot read the picture nothing.png"),
         ("classify runs/ncsn nothing.png", "nothing.png"),
         ("embed runs/ncsn mine --out x.txt", "ends in .npz or .csv"),
@@ -152,6 +158,8 @@ def test_what_is_wrong_is_one_line(
     words: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (8, 8)).save("black.png")
+    Image.new("L", (16, 8), 255).save("wide.png")
+    Path("table.csv").write_text("a,b\n1,2\n")
     Path("empty").mkdir()
     assert main(words.split()) == 2
     error = capsys.readouterr().err

@@ -19,6 +19,11 @@ COMPARISON = Comparison(
     ),
     tables=(
         Table("Log-likelihood at both ends of the bracket", ("log_likelihood",), "end"),
+        Table(
+            "By how much CD-10 is likelier, by the ends of the brackets that favour the other",
+            ("likelihood_gain",),
+            "over",
+        ),
         Table("Fréchet distance from noise, by steps", ("fd",), "steps", {"start": "noise"}),
         Table("Fréchet distance from test pictures, by steps", ("fd",), "steps", {"start": "data"}),
         Table(

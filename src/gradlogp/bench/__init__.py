@@ -65,6 +65,11 @@ BENCHES: dict[str, Bench] = {
         "guard",
         "guard.md",
     ),
+    "growth": Bench(
+        "What becomes of seconds and memory as batch, dimension, length or n are doubled.",
+        "growth",
+        "growth.md",
+    ),
     "peers": Bench(
         "What the same steps cost in the libraries that one would take instead.",
         "peers",

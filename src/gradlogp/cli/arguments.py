@@ -220,6 +220,7 @@ class Bench(Arguments):
             "noise-scales",
             "race",
             "guard",
+            "growth",
             "peers",
             "overhead",
         ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from gradlogp.core.arrays import Numbers
 from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, jackknife
 
-CELLS = 2**22  # pairs held at once: 32 MiB
+CELLS = 2**20  # pairs held at once: 8 MiB, which the allocator keeps
 
 
 def kid(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:

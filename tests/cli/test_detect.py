@@ -198,6 +198,7 @@ def test_recordings_and_the_bands_that_speak(capsys: pytest.CaptureFixture[str])
         ("nowhere", "nowhere does not exist"),
         ("empty", "expected a folder of pictures"),
         ("train.csv --out scores.txt", "ends in .csv"),
+        ("train.csv --out train.csv", "would take the place of what is read"),
         ("train.csv --detector isolation", "did you mean 'isolation_forest'?"),
         ("train.csv --share 0.7", "--share"),
         ("train.csv --ignore nothing", "no column 'nothing'; there are number, amount"),

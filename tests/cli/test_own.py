@@ -141,6 +141,12 @@ def test_a_run_scores_files_of_ones_own(name: str, capsys: pytest.CaptureFixture
         ("inpaint runs/ncsn mine/00.png", "--mask PICTURE or --hole PIXELS"),
         ("inpaint runs/ncsn mine/00.png --hole 2 --mask mine/00.png", "one of the two"),
         ("inpaint runs/ncsn mine/00.png --mask black.png", "no pixel is white"),
+        ("inpaint runs/ncsn mine/00.png --mask wide.png", "wide.png is 16x8 and mine/00.png 8x8"),
+        ("inpaint runs/ncsn mine/00.png --hole 2 --out mine/00.png", "choose another name"),
+        ("denoise runs/ncsn mine --sigma 0.1 --out mine", "choose another name"),
+        ("classify runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
+        ("embed runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
+        ("detect runs/ncsn table.csv --out table.csv", "choose another name"),
         ("inpaint runs/ncsn nothing.png --hole 2", "cannot read the picture nothing.png"),
         ("classify runs/ncsn nothing.png", "nothing.png"),
         ("embed runs/ncsn mine --out x.txt", "ends in .npz or .csv"),
@@ -152,6 +158,8 @@ def test_what_is_wrong_is_one_line(
     words: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (8, 8)).save("black.png")
+    Image.new("L", (16, 8), 255).save("wide.png")
+    Path("table.csv").write_text("a,b\n1,2\n")
     Path("empty").mkdir()
     assert main(words.split()) == 2
     error = capsys.readouterr().err
@@ -170,6 +178,40 @@ def test_shards_are_the_samples_of_one_process(capsys: pytest.CaptureFixture[str
     run(capsys, "sample", "runs/ncsn", "--n", 2, "--first", 5, "--out", "some.npz")
     some, whole = (np.load(name)["samples"] for name in ("some.npz", "all.npz"))
     np.testing.assert_allclose(some, whole[5:7], rtol=0, atol=1e-5)
+
+
+def test_shards_are_measured_as_the_samples_of_one_process_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("sample", "runs/ncsn", "--n", 60, "--batch", 20)
+    run(capsys, *words, "--out", "all.npz")
+    names = [f"parts/{i}.npz" for i in (3, 1, 2)]  # in any order
+    for name in names:
+        run(capsys, *words, "--shard", f"{Path(name).stem}/3", "--out", name)
+    before = Run.open("runs/ncsn").results()
+    found = [
+        run(capsys, "evaluate", "runs/ncsn", "--samples", *given) for given in (["all.npz"], names)
+    ]
+    assert found[0]["rows"] == found[1]["rows"] and "fd" in {r["metric"] for r in found[0]["rows"]}
+    assert Run.open("runs/ncsn").results() == before
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "says"),
+    [
+        ((3, 1, 9, 9), ["a.npz"], "expected `samples` of shape [n, 1, 8, 8], got [3, 1, 9, 9]"),
+        ((0, 1, 8, 8), ["a.npz"], "got [0, 1, 8, 8]"),
+        ((3, 1, 8, 8), ["a.npz", "./a.npz"], "2 files of samples, but 1 different"),
+        ((3, 1, 8, 8), ["lost.npz"], "lost.npz"),
+    ],
+)
+def test_files_that_hold_no_samples_of_the_run_are_refused(
+    shape: tuple[int, ...], names: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("a.npz", samples=np.zeros(shape, np.float32))
+    assert main(["evaluate", "runs/ncsn", "--samples", *names]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -259,9 +259,30 @@ def test_generated_rows_are_brought_to_their_columns(tmp_path):
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_and_encodings_are_found(tmp_path, separator):
     text = f"größe{separator}b\n" + rows(12, lambda i: f"{i}{separator}{i * i}")
-    for encoding in ("utf-8", "utf-8-sig", "latin-1"):
+    for encoding in ("utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le", "utf-16-be"):
         (tmp_path / "x.csv").write_bytes(text.encode(encoding))
         assert load(f"csv:{tmp_path}/x.csv").columns.names == ("größe", "b")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_spreadsheet_s_decimal_commas_are_numbers(tmp_path, separator):
+    text = separator.join("abc") + "\n"
+    text += rows(12, lambda i: separator.join([f"{i},5", f"-0,{i:02d}", f"1{i % 3}.04.2024"]))
+    data = load(f"csv:{table(tmp_path / 'x.csv', text)}")
+    assert [column.categories for column in data.columns.members[:2]] == [(), ()]
+    assert sorted(whole(data)[:, 0].tolist()) == [i + 0.5 for i in range(12)]
+
+
+def test_texts_of_which_every_row_has_its_own_are_no_categories(tmp_path):
+    """Names, and what looks like a number to a person: said, with one of them."""
+    text = "name,amount,share,kind,x\n" + rows(
+        60, lambda i: f'row {i},"1,{100 + i}.5",{i / 7:.1f}%,{"ab"[i % 2]},{i}'
+    )
+    data = load(f"csv:{table(tmp_path / 'x.csv', text)}")
+    assert data.columns.names == ("kind", "x")
+    said = " ".join(data.notes)
+    assert "60 different texts in 60 rows, such as '1,100.5', are not categories" in said
+    assert all(f"left out {name}:" in said for name in ("name", "amount", "share"))
 
 
 BAD_TABLES = {  # what is wrong: (the text, the name's end, a fragment of what we say)

@@ -1,9 +1,12 @@
 """The evaluation classifier by kind and shape of the data: what digits take has not changed."""
 
+import re
+
 import pytest
 import torch
 
 from gradlogp.core.batch import Batch
+from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.evaluator import EvaluatorRecipe, budget, evaluator_of
@@ -16,6 +19,14 @@ from gradlogp.training import Training
 GREY = DataSpec((1, 28, 28), (10,) * 3, 0.6)
 COLOUR = DataSpec((3, 32, 32), (10,) * 3, 0.5)
 TABLES = DataSpec((3,), (10,) * 3, 1.0, "row", (0.0,) * 3, (1.0,) * 3)
+
+
+class Heard(Silent):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
 
 
 def built(spec):
@@ -55,8 +66,12 @@ def test_it_is_trained_and_read_back(shape, tmp_path, monkeypatch):
     g = seeded(0)
     parts = [Split(torch.rand(24, *shape, generator=g), torch.arange(24) % 2, 1) for _ in range(3)]
     data = Dataset("some", *parts, classes=("a", "b"))
-    found = evaluator_of(data, tmp_path / "evaluator")
-    again = evaluator_of(data, tmp_path / "evaluator")
+    heard = Heard()
+    found = evaluator_of(data, tmp_path / "evaluator", heard)
+    (said,) = heard.said
+    assert re.search(r"classifier of some is trained first.*about \d+ seconds", said)
+    again = evaluator_of(data, tmp_path / "evaluator", heard)
+    assert heard.said == [said]
     x = data.test.scaled()
     assert found.name == again.name and torch.equal(found.features(x), again.features(x))
     assert float(found.features(data.validation.scaled()).square().mean()) == pytest.approx(1)

@@ -36,7 +36,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
-from torch.fx.experimental import _config as symbols
+from torch.fx.experimental import _config
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from gradlogp.bridges.missing import needed
@@ -166,6 +166,7 @@ def graph(asked: Asked) -> nn.Module:
     """The function as a graph of forward operations, for any number of examples: sizes that are
     equal in the example, such as three rows of three columns, are not taken for one.
     """
+    symbols: Any = _config
     with tracing(), symbols.patch(use_duck_shape=False):
         traced = make_fx(
             asked.function,

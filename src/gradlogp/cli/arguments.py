@@ -115,6 +115,10 @@ class Evaluate(Arguments):
     """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     data: Path | None = None
     """Folder with the data set that the run was trained on."""
+    samples: tuple[Path, ...] = ()
+    """Measure these samples instead, .npz of `gradlogp sample`, shards in any order: the numbers of
+    one process, to the bit. They are printed, and results.json stays as it is.
+    """
 
 
 class Report(Arguments):

@@ -60,6 +60,15 @@ def writable(path: Path, *suffixes: str, word: str = "--out") -> None:
         raise UserError(f"{word} {path}: cannot write in {folder}; choose another folder.")
 
 
+def spared(out: Path, *read: Path | None, word: str = "--out") -> None:
+    """Raises UserError where `out` is one of the files or folders that are read."""
+    for path in read:
+        if path is not None and path.exists() and out.exists() and out.samefile(path):
+            raise UserError(
+                f"{word} {out} would take the place of what is read; choose another name."
+            )
+
+
 def read(name: str, folder: Path | None, terminal: Terminal) -> Dataset:
     dataset = data.load(name, folder, Download(terminal))
     terminal.end()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.cli.checks import data_of, writable
+from gradlogp.cli.checks import data_of, spared, writable
 from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Classify, Embed
 from gradlogp.core.errors import UserError
@@ -31,6 +31,7 @@ BATCH = 500
 
 def classify(args: Classify, terminal: Terminal) -> None:
     writable(args.out, ".csv")
+    spared(args.out, *args.files)
     fitted = load(args.run)
     dataset = data_of(fitted.run, args.data, terminal)
     if classless(dataset):
@@ -73,6 +74,7 @@ def _classifier(
 
 def embed(args: Embed, terminal: Terminal) -> None:
     writable(args.out, ".npz", ".csv")
+    spared(args.out, *args.files)
     fitted = load(args.run)
     dataset = data_of(fitted.run, args.data, terminal)
     items = _items(args.files, fitted, dataset, terminal)

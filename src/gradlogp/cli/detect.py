@@ -14,7 +14,7 @@ from gradlogp.baselines.detectors import (
     subsample,
 )
 from gradlogp.cli import show
-from gradlogp.cli.checks import data_of, known, writable
+from gradlogp.cli.checks import data_of, known, spared, writable
 from gradlogp.cli.describe import write_rows
 from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Detect
@@ -35,6 +35,7 @@ SHOWN = 5  # flagged examples that are printed
 
 def detect(args: Detect, terminal: Terminal) -> None:
     writable(args.out, ".csv")
+    spared(args.out, args.train, *args.new)
     known(args.detector, DETECTORS, "detector")
     found = (_by_run if is_run(args.train) else _by_detector)(args, terminal)
     items = found.items

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlogp import data, tasks
-from gradlogp.cli.checks import data_of, writable
+from gradlogp.cli.checks import data_of, spared, writable
 from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Denoise, Inpaint
 from gradlogp.core.errors import UserError
@@ -38,6 +38,7 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
         or fitted.run.path / "samples" / f"denoised-{args.image.stem}{'' if many else '.png'}"
     )
     writable(out, *(() if many else (".png",)))
+    spared(out, args.image)
     shape = picture_shape(fitted, "denoise")
     fits = [data.fit(picture, shape) for picture in pictures]
     given = torch.stack([x for x, _ in fits])
@@ -122,9 +123,10 @@ def inpaint(args: Inpaint, terminal: Terminal) -> None:
     picture, fitted = data.read_picture(args.image), load(args.run)
     out = args.out or fitted.run.path / "samples" / f"inpainted-{args.image.stem}.png"
     writable(out, ".png")
+    spared(out, args.image, args.mask)
     shape = picture_shape(fitted, "inpaint")
     given, how_fitted = data.fit(picture, shape)
-    free = _missing(args, shape)
+    free = _missing(args, picture.size, shape)
     terminal.say(f"{args.image}: {how_fitted}; {int(free[0].sum()):,} pixels are filled in")
     kind, recipe = fitted.spec.coordinates, fitted.recipe
     cond = classes_asked(fitted.spec, args.n, args.cls) if recipe.conditional else None
@@ -146,13 +148,21 @@ def inpaint(args: Inpaint, terminal: Terminal) -> None:
     )
 
 
-def _missing(args: Inpaint, shape: tuple[int, int, int]) -> Tensor:
-    """True where a pixel is to be filled in: the white of a mask, or a square in the middle."""
+def _missing(args: Inpaint, size: tuple[int, int], shape: tuple[int, int, int]) -> Tensor:
+    """True where a pixel is to be filled in: the white of a mask, which has the proportions of the
+    picture of `size`, or a square in the middle.
+    """
     if (args.mask is None) == (args.hole is None):
         raise UserError("inpaint needs --mask PICTURE or --hole PIXELS, one of the two.")
     _, height, width = shape
     if args.mask is not None:
-        mask, _ = data.fit(data.read_picture(args.mask), (1, height, width))
+        given = data.read_picture(args.mask)
+        if given.width * size[1] != given.height * size[0]:
+            raise UserError(
+                f"{args.mask} is {given.width}x{given.height} and {args.image} {size[0]}x{size[1]}:"
+                " draw the mask on the picture, in its size."
+            )
+        mask, _ = data.fit(given, (1, height, width))
         free = (mask > 0.5).expand(shape)
     else:
         assert args.hole is not None

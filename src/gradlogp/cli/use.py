@@ -17,8 +17,11 @@ from gradlogp.data import DATASETS
 from gradlogp.data.files import require_memory
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, evaluate as evaluate_run, evaluator_beside, evaluator_of, load
+from gradlogp.harness.evaluate import measure_samples
 from gradlogp.harness.evaluator import doubts
 from gradlogp.harness.likelihood import likelihood as measure_likelihood
+from gradlogp.harness.record import row
+from gradlogp.harness.shards import gathered
 
 COPIES = 3  # of the samples, until they are written
 
@@ -102,14 +105,22 @@ def trained(path: Path, verb: str) -> Fitted:
 
 def evaluate(args: Evaluate, terminal: Terminal) -> None:
     fitted = trained(args.run, "evaluate")
+    drawn = gathered(args.samples, fitted.spec) if args.samples else None
     dataset = data_of(fitted.run, args.data, terminal)
     evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
-    rows = evaluate_run(fitted, dataset, evaluator, terminal)
-    path = reports.write(fitted.run.path)
+    if drawn is None:
+        rows = evaluate_run(fitted, dataset, evaluator, terminal)
+        path = reports.write(fitted.run.path)
+        end = f"report: {path}"
+    else:
+        x, asked = drawn
+        rows = [row(measure) for measure in measure_samples(x, dataset, evaluator, asked)]
+        path = None
+        end = f"of {counted(len(x), 'sample')} in {counted(len(args.samples), 'file')}"
     terminal.show(show.measures(rows))
     for doubt in doubts(evaluator, dataset):
         terminal.say(doubt)
-    terminal.say(f"features and labels by {evaluator.name}\nreport: {path}")
+    terminal.say(f"features and labels by {evaluator.name}\n{end}")
     terminal.result({"run": args.run, "report": path, "rows": rows})
 
 

@@ -5,6 +5,8 @@ taken for Latin-1. Columns of text with more than a hundred different values, of
 value are left out, each with why.
 """
 
+import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from gradlogp.data.files import needs, reason, require_file, require_memory
 
 CATEGORIES = 100  # more different texts are names or sentences, not categories
 FEWEST = 10  # rows
-SEPARATORS = b",;\t|"
+SEPARATORS = ",;\t|"
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?"]
 
 
@@ -84,19 +86,46 @@ def _parquet_cells(parquet: Any, path: Path) -> int:
 def _read_csv(arrow: Any, pacsv: Any, path: Path) -> Any:
     with arrow.input_stream(str(path)) as stream:  # unpacks .gz by its name, as read_csv does
         start = stream.read(1 << 16)
-    head = start.splitlines()[0] if start.splitlines() else b""
-    separator = max(SEPARATORS, key=head.count) if head else ord(",")
-    try:
-        start.decode()
-        encoding = "utf8"
-    except UnicodeDecodeError as error:
-        encoding = "utf8" if error.start > len(start) - 4 else "latin-1"
+    encoding = _encoding(start)
+    text = start.decode(encoding, errors="ignore")
+    head = next(iter(text.splitlines()), "")
+    separator = max(SEPARATORS, key=head.count)
     return pacsv.read_csv(
         path,
         read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
-        parse_options=pacsv.ParseOptions(delimiter=chr(separator), newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=NULLS),
+        parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            strings_can_be_null=True, null_values=NULLS, decimal_point=_decimal(text, separator)
+        ),
     )
+
+
+def _encoding(start: bytes) -> str:
+    """That of a text which begins so: UTF-16 by its mark, or by a zero in every other byte; else
+    UTF-8 or, where that cannot be, Latin-1.
+    """
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    for name, zeros in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])):
+        if 2 * zeros.count(0) > len(zeros):
+            return name
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        return "utf8" if error.start > len(start) - 4 else "latin-1"
+    return "utf8"
+
+
+def _decimal(text: str, separator: str) -> str:
+    """The comma where more cells are numbers with a comma than with a point, as spreadsheets write
+    them in much of the world; else the point.
+    """
+    cells = [cell.strip(' "') for line in text.splitlines() for cell in line.split(separator)]
+    commas, points = (
+        sum(re.fullmatch(rf"[+-]?\d+{mark}\d+", cell) is not None for cell in cells)
+        for mark in (",", r"\.")
+    )
+    return "," if commas > points else "."
 
 
 def _names(path: Path, table: Any) -> list[str]:

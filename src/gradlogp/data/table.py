@@ -4,8 +4,9 @@ back as such a table.
     header and cells -> a number, or one of a few texts, a column -> x (n, d) as in columns.py
 
 CSV (separated by comma, semicolon, tab or bar; packed by gzip or not) and Parquet, read by Arrow.
-Columns of text with more than a hundred different values, dates, and columns without a value are
-left out, and said. A constant column is no entry of x, but is written back.
+Columns of text with more than a hundred different values, or of another one in most rows, dates,
+and columns without a value are left out, and said. UTF-8, UTF-16 and Latin-1 are told apart, and
+decimal commas from points. A constant column is no entry of x, but is written back.
 
 Reference: Shafranovich (2005), Common Format and MIME Type for CSV Files, RFC 4180.
 """
@@ -26,6 +27,7 @@ from gradlogp.data.columns import MISSING, Column, Columns
 from gradlogp.data.files import replacing, sha256, split_option
 
 LARGEST = 1e100  # beyond it squares overflow
+FEW = 20  # different texts may be categories in however few rows
 
 
 def csv(
@@ -202,6 +204,9 @@ def _encoded(
     for cells in table.columns:
         if cells.name in apart:
             continue
+        if names := _names_of_rows(cells):
+            said.append(f"left out {cells.name}: {names}")
+            continue
         column = _column(path, cells, train.numpy())
         if column is None:
             said.append(f"left out {cells.name}: it holds no value in the training rows.")
@@ -216,6 +221,18 @@ def _encoded(
             f"{path}: every column is constant, left out or the label: nothing to learn."
         )
     return columns, torch.from_numpy(np.concatenate(blocks, 1)), tuple(said)
+
+
+def _names_of_rows(cells: Cells) -> str:
+    """Why texts are no categories, where most rows have one of their own; else nothing."""
+    there = [text for text in cells.texts if text != MISSING]
+    found = len(set(there))
+    if found <= max(FEW, len(there) // 2):
+        return ""
+    return (
+        f"{found:,} different texts in {len(there):,} rows, such as {printable(there[0][:40])!r}, are"
+        " not categories; numbers are read without units, percent signs or separators of thousands."
+    )
 
 
 def _column(path: Path, cells: Cells, train: np.ndarray) -> Column | None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
@@ -23,11 +24,12 @@ from gradlogp.data.files import require_memory
 from gradlogp.harness.fit import PROGRESS, batches, build, shown, snapshots
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.tasks.generate import Sampling, film
+from gradlogp.training import Learner
 from gradlogp.training.health import SAMPLES
 
 COPIES = 5  # of every weight while it is learned
 WARM = 2  # steps before the clock runs
-STEPS, SECONDS = 30, 4.0  # of training that are measured, at most
+STEPS, FEW, SECONDS = 30, 5, 4.0  # of training that are measured, at most
 DRAWN = 5  # steps of drawing that are measured
 
 
@@ -86,20 +88,35 @@ def estimated(recipe: Generative, data: Dataset, device: str) -> Estimate:
     learner = build(recipe, spec, device, data.train)
     fitting = clock() - began
     source = batches(data.train, recipe, spec, device)
-    for step in range(min(WARM, recipe.training.steps)):
-        learner.update(source(step))
-    began, taken = clock(), 0
-    while taken < STEPS and clock() - began < SECONDS:
-        _, info = learner.update(source(learner.step))
-        taken += 1
-    _wait(info)
-    training = fitting + (clock() - began) / taken * recipe.training.steps
+    training = fitting + _step(learner, source, clock, STEPS) * recipe.training.steps
     how = recipe.sampling(learner.ema.module, spec, device)
     previews = len(shown(recipe)) * _drawing(how, PROGRESS, recipe, spec, clock)
     last = _drawing(how, SAMPLES, recipe, spec, clock)
     evaluation = last / SAMPLES * _measured(recipe)
     parameters = sum(p.numel() for p in learner.model.parameters())
     return Estimate(before, training, previews + last, evaluation, peak(device), parameters)
+
+
+def seconds_of_training(recipe: Recipe, data: Dataset, device: str) -> float:
+    """By a few steps of a learner that is thrown away."""
+    spec = specify(data)
+    learner = build(recipe, spec, device, data.train)
+    source = batches(data.train, recipe, spec, device)
+    return _step(learner, source, _clock(device), FEW) * recipe.training.steps
+
+
+def _step(
+    learner: Learner, source: Callable[[int], Batch], clock: Callable[[], float], most: int
+) -> float:
+    """Seconds of a step of training, by `most` at most, or SECONDS of them."""
+    for step in range(min(WARM, learner.settings.steps)):
+        learner.update(source(step))
+    began, taken = clock(), 0
+    while taken < most and clock() - began < SECONDS:
+        _, info = learner.update(source(learner.step))
+        taken += 1
+    _wait(info)
+    return (clock() - began) / taken
 
 
 def _measured(recipe: Generative) -> int:

@@ -23,11 +23,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
+from gradlogp.core.files import there
 from gradlogp.core.progress import Listener
 from gradlogp.data import Dataset
+from gradlogp.harness.estimate import seconds_of_training
 from gradlogp.harness.fit import Fitted, fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.kinds.picture import natural
+from gradlogp.harness.provenance import default_device
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
 from gradlogp.harness.turns import classless, turned
 from gradlogp.metrics.base import scarce, too_few
@@ -122,12 +125,23 @@ def evaluator_of(data: Dataset, path: Path, listener: Listener | None = None) ->
     by_class = not classless(data)
     data = data if by_class else turned(data)
     spec = specify(data)
-    run = fit(EvaluatorRecipe(data.name, budget(spec, len(data.train))), data, path, listener)
+    recipe = EvaluatorRecipe(data.name, budget(spec, len(data.train)))
+    if listener and not there(path / "config.json"):
+        listener.say(_beforehand(recipe, data, path))
+    run = fit(recipe, data, path, listener)
     tensors = run.load("ema")[0]
     model: Any = spec.coordinates.network(spec.shape, spec.classes)
     model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
     return _calibrated(model, spec.coordinates, data, tensors, by_class)
+
+
+def _beforehand(recipe: EvaluatorRecipe, data: Dataset, path: Path) -> str:
+    seconds = max(1.0, seconds_of_training(recipe, data, default_device()))
+    return (
+        f"an evaluation classifier of {data.name} is trained first, once, and kept in {path}: about"
+        f" {seconds:.0f} seconds of a machine that does nothing else"
+    )
 
 
 def own_logits(fitted: Fitted) -> Callable[[Tensor], Tensor] | None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from gradlogp.core.arrays import Numbers
 from gradlogp.metrics.base import GROUPS, Measure, Metric, feature_pair, jackknife
 
+CELLS = 2**22  # pairs held at once: 32 MiB
+
 
 def kid(real: Numbers, fake: Numbers, network: str = "unnamed") -> Measure:
     """KID of features [n, d] and [m, d]; jackknife standard error over both samples (too wide, by
@@ -45,7 +47,7 @@ def _pairs(x: Tensor, y: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """
     d = x.shape[1]
     group = torch.arange(len(y), device=y.device) % groups
-    rows = torch.stack([_kernel(x[g::groups] @ y.T, d).sum(0) for g in range(groups)])
+    rows = torch.stack([_sums(x[g::groups], y) for g in range(groups)])
     sums = rows.new_zeros(groups, groups).index_add(1, group, rows)
     sizes = [
         torch.tensor([float(len(z[g::groups])) for g in range(groups)]).to(sums) for z in (x, y)
@@ -55,6 +57,12 @@ def _pairs(x: Tensor, y: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         self_meeting = sums.new_zeros(groups).index_add(0, group, _kernel(x.square().sum(1), d))
         return sums - self_meeting.diag(), counts - sizes[0].diag()
     return sums, counts
+
+
+def _sums(x: Tensor, y: Tensor) -> Tensor:
+    """The sum of the kernel of each y with all x, in blocks of the table."""
+    blocks = x.split(max(1, CELLS // len(y)))
+    return torch.stack([_kernel(part @ y.T, x.shape[1]).sum(0) for part in blocks]).sum(0)
 
 
 def _without_each(table: Tensor) -> Tensor:

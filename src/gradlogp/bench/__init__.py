@@ -65,6 +65,11 @@ BENCHES: dict[str, Bench] = {
         "guard",
         "guard.md",
     ),
+    "peers": Bench(
+        "What the same steps cost in the libraries that one would take instead.",
+        "peers",
+        "peers.md",
+    ),
     "overhead": Bench(
         "What a sampler's step costs beside its field and beside a loop by hand.",
         "overhead",

@@ -220,12 +220,13 @@ class Bench(Arguments):
             "noise-scales",
             "race",
             "guard",
+            "peers",
             "overhead",
         ]
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, race, overhead); by default those of the
+    """Seconds for each fit or figure (objectives, race, overhead, peers); by default those of the
     committed page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None

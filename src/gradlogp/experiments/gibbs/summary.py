@@ -45,11 +45,11 @@ def rows_of(path: Path, metric: str, **axes: Any) -> list[dict[str, Any]]:
 
 
 def gain(ours: Sequence[Path], theirs: Sequence[Path], name: str) -> dict[str, Any]:
-    """By how much the log-likelihood of CD-10 is above the other's, the low end of its bracket
-    against the high end of theirs, seed by seed.
+    """By how much the log-likelihood of CD-10 is above the other's, the lower end of its bracket
+    against the higher end of theirs, seed by seed.
     """
-    low, high = [ends(path)[0] for path in ours], [ends(path)[1] for path in theirs]
-    gains = np.subtract(low, high)
+    worst = [min(ends(path)) for path in ours]  # the ends may have crossed
+    gains = np.subtract(worst, [max(ends(path)) for path in theirs])
     stderr = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else None
     each = ", ".join(f"{value:.3g}" for value in gains)
     return {
@@ -62,7 +62,7 @@ def gain(ours: Sequence[Path], theirs: Sequence[Path], name: str) -> dict[str, A
         "better": "higher",
         "unit": "nats",
         "protocol": (
-            f"the low end of its bracket minus the high end of that of {name}, at {OVER[name]};"
+            f"the lower end of its bracket minus the higher end of that of {name}, at {OVER[name]};"
             f" standard error over seeds; seed by seed: {each}"
         ),
     }

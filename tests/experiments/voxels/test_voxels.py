@@ -7,11 +7,14 @@ import torch
 
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
+from gradlogp.experiments.recipes.mixture import completed, fitted
 from gradlogp.experiments.recipes.nets import Net, energy_of
+from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.experiments.voxels import EBM_VOXELS, SCORE_VOXELS
 from gradlogp.experiments.voxels.untrained import UNTRAINED
 from gradlogp.harness import evaluate, fit, leaves, load, override, prepare
-from gradlogp.harness.recipe import DataSpec, Target
+from gradlogp.harness.recipe import DataSpec, Target, specify
+from gradlogp.harness.recovery import HIDDEN
 from gradlogp.harness.trial import Context
 from tests.contracts.test_data_and_recipes import TINY, made, untrained
 
@@ -62,3 +65,14 @@ def test_what_learns_nothing_fills_in(method, tmp_path):
     ]
     assert all(0 <= r["value"] <= 1 for r in rows)
     assert (tmp_path / "run" / "samples" / "figure-recovery-block.png").stat().st_size > 0
+
+
+def test_the_mixture_fills_in_what_is_hidden_and_keeps_the_rest():
+    data = made("volume")
+    model = fitted(Proposal(4, 3), data, 0)
+    x = data.train.scaled(slice(0, 40))
+    hidden = HIDDEN["random"](x, 0)
+    filled = completed(model, specify(data).coordinates, 0)(x.masked_fill(hidden, 0), hidden)
+    assert torch.equal(filled[~hidden], x[~hidden])
+    halves = x.masked_fill(hidden, 0.5)
+    assert (filled - x).square().mean() < 0.5 * (halves - x).square().mean()

@@ -13,8 +13,10 @@ from gradlogp.core.random import seed_for, seeded
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes.proposal import Proposal
 from gradlogp.harness.evaluate import measure_samples, save_samples
+from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import Evaluation, Target, specify
 from gradlogp.harness.record import Recorder
+from gradlogp.harness.recovery import COMPLETIONS, Fill, recovered
 from gradlogp.harness.trial import Context, Trial
 from gradlogp.models import PrincipalMixture
 
@@ -40,6 +42,11 @@ class MixtureAlone(Trial):
         save_samples(recorder.run, context.evaluator.kind, x)
         measures = measure_samples(x, context.data, context.evaluator)
         recorder.add(*measures, seconds=seconds, evaluations=1)
+        recoverable = min(self.evaluation.recover, len(context.data.test))
+        if recoverable:
+            kind = specify(context.data).coordinates
+            fill = completed(model, kind, seed_for("restoration", self.seed))
+            recovered(fill, context.data, recoverable, kind, recorder)
 
 
 def fitted(proposal: Proposal, data: Dataset, seed: int) -> PrincipalMixture:
@@ -53,6 +60,18 @@ def drawn(model: PrincipalMixture, data: Dataset, n: int, seed: int) -> Tensor:
     """Where n chains would begin, in the data's own range."""
     x = model.fill_(torch.empty(n, *data.shape), seeded(seed, "draws"), residual=False)
     return specify(data).coordinates.from_model(x)
+
+
+def completed(model: PrincipalMixture, kind: Kind, seed: int) -> Fill:
+    """The mean of a few draws given what is shown: where the chains that complete it begin."""
+
+    def fill(x: Tensor, hidden: Tensor) -> Tensor:
+        generator = seeded(seed, "draws")
+        y = kind.to_model(x)
+        drawn = [model.complete_(y.clone(), hidden, generator) for _ in range(COMPLETIONS)]
+        return torch.where(hidden, kind.from_model(torch.stack(drawn).mean(0)), x)
+
+    return fill
 
 
 def mixture(target: Target, preset: str = "quick", seed: int = 0) -> MixtureAlone:

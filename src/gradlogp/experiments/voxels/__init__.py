@@ -75,7 +75,7 @@ def _energies(samples: int, images: int) -> tuple[str, ...]:
     return (
         *_energy("ebm", samples, images),
         *_descriptor(samples, images),
-        *_of("mixture", f"evaluation.samples={samples}"),
+        *_of("mixture", f"evaluation.samples={samples}", "evaluation.recover=100"),
         *_budget("gan", samples, images, TRUNK, PROBED),
         *_budget("vae", samples, 2 * images, TRUNK),
     )
@@ -90,7 +90,7 @@ def _scores(samples: int, images: int) -> tuple[str, ...]:
         *_budget("ncsn", samples, images, *settings),
         *_budget("ncsn_from_noise", samples, images, *settings),
         *_budget("ncsn_class", samples, images, *settings),
-        *_of("mixture", f"evaluation.samples={samples}"),
+        *_of("mixture", f"evaluation.samples={samples}", "evaluation.recover=100"),
         *_budget("gan", samples, images, TRUNK, PROBED),
         *_energy("ebm", samples, images // 2),
     )

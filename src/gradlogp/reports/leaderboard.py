@@ -263,7 +263,10 @@ def markdown(found: Sequence[Board]) -> str:
 
 def page(results: Sequence[Published]) -> str:
     """The first page of docs/results: the leaderboard, then the pages."""
-    lines = [f"- [{found.about['question']}]({found.name}.md)" for found in results]
+    lines = [
+        f"- [{found.about['question']}]({found.name}.md) ({found.about['dataset']})"
+        for found in results
+    ]
     return (
         "# Results\n\nAll methods of all comparisons, in one table for each data set, task and"
         " protocol; made by `gradlogp leaderboard --out docs/results/index.md`, from the rows"

@@ -2,6 +2,7 @@
 miniature. A new data set, kind or recipe is tested by being listed.
 """
 
+import html
 import json
 import math
 from functools import partial
@@ -164,7 +165,7 @@ def test_every_recipe_takes_every_kind(name, data, tmp_path):
     assert {"fd", "precision", "coverage", "cas"} <= metrics
     assert all(row["value"] == row["value"] for row in found), "a number that is none"
     text = reports.write(tmp_path / "run").read_text(encoding="utf-8")
-    assert recipe.title() in text and "img" in text
+    assert recipe.title() in html.unescape(text) and "img" in text
 
 
 def test_the_files_of_a_run_are_the_same_for_every_kind(data, tmp_path):

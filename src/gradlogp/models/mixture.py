@@ -131,9 +131,9 @@ class PrincipalMixture(EnergyModel):
         k = torch.searchsorted(shares, u[:, None].to(shares))[:, 0].clamp(max=shares.shape[1] - 1)
         rows = torch.arange(len(x), device=x.device)
         noise = normal_(x.new_empty(len(x), self.factors.shape[2]), generator).double()
-        spread = torch.linalg.solve_triangular(factors[rows, k].mT, noise[..., None], upper=True)
+        inside = torch.linalg.solve_triangular(factors[rows, k].mT, noise[..., None], upper=True)
         deviation = (self.log_variances[k].double() / 2).exp()[:, None]
-        z = means[rows, k] + deviation * spread[..., 0]
+        z = means[rows, k] + deviation * inside[..., 0]
         drawn = self.means[k] + torch.bmm(self.factors[k], z[..., None].to(self.factors))[..., 0]
         return x.copy_(torch.where(free, drawn.view(x.shape), x))
 

@@ -83,27 +83,29 @@ def as_torchebm(energy: nn.Module) -> Any:
     return Model()
 
 
+def training(model: nn.Module, loss: Any, steps: int) -> Work:
+    """`steps` updates by Adam on what `loss()` returns."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def work() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+
+    return work
+
+
 def divergence(name: str, network: Any, shape: tuple[int, ...], steps: int) -> Case:
     """Chains from a buffer with restarts, the loss with its regulariser, backward, and Adam."""
     x = torch.randn(shape, generator=seeded("data"))
-
-    def training(model: nn.Module, loss: Any) -> Work:
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-        def work() -> None:
-            for _ in range(steps):
-                optimizer.zero_grad()
-                loss().backward()
-                optimizer.step()
-
-        return work
 
     def ours() -> Work:
         model, generator = network(), seeded("chains")
         noise = lambda x, generator: x.normal_(generator=generator)  # noqa: E731
         buffer = ReplayBuffer(CAPACITY, shape[1:], noise, generator, RESTART)
         loss = ContrastiveDivergence(Langevin(H), FromBuffer(buffer), CHAIN, L2)
-        return training(model, lambda: loss(model, Batch(x), generator).value.mean())
+        return training(model, lambda: loss(model, Batch(x), generator).value.mean(), steps)
 
     def ebmkit() -> Work:
         import ebm
@@ -112,7 +114,7 @@ def divergence(name: str, network: Any, shape: tuple[int, ...], steps: int) -> C
         buffer = ebm.ReplayBuffer(CAPACITY, shape[1:], reinit_prob=RESTART)
         sampler = ebm.LangevinDynamics(step_size=H, steps=CHAIN)
         loss = ebm.ContrastiveDivergence(sampler, buffer, energy_reg=L2)
-        return training(model, lambda: loss(model, x).loss)
+        return training(model, lambda: loss(model, x).loss, steps)
 
     def torchebm() -> Work:
         from torchebm.losses import ContrastiveDivergence as Theirs
@@ -130,7 +132,7 @@ def divergence(name: str, network: Any, shape: tuple[int, ...], steps: int) -> C
             new_sample_ratio=RESTART,
             energy_reg_weight=L2,
         )
-        return training(model, lambda: loss(x)[0])
+        return training(model, lambda: loss(x)[0], steps)
 
     makers = {OURS: ours, "ebmkit": ebmkit, "torchebm": torchebm}
     return Case("Contrastive divergence", name, "update", steps, "", makers)

@@ -128,7 +128,7 @@ def measure_walks(
     kind: Kind,
     says: str,
 ) -> None:
-    """The Frechet distance of chains after each number of steps, walks[start][steps] [n, *shape] in
+    """The Frechet distance of chains after each number of steps, `walks[start][steps]` [n, *shape] in
     model coordinates; strips of a few; and, without axes, the distance where those from noise end.
     """
     for start, frames in walks.items():

@@ -143,6 +143,7 @@ def test_a_run_scores_files_of_ones_own(name: str, capsys: pytest.CaptureFixture
         ("inpaint runs/ncsn mine/00.png --mask black.png", "no pixel is white"),
         ("inpaint runs/ncsn mine/00.png --mask wide.png", "wide.png is 16x8 and mine/00.png 8x8"),
         ("inpaint runs/ncsn mine/00.png --hole 2 --out mine/00.png", "choose another name"),
+        ("inpaint runs/ncsn a-mean.png --hole 2 --out a.png", "a-mean.png would take the place"),
         ("denoise runs/ncsn mine --sigma 0.1 --out mine", "choose another name"),
         ("classify runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
         ("embed runs/ncsn mine/00.png table.csv --out table.csv", "choose another name"),
@@ -158,6 +159,7 @@ def test_what_is_wrong_is_one_line(
     words: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.new("L", (8, 8)).save("black.png")
+    Image.new("L", (8, 8)).save("a-mean.png")
     Image.new("L", (16, 8), 255).save("wide.png")
     Path("table.csv").write_text("a,b\n1,2\n")
     Path("empty").mkdir()
@@ -201,14 +203,21 @@ def test_shards_are_measured_as_the_samples_of_one_process_are(
     [
         ((3, 1, 9, 9), ["a.npz"], "expected `samples` of shape [n, 1, 8, 8], got [3, 1, 9, 9]"),
         ((0, 1, 8, 8), ["a.npz"], "got [0, 1, 8, 8]"),
-        ((3, 1, 8, 8), ["a.npz", "./a.npz"], "2 files of samples, but 1 different"),
+        (
+            (3, 1, 8, 8),
+            ["a.npz", "./a.npz"],
+            "a.npz is given twice; name each file of samples once",
+        ),
         ((3, 1, 8, 8), ["lost.npz"], "lost.npz"),
+        ((3, 1, 8, 8), [], "--samples"),
+        ((3, 1, 8, 8), ["bytes.npz"], "expected numbers in floating point, got uint8"),
     ],
 )
 def test_files_that_hold_no_samples_of_the_run_are_refused(
     shape: tuple[int, ...], names: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez("a.npz", samples=np.zeros(shape, np.float32))
+    np.savez("bytes.npz", samples=np.zeros((3, 1, 8, 8), np.uint8))
     assert main(["evaluate", "runs/ncsn", "--samples", *names]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1

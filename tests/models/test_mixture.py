@@ -111,6 +111,14 @@ def test_a_completion_depends_on_its_own_row_alone():
     torch.testing.assert_close(whole[25:45], part)
 
 
+def test_what_lies_where_nothing_is_known_is_not_read():
+    model = mixture()
+    x = torch.randn(20, 5, dtype=torch.float64, generator=seeded(3))
+    free = torch.rand(20, 5, generator=seeded(4)) < 0.5
+    holes = model.complete_(x.masked_fill(free, torch.nan), free, seeded(1))
+    assert torch.equal(holes, model.complete_(x.clone(), free, seeded(1)))
+
+
 def test_a_draw_does_not_depend_on_its_batch():
     model = mixture()
     whole = model.fill_(torch.empty(60, 5, dtype=torch.float64), Streams(0, 0, 60))

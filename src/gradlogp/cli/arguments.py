@@ -115,7 +115,7 @@ class Evaluate(Arguments):
     """The run folder, or zoo:NAME (`gradlogp list zoo`)."""
     data: Path | None = None
     """Folder with the data set that the run was trained on."""
-    samples: tuple[Path, ...] = ()
+    samples: Annotated[tuple[Path, ...] | None, Field(min_length=1), arg(metavar="PATH ...")] = None
     """Measure these samples instead, .npz of `gradlogp sample`, shards in any order: the numbers of
     one process, to the bit. They are printed, and results.json stays as it is.
     """

@@ -122,8 +122,10 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
 def inpaint(args: Inpaint, terminal: Terminal) -> None:
     picture, fitted = data.read_picture(args.image), load(args.run)
     out = args.out or fitted.run.path / "samples" / f"inpainted-{args.image.stem}.png"
-    writable(out, ".png")
-    spared(out, args.image, args.mask)
+    mean = out.with_stem(f"{out.stem}-mean")
+    for place in (out, mean):
+        writable(place, ".png")
+        spared(place, args.image, args.mask)
     shape = picture_shape(fitted, "inpaint")
     given, how_fitted = data.fit(picture, shape)
     free = _missing(args, picture.size, shape)
@@ -136,7 +138,6 @@ def inpaint(args: Inpaint, terminal: Terminal) -> None:
         how, y, free, args.n, args.seed, cond, resamples=args.resamples, listener=terminal
     )
     x = torch.where(free, x, given)
-    mean = out.with_stem(f"{out.stem}-mean")
     save_grid(out, torch.cat([torch.where(free, 0.5, given)[None], x]))
     save_picture(mean, x.mean(0))
     seconds = time.perf_counter() - began

@@ -105,7 +105,8 @@ def trained(path: Path, verb: str) -> Fitted:
 
 def evaluate(args: Evaluate, terminal: Terminal) -> None:
     fitted = trained(args.run, "evaluate")
-    drawn = gathered(args.samples, fitted.spec) if args.samples else None
+    files = args.samples or ()
+    drawn = gathered(files, fitted.spec) if files else None
     dataset = data_of(fitted.run, args.data, terminal)
     evaluator = evaluator_of(dataset, evaluator_beside(fitted.run.path, dataset), terminal)
     if drawn is None:
@@ -116,7 +117,7 @@ def evaluate(args: Evaluate, terminal: Terminal) -> None:
         x, asked = drawn
         rows = [row(measure) for measure in measure_samples(x, dataset, evaluator, asked)]
         path = None
-        end = f"of {counted(len(x), 'sample')} in {counted(len(args.samples), 'file')}"
+        end = f"of {counted(len(x), 'sample')} in {counted(len(files), 'file')}"
     terminal.show(show.measures(rows))
     for doubt in doubts(evaluator, dataset):
         terminal.say(doubt)

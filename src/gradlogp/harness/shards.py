@@ -8,6 +8,7 @@ process draws; and so is whatever is measured of them, in the order of the numbe
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ def gathered(paths: Sequence[Path], spec: DataSpec) -> tuple[Tensor, Tensor | No
     """The samples [n, *shape] of .npz files that `gradlogp sample` wrote, in the data's own range,
     and the classes that were asked for, where all files have them.
 
-    Raises UserError for samples of another shape than the run's, and for the same file twice.
+    Raises UserError for samples of another shape than the run's or of whole numbers, and for the
+    same file twice.
     """
-    ordered = sorted({path.resolve() for path in paths}, key=in_order)
-    if len(ordered) < len(paths):
-        raise UserError(f"{len(paths)} files of samples, but {len(ordered)} different ones.")
+    ordered = sorted((path.resolve() for path in paths), key=in_order)
+    twice = next((one for one, two in pairwise(ordered) if one == two), None)
+    if twice:
+        raise UserError(f"{twice} is given twice; name each file of samples once.")
     parts = [read_npz(path, npz_names(path)) for path in ordered]
     for path, part in zip(ordered, parts, strict=True):
         _check(path, part, spec)
@@ -51,4 +54,9 @@ def _check(path: Path, part: Mapping[str, np.ndarray], spec: DataSpec) -> None:
         raise UserError(
             f"{path}: expected `{SAMPLES}` of shape [n, {', '.join(map(str, spec.shape))}], got"
             f" {shape or 'none'}; take the files that `gradlogp sample` wrote of this run."
+        )
+    if part[SAMPLES].dtype.kind != "f":
+        raise UserError(
+            f"{path}: expected numbers in floating point, got {part[SAMPLES].dtype}; take the files"
+            " that `gradlogp sample` wrote of this run."
         )

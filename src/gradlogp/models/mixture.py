@@ -121,7 +121,7 @@ class PrincipalMixture(EnergyModel):
     @torch.no_grad()
     def complete_(self, x: Tensor, free: Tensor, generator: Randomness) -> Tensor:
         """Fill the entries of x [B, *shape] where `free` [B, *shape] is True with a draw of the
-        planes given the others: blurred completions.
+        planes given the others: blurred completions. What lies in the free entries is not read.
         """
         flat, known = x.flatten(1).double(), ~free.flatten(1)
         found = [self._given(k, flat, known) for k in range(len(self.logits))]
@@ -145,7 +145,7 @@ class PrincipalMixture(EnergyModel):
         factor, variance = self.factors[k].double(), self.log_variances[k].double().exp()
         rank = factor.shape[1]
         shown = known.double()
-        left = (flat - self.means[k]) * shown
+        left = torch.where(known, flat - self.means[k], 0)
         along = left @ factor
         products = (factor[:, :, None] * factor[:, None, :]).flatten(1)
         inner = (shown @ products).view(-1, rank, rank)

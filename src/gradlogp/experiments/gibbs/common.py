@@ -128,8 +128,9 @@ def measure_walks(
     kind: Kind,
     says: str,
 ) -> None:
-    """The Frechet distance of chains after each number of steps, `walks[start][steps]` [n, *shape] in
-    model coordinates; strips of a few; and, without axes, the distance where those from noise end.
+    """The Frechet distance of chains after each number of steps, `walks` by where they began and by
+    steps, each [n, *shape] in model coordinates; strips of a few; and, without axes, the distance
+    where those from noise end.
     """
     for start, frames in walks.items():
         pictures = {steps: kind.from_model(x) for steps, x in frames.items()}

@@ -8,6 +8,9 @@ from torch.distributions import MultivariateNormal
 
 from gradlogp.core.fields import as_field
 from gradlogp.core.random import Streams, seeded
+from gradlogp.experiments.recipes.energy import ebm, ebm_from_noise
+from gradlogp.experiments.recipes.score import ncsn
+from gradlogp.harness.recipe import DataSpec, Target
 from gradlogp.models import MLPEnergy, PrincipalMixture, Proposed, mlp_score
 from gradlogp.models.mixture import nearest_centre, principal
 
@@ -233,3 +236,29 @@ def test_sizes_that_cannot_be_are_refused(settings):
 def test_classes_are_refused():
     with pytest.raises(ValueError, match="no classes"):
         mixture()(torch.zeros(2, 5, dtype=torch.float64), torch.zeros(2, dtype=torch.long))
+
+
+def test_a_chain_that_completes_begins_at_a_completion_and_noise_everywhere():
+    proposed = Proposed(MLPEnergy(5), mixture().float())
+    x = torch.randn(2000, 5, generator=seeded(3))
+    free = torch.arange(5).expand(2000, 5) > 2
+    plain = proposed.begin_given_(x.clone(), free, seeded(1))
+    assert torch.equal(plain, proposed.proposal.complete_(x.clone(), free, seeded(1)))
+    noise = proposed.begin_given_(x.clone(), free, seeded(1), sigma=0.5) - plain
+    assert (noise.std(0) / 0.5 - 1).abs().max() < 4 / (2 * 2000) ** 0.5
+
+
+@pytest.mark.parametrize(("make", "begins"), [(ebm, True), (ncsn, True), (ebm_from_noise, False)])
+def test_recipes_that_begin_at_a_mixture_complete_from_it(make, begins):
+    target = Target("mnist", examples=200)
+    spec = DataSpec(target.shape, (20,) * 10, 0.6)
+    recipe = make(target)
+    how = recipe.sampling(recipe.model(spec), spec)
+    assert (how.given is not None) == begins
+    if begins:
+        x = torch.full((3, *spec.shape), 0.9)
+        free = torch.zeros_like(x, dtype=torch.bool)
+        free[:, :, 7:21] = True
+        begun = how.given(x.clone(), free, seeded(0))
+        assert begun.isfinite().all()
+        assert abs(begun[~free].mean() - 0.9) < 0.1 and abs(begun[free].mean()) < 0.1

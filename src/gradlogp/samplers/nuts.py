@@ -47,7 +47,7 @@ from gradlogp.samplers.metropolis import (
 )
 
 DIVERGED = 1000.0  # nats of energy error
-LEAVES = 4  # of a block, which is one program where the field is compiled
+LEAVES = 8  # of a block, which is one program where the field is compiled
 
 
 class NUTSInfo(NamedTuple):
@@ -135,11 +135,7 @@ class NUTS:
         origin = HamiltonianState(x, normal_(noise, generator), energy, score)
         whole, start = _begun(origin), origin.hamiltonian
         for doubling in range(self.max_depth):
-            coin = _uniform(energy, generator)
-            half, way = bound(field, set_out)(whole, reach, coin)
-            half = _grown(field, half, way, start, doubling, generator)
-            coins = coin, _uniform(energy, generator)
-            whole = bound(field, merged)(whole, half, reach, *coins)
+            whole = _doubled(field, whole, reach, start, doubling, generator)
             if not whole.going.any():
                 break
         accept = whole.accept / whole.leaps
@@ -157,25 +153,47 @@ def _begun(origin: HamiltonianState) -> Trajectory:
     return Trajectory(origin, origin, draw, zeros, ~no, zeros, zeros, zeros, no)
 
 
-def _grown(
-    field: Field, half: Half, way: Tensor, start: Tensor, doubling: int, generator: Randomness
-) -> Half:
-    """2^doubling leapfrog steps of `way`, as far as they stay valid; `start` is H of the origin,
-    [B].
+def _doubled(
+    field: Field,
+    whole: Trajectory,
+    reach: Tensor,
+    start: Tensor,
+    doubling: int,
+    generator: Randomness,
+) -> Trajectory:
+    """The trajectory with 2^doubling leapfrog steps more, as far as they stay valid; `start` is H
+    of the origin, [B].
 
     The leaves come in blocks, of which each is one program where the field is compiled: blocks make
     a tree as leaves do.
     """
-    leaves = min(2**doubling, LEAVES) if isinstance(field, Compiled) else 1
+    block = LEAVES if isinstance(field, Compiled) else 1
+    if 2**doubling <= block:
+        coins = _uniforms(2**doubling + 2, start, generator)
+        return bound(field, doubled, 2**doubling)(whole, reach, start, coins)
+    way = _uniforms(1, start, generator)
+    half, along = bound(field, set_out)(whole, reach, way[0])
     marks: dict[int, HamiltonianState] = {}
-    for block in range(2**doubling // leaves):
-        coins = torch.stack([_uniform(start, generator) for _ in range(leaves)])
-        half, first = bound(field, extended, leaves)(half, way, start, coins)
-        for mark in closed(block):
-            half = half._replace(valid=half.valid & ~turned_back(marks[mark], half.end, way))
-        if block % 2 == 0:
-            marks[block.bit_count()] = first
-    return half
+    for i in range(2**doubling // block):
+        coins = _uniforms(block, start, generator)
+        half, first = bound(field, extended, block)(half, along, start, coins)
+        for mark in closed(i):
+            half = half._replace(valid=half.valid & ~turned_back(marks[mark], half.end, along))
+        if i % 2 == 0:
+            marks[i.bit_count()] = first
+    coins = torch.cat([way, _uniforms(1, start, generator)])
+    return bound(field, merged)(whole, half, reach, coins)
+
+
+def doubled(
+    f: Field, leaves: int, whole: Trajectory, reach: Tensor, start: Tensor, coins: Tensor
+) -> Trajectory:
+    """The trajectory with `leaves` more; coins [leaves + 2, B] choose the direction, the draw of
+    the half, and between the draws.
+    """
+    half, along = set_out(f, whole, reach, coins[0])
+    half, _ = extended(f, leaves, half, along, start, coins[1:-1])
+    return merged(f, whole, half, reach, torch.stack([coins[0], coins[-1]]))
 
 
 def set_out(f: Field, whole: Trajectory, reach: Tensor, coin: Tensor) -> tuple[Half, Tensor]:
@@ -214,12 +232,11 @@ def extended(
     return Half(phase, draw, log_weight, valid, diverged, accept, leaps), marks[0]
 
 
-def merged(
-    f: Field, whole: Trajectory, half: Half, reach: Tensor, way: Tensor, coin: Tensor
-) -> Trajectory:
-    """The trajectory with the half on the side that `way` [B] chose; `coin` [B] decides between
-    their draws.
+def merged(f: Field, whole: Trajectory, half: Half, reach: Tensor, coins: Tensor) -> Trajectory:
+    """The trajectory with the half on the side that the first of coins [2, B] chose; the second
+    decides between their draws.
     """
+    way, coin = coins
     forward = way < 0.5
     take = half.valid & (coin.log() < half.log_weight - whole.log_weight)
     right = select(half.valid & forward, half.end, whole.right)
@@ -260,5 +277,6 @@ def select(keep: Tensor, new: Rows, old: Rows) -> Rows:
     return type(new)(*(choose(keep, a, b) for a, b in zip(new, old, strict=True)))
 
 
-def _uniform(like: Tensor, generator: Randomness) -> Tensor:
-    return uniform_(torch.empty_like(like), generator)
+def _uniforms(count: int, like: Tensor, generator: Randomness) -> Tensor:
+    """Draws from U(0, 1), [count, B]."""
+    return torch.stack([uniform_(torch.empty_like(like), generator) for _ in range(count)])

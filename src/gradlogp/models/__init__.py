@@ -24,6 +24,13 @@ from gradlogp.models.energy import (
     ResidualEnergy,
     TiltedEnergy,
 )
+from gradlogp.models.gaussian import (
+    GaussianEnergy,
+    GaussianScore,
+    NoisyGaussian,
+    fit_gaussian,
+    with_gaussian,
+)
 from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
@@ -88,11 +95,14 @@ __all__ = [
     "DescriptorEnergy",
     "DiffusionModel",
     "EnergyModel",
+    "GaussianEnergy",
     "GaussianRBM",
+    "GaussianScore",
     "MLPClassifier",
     "MLPEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
+    "NoisyGaussian",
     "Preconditioned",
     "PreconditionedEnergy",
     "Prediction",
@@ -111,6 +121,7 @@ __all__ = [
     "autoencoder_energy",
     "caption_energy",
     "conv_noisy_energy",
+    "fit_gaussian",
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
@@ -120,4 +131,5 @@ __all__ = [
     "unet_noisy_energy",
     "unet_score",
     "wavenet_score",
+    "with_gaussian",
 ]

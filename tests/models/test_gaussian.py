@@ -99,7 +99,7 @@ def test_it_stands_around_the_networks_of_scores_and_of_energies():
     shape = (1, 4, 4)
     examples = torch.randn(30, *shape)
     for make, kind in ((unet_score, GaussianScore), (unet_noisy_energy, GaussianEnergy)):
-        model = with_gaussian(make(shape, 0.5, (4,), 1, 2), shape)
+        model = with_gaussian(make(shape, 0.5, (4,), 1, 2), shape, 0.5)
         assert isinstance(model, kind)
         fit_gaussian(model, lambda: examples)
         torch.testing.assert_close(model.gaussian.mean, examples.flatten(1).mean(0))

@@ -113,12 +113,17 @@ class GaussianEnergy(PreconditionedEnergy):
 
 
 @overload
-def with_gaussian(model: Preconditioned, shape: Sequence[int]) -> GaussianScore: ...
+def with_gaussian(
+    model: Preconditioned, shape: Sequence[int], sigma_data: float
+) -> GaussianScore: ...
 @overload
-def with_gaussian(model: PreconditionedEnergy, shape: Sequence[int]) -> GaussianEnergy: ...
-def with_gaussian(model: Any, shape: Sequence[int]) -> Any:
-    """The network of `model`, for examples of `shape`, with their Gaussian wired in, not yet fitted."""
-    sigma_data = float(model.sigma_data)
+def with_gaussian(
+    model: PreconditionedEnergy, shape: Sequence[int], sigma_data: float
+) -> GaussianEnergy: ...
+def with_gaussian(model: Any, shape: Sequence[int], sigma_data: float) -> Any:
+    """The network of `model`, for examples of `shape` and standard deviation `sigma_data`, with their
+    Gaussian wired in, not yet fitted.
+    """
     gaussian = NoisyGaussian(shape, sigma_data)
     if isinstance(model, PreconditionedEnergy):
         return GaussianEnergy(model.potential, gaussian, sigma_data)

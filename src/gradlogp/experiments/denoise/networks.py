@@ -91,7 +91,7 @@ class DenoisingRecipe(Recipe):
         if self.net == "narrow":
             return autoencoder(spec.shape, self.latent, (16, 32, 64), 128)
         model = self._preconditioned(spec)
-        return with_gaussian(model, spec.shape) if self.covariance else model
+        return with_gaussian(model, spec.shape, spec.std) if self.covariance else model
 
     def _preconditioned(self, spec: DataSpec) -> Preconditioned | PreconditionedEnergy:
         if self.net == "unet":

@@ -236,7 +236,7 @@ class ScoreRecipe(Generative):
             return mlp_score(spec.shape, spec.std, 2 * net.channels[-1], 2, classes)
         shape = (net.channels, net.blocks, net.patch)
         score = unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
-        return with_gaussian(score, spec.shape) if self.covariance else score
+        return with_gaussian(score, spec.shape, spec.std) if self.covariance else score
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator

@@ -9,8 +9,9 @@ The walk begins at pure noise, or at draws of a mixture with noise of a middle l
 levels, where a network of minutes errs most, are left to the mixture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
@@ -22,6 +23,8 @@ from gradlogp.core.fields import NoisyField
 from gradlogp.core.guidance import Guided
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
+from gradlogp.data import Dataset
+from gradlogp.experiments.recipes import by_level
 from gradlogp.experiments.recipes.energy import TOLD
 from gradlogp.experiments.recipes.losses import Asked, ByDenoising, ScoreLoss, many
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
@@ -56,6 +59,10 @@ from gradlogp.samplers import LADDER_SAMPLERS, ConsistentAnnealedLangevin, Predi
 from gradlogp.training import GuardSettings, Training
 
 if TYPE_CHECKING:
+    from gradlogp.harness.evaluator import Evaluator
+    from gradlogp.harness.fit import Fitted
+    from gradlogp.harness.record import Recorder
+
     LadderSampler = Any
 else:
     LadderSampler = Union[tuple(LADDER_SAMPLERS.values())]  # noqa: UP007
@@ -288,6 +295,18 @@ class ScoreRecipe(Generative):
         self, model: Any, spec: DataSpec, validation: Tensor, sigma: float, seed: int
     ) -> Restoration:
         return by_tweedie(model, spec, sigma)
+
+    def study(
+        self,
+        fitted: "Fitted",
+        data: Dataset,
+        evaluator: "Evaluator",
+        recorder: "Recorder",
+        frames: Mapping[int, Tensor],
+        restoration_at: Callable[[float], Restoration],
+        root: Path | None = None,
+    ) -> None:
+        by_level.study(fitted, data, recorder)
 
     def steps_setting(self) -> str:
         inside = "predictor." if isinstance(self.sampler, PredictorCorrector) else ""

@@ -32,6 +32,7 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_caption import NoisyCaptionEnergy, noisy_caption_energy
 from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
@@ -51,6 +52,7 @@ MODELS = {
     "conv_energy": ConvEnergy,
     "descriptor_energy": DescriptorEnergy,
     "caption_energy": caption_energy,
+    "noisy_caption_energy": noisy_caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "principal_mixture": PrincipalMixture,
@@ -90,6 +92,7 @@ __all__ = [
     "GaussianRBM",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyCaptionEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
     "Preconditioned",
@@ -112,6 +115,7 @@ __all__ = [
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_caption_energy",
     "noisy_classifier",
     "refinenet_score",
     "unet_diffusion",

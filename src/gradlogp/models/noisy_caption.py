@@ -19,7 +19,7 @@ the whole makes it a density of pictures at every level.
 References: van den Oord, Li & Vinyals (2018), Representation Learning with Contrastive Predictive
 Coding, arXiv 1807.03748, eq. 3 (the density ratio that a contrast learns); Radford et al. (2021),
 arXiv 2103.00020 (the match); Salimans & Ho (2021), Should EBMs Model the Energy or the Score?, ICLR
-EBM workshop (the energy of pictures); Nichol et al. (2022), GLIDE, arXiv 2112.10741, section 2.3 (a
+EBM workshop (the energy of pictures); Nichol et al. (2022), GLIDE, arXiv 2112.10741, section 3.1 (a
 sentence read by a transformer, seen by a denoiser).
 """
 

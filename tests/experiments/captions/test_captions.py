@@ -38,9 +38,9 @@ OWN = {
     "joint_cd": ("steps=2", "chain_steps=2", "capacity=16"),
     "clip": ("steps=2",),
 }
-# the joint one is scored a quarter of its pictures; with chains it walks them for 2 steps, and looks
+# the joint one scores a quarter of its pictures; by chains it walks an eighth for 2 steps, and looks
 # at both ends
-PRICES = {"clip": 1, "joint_cd": 1 + 0.25 * (2 + 2), "joint": 1.25}
+PRICES = {"clip": 1, "joint_cd": 1 + 0.125 * (2 + 2), "joint": 1.25}
 SPENT = {"clip": [2, 4, 2, 4], "joint_cd": [2, 4, 2, 4], "joint": [2, 6, 2, 6]}
 
 
@@ -68,7 +68,7 @@ class Half(Reads):
 @pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
 def test_every_setting_of_the_presets_exists(preset, tmp_path):
     entries = prepare(COMPARISON, PICTURES, preset, tmp_path)
-    assert [entry.method for entry in entries] == ["joint", "joint_cd", "clip"]
+    assert [entry.method for entry in entries] == ["joint", "clip", "joint_cd"]
 
 
 def test_who_reads_finds_all_and_equal_captions_are_one_answer():

@@ -131,7 +131,7 @@ class JointByChains(Chained):
     """weight: of the contrastive divergence beside CLIP's loss; share: of a batch that it is of."""
 
     weight: float = 0.1
-    share: float = 0.25
+    share: float = 0.125
     chain_steps: int = 20
     capacity: int = 4096
     restart_prob: float = 0.1
@@ -194,4 +194,4 @@ def clip(target: Target, preset: str = "quick", seed: int = 0) -> Clip:
     return chosen(made, BUDGETS, target.families, preset)
 
 
-METHODS: Mapping[str, Maker] = {"joint": joint, "joint_cd": joint_cd, "clip": clip}
+METHODS: Mapping[str, Maker] = {"joint": joint, "clip": clip, "joint_cd": joint_cd}

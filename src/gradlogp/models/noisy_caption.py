@@ -25,6 +25,7 @@ sentence read by a transformer, seen by a denoiser).
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +112,8 @@ class NoisyCaptionEnergy(NoisyEnergyModel):
         told = (cond >= 0).all(1).to(x.dtype)
         tokens = cond.clamp(min=PAD)
         hidden = self.hidden(sigma)
-        shown = self.shown(*self.match.text.read(tokens))
+        text: Any = self.match.text
+        shown = self.shown(*text.read(tokens))
         shown = shown * column(told * hidden, shown)
         match = told * (1 - hidden) * self.match(x, tokens)
         return self.picture(x - self.centre, sigma, shown) + match

@@ -40,8 +40,8 @@ from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
 
 BUDGETS: Choices = {
     "any": {
-        "quick": ("images=200000", "pictures=600", "draws=60"),
-        "full": ("images=1000000",),
+        "quick": ("images=250000", "pictures=600", "draws=60"),
+        "full": ("images=1500000",),
         "gpu": ("images=20000000", "channels=64,128,128,128", "width=128"),
     },
 }

@@ -58,6 +58,20 @@ BUDGETS: Choices = {
         "full": ("training.images=500000",),
         "gpu": ("training.images=10000000",),
     },
+    # Most of what is unsure of two-valued entries lies above a level of .3; below it nothing is left
+    # to learn, and the last step, from there, makes them whole.
+    "volume": {
+        "any": (
+            "two_valued=true",
+            "levels.mean=0.0",
+            "sampler.process.sigma_min=0.3",
+            "net.channels=16,32",
+            "training.batch=16",
+            "training.learning_rate=4e-3",
+        ),
+        "quick": ("training.images=30000",),
+        "full": ("training.images=200000",),
+    },
     "small": {
         "any": ("evaluation.samples=360", "evaluation.denoise=180"),
         "quick": ("training.images=64000",),
@@ -149,6 +163,7 @@ class ScoreRecipe(Generative):
     training: Training
     seed: int = 0
     conditional: bool = False
+    two_valued: bool = False  # all entries are -1 or 1 in model coordinates, as of voxels
     net: UNetShape | WaveShape = field(default_factory=UNetShape)
     levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
@@ -175,6 +190,8 @@ class ScoreRecipe(Generative):
                 "a mixture knows no classes, so a conditional score begins at noise: set"
                 f" proposal.components=0, got {self.proposal.components}."
             )
+        if self.two_valued and not isinstance(self.net, UNetShape):
+            raise UserError("two_valued=true needs net.kind=unet; set either.")
         if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
             raise UserError(
                 "the weight 'likelihood' needs a distribution of levels with a density, got"
@@ -206,11 +223,14 @@ class ScoreRecipe(Generative):
             return wavenet_score(spec.shape, spec.std, net.channels, net.layers, net.cycle, classes)
         if len(spec.shape) == 1:
             return mlp_score(spec.shape, spec.std, 2 * net.channels[-1], 2, classes)
-        return unet_score(spec.shape, spec.std, net.channels, net.blocks, net.patch, classes)
+        shape = (net.channels, net.blocks, net.patch)
+        return unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:
+        if self.two_valued:
+            check_two_valued(examples())
         fit_mixture(model, examples, generator)
 
     def build_objective(
@@ -296,6 +316,14 @@ class ScoreRecipe(Generative):
             f" is left of the example. To draw, it begins with {begin} and goes down through"
             f" {len(self.sampler.ladder)} levels{with_steps}: first the"
             " coarse shape, last the details."
+        )
+
+
+def check_two_valued(x: Tensor) -> None:
+    if bool((x.abs() != 1).any()):
+        raise UserError(
+            "two_valued=true is for examples that are empty or full everywhere, as voxels are, but"
+            " these have values between; set two_valued=false."
         )
 
 

@@ -24,6 +24,13 @@ from gradlogp.models.energy import (
     ResidualEnergy,
     TiltedEnergy,
 )
+from gradlogp.models.gaussian import (
+    GaussianEnergy,
+    GaussianScore,
+    NoisyGaussian,
+    fit_gaussian,
+    with_gaussian,
+)
 from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
@@ -90,12 +97,15 @@ __all__ = [
     "DescriptorEnergy",
     "DiffusionModel",
     "EnergyModel",
+    "GaussianEnergy",
     "GaussianRBM",
+    "GaussianScore",
     "MLPClassifier",
     "MLPEnergy",
     "NoisyCaptionEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
+    "NoisyGaussian",
     "Preconditioned",
     "PreconditionedEnergy",
     "Prediction",
@@ -114,6 +124,7 @@ __all__ = [
     "autoencoder_energy",
     "caption_energy",
     "conv_noisy_energy",
+    "fit_gaussian",
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
@@ -124,4 +135,5 @@ __all__ = [
     "unet_noisy_energy",
     "unet_score",
     "wavenet_score",
+    "with_gaussian",
 ]

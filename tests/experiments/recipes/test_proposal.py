@@ -66,5 +66,5 @@ def test_scores_of_two_valued_entries_are_taught_those_alone():
     digits = data.load("digits")
     with pytest.raises(UserError, match="values between; set two_valued=false"):
         build(recipe, specify(digits), "cpu", digits.train)
-    with pytest.raises(UserError, match=r"needs net\.kind=unet"):
+    with pytest.raises(UserError, match=r"need net\.kind=unet"):
         override(recipe, ("net.kind=wavenet",))

@@ -318,6 +318,14 @@ QUANTITIES = {
             " round. A half: which colour belongs to which thing is not read.",
         ),
         _quantity(
+            "bound_attributes",
+            "higher",
+            "every binding told apart",
+            "The share of pictures whose sentence fits better than the three others that the same words"
+            " make: with the colours, the digits or the places of the two things changed round. A"
+            " quarter: the words are read in no order.",
+        ),
+        _quantity(
             "recovery_error",
             "lower",
             "hidden part wrong",

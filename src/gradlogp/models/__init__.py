@@ -39,6 +39,7 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_caption import NoisyCaptionEnergy, noisy_caption_energy
 from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
@@ -59,6 +60,7 @@ MODELS = {
     "conv_energy": ConvEnergy,
     "descriptor_energy": DescriptorEnergy,
     "caption_energy": caption_energy,
+    "noisy_caption_energy": noisy_caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "principal_mixture": PrincipalMixture,
@@ -100,6 +102,7 @@ __all__ = [
     "GaussianScore",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyCaptionEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
     "NoisyGaussian",
@@ -125,6 +128,7 @@ __all__ = [
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_caption_energy",
     "noisy_classifier",
     "refinenet_score",
     "unet_diffusion",

@@ -215,17 +215,17 @@ def test_distinct_numbers_are_distinct_over_all_parts():
 )
 def test_what_couples_the_examples_of_a_batch_is_refused(objective):
     model = MLPEnergy(2, (8,))
-    check(objective, model, BATCH, 1)
+    check(objective, model, BATCH, Processes())
     with pytest.raises(UserError, match="cannot be split over 2 processes; train it with one"):
-        check(objective, model, BATCH, 2)
+        check(objective, model, BATCH, Processes(0, 2))
 
 
 def test_statistics_and_batches_that_cannot_be_split_are_refused():
     by_example = ImplicitScoreMatching()
     with pytest.raises(UserError, match="statistics of the batch"):
-        check(by_example, torch.nn.Sequential(torch.nn.BatchNorm1d(2)), BATCH, 2)
+        check(by_example, torch.nn.Sequential(torch.nn.BatchNorm1d(2)), BATCH, Processes(0, 2))
     with pytest.raises(UserError, match="batch of 3 cannot be split over 4"):
-        check(by_example, MLPEnergy(2, (8,)), 3, 4)
+        check(by_example, MLPEnergy(2, (8,)), 3, Processes(0, 4))
 
 
 def test_the_place_of_a_process_is_read_from_torchrun_and_from_slurm():

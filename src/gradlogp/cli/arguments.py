@@ -65,6 +65,10 @@ class Train(Changing):
     """
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """How often the processes are begun again where one is killed (--processes only)."""
+    shard: bool = False
+    """Cut weights, gradients, moments and averages over the processes (FSDP), for networks that a card
+    cannot train.
+    """
 
 
 class Compare(Changing):

@@ -78,7 +78,7 @@ def train(args: Train, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    with joined(args.device or default_device()) as processes:
+    with joined(args.device or default_device(), args.shard) as processes:
         data = _shared(args, processes, terminal)
         target = Target.of(data)
         recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
@@ -86,7 +86,7 @@ def train(args: Train, terminal: Terminal) -> None:
         if args.dry_run:
             return resolved({args.experiment: recipe}, data, terminal, args.device)
         if (args.processes or 1) > 1 and processes.alone:
-            check_split(recipe, data, args.processes or 1)
+            check_split(recipe, data, Processes(0, args.processes or 1, args.shard))
             return launch(again(args), args.processes or 1, args.max_restarts)
         device = own_device(args.device or default_device())
         if processes.main:
@@ -136,12 +136,13 @@ def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str
         raise SystemExit(error.code) from error
 
 
-def check_split(recipe: Generative, data: Dataset, world: int) -> None:
-    """Raises UserError where `world` processes would not learn what one learns: said once, before
-    they are begun.
+def check_split(recipe: Generative, data: Dataset, processes: Processes) -> None:
+    """Raises UserError where `processes` would not learn what one learns: said once, before they
+    are begun.
     """
     learner = build(recipe, specify(data), "cpu")
-    check(learner.objective, learner.model, min(recipe.training.batch, len(data.train)), world)
+    batch = min(recipe.training.batch, len(data.train))
+    check(learner.objective, learner.model, batch, processes)
 
 
 def again(args: Changing) -> list[str]:

@@ -229,7 +229,7 @@ def together(tmp_path_factory):
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(300)
+        rank.join(600)
     assert [rank.exitcode for rank in ranks] == [0] * WORLD
     return folder
 

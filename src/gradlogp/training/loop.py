@@ -28,6 +28,7 @@ from gradlogp.runs import Run
 from gradlogp.runs.schema import COUNT, TEXT, wrong
 from gradlogp.training.guard import Diverged, Guard, Verdict
 from gradlogp.training.learner import Learner
+from gradlogp.training.processes import beside_others
 
 LONGEST = 20.0  # seconds between two checkpoints to resume from
 
@@ -101,6 +102,7 @@ def shuffled(n: int, batch: int, seed: int) -> Callable[[int], Tensor]:
     return indices
 
 
+@beside_others()
 def train(
     learner: Learner,
     batches: Callable[[int], Batch],
@@ -183,6 +185,7 @@ class _Clock:
         return time.monotonic() - self.last >= LONGEST
 
 
+@beside_others()
 def accompany(
     learner: Learner, batches: Callable[[int], Batch], watch_at: frozenset[int] = frozenset()
 ) -> None:

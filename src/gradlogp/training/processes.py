@@ -222,7 +222,7 @@ def placed(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def beside_others() -> Iterator[None]:
     """What PyTorch itself sends inside fails as `Parted` where another process is gone."""
     try:
         yield
@@ -242,8 +242,10 @@ def joined(device: str, shard: bool = False) -> Iterator[Processes]:
         yield ALONE
         return
     host, port = address()
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        BACKENDS[device.partition(":")[0]],
+        backend(device),
         init_method=f"tcp://{host}:{port}",
         rank=rank,
         world_size=world,
@@ -255,10 +257,37 @@ def joined(device: str, shard: bool = False) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def own_device(device: str) -> str:
-    """The device of this process: of several on a machine with GPUs each takes its own."""
-    _, world, local = placed()
-    return f"cuda:{local}" if world > 1 and device == "cuda" else device
+def backend(device: str) -> str:
+    """What moves tensors between processes on such a device; numbers on the CPU, by gloo anyway."""
+    kind = device.partition(":")[0]
+    if kind not in BACKENDS:
+        raise UserError(
+            f"several processes train on cpu or cuda, not on {device}; leave out --processes."
+        )
+    return BACKENDS[kind]
+
+
+def own_device(
+    device: str,
+    environment: Mapping[str, str] = os.environ,
+    cards: Callable[[], int] = torch.cuda.device_count,
+) -> str:
+    """The device of this process: of several on a machine with GPUs each takes its own. Raises
+    UserError where there is none left, or one is named for all.
+    """
+    _, world, local = placed(environment)
+    if world == 1 or not device.startswith("cuda"):
+        return device
+    if device != "cuda":
+        raise UserError(
+            f"{device} is one card, and each of {world} processes takes its own; give --device cuda."
+        )
+    if local >= cards():
+        raise UserError(
+            f"{local + 1} processes on this machine need as many cards, and it has {cards()}; take"
+            " fewer --processes."
+        )
+    return f"cuda:{local}"
 
 
 def address(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:

@@ -69,7 +69,10 @@ def test_a_process_notes_when_it_is_killed_and_when_it_is_back(tmp_path, monkeyp
         return [source(step) for step in range(4)]
 
     assert steps(mine=False, main=True) == [0, 1, 2, 3] and not list(tmp_path.iterdir())
+    before = kill.Killing(lambda step: step, run, mine=False, main=True, step=2, delay=0.0)
     steps(mine=True, main=False)
+    before(3)
+    assert not kill.noted(run, "resumed").exists()
     steps(mine=True, main=True)
     seconds, step = map(float, kill.noted(run, "killed").read_text().split())
     back, first = map(float, kill.noted(run, "resumed").read_text().split())

@@ -104,12 +104,10 @@ class Sharded(Whole):
         return [p for p in learned if not isinstance(p, DTensor)]
 
     def clip(self, learned: Sequence[Tensor], limit: float) -> Tensor:
-        kinds = [[p for p in learned if isinstance(p, DTensor) is cut] for cut in (True, False)]
-        norms = [
-            full(nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None]))
-            for kind in kinds
-            if kind
-        ]
+        asked = [p for p in learned if p.grad is not None]
+        kinds = [[p for p in asked if isinstance(p, DTensor) is cut] for cut in (True, False)]
+        grads = [[p.grad for p in kind if p.grad is not None] for kind in kinds if kind]
+        norms = [full(nn.utils.get_total_norm(some)) for some in grads]
         norm = torch.linalg.vector_norm(torch.stack(norms))
         for kind in kinds:
             nn.utils.clip_grads_with_norm_(kind, limit, norm)

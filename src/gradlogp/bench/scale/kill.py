@@ -93,9 +93,12 @@ class Killing:
     step: int
     delay: float
 
+    def __post_init__(self) -> None:
+        self.again = noted(self.path, "killed").exists()
+
     def __call__(self, step: int) -> Batch:
         killed, resumed = noted(self.path, "killed"), noted(self.path, "resumed")
-        if self.main and killed.exists() and not resumed.exists():
+        if self.main and self.again and not resumed.exists():
             resumed.write_text(f"{time.time()} {step}")
         if self.mine and step == self.step and not killed.exists():
             killed.write_text(f"{time.time() + self.delay} {step}")

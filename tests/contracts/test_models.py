@@ -15,6 +15,8 @@ WAVE = (2, 21)
 VOXELS = (1, 5, 6, 4)
 B = 5
 LEVELS = torch.linspace(0.1, 5, B)
+WORDS = Vocabulary(tuple("abc"), 4)
+TOKENS = torch.tensor([[2, 3, 4, 0], [4, 3, 2, 0], [2, 0, 0, 0], [1, 2, 3, 4], [3, 0, 0, 0]])
 # "name, or name on some data": settings, the arguments beside x, the shape of the output (x has
 # SHAPE but where SHAPES says else)
 EXAMPLES = {
@@ -30,13 +32,21 @@ EXAMPLES = {
     "descriptor_energy": ({"shape": SHAPE, "channels": (4, 8), "width": 8}, (), (B,)),
     "descriptor_energy on voxels": ({"shape": VOXELS, "channels": (4, 8), "width": 8}, (), (B,)),
     "caption_energy": (
+        {"shape": SHAPE, "vocabulary": WORDS, "channels": (4, 8), "width": 8},
+        (TOKENS,),
+        (B,),
+    ),
+    "noisy_caption_energy": (
         {
             "shape": SHAPE,
-            "vocabulary": Vocabulary(tuple("abc"), 4),
-            "channels": (4, 8),
+            "vocabulary": WORDS,
+            "sigma_data": 0.5,
+            "channels": (8,),
+            "patch": 3,
+            "trunk": (4, 8),
             "width": 8,
         },
-        (torch.tensor([[2, 3, 4, 0], [4, 3, 2, 0], [2, 0, 0, 0], [1, 2, 3, 4], [3, 0, 0, 0]]),),
+        (LEVELS, TOKENS),
         (B,),
     ),
     "mlp_energy": ({"dim": 64, "hidden": (8,)}, (), (B,)),
@@ -260,7 +270,8 @@ LEVELLED = [name for name, (_, more, _) in EXAMPLES.items() if any(m is LEVELS f
 @pytest.mark.parametrize("name", LEVELLED)
 def test_the_level_changes_what_a_noise_conditional_model_says(name):
     model, x = stirred(build(name)), data(name)
-    assert (model(x, LEVELS) - model(x, 2 * LEVELS)).abs().max() > 1e-3
+    beside = EXAMPLES[name][1][1:]
+    assert (model(x, LEVELS, *beside) - model(x, 2 * LEVELS, *beside)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", CLASSED)

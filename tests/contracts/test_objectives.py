@@ -16,6 +16,7 @@ from gradlogp.models import (
     Vocabulary,
     caption_energy,
     conv_noisy_energy,
+    noisy_caption_energy,
     noisy_classifier,
     unet_score,
 )
@@ -222,6 +223,12 @@ EXAMPLES = {
     "caption_joint from a buffer of captions": (
         lambda: CaptionJoint(cd(buffer(torch.randint(7, (32, 4), generator=seeded(5))))),
         captioned,
+    ),
+    "caption_joint by denoising of captions": (
+        lambda: CaptionJoint(DenoisingScoreMatching(LogNormal(), drop_cond=0.2)),
+        lambda: noisy_caption_energy(
+            SHAPE, Vocabulary(tuple("abcde"), 4), 0.5, 0.0, (8,), 1, 4, (4, 8), 8
+        ),
     ),
     "nt_xent": (lambda: NTXent(FLIPS_AND_SHIFTS), lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),
     "margin_loss with cross": (MarginLoss, lambda: ConvClassifier(SHAPE, 3, (4, 8), 8)),

@@ -403,6 +403,11 @@ def test_captions_are_read_back():
     scene = Scene(Thing(3, "red"), "left of", Thing(7, "green"))
     assert str(scene) == "a red three left of a green seven" and Scene.of(str(scene)) == scene
     assert str(scene.swapped()) == "a green three left of a red seven"
+    assert list(map(str, scene.rebound())) == [
+        "a green three left of a red seven",
+        "a green seven left of a red three",
+        "a red seven left of a green three",
+    ]
     assert scene.combinations == ((3, "red", "left"), (7, "green", "right"))
     for other in ("a red three", "a red three left of a pink seven", "three above four"):
         with pytest.raises(ValueError, match="expected"):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gradlogp.core.calculus import divergence
-from gradlogp.models import ConvEnergy, MLPEnergy, Preconditioned, unet_score
+from gradlogp.models import ConvEnergy, MLPEnergy, Preconditioned, TwoValued, unet_score
 from gradlogp.models.nets.patch import fold, unfold
 from gradlogp.models.nets.unet import UNet
 
@@ -75,6 +75,27 @@ def test_a_new_score_model_is_the_gaussian_one():
     field = model.field()
     with torch.no_grad():
         torch.testing.assert_close(field.at(1.0).score(x), -x / 1.25, atol=0.05, rtol=0.1)
+
+
+def test_two_valued_entries_have_the_posterior_mean_of_bayes():
+    """Independent entries, 1 with probability p and else -1: F is half their log-odds, and D the
+    mean over both values by the densities of the noise.
+    """
+    p, sigma = torch.tensor([0.02, 0.5, 0.9], dtype=torch.float64), 0.8
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = TwoValued(lambda x, level, cond: p.logit() / 2, 0.5)
+    full = p * torch.exp(-((x - 1) ** 2) / (2 * sigma**2))
+    empty = (1 - p) * torch.exp(-((x + 1) ** 2) / (2 * sigma**2))
+    found = model(x, torch.full((40,), sigma, dtype=torch.float64))
+    torch.testing.assert_close(found, (full - empty) / (full + empty), atol=1e-12, rtol=0)
+
+
+def test_two_valued_entries_are_certain_with_little_noise():
+    model = unet_score((1, 4, 4, 4), 0.5, (4,), 1, 2, two_valued=True)
+    x = torch.rand(3, 1, 4, 4, 4).round() * 2 - 1
+    with torch.no_grad():
+        found = model(x + 0.05 * torch.randn_like(x), torch.full((3,), 0.05))
+    torch.testing.assert_close(found, x)
 
 
 def test_one_sigma_per_example():

@@ -10,9 +10,11 @@ from gradlogp.baselines.clip import clip
 from gradlogp.core.batch import Batch
 from gradlogp.core.random import seeded
 from gradlogp.models.caption import caption_energy
+from gradlogp.models.noisy_caption import noisy_caption_energy
 from gradlogp.models.text import Vocabulary
 from gradlogp.objectives.caption import CLIP, CaptionJoint, clip_loss
 from gradlogp.objectives.contrastive import ContrastiveDivergence
+from gradlogp.objectives.denoising import DenoisingScoreMatching, LogNormal, drop
 from gradlogp.objectives.starts import FromData, FromNoise
 from gradlogp.samplers import Langevin
 
@@ -83,23 +85,41 @@ def test_a_caption_that_stands_twice_is_no_wrong_answer():
     torch.testing.assert_close(clip_loss(energies, two), expected)
 
 
-@pytest.mark.parametrize("starts", [FromData(), FromNoise(lambda x, g: x.uniform_(generator=g))])
-def test_the_joint_loss_is_the_sum_of_its_parts(starts):
-    model, batch = build(), Batch(X.double(), CAPTIONS)
-    divergence = ContrastiveDivergence(Langevin(0.1, 0.01), starts, 2)
-    got = CaptionJoint(divergence, 0.5)(model, batch, seeded(4)).value
-    match, generate = CLIP()(model, batch, seeded(4)), divergence(model, batch, seeded(4))
+DENSITIES = {
+    "chains from data": lambda: ContrastiveDivergence(Langevin(0.1, 0.01), FromData(), 2),
+    "chains from noise": lambda: ContrastiveDivergence(
+        Langevin(0.1, 0.01), FromNoise(lambda x, g: x.uniform_(generator=g)), 2
+    ),
+    "denoising": lambda: DenoisingScoreMatching(LogNormal(), drop_cond=0.5),
+}
+
+
+def built_for(density):
+    return build(noisy) if density == "denoising" else build()
+
+
+def noisy(shape, words, channels, width):
+    return noisy_caption_energy(shape, words, 0.5, 0.0, (8,), 1, 4, channels, width)
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+def test_the_joint_loss_is_the_sum_of_its_parts(density):
+    model, batch = built_for(density), Batch(X.double(), CAPTIONS)
+    loss = DENSITIES[density]()
+    got = CaptionJoint(loss, 0.5)(model, batch, seeded(4)).value
+    match, generate = CLIP()(model, batch, seeded(4)), loss(model, batch, seeded(4))
     torch.testing.assert_close(got, match.value + 0.5 * generate.value)
     got.mean().backward()
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_a_share_of_the_batch_has_the_mean_of_its_own_divergence():
-    model, batch = build(), Batch(X.double(), CAPTIONS)
-    divergence = ContrastiveDivergence(Langevin(0.1, 0.01), FromData(), 2)
-    got = CaptionJoint(divergence, 0.5, share=0.5)(model, batch, seeded(4)).value
+@pytest.mark.parametrize("density", DENSITIES)
+def test_a_share_of_the_batch_has_the_mean_of_its_own_density(density):
+    model, batch = built_for(density), Batch(X.double(), CAPTIONS)
+    loss = DENSITIES[density]()
+    got = CaptionJoint(loss, 0.5, share=0.5)(model, batch, seeded(4)).value
     match = CLIP()(model, batch, seeded(4)).value
-    generate = divergence(model, Batch(batch.x[:2], CAPTIONS[:2]), seeded(4)).value
+    generate = loss(model, Batch(batch.x[:2], CAPTIONS[:2]), seeded(4)).value
     assert got.shape == (4,)
     torch.testing.assert_close(got.mean(), match.mean() + 0.5 * generate.mean())
     torch.testing.assert_close(got[2:], match[2:])
@@ -133,6 +153,15 @@ def test_order_matters_to_the_joint_energy_once_it_has_learned():
         loss.value.mean().backward()
         optimiser.step()
     assert float(loss.value.detach().mean()) < 0.1 and float(loss.info["retrieved"]) == 1
+
+
+def test_sentences_are_dropped_whole():
+    """A share of the rows becomes -1, and no other word is touched."""
+    tokens = torch.arange(2, 5).expand(4000, 3)
+    dropped = drop(tokens, 0.25, seeded(6))
+    gone = (dropped == -1).all(1)
+    assert torch.equal(dropped[~gone], tokens[~gone])
+    assert abs(float(gone.double().mean()) - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
 
 
 def test_classes_are_no_captions():

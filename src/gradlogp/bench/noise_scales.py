@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,12 +33,12 @@ from gradlogp.core.annealing import geometric_ratio, max_distance, shell_overlap
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.random import normal_, seeded
 from gradlogp.data import Dataset
+from gradlogp.experiments.recipes.by_level import at_level, eigenvalues, linear_loss
 from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn_from_noise
 from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, figures, specify
 from gradlogp.harness.fit import fit, load
 from gradlogp.metrics import frechet
 from gradlogp.objectives import SingleLevel
-from gradlogp.objectives.denoising import squared_error
 
 IMAGES = 16_000  # shown to each network in training
 EXAMPLES = 500  # of the test part, for losses and for samples
@@ -47,13 +47,6 @@ LEVELS = 10  # at which losses are measured
 SINGLE = (0.1, 0.6, 3.0)  # levels of the networks that know one alone, in model coordinates
 LADDERS = (10, 20, 40, 80, 160, 320)
 ALL = "every level"
-
-
-class AtLevel(NamedTuple):
-    """For each example [n]: the loss per dimension, and sigma^2 |s|^2 per dimension."""
-
-    loss: Tensor
-    length: Tensor
 
 
 def rows(
@@ -137,33 +130,6 @@ def _ladder(levels: int, span: float, dim: int, asked: bool) -> dict[str, Any]:
 def levels_of(recipe: ScoreRecipe) -> list[float]:
     """Levels at equal ratios, from the coarsest of the recipe's ladder to its finest."""
     return [float(sigma) for sigma in recipe.sampler.process.ladder(LEVELS)]
-
-
-def eigenvalues(data: Dataset) -> Tensor:
-    """Of the covariance of the training examples, [D], in float64."""
-    return torch.linalg.eigvalsh(train_part(data, 20_000).flatten(1).double().T.cov()).clamp(min=0)
-
-
-def linear_loss(spectrum: Tensor, sigma: float) -> float:
-    """The loss per dimension of the best linear score, on data with the eigenvalues `spectrum`."""
-    return float((spectrum / (spectrum + sigma**2)).mean()) / 2
-
-
-def at_level(
-    field: NoisyField, x0: Tensor, sigma: float, noise: Tensor, batch: int = 250
-) -> AtLevel:
-    """x0 and noise [n, *shape]."""
-    dim = x0[0].numel()
-    loss, length = [], []
-    with torch.no_grad():
-        for clean, eps in zip(x0.split(batch), noise.split(batch), strict=True):
-            level = clean.new_full((len(clean),), sigma)
-            error = squared_error(field, clean, level, eps)
-            x = clean + sigma * eps
-            pull = (field.denoise(x, level) - x).flatten(1).square().sum(1)  # sigma^4 |s|^2
-            loss.append(error / (2 * sigma**2 * dim))
-            length.append(pull / (sigma**2 * dim))
-    return AtLevel(torch.cat(loss), torch.cat(length))
 
 
 def losses(

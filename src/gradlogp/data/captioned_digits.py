@@ -94,6 +94,13 @@ class Scene:
         first = Thing(self.first.digit, self.second.colour)
         return Scene(first, self.relation, Thing(self.second.digit, self.first.colour))
 
+    def rebound(self) -> tuple["Scene", "Scene", "Scene"]:
+        """What else the same words say: with the colours changed round, with the things, and with
+        both, which is with the digits.
+        """
+        turned = Scene(self.second, self.relation, self.first)
+        return self.swapped(), turned, turned.swapped()
+
 
 @cache
 def held_out() -> frozenset[tuple[int, str, str]]:

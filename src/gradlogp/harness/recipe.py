@@ -131,7 +131,8 @@ class Evaluation:
     as does `choose` = False, which keeps the others to be studied.
 
     recover: test examples of which a part is hidden and filled in. probe: training examples on
-    whose features classes are learned. 0 leaves either out.
+    whose features classes are learned. levels: noise levels at which a score is measured. 0 leaves
+    any of them out.
     """
 
     samples: int = 2000
@@ -143,11 +144,13 @@ class Evaluation:
     choose: bool = True
     recover: int = 0
     probe: int = 0
+    levels: int = 0
 
     def __post_init__(self) -> None:
         at_least(2, samples=self.samples, trial=self.trial)
         at_least(1, denoise=self.denoise, snapshots=self.snapshots)
-        at_least(0, steps=self.steps or None, recover=self.recover, probe=self.probe)
+        at_least(0, steps=self.steps or None, recover=self.recover)
+        at_least(0, probe=self.probe, levels=self.levels)
         at_least(1e-3, sigmas=self.sigmas or None)
 
 

@@ -47,6 +47,27 @@ QUANTITIES = {
             " like nothing in particular.",
         ),
         _quantity(
+            "level_loss",
+            "lower",
+            "loss of the level",
+            "Denoising score matching at one noise level, per dimension, weighted by its square. A"
+            " score of nothing has one half; the trivial value is the best linear score's.",
+        ),
+        _quantity(
+            "level_share",
+            "lower",
+            "share of the linear loss",
+            "The loss at one noise level over that of the best linear score, which knows mean and"
+            " covariance of the data alone. Above 1: worse than that.",
+        ),
+        _quantity(
+            "score_length",
+            "none",
+            "length of the score",
+            "The mean square of the score times sigma^2, per dimension: near 1 where noise hides the"
+            " data. An exact score has 1 - 2 times the loss, the reference.",
+        ),
+        _quantity(
             "cov_iou",
             "higher",
             "coverage by overlap",
@@ -295,6 +316,14 @@ QUANTITIES = {
             "attributes bound",
             "The share of pictures whose sentence fits better than the same with the colours changed"
             " round. A half: which colour belongs to which thing is not read.",
+        ),
+        _quantity(
+            "bound_attributes",
+            "higher",
+            "every binding told apart",
+            "The share of pictures whose sentence fits better than the three others that the same words"
+            " make: with the colours, the digits or the places of the two things changed round. A"
+            " quarter: the words are read in no order.",
         ),
         _quantity(
             "recovery_error",

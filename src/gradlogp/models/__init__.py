@@ -24,6 +24,13 @@ from gradlogp.models.energy import (
     ResidualEnergy,
     TiltedEnergy,
 )
+from gradlogp.models.gaussian import (
+    GaussianEnergy,
+    GaussianScore,
+    NoisyGaussian,
+    fit_gaussian,
+    with_gaussian,
+)
 from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
@@ -32,12 +39,14 @@ from gradlogp.models.noisy import (
     mlp_noisy_energy,
     unet_noisy_energy,
 )
+from gradlogp.models.noisy_caption import NoisyCaptionEnergy, noisy_caption_energy
 from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
     ScoreModel,
     SigmaScaled,
+    TwoValued,
     VectorScore,
     mlp_score,
     refinenet_score,
@@ -51,6 +60,7 @@ MODELS = {
     "conv_energy": ConvEnergy,
     "descriptor_energy": DescriptorEnergy,
     "caption_energy": caption_energy,
+    "noisy_caption_energy": noisy_caption_energy,
     "mlp_energy": MLPEnergy,
     "quadratic_energy": QuadraticEnergy,
     "principal_mixture": PrincipalMixture,
@@ -87,11 +97,15 @@ __all__ = [
     "DescriptorEnergy",
     "DiffusionModel",
     "EnergyModel",
+    "GaussianEnergy",
     "GaussianRBM",
+    "GaussianScore",
     "MLPClassifier",
     "MLPEnergy",
+    "NoisyCaptionEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
+    "NoisyGaussian",
     "Preconditioned",
     "PreconditionedEnergy",
     "Prediction",
@@ -104,18 +118,22 @@ __all__ = [
     "SigmaScaled",
     "SpectrogramClassifier",
     "TiltedEnergy",
+    "TwoValued",
     "VectorScore",
     "Vocabulary",
     "autoencoder_energy",
     "caption_energy",
     "conv_noisy_energy",
+    "fit_gaussian",
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",
+    "noisy_caption_energy",
     "noisy_classifier",
     "refinenet_score",
     "unet_diffusion",
     "unet_noisy_energy",
     "unet_score",
     "wavenet_score",
+    "with_gaussian",
 ]

@@ -9,13 +9,23 @@ with :math:`c_{skip} = \sigma_d^2/(\sigma^2+\sigma_d^2)`, :math:`c_{out} =
 sees and predicts unit variance at every level. The data's standard deviation sigma_d is measured,
 never assumed.
 
+Where all entries of the data are -1 or 1, as of occupied and empty voxels, more is known: by Bayes'
+rule an entry with noise has the log-odds 2 x_i / sigma^2 of its own value, plus those that the other
+entries give it, so that
+
+.. math:: D(x, \sigma) = \tanh\!\big(x / \sigma^2 + F(c_{in} x, \tfrac14 \ln\sigma)\big)
+
+is exact for a product of independent entries with a constant F, and exact for all data as sigma goes
+to 0, with any F.
+
 NCSNv2 instead leaves the level out of the network and divides by it, :math:`s(x, \sigma) =
 F(x)/\sigma`: the size of a score at level sigma is about 1 / sigma, and x itself shows how noisy it
 is (technique 3). `VectorScore` knows one law and no levels.
 
 References: Song & Ermon (2019), arXiv 1907.05600 (noise-conditional scores); Song & Ermon (2020),
 Improved Techniques, arXiv 2006.09011, technique 3; Karras et al. (2022), Elucidating the Design
-Space, arXiv 2206.00364, table 1 (the preconditioning).
+Space, arXiv 2206.00364, table 1 (the preconditioning); Chen, Zhang & Hinton (2023), Analog Bits,
+arXiv 2208.04202 (diffusion of two-valued data, there without the equation above).
 """
 
 import abc
@@ -65,6 +75,17 @@ class Preconditioned(ScoreModel):
         total = column(sigma**2 + self.sigma_data**2, x)
         net: Any = self.net
         return net.features(x / total.sqrt(), sigma.log() / 4, cond)
+
+
+class TwoValued(Preconditioned):
+    """The second equation, for data whose entries are -1 or 1: F gives half the log-odds of 1 that
+    the other entries tell.
+    """
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        total = column(sigma**2 + self.sigma_data**2, x)
+        out = self.net(x / total.sqrt(), sigma.log() / 4, cond)
+        return torch.tanh(x / column(sigma, x) ** 2 + out)
 
 
 class SigmaScaled(ScoreModel):
@@ -134,11 +155,13 @@ def unet_score(
     blocks: int = 2,
     patch: int = 2,
     classes: int = 0,
+    two_valued: bool = False,
 ) -> Preconditioned:
     """A preconditioned UNet for data of `shape` (channels, *sizes) with standard deviation
-    `sigma_data`.
+    `sigma_data`; `two_valued` where all entries are -1 or 1.
     """
-    return Preconditioned(UNet(shape, channels, blocks, patch, classes), sigma_data)
+    wrapper = TwoValued if two_valued else Preconditioned
+    return wrapper(UNet(shape, channels, blocks, patch, classes), sigma_data)
 
 
 def wavenet_score(

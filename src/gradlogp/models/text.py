@@ -70,8 +70,12 @@ class BagOfWords(nn.Module):
         self.words = nn.Embedding(size, width, PAD)
         self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The words' vectors [B, L, width], and where there are words, [B, L]."""
+        return self.words(tokens), tokens != PAD
+
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.layers(mean_of(self.words(tokens), tokens != PAD))
+        return self.layers(mean_of(*self.read(tokens)))
 
 
 class TextTransformer(nn.Module):
@@ -89,11 +93,17 @@ class TextTransformer(nn.Module):
         self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The words in their places [B, L, width], each having seen the others, and where they
+        are, [B, L].
+        """
         there = tokens != PAD
         there = there | ~there.any(1, keepdim=True)  # an empty text attends to its padding
         h = self.words(tokens) + self.places[: tokens.shape[1]]
-        return self.norm(mean_of(self.layers(h, src_key_padding_mask=~there), there))
+        return self.layers(h, src_key_padding_mask=~there), there
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.norm(mean_of(*self.read(tokens)))
 
 
 def mean_of(h: Tensor, there: Tensor) -> Tensor:

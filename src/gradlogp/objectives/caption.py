@@ -7,24 +7,24 @@ CLIP's loss is InfoNCE both ways over the batch, with the energies E of all pair
 
 of which the first half is :math:`-\log p(t \mid x)` over the captions of the batch. A caption that
 stands in the batch twice is no wrong answer to its twin: equal ones are left out of the sums. The
-joint objective adds a contrastive divergence of the pictures given their captions, :math:`-\log p(x
-\mid t)`, as JEM does for classes.
+joint objective adds a loss of the pictures given their captions, for :math:`-\log p(x \mid t)`: a
+contrastive divergence, as JEM has it for classes, or denoising score matching at every noise level.
 
 References: Radford et al. (2021), Learning Transferable Visual Models From Natural Language
 Supervision, arXiv 2103.00020, fig. 3; Grathwohl et al. (2020), arXiv 1912.03263 (the sum).
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.objectives.base import Loss, Objective, check_batch, mean
-from gradlogp.objectives.contrastive import ContrastiveDivergence
 from gradlogp.objectives.info_nce import info_nce
 
 
@@ -67,33 +67,38 @@ class CLIP(Objective):
 @final
 @dataclass
 class CaptionJoint(Objective):
-    """Contrast of pictures and captions, plus contrastive divergence of pictures given captions.
+    """Contrast of pictures and captions, plus a loss of the pictures given their captions.
 
-    Choose it for an energy that finds captions and draws pictures; `weight` is that of the second,
-    which the first `share` of a batch is enough for: its chains cost as much as forty contrasts.
+    Choose it for an energy that finds captions and draws pictures. `density` teaches what pictures
+    are like: contrastive divergence, or denoising score matching where the model takes noise levels.
+    `weight` is that of the second, which the first `share` of a batch is enough for: its chains, or
+    its slopes of slopes, cost many contrasts.
     """
 
-    contrastive: ContrastiveDivergence
+    density: Objective
     weight: float = 1.0
     share: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.weight < 0:
             raise ValueError(
-                "the divergence takes a share of the batch in (0, 1] and a weight of 0 or more, got"
-                f" {self.share} and {self.weight}."
+                "the loss of pictures takes a share of the batch in (0, 1] and a weight of 0 or"
+                f" more, got {self.share} and {self.weight}."
             )
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         match = CLIP()(model, batch, generator)
         n, k = len(batch.x), math.ceil(self.share * len(batch.x))
         part = Batch(batch.x[:k], None if batch.cond is None else batch.cond[:k])
-        generate = self.contrastive(model, part, generator)
-        each = F.pad(generate.value * (n / k), (0, n - k))  # its mean is that of the part
-        return Loss(match.value + self.weight * each, match.info | generate.info)
+        given = self.density(model, part, generator)
+        each = F.pad(given.value * (n / k), (0, n - k))  # its mean is that of the part
+        return Loss(match.value + self.weight * each, match.info | given.info)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return self.density.parameters()
 
     def state(self) -> dict[str, Tensor]:
-        return self.contrastive.state()
+        return self.density.state()
 
     def load(self, state: dict[str, Tensor]) -> None:
-        self.contrastive.load(state)
+        self.density.load(state)

@@ -220,15 +220,11 @@ def with_levels(model: Any, cond: Tensor | None, levels: LevelDistribution) -> N
 
 
 def drop(cond: Tensor | None, share: float, generator: Generator) -> Tensor | None:
-    """`cond` with a `share` of its entries replaced by -1, the class that stands for none."""
+    """`cond` [B, ...] with a `share` of its entries replaced by -1, which stands for none."""
     if cond is None or share <= 0:
         return cond
-    return torch.where(
-        uniform_(torch.empty(len(cond), device=cond.device, dtype=torch.float32), generator)
-        < share,
-        -1,
-        cond,
-    )
+    chance = uniform_(torch.empty(len(cond), device=cond.device, dtype=torch.float32), generator)
+    return torch.where(column(chance, cond) < share, -1, cond)
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures and sentences: what is measured has known answers, and both methods in miniature."""
+"""Pictures and sentences: what is measured has known answers, and all methods in miniature."""
 
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from gradlogp.core.random import seeded
 from gradlogp.data import load
 from gradlogp.data.captioned_digits import COUNTS, Scene
 from gradlogp.experiments.captions import COMPARISON
-from gradlogp.experiments.captions.measures import halves, parts, retrieval, swapped
-from gradlogp.experiments.captions.methods import Asked, shortened
+from gradlogp.experiments.captions.captioned import Asked, shortened
+from gradlogp.experiments.captions.measures import bound, halves, parts, retrieval, swapped
 from gradlogp.harness import override, prepare
 from gradlogp.harness.recipe import Target
 from gradlogp.harness.trial import Context
 from gradlogp.models.caption import caption_energy
+from gradlogp.models.noisy_caption import noisy_caption_energy
 from gradlogp.models.text import Vocabulary
 from gradlogp.reports import write
 from gradlogp.runs import Run
@@ -31,8 +32,16 @@ CAPTIONS = (
     "a blue one above a blue two",
 )
 WORDS = Vocabulary.of(CAPTIONS)
-TINY = ("images=64", "batch=16", "channels=4,8", "width=8", "pictures=12", "draws=3", "steps=2")
-CHAINS = ("chain_steps=2", "capacity=16")
+TINY = ("images=64", "batch=16", "channels=4,8", "width=8", "pictures=12", "draws=3")
+OWN = {
+    "joint": ("net.channels=8,8", "walk.levels=2"),
+    "joint_cd": ("steps=2", "chain_steps=2", "capacity=16"),
+    "clip": ("steps=2",),
+}
+# the joint one scores a quarter of its pictures; by chains it walks an eighth for 2 steps, and looks
+# at both ends
+PRICES = {"clip": 1, "joint_cd": 1 + 0.125 * (2 + 2), "joint": 1.25}
+SPENT = {"clip": [2, 4, 2, 4], "joint_cd": [2, 4, 2, 4], "joint": [2, 6, 2, 6]}
 
 
 class Reads(nn.Module):
@@ -42,11 +51,8 @@ class Reads(nn.Module):
         super().__init__()
         self.in_order = in_order
 
-    def forward(self, x, tokens):
-        return (self._seen(x) != self._seen(tokens)).double().flatten(1).sum(1)
-
     def pairs(self, x, tokens):
-        return torch.stack([self(x, t.expand(len(x), -1)) for t in tokens], 1)
+        return (self._seen(x)[:, None] != self._seen(tokens)[None]).double().sum(2)
 
     def _seen(self, x):
         return x.long().flatten(1) if self.in_order else x.long().flatten(1).sort(1).values
@@ -55,14 +61,14 @@ class Reads(nn.Module):
 class Half(Reads):
     """Reads the first picture's caption and takes the second's for its opposite."""
 
-    def forward(self, x, tokens):
-        return super().forward(x, tokens) * torch.tensor([1.0, -1.0])
+    def pairs(self, x, tokens):
+        return super().pairs(x, tokens) * torch.tensor([[1.0], [-1.0]])
 
 
 @pytest.mark.parametrize("preset", ["quick", "full", "gpu"])
 def test_every_setting_of_the_presets_exists(preset, tmp_path):
     entries = prepare(COMPARISON, PICTURES, preset, tmp_path)
-    assert [entry.method for entry in entries] == ["joint", "clip"]
+    assert [entry.method for entry in entries] == ["joint", "clip", "joint_cd"]
 
 
 def test_who_reads_finds_all_and_equal_captions_are_one_answer():
@@ -81,6 +87,18 @@ def test_a_bag_of_words_binds_no_attribute():
     half = swapped(Half(), x, CAPTIONS[:2], WORDS.tokens)
     assert (float(half), half.stderr) == (0.5, pytest.approx((0.25 / 2) ** 0.5))
     assert swapped(Reads(), x, ("grinning face",) * 4, WORDS.tokens) is None
+
+
+def test_the_same_words_say_four_things():
+    """The first three have two colours and two digits each. Who reads places and no order of words
+    knows one of four.
+    """
+    x = WORDS.tokens(CAPTIONS)
+    reads, bag = (bound(Reads(order), x, CAPTIONS, WORDS.tokens) for order in (True, False))
+    assert (float(reads), reads.n, reads.trivial) == (1.0, 3, 0.25)
+    assert float(bag) == 0.0
+    assert float(bound(Half(), x, CAPTIONS[:2], WORDS.tokens)) == 0.5
+    assert bound(Reads(), x[3:], ("a blue one above a blue two",), WORDS.tokens) is None
 
 
 def test_half_a_caption_says_one_thing():
@@ -106,6 +124,18 @@ def load_captions():
     return [f"a {c} {d} above a red one" for c in colours for d in digits]
 
 
+def test_two_sentences_are_asked_for_at_noise_levels_less_the_energy_of_none():
+    torch.manual_seed(0)
+    model = noisy_caption_energy((1, 8, 8), WORDS, 0.5, 0.0, (8,), 1, 4, (4, 8), 8)
+    x, sigma = torch.rand(2, 1, 8, 8, generator=seeded(0)), 0.3
+    first, second = WORDS.tokens(CAPTIONS[:2]), WORDS.tokens(CAPTIONS[2:])
+    asked = Asked([0, 1], (first, second))
+    assert asked.energies(model) == 3
+    got = asked.field_of(model)(torch.arange(2)).at(sigma).score(x)
+    one, two, none = (model.field(t).at(sigma).score(x) for t in (first, second, None))
+    torch.testing.assert_close(got, one + two - none)
+
+
 def test_two_sentences_are_asked_for_by_the_sum_of_their_energies():
     torch.manual_seed(0)
     model = caption_energy((1, 8, 8), WORDS, (4, 8), 8)
@@ -118,25 +148,23 @@ def test_two_sentences_are_asked_for_by_the_sum_of_their_energies():
     torch.testing.assert_close(field.score(x), score)
 
 
-@pytest.mark.parametrize("method", ["joint", "clip"])
+@pytest.mark.parametrize("method", COMPARISON.methods)
 def test_a_method_finds_and_draws(method, tmp_path: Path, monkeypatch):
     for part, n in {"train": 100, "validation": 20, "test": 40}.items():
         monkeypatch.setitem(COUNTS, part, n)
     data = load("captioned_digits:digits")
     whole = COMPARISON.methods[method](Target.of(data))
-    settings = override(whole, [*TINY, *(CHAINS if method == "joint" else ())])
+    settings = override(whole, [*TINY, *OWN[method]])
     context = Context(data, None, untrained(data))
     settings.into(tmp_path / "run", context, Silent()).close()
     rows = settings.into(tmp_path / "run", context, Silent()).results()
     found = {(row["metric"], *(row.get("axes") or {}).values()) for row in rows}
-    # the joint one walks a quarter of its pictures for 2 steps, and looks at both ends
-    price = {"clip": 1, "joint": 1 + 0.25 * (2 + 2)}[method]
-    assert Run.open(tmp_path / "run").status()["evaluations"] == 64 * price
+    assert Run.open(tmp_path / "run").status()["evaluations"] == 64 * PRICES[method]
     asked = {(c.metric, *c.axes.values()) for c in COMPARISON.headline}
     composed = {("agreement", f"{part}, composed") for part in ("seen", "unseen")}
     assert asked | composed | {("recall_at_5", "unseen")} <= found
     spent = [row["evaluations"] for row in rows if row["metric"] == "agreement"]
-    assert spent == [2, 4, 2, 4]
+    assert spent == SPENT[method]
     assert (
         "a row each: seen; seen, composed; unseen; unseen, composed."
         in write(tmp_path / "run").read_text()

@@ -59,3 +59,12 @@ def test_the_walk_begins_at_a_draw_with_the_noise_of_its_first_level(tmp_path):
     fitted = load(fit(recipe, digits, tmp_path / "run").path)
     assert torch.equal(fitted.model.proposal.means, learner.model.proposal.means)
     assert torch.equal(fitted.draw(3, 7)[0], fitted.draw(5, 7)[0][:3])
+
+
+def test_scores_of_two_valued_entries_are_taught_those_alone():
+    recipe = override(RECIPES["ncsn_from_noise"](DIGITS), ("two_valued=true", "net.channels=8,"))
+    digits = data.load("digits")
+    with pytest.raises(UserError, match="values between; set two_valued=false"):
+        build(recipe, specify(digits), "cpu", digits.train)
+    with pytest.raises(UserError, match=r"need net\.kind=unet"):
+        override(recipe, ("net.kind=wavenet",))

@@ -2,6 +2,10 @@
 
     retrieval    the caption of a picture among the captions of many, each once, and the other way
     swapped      E(x, t) < E(x, t') where t' is t with the colours of the two things changed round
+    bound        E(x, t) < E(x, t') for all three t' that the words of t make: with the colours, the
+                 digits or the whole things changed round
+
+`model.pairs` are the energies of all pairs, up to what hangs on the picture alone.
 
 References: Karpathy & Fei-Fei (2015), arXiv 1412.2306 (recall at k); Yuksekgonul et al. (2023),
 When and Why Vision-Language Models Behave Like Bags-of-Words, arXiv 2210.01936 (swapped
@@ -72,28 +76,63 @@ def swapped(model: Any, x: Tensor, captions: Sequence[str], tokens: Tokens) -> M
     """
     found = scenes(captions) or []
     some = [i for i, s in enumerate(found) if s.first.colour != s.second.colour]
-    if not some:
-        return None
-    pictures = x[torch.tensor(some)]
-    own = _matched(model, pictures, tokens([str(found[i]) for i in some]))
-    other = _matched(model, pictures, tokens([str(found[i].swapped()) for i in some]))
-    value = float((own < other).double().mean())
-    return Measure(
+    return _preferred(
         "swapped_attributes",
+        "two colours",
+        model,
+        x[some],
+        [(found[i], found[i].swapped()) for i in some],
+        tokens,
+    )
+
+
+def bound(model: Any, x: Tensor, captions: Sequence[str], tokens: Tokens) -> Measure | None:
+    """The share of pictures whose caption fits better than the three others of the same words; None
+    where no caption has two colours and two digits.
+    """
+    found = scenes(captions) or []
+    some = [i for i, s in enumerate(found) if len(set(map(str, (s, *s.rebound())))) == 4]
+    return _preferred(
+        "bound_attributes",
+        "two colours and two digits",
+        model,
+        x[some],
+        [(found[i], *found[i].rebound()) for i in some],
+        tokens,
+    )
+
+
+def _preferred(
+    name: str,
+    which: str,
+    model: Any,
+    x: Tensor,
+    rivals: Sequence[tuple[Scene, ...]],
+    tokens: Tokens,
+) -> Measure | None:
+    """How often the first of a picture's scenes fits it best; ties are counted against it."""
+    if not rivals:
+        return None
+    own, *others = (
+        _matched(model, x, tokens(list(map(str, of)))) for of in zip(*rivals, strict=True)
+    )
+    value = float((own < torch.stack(others).amin(0)).double().mean())
+    return Measure(
+        name,
         value,
-        binomial_error(value, len(some)),
-        len(some),
+        binomial_error(value, len(rivals)),
+        len(rivals),
         "higher",
-        f"{len(some)} test pictures with two colours, binomial standard error",
-        trivial=0.5,
+        f"{len(rivals)} test pictures with {which}, binomial standard error",
+        trivial=1 / len(rivals[0]),
     )
 
 
 def _matched(model: Any, x: Tensor, tokens: Tensor) -> Tensor:
+    """The energies of each picture with its own text, [n]."""
+    parts = zip(x.split(AT_ONCE), tokens.split(AT_ONCE), strict=True)
     with torch.no_grad():
-        return torch.cat(
-            [model(a, t) for a, t in zip(x.split(500), tokens.split(500), strict=True)]
-        )
+        return torch.cat([model.pairs(part, t).diagonal() for part, t in parts])
 
 
 def halves(scene: Scene) -> tuple[str, str]:

@@ -1,241 +1,137 @@
-"""The joint energy and CLIP, taught on the same captioned pictures, and what is drawn from either.
+"""The joint energies and CLIP, taught on the same captioned pictures, and what is drawn from each.
 
-A quarter of the training sentences say one thing alone ("a red three left of"), so that a model can
-be asked for two things by the sum of two energies. Chains are Langevin's, from noise, given the
-sentence; a chain of the replay buffer keeps its own.
+`joint` has noise levels: it learns by denoising score matching, and pictures come down from noise
+by consistent annealed Langevin. `joint_cd` has none: it learns by contrastive divergence, with
+chains from noise, given the sentence, of which those of the replay buffer keep their own. CLIP is
+drawn from by the latter's chains, as a control.
 
-References: Radford et al. (2021), arXiv 2103.00020; Ganz & Elad (2024), arXiv 2408.17046, section
-3; Du & Mordatch (2019), arXiv 1903.08689 (the chains).
+References: Radford et al. (2021), arXiv 2103.00020; Vincent (2011), A Connection Between Score
+Matching and Denoising Autoencoders, eq. 11; Ganz & Elad (2024), arXiv 2408.17046, section 3; Du &
+Mordatch (2019), arXiv 1903.08689 (the chains).
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.core.errors import UserError
-from gradlogp.core.fields import Field, Sum
-from gradlogp.core.random import from_seed, seed_for, seeded
-from gradlogp.data import Dataset, Split
-from gradlogp.experiments.captions.measures import (
-    axes_of,
-    halves,
-    parts,
-    retrieval,
-    scenes,
-    swapped,
-)
+from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.random import Randomness, normal_, seeded
+from gradlogp.experiments.captions.captioned import Captioned, FieldOf
+from gradlogp.experiments.recipes.score import UNetShape
 from gradlogp.harness.compare import Maker
-from gradlogp.harness.recipe import DataSpec, Target, specify
-from gradlogp.harness.record import Recorder
+from gradlogp.harness.recipe import DataSpec, Target
 from gradlogp.harness.settings import Choices, chosen
-from gradlogp.harness.trial import Context, Trial, trained
-from gradlogp.metrics import classes
 from gradlogp.models.caption import caption_energy
-from gradlogp.models.text import TextKind, Vocabulary
-from gradlogp.objectives import ContrastiveDivergence, FromBuffer, Objective, ReplayBuffer
+from gradlogp.models.noisy_caption import noisy_caption_energy
+from gradlogp.models.text import Vocabulary
+from gradlogp.objectives import (
+    ContrastiveDivergence,
+    DenoisingScoreMatching,
+    FromBuffer,
+    LogNormal,
+    Objective,
+    ReplayBuffer,
+)
 from gradlogp.objectives.caption import CLIP, CaptionJoint
-from gradlogp.samplers import Langevin
-from gradlogp.training import Guard, GuardSettings, Training
+from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
 
 BUDGETS: Choices = {
     "any": {
-        "quick": ("images=200000", "pictures=600", "draws=60"),
-        "full": ("images=2000000",),
+        "quick": ("images=250000", "pictures=600", "draws=60"),
+        "full": ("images=1500000",),
         "gpu": ("images=20000000", "channels=64,128,128,128", "width=128"),
     },
 }
-SHOWN = 10
-WHOLE = 0.75  # of the training sentences; the others say one thing alone
+
+
+@final
+@dataclass(frozen=True)
+class Joint(Captioned):
+    """net: the UNet of the picture's energy. weight: of denoising score matching beside CLIP's
+    loss; share: of a batch that it is of; drop_cond: the share of that without a sentence. walk: to
+    a drawing.
+    """
+
+    learning_rate: float = 2e-3
+    net: UNetShape = field(default_factory=lambda: UNetShape((48, 96), 1, 4))
+    fusion: bool = True
+    weight: float = 0.01
+    share: float = 0.25
+    drop_cond: float = 0.1
+    levels: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.2))
+    walk: ConsistentAnnealedLangevin = field(
+        default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 40)
+    )
+
+    @property
+    def beta1(self) -> float:
+        return 0.9
+
+    @property
+    def evaluations_per_example(self) -> float:
+        return 1 + self.share
+
+    def model(self, spec: DataSpec, vocabulary: Vocabulary, mean: float) -> Any:
+        net = self.net
+        return noisy_caption_energy(
+            spec.shape,
+            vocabulary,
+            spec.std,
+            mean,
+            net.channels,
+            net.blocks,
+            net.patch,
+            self.channels,
+            self.width,
+            self.text,
+            self.fusion,
+        )
+
+    def objective(self, spec: DataSpec, tokens: Tensor) -> Objective:
+        density = DenoisingScoreMatching(self.levels, "edm", spec.std, self.drop_cond)
+        return CaptionJoint(density, self.weight, self.share)
+
+    def sampling(self, field_of: FieldOf, spec: DataSpec) -> tasks.Sampling[Any]:
+        top, finish = self.walk.ladder[0], spec.coordinates.from_model
+
+        def prior(x: Tensor, generator: Randomness) -> Tensor:
+            return normal_(x, generator).mul_(top)
+
+        return tasks.Sampling(field_of, self.walk, prior, self.walk.steps, spec.shape, finish)
 
 
 @dataclass(frozen=True)
-class Captioned(Trial):
-    """images: training pictures. pictures: of the test part that retrieval is asked about, draws:
-    pictures drawn, of each kind of sentence. steps: of a chain to a drawing.
-    """
+class Chained(Captioned):
+    """An energy without noise levels, drawn from by Langevin. steps: of a chain to a drawing."""
 
-    images: int = 2_000_000
-    pictures: int = 1000
-    draws: int = 200
-    batch: int = 128
-    learning_rate: float = 1e-3
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    width: int = 64
-    text: TextKind = "transformer"
     fusion: bool = True
     chain: Langevin = field(
         default_factory=lambda: Langevin(10.0, noise_std=0.01, grad_clip=0.03, clamp=(-1.0, 1.0))
     )
     steps: int = 100
 
-    def objective(self, spec: DataSpec, tokens: Tensor) -> Objective:
-        """The loss of batches of pictures and tokens; `tokens` [n, L] are those of training."""
-        return CLIP()
-
-    @property
-    def evaluations_per_example(self) -> float:
-        return 1
-
-    def perform(self, context: Context, recorder: Recorder) -> None:
-        data, spec = context.data, specify(context.data)
-        vocabulary = Vocabulary.of(_captions(data, data.train))
-        with recorder.training() as cost:
-            model = self._learned(data, spec, vocabulary, recorder)
-            cost.add(model, self.images, self.evaluations_per_example)
-        self._find(model, data, spec, vocabulary, recorder)
-        self._draw(model, context, spec, vocabulary, recorder)
-
-    def _learned(
-        self, data: Dataset, spec: DataSpec, vocabulary: Vocabulary, recorder: Recorder
-    ) -> Any:
-        model = from_seed(
-            self.seed,
-            lambda: caption_energy(
-                spec.shape, vocabulary, self.channels, self.width, self.text, self.fusion
-            ),
+    def model(self, spec: DataSpec, vocabulary: Vocabulary, mean: float) -> Any:
+        return caption_energy(
+            spec.shape, vocabulary, self.channels, self.width, self.text, self.fusion
         )
-        said = shortened(_captions(data, data.train), self.seed)
-        tokens = vocabulary.tokens(said)
-        x = spec.coordinates.to_model(data.train.scaled())
-        training = Training(self.images, self.batch, self.learning_rate, beta1=0.0, grad_clip=1.0)
-        objective = self.objective(spec, tokens)
-        return trained(recorder, "network", model, objective, x, tokens, training, _guard())
 
-    def _find(
-        self,
-        model: Any,
-        data: Dataset,
-        spec: DataSpec,
-        vocabulary: Vocabulary,
-        recorder: Recorder,
-    ) -> None:
-        """Retrieval and swapped colours, of seen and of unseen combinations."""
-        test = _captions(data, data.test)
-        for part, members in parts(test).items():
-            some = torch.tensor(members[: self.pictures])
-            x = spec.coordinates.to_model(data.test.scaled(some))
-            captions = [test[i] for i in some.tolist()]
-            for query, found in retrieval(model, x, captions, vocabulary.tokens).items():
-                recorder.add(*found, axes=axes_of(part, query))
-                if part == "seen":
-                    recorder.add(*found, axes={"query": query})
-            told = swapped(model, x, captions, vocabulary.tokens)
-            if told is not None:
-                recorder.add(told, axes={"picture_of": part})
-                recorder.add(*([told] if part == "seen" else []))
-
-    def _draw(
-        self,
-        model: Any,
-        context: Context,
-        spec: DataSpec,
-        vocabulary: Vocabulary,
-        recorder: Recorder,
-    ) -> None:
-        """Pictures from sentences, judged by the class of each sentence's own picture."""
-        test, labels = context.data.test, context.data.test.labels
-        assert labels is not None and context.evaluator is not None, "drawings are judged"
-        captions = _captions(context.data, test)
-        found, drawn = self._asked(captions, vocabulary), {}
-        for part, asked in found.items():
-            how = self.sampling(asked.field_of(model), spec)
-            began = time.perf_counter()
-            seed = seed_for("samples", self.seed)
-            x = tasks.generate(
-                how, len(asked.members), seed, asked.rows, listener=recorder.listener
-            )
-            seconds = (time.perf_counter() - began) / len(x)
-            logits = context.evaluator.logits(x)
-            wanted = labels[torch.tensor(asked.members)]
-            recorder.add(
-                classes.agreement(logits.argmax(1), wanted, context.evaluator.accuracy),
-                classes.class_probability(logits),
-                axes={"sentence": part},
-                seconds=seconds,
-                evaluations=self.steps * asked.energies,
-            )
-            drawn[part] = x[:SHOWN]
-        self._show(drawn, [captions[i] for i in found["seen"].members[:SHOWN]], spec, recorder)
-
-    def _show(
-        self,
-        drawn: Mapping[str, Tensor],
-        said: Sequence[str],
-        spec: DataSpec,
-        recorder: Recorder,
-    ) -> None:
-        caption = (
-            f"Pictures drawn from sentences, a row each: {'; '.join(drawn)}. The sentences of the"
-            f" first row: {'; '.join(said)}."
-        )
-        columns = max(map(len, drawn.values()))
-        blank = torch.zeros(columns, *spec.shape)
-        rows = [torch.cat([x, blank[len(x) :]]) for x in drawn.values()]
-        spec.coordinates.preview(recorder.figure("drawn", caption), torch.cat(rows), columns)
-
-    def sampling(
-        self, field_of: Callable[[Tensor | None], Field], spec: DataSpec
-    ) -> tasks.Sampling[Any]:
+    def sampling(self, field_of: FieldOf, spec: DataSpec) -> tasks.Sampling[Any]:
         kind = spec.coordinates
         return tasks.Sampling(
             field_of, self.chain, kind.noise, self.steps, spec.shape, kind.from_model
         )
 
-    def _asked(self, captions: Sequence[str], vocabulary: Vocabulary) -> dict[str, "Asked"]:
-        """Sentences of the test part; and the same in two halves, whose energies are summed."""
-        found = {}
-        for part, members in parts(captions).items():
-            some = members[: self.draws]
-            said = [captions[i] for i in some]
-            found[part] = Asked(some, (vocabulary.tokens(said),))
-            if (of := scenes(said)) is not None:
-                first, second = zip(*map(halves, of), strict=True)
-                tokens = (vocabulary.tokens(first), vocabulary.tokens(second))
-                found[f"{part}, composed"] = Asked(some, tokens)
-        return found
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The numbers of test pictures, and the tokens of what is asked for each, [n, L] a sentence;
-    the energies of several are summed.
-    """
-
-    members: list[int]
-    tokens: tuple[Tensor, ...]
-
-    @property
-    def energies(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def rows(self) -> Tensor:
-        """The number of each, [n], which stands for its sentences."""
-        return torch.arange(len(self.members))
-
-    def field_of(self, model: Any) -> Callable[[Tensor | None], Field]:
-        """Numbers of sentences -> the sum of their energies."""
-
-        def of(rows: Tensor | None) -> Field:
-            assert rows is not None, "a sentence is asked for"
-            fields = [model.field(tokens[rows]) for tokens in self.tokens]
-            return fields[0] if len(fields) == 1 else Sum(tuple(fields))
-
-        return of
-
 
 @final
 @dataclass(frozen=True)
-class Joint(Captioned):
+class JointByChains(Chained):
     """weight: of the contrastive divergence beside CLIP's loss; share: of a batch that it is of."""
 
     weight: float = 0.1
-    share: float = 0.25
+    share: float = 0.125
     chain_steps: int = 20
     capacity: int = 4096
     restart_prob: float = 0.1
@@ -269,44 +165,26 @@ class Joint(Captioned):
 
 @final
 @dataclass(frozen=True)
-class Clip(Captioned):
+class Clip(Chained):
     """CLIP: the same encoders without a fusion and without chains."""
 
     fusion: bool = False
 
-
-def _guard() -> Guard:
-    """CLIP's energies are as large as 1 / tau, and its matches lie as far below all else."""
-    return Guard(GuardSettings(max_energy=1e3, max_gap=20.0))
-
-
-def _captions(data: Dataset, split: Split) -> tuple[str, ...]:
-    if split.captions is None:
-        raise UserError(
-            f"sentences are compared with pictures, but {data.name} has no captions; take"
-            " captioned_digits or emoji."
-        )
-    return split.captions
-
-
-def shortened(captions: Sequence[str], seed: int) -> list[str]:
-    """The captions, a quarter of them cut to one of the two things, where they are of two."""
-    found = scenes(captions)
-    if found is None:
-        return list(captions)
-    chances = torch.rand(len(captions), generator=seeded(seed, "shortened")).tolist()
-    each = zip(captions, found, chances, strict=True)
-    return [
-        caption if chance < WHOLE else halves(scene)[int(chance > (1 + WHOLE) / 2)]
-        for caption, scene, chance in each
-    ]
+    def objective(self, spec: DataSpec, tokens: Tensor) -> Objective:
+        return CLIP()
 
 
 def joint(target: Target, preset: str = "quick", seed: int = 0) -> Joint:
-    """The joint energy of picture and sentence: CLIP's loss and a contrastive divergence, with a
-    fusion.
+    """One energy of picture, sentence and noise level: CLIP's loss and denoising score matching,
+    with a fusion.
     """
     made = Joint("joint", target.name, preset, seed)
+    return chosen(made, BUDGETS, target.families, preset)
+
+
+def joint_cd(target: Target, preset: str = "quick", seed: int = 0) -> JointByChains:
+    """A joint energy without noise levels: CLIP's loss and a contrastive divergence, with a fusion."""
+    made = JointByChains("joint_cd", target.name, preset, seed)
     return chosen(made, BUDGETS, target.families, preset)
 
 
@@ -316,4 +194,4 @@ def clip(target: Target, preset: str = "quick", seed: int = 0) -> Clip:
     return chosen(made, BUDGETS, target.families, preset)
 
 
-METHODS: Mapping[str, Maker] = {"joint": joint, "clip": clip}
+METHODS: Mapping[str, Maker] = {"joint": joint, "clip": clip, "joint_cd": joint_cd}

@@ -26,7 +26,8 @@ from gradlogp.harness.trial import Context
 
 PICTURES: Choices = {"any": {"full": ("pictures=1000",), "gpu": ("pictures=2000",)}}
 NETWORKS: Choices = {
-    "any": {"full": ("training.images=300000",), "gpu": ("training.images=4000000",)}
+    "any": {"full": ("training.images=300000",), "gpu": ("training.images=4000000",)},
+    "cifar10": {"any": ("covariance=true",)},
 }
 CONTRASTIVE: Choices = {"any": {"full": ("images=300000",), "gpu": ("images=4000000",)}}
 T = TypeVar("T", bound=Denoise)

@@ -42,8 +42,16 @@ from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.trial import Context
-from gradlogp.models import conv_noisy_energy, unet_noisy_energy, unet_score
-from gradlogp.objectives import DenoisingScoreMatching, LogNormal, Objective
+from gradlogp.models import (
+    Preconditioned,
+    PreconditionedEnergy,
+    conv_noisy_energy,
+    fit_gaussian,
+    unet_noisy_energy,
+    unet_score,
+    with_gaussian,
+)
+from gradlogp.objectives import DenoisingScoreMatching, LogNormal, Objective, Uncertainty
 from gradlogp.samplers import Ancestral
 from gradlogp.tasks.likelihood import measure_variance
 from gradlogp.training import GuardSettings, Training
@@ -72,6 +80,7 @@ class DenoisingRecipe(Recipe):
     levels: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.0))
     latent: int = 64
     contractive: float = 1.0
+    covariance: bool = False
     guard: GuardSettings = field(default_factory=GuardSettings)
 
     @property
@@ -79,19 +88,29 @@ class DenoisingRecipe(Recipe):
         return 1
 
     def model(self, spec: DataSpec) -> nn.Module:
+        if self.net == "narrow":
+            return autoencoder(spec.shape, self.latent, (16, 32, 64), 128)
+        model = self._preconditioned(spec)
+        return with_gaussian(model, spec.shape, spec.std) if self.covariance else model
+
+    def _preconditioned(self, spec: DataSpec) -> Preconditioned | PreconditionedEnergy:
         if self.net == "unet":
             return unet_score(spec.shape, spec.std, self.channels, blocks=1)
         if self.net == "unet_energy":
             return unet_noisy_energy(spec.shape, spec.std, self.channels, blocks=1)
-        if self.net == "conv_energy":
-            return conv_noisy_energy(spec.shape, spec.std, (32, 64, 64, 128), 128)
-        return autoencoder(spec.shape, self.latent, (16, 32, 64), 128)
+        return conv_noisy_energy(spec.shape, spec.std, (32, 64, 64, 128), 128)
+
+    def prepare(
+        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+    ) -> None:
+        fit_gaussian(model, examples)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
         if self.loss == "score matching":
-            return DenoisingScoreMatching(self.levels, "edm", spec.std)
+            uncertainty = Uncertainty().to(device) if self.covariance else None
+            return DenoisingScoreMatching(self.levels, "edm", spec.std, uncertainty=uncertainty)
         if self.net == "narrow":
             weight = self.contractive if self.loss == "contractive" else 0.0
             return Reconstruction(contractive=weight)
@@ -106,6 +125,7 @@ class Network(Denoise):
     training: Training = BUDGET
     net: Net = "unet"
     loss: Loss = "score matching"
+    covariance: bool = False  # Wiener's filter is wired in, the network learns the rest
     levels: int = 0
     lowest: float = 0.03  # noise at which reverse diffusion ends, on [-1, 1]
     calibration: int = 64  # validation pictures on which the posterior variance is measured
@@ -129,6 +149,7 @@ class Network(Denoise):
             self.seed,
             net=self.net,
             loss=self.loss,
+            covariance=self.covariance,
         )
         run = fit(recipe, context.data, recorder.run.path / "network", recorder.listener)
         run.close()

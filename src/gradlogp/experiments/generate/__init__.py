@@ -4,7 +4,7 @@ at one, told the class and not, a variational autoencoder and adversarial networ
 
 from gradlogp.experiments.generate import by_sampler
 from gradlogp.experiments.generate.summary import scores_and_rivals, summary
-from gradlogp.experiments.recipes import chains
+from gradlogp.experiments.recipes import by_level, chains
 from gradlogp.experiments.recipes.energy import (
     ebm,
     ebm_from_noise,
@@ -43,7 +43,28 @@ LONG_CHAINS = Comparison(
         )
     },
 )
-LEVELS = Comparison("Why many noise levels?", {"ncsn": ncsn_from_noise, "ncsn_single": ncsn_single})
+MEASURED_BY_LEVEL = dict.fromkeys(("quick", "full", "gpu"), ("evaluation.levels=10",))
+LEVELS = Comparison(
+    "Why many noise levels?",
+    {"ncsn": ncsn_from_noise, "ncsn_single": ncsn_single},
+    tables=(
+        Table(
+            "Loss as a share of that of the best linear score, by noise level in model coordinates",
+            ("level_share",),
+            "level",
+            {"weights": by_level.AVERAGED},
+        ),
+        Table("The same, without averaging", ("level_share",), "level", {"weights": by_level.LAST}),
+        Table(
+            "Score squared over D / sigma^2, by noise level",
+            ("score_length",),
+            "level",
+            {"weights": by_level.AVERAGED},
+        ),
+    ),
+    presets=MEASURED_BY_LEVEL,
+    small=MEASURED_BY_LEVEL,
+)
 CLASSES = Comparison(
     "Does the network draw the class that was asked for?",
     {"ncsn_class": ncsn_class, "ncsn": ncsn_from_noise},

@@ -71,13 +71,14 @@ class UNet(nn.Module):
         classes: int = 0,
         width: int = 96,
         times: int = 1,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         self.spatial, self.patch = spatial_rank(shape), patch
         conv = CONV[self.spatial]
-        folded = shape[0] * patch**self.spatial
+        inside, folded = ((shape[0] + n) * patch**self.spatial for n in (beside, 0))
         self.embedding = Embedding(width, classes)
-        self.stem = conv(folded, channels[0], 3, padding=1)
+        self.stem = conv(inside, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         inner = [channels[0], *channels[:-1]]
         for a, b in zip(inner, channels, strict=True):

@@ -1,0 +1,111 @@
+"""Scores and energies with the data's Gaussian wired in: exact on a Gaussian, and the usual
+preconditioning where its covariance is one variance.
+"""
+
+import pytest
+import torch
+
+from gradlogp.core.targets import Gaussian
+from gradlogp.models import (
+    GaussianEnergy,
+    GaussianScore,
+    NoisyGaussian,
+    Preconditioned,
+    PreconditionedEnergy,
+    fit_gaussian,
+    unet_noisy_energy,
+    unet_score,
+    with_gaussian,
+)
+
+SIGMA = torch.tensor([0.1, 0.6, 3.0], dtype=torch.float64)
+
+
+def net(x, level, cond):
+    return torch.sin(x) * level[:, None]
+
+
+def potential(x, level, cond):
+    return -(x.cos().sum(1)) * level
+
+
+@pytest.fixture
+def x():
+    return torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.fixture
+def fitted():
+    """Fitted to examples of a covariance far from one variance, with the exact Gaussian of them."""
+    generator = torch.Generator().manual_seed(1)
+    mix = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    examples = torch.randn(500, 4, generator=generator, dtype=torch.float64) @ mix + 2
+    gaussian = NoisyGaussian((4,), 0.5).double()
+    gaussian.fit(examples)
+    return gaussian, Gaussian(examples.mean(0), torch.cov(examples.T, correction=0))
+
+
+def test_without_a_network_it_is_the_gaussian(x, fitted):
+    gaussian, exact = fitted
+    zero = GaussianScore(lambda x, level, cond: torch.zeros_like(x), gaussian, 0.5).double()
+    energy = GaussianEnergy(lambda x, level, cond: 0 * level, gaussian, 0.5).double()
+    for i, sigma in enumerate(SIGMA.tolist()):
+        one = x[i : i + 1]
+        expected = exact.denoise(one, sigma)
+        torch.testing.assert_close(zero(one, SIGMA[i : i + 1]), expected, atol=1e-10, rtol=0)
+        found = energy(one, SIGMA[i : i + 1])
+        torch.testing.assert_close(found, -exact_log_density(exact, one, sigma), atol=1e-9, rtol=0)
+
+
+def exact_log_density(exact, x, sigma):
+    covariance = exact.covariance + sigma**2 * torch.eye(4, dtype=torch.float64)
+    return torch.distributions.MultivariateNormal(exact.mean, covariance).log_prob(x)
+
+
+def test_the_network_speaks_in_units_of_what_the_filter_leaves_over(fitted):
+    gaussian, exact = fitted
+    generator = torch.Generator().manual_seed(2)
+    clean = exact.sample(40_000, generator)
+    for sigma in SIGMA.tolist():
+        noisy = clean + sigma * torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+        level = torch.full((len(clean),), sigma, dtype=torch.float64)
+        left = (clean - gaussian.denoise(noisy, level)).square().mean().sqrt()
+        assert float(left / gaussian.error(level)[0]) == pytest.approx(1, abs=0.015)
+
+
+def test_energy_and_score_of_one_network_agree(x, fitted):
+    """D = x - sigma^2 dE/dx, where the potential's gradient is the network."""
+    gaussian, _ = fitted
+    score = GaussianScore(net, gaussian, 0.5).double()
+    energy = GaussianEnergy(potential, gaussian, 0.5).double()
+    y = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(energy(y, SIGMA).sum(), y)
+    denoised = x - SIGMA[:, None] ** 2 * slope
+    torch.testing.assert_close(denoised, score(x, SIGMA), atol=1e-10, rtol=0)
+
+
+def test_one_variance_is_the_usual_preconditioning(x):
+    gaussian = NoisyGaussian((4,), 0.5).double()
+    usual = Preconditioned(net, 0.5).double()
+    torch.testing.assert_close(
+        GaussianScore(net, gaussian, 0.5).double()(x, SIGMA), usual(x, SIGMA), atol=1e-7, rtol=0
+    )
+    energy = PreconditionedEnergy(potential, 0.5).double()
+    found = GaussianEnergy(potential, gaussian, 0.5).double()(x, SIGMA)
+    torch.testing.assert_close(found, energy(x, SIGMA), atol=1e-6, rtol=0)
+
+
+def test_it_stands_around_the_networks_of_scores_and_of_energies():
+    shape = (1, 4, 4)
+    examples = torch.randn(30, *shape)
+    for make, kind in ((unet_score, GaussianScore), (unet_noisy_energy, GaussianEnergy)):
+        model = with_gaussian(make(shape, 0.5, (4,), 1, 2), shape, 0.5)
+        assert isinstance(model, kind)
+        fit_gaussian(model, lambda: examples)
+        torch.testing.assert_close(model.gaussian.mean, examples.flatten(1).mean(0))
+        assert "gaussian.directions" in model.state_dict()
+
+
+def test_a_covariance_of_many_entries_is_refused():
+    with pytest.raises(ValueError, match="at most 4096 entries, got 12288"):
+        NoisyGaussian((3, 64, 64), 0.5)

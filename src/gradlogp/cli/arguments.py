@@ -236,8 +236,8 @@ class Bench(Arguments):
     the committed page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);
-    by default those of the committed page.
+    """Repetitions of each fit, machines, or kills (ablation, cd-bias, contamination, guard,
+    objectives; scale); by default those of the committed page.
     """
     dataset: str | None = None
     """The data set (noise-scales, race, scale); by default that of the committed page, or the digits."""

@@ -12,10 +12,10 @@ from gradlogp.bench.scale import kill, measure, plan
 Row = dict[str, Any]
 
 
-def rows(seconds: float = 4.0, dataset: str = "mnist") -> list[Row]:
-    """Pace, all_reduce and memory of two processes, tries to kill one, and the plan."""
+def rows(seconds: float = 4.0, seeds: int = 10, dataset: str = "mnist") -> list[Row]:
+    """Pace, all_reduce and memory of two processes, `seeds` tries to kill one, and the plan."""
     with one_thread():
-        return [*measure.rows(seconds, dataset), *kill.rows(), *plan.rows()]
+        return [*measure.rows(seconds, dataset), *kill.rows(seeds), *plan.rows()]
 
 
 def of(what: str, rows: Iterable[Row]) -> list[Row]:
@@ -156,7 +156,7 @@ How a training is spread over processes is told in [Larger than one process](sca
 
 ## Two processes beside one
 
-Steps a second on {dataset} with the batches of the presets `quick`. Each process has one thread and is pinned to a core of its own;
+Steps a second on {dataset} with the networks of the presets `quick`. Each process has one thread and is pinned to a core of its own;
 in each of {rounds} rounds one process and then both make the same steps. Medians, and the least and greatest ratio of a round. The
 reach is 1.7x.
 

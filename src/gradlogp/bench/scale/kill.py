@@ -28,7 +28,7 @@ from gradlogp.runs import Run
 from gradlogp.training import accompany, train
 from gradlogp.training.processes import Parted, Processes, joined, launch
 
-TRIES, STEPS, EVERY = 10, 40, 10
+STEPS, EVERY = 40, 10
 NEVER = STEPS + 1
 SETTINGS = (
     f"training.images={STEPS * 64}",
@@ -42,7 +42,7 @@ SETTINGS = (
 LATEST = 0.02  # seconds into a step at which a process is killed, at most
 
 
-def rows(tries: int = TRIES) -> list[dict[str, Any]]:
+def rows(tries: int) -> list[dict[str, Any]]:
     """A row for each try: who was killed when, whether the weights are equal bit for bit, how many
     steps were made again, and the seconds from the kill to the first step after it.
     """

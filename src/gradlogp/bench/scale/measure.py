@@ -24,7 +24,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.random import from_seed, normal_, seeded
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import RECIPES
-from gradlogp.harness import Target, specify
+from gradlogp.harness import Target, override, specify
 from gradlogp.harness.fit import batches, build
 from gradlogp.models import mlp_score
 from gradlogp.objectives import DenoisingScoreMatching, LogNormal
@@ -35,6 +35,7 @@ from gradlogp.training.processes import _free, joined
 Row = dict[str, Any]
 WORLD, ROUNDS, PILOT = 2, 5, 3
 RECIPES_MEASURED = ("ncsn", "ebm")
+BATCH = 256  # of both: in a half of 32 a small network waits for its operations, not for arithmetic
 SIZES = tuple(2**k for k in range(10, 25, 2))  # bytes of an all_reduce
 TRIES = 9
 DIM, WIDTH, EXAMPLES = 784, 1024, 256  # of the network whose memory is looked at
@@ -102,7 +103,7 @@ def reduced(processes: Processes) -> Iterator[Row]:
 
 def paced(name: str, data: Dataset, processes: Processes, seconds: float) -> Iterator[Row]:
     """Steps a second of one process and of both, in turn, in rounds of equal steps."""
-    recipe: Any = RECIPES[name](Target.of(data), "quick", 0)
+    recipe: Any = override(RECIPES[name](Target.of(data), "quick", 0), [f"training.batch={BATCH}"])
     source = batches(data.train, recipe, spec := specify(data), "cpu")
     kinds = {"one": ALONE, "two": processes} if processes.main else {"two": processes}
     learners = {kind: build(recipe, spec, "cpu", data.train, who) for kind, who in kinds.items()}

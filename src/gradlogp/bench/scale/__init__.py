@@ -156,7 +156,7 @@ How a training is spread over processes is told in [Larger than one process](sca
 
 ## Two processes beside one
 
-Steps a second on {dataset} with the networks of the presets `quick`. Each process has one thread and is pinned to a core of its own;
+Steps a second on {dataset} with the networks of the presets `quick`. Each process has one thread, pinned to a core of its own;
 in each of {rounds} rounds one process and then both make the same steps. Medians, and the least and greatest ratio of a round. The
 reach is 1.7x.
 

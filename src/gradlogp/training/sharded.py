@@ -59,6 +59,11 @@ class Sharded(Whole):
     def __init__(
         self, model: nn.Module, average: nn.Module, asks: Asks, processes: Processes
     ) -> None:
+        if not hasattr(FSDPModule, "set_reshard_after_forward"):
+            raise UserError(
+                f"--shard needs a later PyTorch than {torch.__version__}, whose FSDP keeps no weights"
+                " gathered; leave it out."
+            )
         self.name, self.asks, self.main = type(model).__name__, asks, processes.main
         self.whole = copy.deepcopy(average) if self.main else None
         device = next(model.parameters()).device

@@ -26,6 +26,22 @@ def test_memory_that_is_taken_and_given_back_is_seen() -> None:
     assert 60 < megabytes < 90
 
 
+HELD: list[torch.Tensor] = []
+
+
+def hold(number: int) -> float | None:
+    """What is resident after 64 MB more are held for good."""
+    HELD.append(torch.ones(16 * 2**20))
+    return growth.resident("VmHWM")
+
+
+@pytest.mark.skipif(not growth.REFS.exists(), reason="the system tells no memory")
+def test_what_one_case_leaves_in_memory_is_nothing_to_the_next() -> None:
+    first, second = growth.alone(hold, range(2))
+    assert abs(second - first) < 30
+    assert not HELD
+
+
 @pytest.mark.parametrize("case", CASES, ids=[f"{c.what}, {c.size}" for c in CASES])
 def test_every_case_works_at_a_small_size(case: Growing) -> None:
     (row,) = grown(Growing(case.what, case.size, (16,), case.seconds, case.memory, case.make))

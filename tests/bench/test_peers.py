@@ -52,8 +52,20 @@ def test_the_ratio_is_ours_over_theirs_and_absent_libraries_are_said_to_be():
     assert theirs["dx"] == pytest.approx(0.1) and ours["dx"] == 0
     assert "us" not in gone
     page = peers.page(rows)
-    assert "quicker in 0 of 1" in page and "| absent | not installed |" in page
-    assert "| sums | of ones | theirs | 1.50 |" in page
+    assert "quicker in 0 of 1." in page and "| absent | not installed |" in page
+    assert "| sums | of ones | theirs | 1.50 |  |" in page and "compiled field, which" not in page
+
+
+@pytest.mark.usefixtures("a_clock_that_counts")
+def test_the_compiled_field_is_compared_with_the_quickest_peer_too():
+    """3 s as it is, 1 s compiled, and 2 s of the peer."""
+    each = case("value", Taking(3.0, [1.0]), Taking(2.0, [1.0]))
+    makers = {**each.makers, COMPILED: lambda: Taking(1.0, [1.0])}
+    rows = peers.measured(replace(each, makers=makers), 1.0)
+    page = peers.page(rows)
+    assert peers.compiled_ratio(rows) == pytest.approx(0.5)
+    assert "uncompiled, is quicker in 0 of 1" in page and "peer in 1 of these" in page
+    assert "| sums | of ones | theirs | 1.50 | 0.50 |" in page
 
 
 @pytest.mark.usefixtures("a_clock_that_counts")
@@ -79,7 +91,7 @@ def small() -> list[Case]:
         chains.langevin("small", energy, (8, 2), 3),
         chains.divergence("small", chains.mlp, (8, 2), 1),
         uncompiled(trajectories.hmc("small", trajectories.regression(), 8)),
-        trajectories.nuts("small", trajectories.regression(), 8),
+        uncompiled(trajectories.nuts("small", trajectories.regression(), 8)),
         *[c for c in walks.cases() if "stored" in c.name],
         measures.prdc(200, 8),
         measures.frechet(200, 80),

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradlogp.metrics.frechet import fd, frechet, frechet_distance, reference_fd
+from gradlogp.core.errors import UserError
+from gradlogp.metrics.frechet import (
+    BLOCK,
+    _moments,
+    fd,
+    frechet,
+    frechet_distance,
+    reference_fd,
+)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -47,6 +55,23 @@ def test_singular_covariances_are_no_trouble():
     assert frechet(zero, one, zero, one) == pytest.approx(0, abs=1e-12)
     assert frechet(zero, one, zero, two) == pytest.approx(3.0, abs=1e-7)
     assert frechet(zero, one, zero, 0 * one) == pytest.approx(3.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [2, BLOCK, 2 * BLOCK + 7])
+def test_moments_in_blocks_are_those_of_the_whole(n: int, dtype: torch.dtype):
+    """Far from 0, and sorted, so that the first block tells little of the rest."""
+    x = (100 + 10 * normal(n, 5, 5).sort(0).values).to(dtype)
+    mean, cov = _moments(x, "x")
+    torch.testing.assert_close(mean, x.double().mean(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(cov, torch.cov(x.double().T), rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_not_finite_is_refused_in_whatever_block():
+    x = normal(BLOCK + 5, 3, 6)
+    x[-1, 1] = float("nan")
+    with pytest.raises(UserError, match="`fake` needs finite numbers, but 1 of"):
+        frechet_distance(normal(10, 3, 7), x)
 
 
 def test_torchmetrics_agrees():

@@ -8,11 +8,13 @@ still show, so that the chart tells where they end; the exponent is that of the 
 
 Seconds are CPU seconds on one thread, the least of a few tries. Memory is the highest resident size
 of the process while it works, over that before, with what the allocator had kept given back first;
-only Linux tells it.
+only Linux tells it. Each case has a process of its own, since an allocator that has been through
+another case does not begin where a fresh one does.
 """
 
 import ctypes
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -113,10 +115,22 @@ CASES = (
 )
 
 
-def rows(cases: Sequence[Growing] = CASES) -> list[dict[str, Any]]:
+def rows() -> list[dict[str, Any]]:
     """CPU seconds and megabytes of each size of each case."""
+    return [row for found in alone(_case, range(len(CASES))) for row in found]
+
+
+def _case(i: int) -> list[dict[str, Any]]:
     with one_thread():
-        return [row for case in cases for row in grown(case)]
+        return list(grown(CASES[i]))
+
+
+def alone(function: Callable[[int], Any], numbers: Sequence[int]) -> list[Any]:
+    """`function` of each number, each in a new process, one after the other: what one leaves in
+    memory is nothing to the next.
+    """
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        return pool.map(function, numbers, chunksize=1)
 
 
 def grown(case: Growing) -> Iterator[dict[str, Any]]:
@@ -241,7 +255,7 @@ What becomes of seconds and memory when a size is doubled and doubled again. The
 sizes: 1 is linear. *reach* is what it should be at most: 1 for a chain in its batch, dimension and length; for metrics that look at
 all pairs of n and n features of width 64 it is 2 in seconds, and 1 in memory, for no table of pairs is ever held whole. Seconds are
 CPU seconds on one thread, the least of three tries where one is short; memory is the highest resident size while it works, over
-that before.
+that before, of a process that does nothing but this case.
 
 ![Seconds and memory against size](images/growth.png)"""
 END = """Where the numbers of one step outgrow a cache of the processor, each costs more: an exponent up to .3 above its

@@ -127,9 +127,9 @@ class Metric(Quantity):
     says: str
 
 
-def features(x: Numbers, name: str, at_least: int = 2) -> Tensor:
-    """A feature matrix [n, d] in float64; errors where it has another rank, too few rows, NaN or
-    inf.
+def matrix(x: Numbers, name: str, at_least: int = 2) -> Tensor:
+    """A feature matrix [n, d] of the type that it is given in; errors where it has another rank or
+    too few rows.
     """
     x = as_real(x, name)
     if x.ndim != 2:
@@ -142,19 +142,32 @@ def features(x: Numbers, name: str, at_least: int = 2) -> Tensor:
             f"`{name}` needs at least {at_least} examples, but has {len(x)};"
             f" {MORE.get(name, 'pass more')}."
         )
-    return finite(x, name)
+    return x
 
 
-def feature_pair(real: Numbers, fake: Numbers, at_least: int = 2) -> tuple[Tensor, Tensor]:
-    """Two feature matrices of one width, [n, d] and [m, d], in float64."""
-    real = features(real, "real", at_least)
-    fake = features(fake, "fake", at_least)
+def features(x: Numbers, name: str, at_least: int = 2) -> Tensor:
+    """A feature matrix [n, d] in float64; errors where it has another rank, too few rows, NaN or
+    inf.
+    """
+    return finite(matrix(x, name, at_least), name)
+
+
+def matrix_pair(real: Numbers, fake: Numbers, at_least: int = 2) -> tuple[Tensor, Tensor]:
+    """Two feature matrices of one width, [n, d] and [m, d], of the types that they are given in."""
+    real = matrix(real, "real", at_least)
+    fake = matrix(fake, "fake", at_least)
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
             f"`real` and `fake` need the same feature width, but have {real.shape[1]} and "
             f"{fake.shape[1]}; pass both through the same feature network."
         )
     return real, fake
+
+
+def feature_pair(real: Numbers, fake: Numbers, at_least: int = 2) -> tuple[Tensor, Tensor]:
+    """Two feature matrices of one width, [n, d] and [m, d], in float64, without NaN or inf."""
+    real, fake = matrix_pair(real, fake, at_least)
+    return finite(real, "real"), finite(fake, "fake")
 
 
 def too_few(examples: int, numbers: int) -> bool:

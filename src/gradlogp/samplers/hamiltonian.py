@@ -31,14 +31,15 @@ from typing import ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
+from gradlogp.core.compiled import bound
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.samplers.metropolis import (
     MetropolisState,
+    acceptance,
     begin,
     check_tuning,
     choose,
-    decide,
     root_inverse,
     tuned,
 )
@@ -110,18 +111,29 @@ class Hamiltonian(abc.ABC):
     ) -> tuple[MetropolisState, HamiltonianInfo]:
         x, energy, score, noise, tuning = state
         epsilon = self.epsilon(tuning.log_step.exp(), generator)
-        old = HamiltonianState(x, normal_(noise, generator), energy, score)
-        new = leapfrog(field, old, column(epsilon, x) * root_inverse(self.mass, x), self.leaps)
-        change = new.hamiltonian - old.hamiltonian
-        accept, keep = decide(-change, new.energy, generator)
-        state = MetropolisState(
-            choose(keep, new.x, x),
-            choose(keep, new.energy, energy),
-            choose(keep, new.score, score),
-            noise,
-            tuned(tuning, accept, self.target, self.adapt),
-        )
+        reach = column(epsilon, x) * root_inverse(self.mass, x)
+        phase = HamiltonianState(x, normal_(noise, generator), energy, score)
+        coin = uniform_(torch.empty_like(energy), generator)
+        moved = bound(field, transition, self.leaps)(phase, reach, coin)
+        x, energy, score, accept, change = moved
+        tuning = tuned(tuning, accept, self.target, self.adapt)
+        state = MetropolisState(x, energy, score, noise, tuning)
         return state, HamiltonianInfo(accept, change)
+
+
+def transition(
+    f: Field, leaps: int, old: HamiltonianState, reach: Tensor, coin: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One step from `old`, decided by `coin` in [0, 1), [B]: x, energy [B] and score where it ends,
+    the probability of acceptance and the change of H, each [B].
+    """
+    new = leapfrog(f, old, reach, leaps)
+    change = new.hamiltonian - old.hamiltonian
+    accept = acceptance(-change, new.energy)
+    keep = coin < accept
+    x = choose(keep, new.x, old.x)
+    energy = choose(keep, new.energy, old.energy)
+    return x, energy, choose(keep, new.score, old.score), accept, change
 
 
 @final

@@ -92,11 +92,18 @@ def tuned(tuning: Tuning, accept: Tensor, target: float, adapt: int) -> Tuning:
     return tuning if m > adapt else Tuning(tuning.log_step + m**-KAPPA * (accept - target), m)
 
 
+def acceptance(log_ratio: Tensor, energy: Tensor) -> Tensor:
+    """The probability of acceptance, [B], of proposals of that `energy`: 0 where it is not
+    finite.
+    """
+    return torch.where(energy.isfinite(), log_ratio.clamp(max=0).exp().nan_to_num(0), 0)
+
+
 def decide(log_ratio: Tensor, energy: Tensor, generator: Randomness) -> tuple[Tensor, Tensor]:
     """(the probability of acceptance [B], whether it was accepted [B]) of proposals of that
     `energy`.
     """
-    accept = torch.where(energy.isfinite(), log_ratio.clamp(max=0).exp().nan_to_num(0), 0)
+    accept = acceptance(log_ratio, energy)
     return accept, uniform_(torch.empty_like(accept), generator) < accept
 
 

@@ -33,6 +33,7 @@ from typing import ClassVar, NamedTuple, TypeVar, final
 import torch
 from torch import Tensor
 
+from gradlogp.core.compiled import Compiled, bound
 from gradlogp.core.fields import Field, column
 from gradlogp.core.random import Randomness, normal_, uniform_
 from gradlogp.samplers.hamiltonian import HamiltonianState, leapfrog
@@ -46,6 +47,7 @@ from gradlogp.samplers.metropolis import (
 )
 
 DIVERGED = 1000.0  # nats of energy error
+LEAVES = 8  # of a block, which is one program where the field is compiled
 
 
 class NUTSInfo(NamedTuple):
@@ -79,6 +81,20 @@ class Half(NamedTuple):
     diverged: Tensor
     accept: Tensor
     leaps: Tensor
+
+
+class Trajectory(NamedTuple):
+    """Both ends, the draw, log sum of weights, whether it goes on, and sums for the info."""
+
+    left: HamiltonianState
+    right: HamiltonianState
+    draw: Draw
+    log_weight: Tensor
+    going: Tensor
+    accept: Tensor
+    leaps: Tensor
+    depth: Tensor
+    diverged: Tensor
 
 
 @final
@@ -116,77 +132,127 @@ class NUTS:
     ) -> tuple[MetropolisState, NUTSInfo]:
         x, energy, score, noise, tuning = state
         reach = column(tuning.log_step.exp(), x) * root_inverse(self.mass, x)
-        left = right = origin = HamiltonianState(x, normal_(noise, generator), energy, score)
-        draw = Draw(x, energy, score)
-        log_weight, accept, leaps = (torch.zeros_like(energy) for _ in range(3))
-        going = torch.ones_like(energy, dtype=torch.bool)
-        depth = torch.zeros_like(energy)
-        diverged = torch.zeros_like(going)
+        origin = HamiltonianState(x, normal_(noise, generator), energy, score)
+        whole, start = _begun(origin), origin.hamiltonian
         for doubling in range(self.max_depth):
-            forward = _uniform(energy, generator) < 0.5
-            half = self._half(
-                field,
-                select(forward, right, left),
-                origin.hamiltonian,
-                choose(forward, reach, -reach),
-                doubling,
-                going,
-                generator,
-            )
-            take = half.valid & (_uniform(energy, generator).log() < half.log_weight - log_weight)
-            draw = select(take, half.draw, draw)
-            right = select(half.valid & forward, half.end, right)
-            left = select(half.valid & ~forward, half.end, left)
-            log_weight = torch.where(
-                half.valid, torch.logaddexp(log_weight, half.log_weight), log_weight
-            )
-            accept = accept + half.accept
-            leaps = leaps + half.leaps
-            depth = depth + going
-            diverged = diverged | half.diverged
-            going = half.valid & ~turned_back(left, right, reach)
-            if not going.any():
+            whole = _doubled(field, whole, reach, start, doubling, generator)
+            if not whole.going.any():
                 break
-        accept = accept / leaps
+        accept = whole.accept / whole.leaps
         return (
-            MetropolisState(*draw, noise, tuned(tuning, accept, self.target, self.adapt)),
-            NUTSInfo(accept, depth, leaps, diverged),
+            MetropolisState(*whole.draw, noise, tuned(tuning, accept, self.target, self.adapt)),
+            NUTSInfo(accept, whole.depth, whole.leaps, whole.diverged),
         )
 
-    def _half(
-        self,
-        field: Field,
-        phase: HamiltonianState,
-        start: Tensor,
-        reach: Tensor,
-        doubling: int,
-        valid: Tensor,
-        generator: Randomness,
-    ) -> Half:
-        """2^doubling leapfrog steps on from `phase`, as far as they stay `valid`; `start` is H of
-        the origin, [B].
-        """
-        draw = Draw(phase.x, phase.energy, phase.score)
-        marks = [phase] * (doubling + 1)
-        log_weight = torch.full_like(start, -math.inf)
-        accept = torch.zeros_like(start)
-        leaps = torch.zeros_like(start)
-        diverged = torch.zeros_like(valid)
-        for leaf in range(2**doubling):
-            phase = leapfrog(field, phase, reach, 1)
-            log_w = (start - phase.hamiltonian).nan_to_num(-math.inf, posinf=-math.inf)
-            accept = accept + valid * log_w.clamp(max=0).exp()
-            leaps = leaps + valid
-            diverged = diverged | (valid & (log_w < -DIVERGED))
-            log_weight = torch.logaddexp(log_weight, log_w)
-            take = _uniform(start, generator).log() < log_w - log_weight
-            draw = select(take, Draw(phase.x, phase.energy, phase.score), draw)
-            valid = valid & ~diverged
-            for mark in closed(leaf):
-                valid = valid & ~turned_back(marks[mark], phase, reach)
-            if leaf % 2 == 0:
-                marks[leaf.bit_count()] = phase
-        return Half(phase, draw, log_weight, valid, diverged, accept, leaps)
+
+def _begun(origin: HamiltonianState) -> Trajectory:
+    """A trajectory of one state."""
+    draw = Draw(origin.x, origin.energy, origin.score)
+    zeros = torch.zeros_like(origin.energy)
+    no = torch.zeros_like(zeros, dtype=torch.bool)
+    return Trajectory(origin, origin, draw, zeros, ~no, zeros, zeros, zeros, no)
+
+
+def _doubled(
+    field: Field,
+    whole: Trajectory,
+    reach: Tensor,
+    start: Tensor,
+    doubling: int,
+    generator: Randomness,
+) -> Trajectory:
+    """The trajectory with 2^doubling leapfrog steps more, as far as they stay valid; `start` is H
+    of the origin, [B].
+
+    The leaves come in blocks, of which each is one program where the field is compiled: blocks make
+    a tree as leaves do.
+    """
+    block = LEAVES if isinstance(field, Compiled) else 1
+    if 2**doubling <= block:
+        coins = _uniforms(2**doubling + 2, start, generator)
+        return bound(field, doubled, 2**doubling)(whole, reach, start, coins)
+    way = _uniforms(1, start, generator)
+    half, along = bound(field, set_out)(whole, reach, way[0])
+    marks: dict[int, HamiltonianState] = {}
+    for i in range(2**doubling // block):
+        coins = _uniforms(block, start, generator)
+        half, first = bound(field, extended, block)(half, along, start, coins)
+        for mark in closed(i):
+            half = half._replace(valid=half.valid & ~turned_back(marks[mark], half.end, along))
+        if i % 2 == 0:
+            marks[i.bit_count()] = first
+    coins = torch.cat([way, _uniforms(1, start, generator)])
+    return bound(field, merged)(whole, half, reach, coins)
+
+
+def doubled(
+    f: Field, leaves: int, whole: Trajectory, reach: Tensor, start: Tensor, coins: Tensor
+) -> Trajectory:
+    """The trajectory with `leaves` more; coins [leaves + 2, B] choose the direction, the draw of
+    the half, and between the draws.
+    """
+    half, along = set_out(f, whole, reach, coins[0])
+    half, _ = extended(f, leaves, half, along, start, coins[1:-1])
+    return merged(f, whole, half, reach, torch.stack([coins[0], coins[-1]]))
+
+
+def set_out(f: Field, whole: Trajectory, reach: Tensor, coin: Tensor) -> tuple[Half, Tensor]:
+    """An empty half at the end that `coin` [B] chooses, and epsilon M^(-1/2) of its direction."""
+    forward = coin < 0.5
+    end = select(forward, whole.right, whole.left)
+    zeros = torch.zeros_like(coin)
+    none = torch.full_like(coin, -math.inf)
+    no = torch.zeros_like(forward)
+    half = Half(end, Draw(end.x, end.energy, end.score), none, whole.going, no, zeros, zeros)
+    return half, choose(forward, reach, -reach)
+
+
+def extended(
+    f: Field, leaves: int, half: Half, reach: Tensor, start: Tensor, coins: Tensor
+) -> tuple[Half, HamiltonianState]:
+    """A half with a block of `leaves` more steps, and the first of them; coins [leaves, B] choose
+    the draw.
+    """
+    phase, draw, log_weight, valid, diverged, accept, leaps = half
+    marks: dict[int, HamiltonianState] = {}
+    for leaf in range(leaves):
+        phase = leapfrog(f, phase, reach, 1)
+        log_w = (start - phase.hamiltonian).nan_to_num(-math.inf, posinf=-math.inf)
+        accept = accept + valid * log_w.clamp(max=0).exp()
+        leaps = leaps + valid
+        diverged = diverged | (valid & (log_w < -DIVERGED))
+        log_weight = torch.logaddexp(log_weight, log_w)
+        take = coins[leaf].log() < log_w - log_weight
+        draw = select(take, Draw(phase.x, phase.energy, phase.score), draw)
+        valid = valid & ~diverged
+        for mark in closed(leaf):
+            valid = valid & ~turned_back(marks[mark], phase, reach)
+        if leaf % 2 == 0:
+            marks[leaf.bit_count()] = phase
+    return Half(phase, draw, log_weight, valid, diverged, accept, leaps), marks[0]
+
+
+def merged(f: Field, whole: Trajectory, half: Half, reach: Tensor, coins: Tensor) -> Trajectory:
+    """The trajectory with the half on the side that the first of coins [2, B] chose; the second
+    decides between their draws.
+    """
+    way, coin = coins
+    forward = way < 0.5
+    take = half.valid & (coin.log() < half.log_weight - whole.log_weight)
+    right = select(half.valid & forward, half.end, whole.right)
+    left = select(half.valid & ~forward, half.end, whole.left)
+    added = torch.logaddexp(whole.log_weight, half.log_weight)
+    return Trajectory(
+        left,
+        right,
+        select(take, half.draw, whole.draw),
+        torch.where(half.valid, added, whole.log_weight),
+        half.valid & ~turned_back(left, right, reach),
+        whole.accept + half.accept,
+        whole.leaps + half.leaps,
+        whole.depth + whole.going,
+        whole.diverged | half.diverged,
+    )
 
 
 def closed(leaf: int) -> range:
@@ -211,5 +277,6 @@ def select(keep: Tensor, new: Rows, old: Rows) -> Rows:
     return type(new)(*(choose(keep, a, b) for a, b in zip(new, old, strict=True)))
 
 
-def _uniform(like: Tensor, generator: Randomness) -> Tensor:
-    return uniform_(torch.empty_like(like), generator)
+def _uniforms(count: int, like: Tensor, generator: Randomness) -> Tensor:
+    """Draws from U(0, 1), [count, B]."""
+    return torch.stack([uniform_(torch.empty_like(like), generator) for _ in range(count)])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gradlogp.bench.peers.case import COMPILED, OURS, Case, Work, global_seed, traces
+from gradlogp.bench.peers.case import COMPILED, OURS, Case, Maker, Work, global_seed, traces
 from gradlogp.core.compiled import compiled
 from gradlogp.core.fields import Energy, Field
 from gradlogp.core.kernel import run
@@ -120,14 +120,9 @@ def hmc(name: str, target: Target, steps: int) -> Case:
         sampler = ebm.HMC(step_size=target.step_size, leapfrog_steps=target.leaps)
         return _ebmkit(sampler, target, steps)
 
-    def quicker() -> Work:
-        if shutil.which("g++") is None:
-            raise ImportError("torch compiles by a C++ compiler, and there is none.")
-        return _ours(sampler, compiled(Energy(target.energy)), target, steps)
-
     sampler = HMC(target.step_size, target.leaps)
-    makers = {OURS: lambda: _ours(sampler, Energy(target.energy), target, steps)}
-    makers |= {COMPILED: quicker, "ebmkit": ebmkit, "torchebm": torchebm, "blackjax": blackjax}
+    makers = _both(sampler, target, steps)
+    makers |= {"ebmkit": ebmkit, "torchebm": torchebm, "blackjax": blackjax}
     return Case("HMC", name, "step", steps, "traces", makers)
 
 
@@ -144,8 +139,7 @@ def nuts(name: str, target: Target, steps: int) -> Case:
         return _scanned(target, steps, theirs.nuts, max_num_doublings=DEPTH)
 
     sampler = NUTS(target.step_size, max_depth=DEPTH)
-    makers = {OURS: lambda: _ours(sampler, Energy(target.energy), target, steps)}
-    makers |= {"ebmkit": ebmkit, "blackjax": blackjax}
+    makers = _both(sampler, target, steps) | {"ebmkit": ebmkit, "blackjax": blackjax}
     return Case("NUTS", name, "step", steps, "traces", makers)
 
 
@@ -156,6 +150,20 @@ class _Module(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.energy(x)
+
+
+def _both(sampler: HMC | NUTS, target: Target, steps: int) -> dict[str, Maker]:
+    """Ours on the field as it is, and on the compiled one."""
+
+    def quicker() -> Work:
+        if shutil.which("g++") is None:
+            raise ImportError("torch compiles by a C++ compiler, and there is none.")
+        return _ours(sampler, compiled(Energy(target.energy)), target, steps)
+
+    return {
+        OURS: lambda: _ours(sampler, Energy(target.energy), target, steps),
+        COMPILED: quicker,
+    }
 
 
 def _ours(sampler: HMC | NUTS, field: Field, target: Target, steps: int) -> Work:

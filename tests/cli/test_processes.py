@@ -48,6 +48,7 @@ def test_the_words_made_from_arguments_ask_for_the_same(words: str) -> None:
     ("words", "message"),
     [
         ("--processes 3 --set training.batch=2", "a batch of 2 cannot be split over 3 processes"),
+        ("--shard", "--shard cuts the weights over processes; give --processes 2 or more"),
         ("--processes 0", "--processes: input should be greater than or equal to 1, got 0"),
     ],
 )
@@ -76,14 +77,14 @@ def children(pid: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_changes_no_number(rank: int, tmp_path: Path) -> None:
-    begun(tmp_path / "whole").communicate(timeout=200)
+    begun(tmp_path / "whole").communicate(timeout=600)
     killed = begun(tmp_path / "killed")
     state = tmp_path / "killed" / "state"
     while not any(state.glob("step-000000[2468]0*")):
         time.sleep(0.02)
         assert killed.poll() is None
     os.kill(children(killed.pid)[rank], signal.SIGKILL)
-    said, _ = killed.communicate(timeout=200)
+    said, _ = killed.communicate(timeout=600)
     assert b"was killed by SIGKILL: all begin again" in said
     whole, other = (Run.open(tmp_path / name).load("weights")[0] for name in ("whole", "killed"))
     for name, x in whole.items():

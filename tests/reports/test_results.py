@@ -58,8 +58,19 @@ def test_what_a_person_wrote_is_kept(tmp_path):
     assert (
         again.count("The buffer wins.\n\n- By far.") == 1
         and UNSAID not in again
-        and again.count("![") == 1
+        and again.count("![A curve.]") == 1
     )
+
+
+def test_the_samples_of_each_are_shown_unless_the_comparison_drew_those_of_all(tmp_path):
+    folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
+    text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "![ebm: Fresh samples.](images/demo-ebm-final.png)" in text
+    assert "![ncsn: Fresh samples.](images/demo-ncsn-final.png)" in text
+    write_json(folder / "samples" / "figures.json", {"figure-samples.png": "All of them."})
+    Image.effect_noise((1600, 40), 50).save(folder / "samples" / "figure-samples.png")
+    text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "All of them." in text and "Fresh samples" not in text
 
 
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):

@@ -34,9 +34,11 @@ from gradlogp.training.processes import (
     Processes,
     _free,
     address,
+    backend,
     check,
     joined,
     launch,
+    own_device,
     placed,
 )
 
@@ -135,7 +137,7 @@ def together(request, tmp_path_factory):
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(120)
+        rank.join(600)
     assert [rank.exitcode for rank in ranks] == [0] * world
     return folder, world
 
@@ -215,17 +217,17 @@ def test_distinct_numbers_are_distinct_over_all_parts():
 )
 def test_what_couples_the_examples_of_a_batch_is_refused(objective):
     model = MLPEnergy(2, (8,))
-    check(objective, model, BATCH, 1)
+    check(objective, model, BATCH, Processes())
     with pytest.raises(UserError, match="cannot be split over 2 processes; train it with one"):
-        check(objective, model, BATCH, 2)
+        check(objective, model, BATCH, Processes(0, 2))
 
 
 def test_statistics_and_batches_that_cannot_be_split_are_refused():
     by_example = ImplicitScoreMatching()
     with pytest.raises(UserError, match="statistics of the batch"):
-        check(by_example, torch.nn.Sequential(torch.nn.BatchNorm1d(2)), BATCH, 2)
+        check(by_example, torch.nn.Sequential(torch.nn.BatchNorm1d(2)), BATCH, Processes(0, 2))
     with pytest.raises(UserError, match="batch of 3 cannot be split over 4"):
-        check(by_example, MLPEnergy(2, (8,)), 3, 4)
+        check(by_example, MLPEnergy(2, (8,)), 3, Processes(0, 4))
 
 
 def test_the_place_of_a_process_is_read_from_torchrun_and_from_slurm():
@@ -239,6 +241,29 @@ def test_the_place_of_a_process_is_read_from_torchrun_and_from_slurm():
     assert address(job) == ("10.0.0.1", 20_007)
     with pytest.raises(UserError, match="set both"):
         address({"MASTER_ADDR": "a"})
+
+
+def test_each_process_of_a_machine_takes_its_own_card():
+    def place(rank, world, local):
+        return {"RANK": f"{rank}", "WORLD_SIZE": f"{world}", "LOCAL_RANK": f"{local}"}
+
+    assert own_device("cuda", place(5, 8, 1), lambda: 4) == "cuda:1"
+    assert own_device("cuda:1", place(0, 1, 0), lambda: 4) == "cuda:1"
+    assert own_device("cpu", place(5, 8, 5), lambda: 0) == "cpu"
+    with pytest.raises(UserError, match="5 processes on this machine need as many cards, and it"):
+        own_device("cuda", place(4, 8, 4), lambda: 4)
+    with pytest.raises(
+        UserError, match="cuda:1 is one card, and each of 2 processes takes its own"
+    ):
+        own_device("cuda:1", place(0, 2, 0), lambda: 4)
+
+
+def test_the_backend_follows_the_device():
+    """nccl moves what lies on cards, gloo the rest; what neither knows is refused."""
+    assert backend("cpu") == "gloo"
+    assert backend("cuda") == backend("cuda:3") == "cpu:gloo,cuda:nccl"
+    with pytest.raises(UserError, match="cpu or cuda, not on mps"):
+        backend("mps")
 
 
 RANK = """\

@@ -75,6 +75,11 @@ BENCHES: dict[str, Bench] = {
         "peers",
         "peers.md",
     ),
+    "scale": Bench(
+        "What two processes are worth beside one, kills and all, and a plan for 8 and 64 cards.",
+        "scale",
+        "scale-measured.md",
+    ),
     "overhead": Bench(
         "What a sampler's step costs beside its field and beside a loop by hand.",
         "overhead",

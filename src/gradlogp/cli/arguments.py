@@ -65,6 +65,10 @@ class Train(Changing):
     """
     max_restarts: Annotated[int, Field(ge=0)] = 3
     """How often the processes are begun again where one is killed (--processes only)."""
+    shard: bool = False
+    """Cut weights, gradients, moments and averages over the processes (FSDP), for networks that a card
+    cannot train.
+    """
 
 
 class Compare(Changing):
@@ -222,20 +226,21 @@ class Bench(Arguments):
             "guard",
             "growth",
             "peers",
+            "scale",
             "overhead",
         ]
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, race, overhead, peers); by default those of the
-    committed page.
+    """Seconds for each fit or figure (objectives, race, overhead, peers, scale); by default those of
+    the committed page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, or machines (ablation, cd-bias, contamination, guard, objectives);
-    by default those of the committed page.
+    """Repetitions of each fit, machines, or kills (ablation, cd-bias, contamination, guard,
+    objectives; scale); by default those of the committed page.
     """
     dataset: str | None = None
-    """The data set (noise-scales, race); by default that of the committed page, or the digits."""
+    """The data set (noise-scales, race, scale); by default that of the committed page, or the digits."""
     write: Path | None = None
     """The folder of the docs, to write the page, its rows and its pictures into."""
     date: str | None = None

@@ -61,7 +61,7 @@ from gradlogp.runs import Run, read_checked
 from gradlogp.runs.files import plain, unplain
 from gradlogp.training import Diverged, Processes
 from gradlogp.training.health import Useless, unhealthy
-from gradlogp.training.processes import Parted, check, joined, launch, own_device
+from gradlogp.training.processes import Parted, backend, check, joined, launch, own_device
 
 FLAGS = (
     "experiment",
@@ -78,7 +78,9 @@ def train(args: Train, terminal: Terminal) -> None:
     _check_flags(args.overrides)
     if args.out:
         writable(args.out)
-    with joined(args.device or default_device()) as processes:
+    device = own_device(args.device or default_device())
+    with joined(device, args.shard) as processes:
+        _check_processes(args, device, processes)
         data = _shared(args, processes, terminal)
         target = Target.of(data)
         recipe = override(RECIPES[args.experiment](target, args.preset, args.seed), args.overrides)
@@ -86,12 +88,27 @@ def train(args: Train, terminal: Terminal) -> None:
         if args.dry_run:
             return resolved({args.experiment: recipe}, data, terminal, args.device)
         if (args.processes or 1) > 1 and processes.alone:
-            check_split(recipe, data, args.processes or 1)
+            check_split(recipe, data, Processes(0, args.processes or 1, args.shard))
             return launch(again(args), args.processes or 1, args.max_restarts)
-        device = own_device(args.device or default_device())
         if processes.main:
             return _train(args, recipe, data, device, processes, terminal)
         _follow(recipe, data, processes, device)
+
+
+def _check_processes(args: Train, device: str, processes: Processes) -> None:
+    """Raises UserError for processes that this machine cannot begin."""
+    if not processes.alone:
+        return
+    world = args.processes or 1
+    if world > 1:
+        backend(device)
+        last = {"RANK": f"{world - 1}", "WORLD_SIZE": f"{world}", "LOCAL_RANK": f"{world - 1}"}
+        own_device(device, last)
+    elif args.shard:
+        raise UserError(
+            "--shard cuts the weights over processes; give --processes 2 or more, or begin them by"
+            " torchrun or srun."
+        )
 
 
 def _train(
@@ -136,12 +153,13 @@ def _follow(recipe: Generative, data: Dataset, processes: Processes, device: str
         raise SystemExit(error.code) from error
 
 
-def check_split(recipe: Generative, data: Dataset, world: int) -> None:
-    """Raises UserError where `world` processes would not learn what one learns: said once, before
-    they are begun.
+def check_split(recipe: Generative, data: Dataset, processes: Processes) -> None:
+    """Raises UserError where `processes` would not learn what one learns: said once, before they
+    are begun.
     """
     learner = build(recipe, specify(data), "cpu")
-    check(learner.objective, learner.model, min(recipe.training.batch, len(data.train)), world)
+    batch = min(recipe.training.batch, len(data.train))
+    check(learner.objective, learner.model, batch, processes)
 
 
 def again(args: Changing) -> list[str]:

@@ -75,7 +75,7 @@ def build(
             seeded(recipe.seed, "closed form", device=device),
         )
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
-    check(objective, model, recipe.training.batch, processes.world)
+    check(objective, model, recipe.training.batch, processes)
     learner = Learner(model, objective, recipe.training, generator, guard, processes=processes)
     learner.seconds = time.perf_counter() - began
     return learner
@@ -214,7 +214,7 @@ def _health(
     """
     if not isinstance(recipe, Generative):
         return {}
-    how = recipe.sampling(learner.ema.module, spec, device)
+    how = recipe.sampling(learner.averaged, spec, device)
     cond = classes_asked(spec, SAMPLES) if recipe.conditional else None
     to_model = spec.coordinates.to_model
 
@@ -263,7 +263,7 @@ def _progress(
             except NotFinite:
                 run.log(f"guard, step {step}: no preview: {not_finite().verdict}.")
         if step in kept:
-            run.weights(learner.ema.module.state_dict(), snapshot(step))
+            run.weights(learner.averaged.state_dict(), snapshot(step))
 
     return watch, _watched(recipe)
 
@@ -282,7 +282,7 @@ def _watched(recipe: Recipe) -> frozenset[int]:
 
 def _preview(recipe: Generative, learner: Learner, spec: DataSpec, path: Path, device: str) -> None:
     """A column of samples drawn with the averaged weights, from the same noise at every step."""
-    sampling = recipe.sampling(learner.ema.module, spec, device)
+    sampling = recipe.sampling(learner.averaged, spec, device)
     cond = classes_asked(spec, PROGRESS) if recipe.conditional else None
     x = generate(sampling, PROGRESS, recipe.seed, cond)
     spec.coordinates.preview(path, x, columns=1)

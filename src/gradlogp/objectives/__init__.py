@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gradlogp.objectives.augment import CROPS_AND_COLOURS, FLIPS_AND_SHIFTS, Augmented
-from gradlogp.objectives.base import Loss, Objective
+from gradlogp.objectives.base import Asks, Loss, Objective
 from gradlogp.objectives.buffer import ReplayBuffer
 from gradlogp.objectives.caption import CLIP, CaptionJoint
 from gradlogp.objectives.classification import CrossEntropy, MarginLoss
@@ -84,6 +84,7 @@ __all__ = [
     "FLIPS_AND_SHIFTS",
     "JEM",
     "OBJECTIVES",
+    "Asks",
     "Augmented",
     "CaptionJoint",
     "ConditionalNoiseContrastive",

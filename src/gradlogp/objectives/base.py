@@ -2,13 +2,17 @@
 
 import abc
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Generator, Tensor, nn
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import recorded
+from gradlogp.core.fields import NoisyEnergy, recorded
 from gradlogp.core.inputs import check_numbers
+
+# How a loss asks its network: for its values, at the ends of chains that ask many times, or for
+# slopes whose own gradient is taken.
+Asks = Literal["once", "chains", "twice"]
 
 
 class Loss(NamedTuple):
@@ -35,6 +39,10 @@ class Objective(abc.ABC):
         """
         return False
 
+    def asks(self, model: Any) -> Asks:
+        """How the network of `model` is asked; "twice" holds for every loss, at the highest price."""
+        return "twice"
+
     def parameters(self) -> Iterator[nn.Parameter]:
         """Numbers of its own that are learned beside the model's (how uncertain each noise level
         is, say).
@@ -50,6 +58,13 @@ class Objective(abc.ABC):
                 f"{type(self).__name__} has no memory, but was given {sorted(state)}; "
                 "the checkpoint belongs to another objective."
             )
+
+
+def of_scores(model: Any) -> Asks:
+    """How a loss asks that is made of the scores of `model` and nothing else."""
+    field = model.field() if hasattr(model, "field") else model
+    slopes = isinstance(field, NoisyEnergy) or getattr(field, "has_energy", False)
+    return "twice" if slopes or not hasattr(model, "field") else "once"
 
 
 def mean(x: Tensor) -> Tensor:

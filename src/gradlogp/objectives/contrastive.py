@@ -42,7 +42,7 @@ from gradlogp.core.fields import ClosedForm, Field, as_field
 from gradlogp.core.inputs import check_interval
 from gradlogp.core.kernel import Sampler, run
 from gradlogp.core.random import normal_
-from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.base import Asks, Loss, Objective, check_batch, mean
 from gradlogp.objectives.buffer import ReplayBuffer
 from gradlogp.objectives.entropy import nearest_neighbour_entropy
 from gradlogp.objectives.starts import FromBuffer, Start, Starts
@@ -100,6 +100,9 @@ class ContrastiveDivergence(Objective):
     def by_example(self) -> bool:
         alone = self.starts.by_example and getattr(self.sampler, "by_example", False)
         return self.kl == 0 and alone
+
+    def asks(self, model: Any) -> Asks:
+        return "chains" if self.kl == 0 else "twice"
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         positive = self._noisy(check_batch(batch), generator)

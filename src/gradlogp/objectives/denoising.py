@@ -51,7 +51,7 @@ from gradlogp.core.fields import Denoiser, Field, NoisyField, as_noisy, check_de
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.noise import Process, VarianceExploding
 from gradlogp.core.random import distinct, normal_, uniform_, whole
-from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.base import Asks, Loss, Objective, check_batch, mean, of_scores
 
 Weight = Literal["none", "sigma2", "edm", "min_snr", "likelihood"]
 
@@ -271,6 +271,9 @@ class DenoisingScoreMatching(Objective):
     @property
     def by_example(self) -> bool:
         return True
+
+    def asks(self, model: Any) -> Asks:
+        return of_scores(model)
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)

@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import as_field, column
-from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.base import Asks, Loss, Objective, check_batch, mean, of_scores
 from gradlogp.objectives.denoising import normal, strata
 from gradlogp.objectives.matching import half_square, score_at
 
@@ -53,6 +53,9 @@ class EquilibriumMatching(Objective):
     @property
     def by_example(self) -> bool:
         return True
+
+    def asks(self, model: Any) -> Asks:
+        return of_scores(model)
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)

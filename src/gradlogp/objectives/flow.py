@@ -42,7 +42,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.fields import as_field, as_noisy, column
 from gradlogp.core.noise import Rectified
-from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.base import Asks, Loss, Objective, check_batch, mean, of_scores
 from gradlogp.objectives.contrastive import ContrastiveDivergence
 from gradlogp.objectives.denoising import (
     FromProcess,
@@ -114,6 +114,9 @@ class FlowMatching(Objective):
     @property
     def by_example(self) -> bool:
         return not self.optimal_transport
+
+    def asks(self, model: Any) -> Asks:
+        return of_scores(model)
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x0, cond = check_batch(batch)

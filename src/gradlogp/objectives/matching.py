@@ -36,7 +36,7 @@ from torch import Generator, Tensor
 from gradlogp.core.batch import Batch
 from gradlogp.core.calculus import draw_probes, products, with_divergence
 from gradlogp.core.fields import Field, as_field, check_score, recorded, recording
-from gradlogp.objectives.base import Loss, Objective, check_batch, mean
+from gradlogp.objectives.base import Asks, Loss, Objective, check_batch, mean, of_scores
 
 Directions = Literal["rademacher", "gaussian", "sphere"]
 
@@ -87,6 +87,9 @@ class ExplicitScoreMatching(Objective):
     @property
     def by_example(self) -> bool:
         return True
+
+    def asks(self, model: Any) -> Asks:
+        return of_scores(model)
 
     def __call__(self, model: Any, batch: Batch, generator: Generator) -> Loss:
         x, cond = check_batch(batch)
@@ -191,6 +194,9 @@ class FiniteDifferenceScoreMatching(_Sliced):
             raise ValueError(
                 f"epsilon is the length of a finite step, so it is positive, got {self.epsilon}."
             )
+
+    def asks(self, model: Any) -> Asks:
+        return "once"
 
     def parts(self, field: Field, x: Tensor, vectors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return (

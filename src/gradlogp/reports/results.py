@@ -21,6 +21,10 @@ SAID = "## What it shows"
 UNSAID = "Not yet written."
 UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
 EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
+GRIDS = {
+    "final": "Fresh samples.",
+    "classes": "Fresh samples of {}, a row for each class.",
+}
 MANY = 2**14  # colours, which only natural pictures have
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
@@ -106,7 +110,8 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     shows examples of data that may not be published again is left out.
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
-    found = [
+    found = [*_grids(shown)]
+    found += [
         (owner, inside(folder, f"samples/{name}"), caption)
         for owner, folder in drawn
         for name, caption in captions(folder).items()
@@ -121,6 +126,20 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
         )
         for owner, file, caption in found
     ]
+
+
+def _grids(shown: Page) -> list[tuple[str, Path, str]]:
+    """The samples of each method that has some, where the comparison drew none of all together."""
+    if any("samples" in name for name in captions(shown.folder)):
+        return []
+    grids = [
+        (m.name, inside(m.first.run.path, f"samples/{name}.png"), caption.format(m.name))
+        for m in shown.methods
+        for name, caption in GRIDS.items()
+    ]
+    found = [grid for grid in grids if grid[1].is_file()]
+    told = {owner for owner, file, _ in found if file.stem == "classes"}
+    return [grid for grid in found if grid[1].stem == "classes" or grid[0] not in told]
 
 
 def publishable(figure: str, data: str) -> bool:

@@ -114,8 +114,10 @@ class Hamiltonian(abc.ABC):
         reach = column(epsilon, x) * root_inverse(self.mass, x)
         phase = HamiltonianState(x, normal_(noise, generator), energy, score)
         coin = uniform_(torch.empty_like(energy), generator)
-        *kept, accept, change = bound(field, transition, self.leaps)(phase, reach, coin)
-        state = MetropolisState(*kept, noise, tuned(tuning, accept, self.target, self.adapt))
+        moved = bound(field, transition, self.leaps)(phase, reach, coin)
+        x, energy, score, accept, change = moved
+        tuning = tuned(tuning, accept, self.target, self.adapt)
+        state = MetropolisState(x, energy, score, noise, tuning)
         return state, HamiltonianInfo(accept, change)
 
 

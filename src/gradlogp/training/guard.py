@@ -21,7 +21,7 @@ the sign of divergence).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -136,9 +136,9 @@ class Guard:
         self._warn(step)
         return Verdict.STEP
 
-    def weigh(self, step: int, weights: Iterable[Tensor]) -> Verdict:
+    def weigh(self, step: int, finite: bool) -> Verdict:
         """What to do with weights, the averaged ones among them, that are to be written."""
-        if all(bool(torch.isfinite(w).all()) for w in weights):
+        if finite:
             return Verdict.STEP
         return self._roll_back(step, "weights are not finite")
 

@@ -7,7 +7,7 @@ min(ema, (1 + n) / (10 + n)).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -20,9 +20,11 @@ from gradlogp.core.errors import UserError, at_least
 from gradlogp.objectives import Objective
 from gradlogp.runs.schema import COUNT, NUMBER, like, wrong
 from gradlogp.training.guard import Guard, Verdict
+from gradlogp.training.layout import Whole
 from gradlogp.training.processes import ALONE, Processes
 
 FEWEST = 5  # checkpoints of a run, however short it is
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 LARGEST_RATE = 1e37  # ten times as much overflows float32
 
 
@@ -114,10 +116,20 @@ class Learner:
     processes: Processes = ALONE
 
     def __post_init__(self) -> None:
-        betas = (self.settings.beta1, 0.999)
-        self.learned = [*self.model.parameters(), *self.objective.parameters()]
-        self.optimizer = torch.optim.Adam(self.learned, self.settings.learning_rate, betas=betas)
         self.ema = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema))
+        self.layout = self._layout()
+        self.learned = [*self.model.parameters(), *self.objective.parameters()]
+        betas = (self.settings.beta1, 0.999)
+        groups = [{"params": [*part.parameters()]} for part in (self.model, self.objective)]
+        self.optimizer = torch.optim.Adam(groups, self.settings.learning_rate, betas=betas)
+
+    def _layout(self) -> Whole:
+        if not self.processes.sharded:
+            return Whole()
+        from gradlogp.training.sharded import Sharded
+
+        asks = self.objective.asks(self.model)
+        return Sharded(self.model, self.ema.module, asks, self.processes)
 
     @torch.enable_grad()  # whoever trains under no_grad wants to learn all the same
     def update(self, batch: Batch) -> tuple[Verdict, dict[str, Tensor]]:
@@ -125,14 +137,15 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.rate(self.step) * self.guard.lr_scale
         part, chance = self.processes.part(batch, self.generator)
-        loss = self.objective(self.model, part, chance)
+        loss = self.layout.inside(lambda: self.objective(self.model, part, chance))
         value = self.processes.mean(loss.value, len(batch.x))
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         share = len(part.x) / len(batch.x)
-        value, said = self.processes.meet(self.learned, value, loss.info, share)
+        unsummed = self.layout.unsummed(self.learned)
+        value, said = self.processes.meet(unsummed, value, loss.info, share)
         limit = math.inf if self.settings.grad_clip is None else self.settings.grad_clip
-        norm = nn.utils.clip_grad_norm_(self.learned, limit)
+        norm = self.layout.clip(self.learned, limit)
         info = {"loss": value.detach(), "grad_norm": norm.detach(), **said}
         verdict = self.guard.check(self.step, batch, float(info["loss"]), float(norm), said)
         if verdict is Verdict.STEP:
@@ -142,7 +155,23 @@ class Learner:
             self.step += 1
         return verdict, info
 
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is, that the guard may go back to."""
+        last = self.step == self.settings.steps
+        return last or (self.step % self.settings.spacing == 0 and self.guard.healthy)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network of the averaged weights as they were at `refresh`; rank 0 may call it alone."""
+        return self.layout.callable(self.ema.module)
+
+    def refresh(self) -> None:
+        """Called by all processes, or by none."""
+        self.layout.refresh(self.ema.module)
+
     def tensors(self) -> dict[str, Tensor]:
+        """Whole, whatever the layout; asked by all processes, or by none."""
         parts = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -154,12 +183,13 @@ class Learner:
         }
         for i, slots in self.optimizer.state_dict()["state"].items():
             flat |= {f"optimizer.{i}.{name}": t for name, t in slots.items()}
-        return flat
+        return self.layout.gathered(flat)
 
-    def weights(self) -> Iterator[Tensor]:
-        """All that is learned, and its average."""
-        yield from self.learned
-        yield from (x for x in self.ema.module.state_dict().values() if x.is_floating_point())
+    def finite(self) -> bool:
+        """Whether all that is learned is finite, and its average, on all processes."""
+        averages = (x for x in self.ema.module.state_dict().values() if x.is_floating_point())
+        mine = self.layout.finite([*self.learned, *averages])
+        return not self.processes.agree(not mine)
 
     def meta(self) -> dict[str, Any]:
         return {"step": self.step, "seconds": self.seconds, "guard": self.guard.state()}
@@ -181,8 +211,9 @@ class Learner:
         _alike("objective", parts["objective"], self.objective.state())
         _alike("random", parts["random"], {"generator": self.generator.get_state()})
         self._check(meta)
-        self.model.load_state_dict(parts["model"])
-        self.ema.load_state_dict(parts["ema"])
+        for part in ("model", "ema"):
+            module: nn.Module = getattr(self, part)
+            module.load_state_dict(self.layout.cut(parts[part], module.state_dict()))
         self.objective.load(parts["objective"])
         self.generator.set_state(parts["random"]["generator"].cpu())
         self._load_optimizer(parts["optimizer"])
@@ -202,9 +233,10 @@ class Learner:
             state.setdefault(int(number), {})[name] = tensor
         for i, found in state.items():
             moment = torch.empty_like(self.learned[i])
-            like_them = {"step": torch.zeros(()), "exp_avg": moment, "exp_avg_sq": moment}
+            like_them = {"step": torch.zeros(()), **dict.fromkeys(MOMENTS, moment)}
             _alike(f"optimizer.{i}", found, like_them)
             _finite(f"optimizer.{i}", found)
+            state[i] = self.layout.cut(found, dict.fromkeys(MOMENTS, moment))
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 

@@ -12,7 +12,7 @@ nothing that is older than the checkpoint.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from gradlogp.runs import Run
 from gradlogp.runs.schema import COUNT, TEXT, wrong
 from gradlogp.training.guard import Diverged, Guard, Verdict
 from gradlogp.training.learner import Learner
+from gradlogp.training.processes import beside_others
 
 LONGEST = 20.0  # seconds between two checkpoints to resume from
 
@@ -101,6 +102,7 @@ def shuffled(n: int, batch: int, seed: int) -> Callable[[int], Tensor]:
     return indices
 
 
+@beside_others()
 def train(
     learner: Learner,
     batches: Callable[[int], Batch],
@@ -139,17 +141,20 @@ def train(
                 window.add(info)
             clock.read()
             listener.advance()
-            kept = _keep(learner, run, window)
+            _record(learner, run, window)
+            kept = _keep(learner, run)
+            if learner.step in watch_at:
+                learner.refresh()
             with clock.paused():
                 follow.step(kept)
-            stop = learner.processes.agree(signals.signum or 0)
-            if not kept and (stop or clock.due):
+            stop, save = learner.processes.largest(signals.signum or 0, clock.due)
+            if not kept and (stop or save):
                 _save(learner, run, window)
-                kept = True
-            if kept:
+            if kept or stop or save:
                 clock.saved()
             if stop:
                 signals.deliver(stop)
+    learner.refresh()
     listener.end()
 
 
@@ -180,13 +185,16 @@ class _Clock:
         return time.monotonic() - self.last >= LONGEST
 
 
+@beside_others()
 def accompany(
     learner: Learner, batches: Callable[[int], Batch], watch_at: frozenset[int] = frozenset()
 ) -> None:
     """What the other processes do while rank 0 is in `train`, with the same learner and batches:
     the same updates, and nothing written.
     """
+    learner.tensors()
     learner.load(*learner.processes.receive())
+    learner.refresh()
     with Waiting() as signals:
         while learner.step < learner.settings.steps:
             verdict, _ = _update(learner, batches(learner.step), watch_at)
@@ -194,8 +202,16 @@ def accompany(
             if verdict is Verdict.ROLL_BACK:
                 learner.load(*learner.processes.receive())
                 continue
-            if stop := learner.processes.agree(signals.signum or 0):
+            if kept := learner.due:
+                learner.tensors()
+            if learner.step in watch_at:
+                learner.refresh()
+            stop, save = learner.processes.largest(signals.signum or 0, False)
+            if not kept and (stop or save):
+                learner.tensors()
+            if stop:
                 signals.deliver(stop)
+    learner.refresh()
 
 
 def _update(
@@ -204,7 +220,7 @@ def _update(
     """An update; where its weights are to be written or looked at, the guard weighs them first."""
     verdict, info = learner.update(batch)
     if verdict is Verdict.STEP and _writes(learner, watch_at):
-        verdict = learner.guard.weigh(learner.step, learner.weights())
+        verdict = learner.guard.weigh(learner.step, learner.finite())
     return verdict, info
 
 
@@ -216,26 +232,30 @@ def _writes(learner: Learner, watch_at: frozenset[int] = frozenset()) -> bool:
 
 @dataclass
 class _Follow:
-    """What follows from a checkpoint: `models` from each, `watched` where it is due."""
+    """What follows from a checkpoint: `models` from its tensors, `watched` where it is due."""
 
     learner: Learner
     run: Run
     watch: Callable[[int], None] | None
     watch_at: frozenset[int]
 
-    def step(self, kept: bool) -> None:
+    def step(self, kept: Mapping[str, Tensor] | None) -> None:
         """After a step, and after its checkpoint where one was kept."""
         if kept:
-            self.models()
+            self.models(kept)
         self.watched()
 
-    def models(self) -> None:
-        self.run.weights(self.learner.model.state_dict(), "weights")
-        self.run.weights(self.learner.ema.module.state_dict(), "ema")
+    def models(self, tensors: Mapping[str, Tensor]) -> None:
+        self.run.weights(_under("model.", tensors), "weights")
+        self.run.weights(_under("ema.module.", tensors), "ema")
 
     def watched(self) -> None:
         if self.watch is not None and self.learner.step in self.watch_at:
             self.watch(self.learner.step)
+
+
+def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(start): x for name, x in tensors.items() if name.startswith(start)}
 
 
 def _begin(learner: Learner, run: Run, follow: _Follow, fallback: bool) -> Window:
@@ -245,14 +265,17 @@ def _begin(learner: Learner, run: Run, follow: _Follow, fallback: bool) -> Windo
     def accept(tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         windows.append(_load(learner, tensors, meta))
 
-    begun = run.latest(fallback, accept) is not None
-    learner.processes.send((learner.tensors(), learner.meta()))
-    if not begun:
-        run.checkpoint(0, learner.tensors(), learner.meta())
+    tensors = learner.tensors()
+    if found := run.latest(fallback, accept):
+        tensors = {name: x for name, x in found[1].items() if not name.startswith("window.")}
+    learner.processes.send((tensors, learner.meta()))
+    learner.refresh()
+    if not found:
+        run.checkpoint(0, tensors, learner.meta())
         return Window()
     run.rewind(learner.step)
     if learner.step in run.checkpoints and learner.step:
-        follow.step(kept=True)
+        follow.step(tensors)
     return windows[-1]
 
 
@@ -286,8 +309,8 @@ def _roll_back(learner: Learner, run: Run) -> None:
     assert found is not None, "a run has a checkpoint from its first step on"
     run.rewind(learner.step)
     learner.guard.came_from = found[0]
-    run.checkpoint(found[0], learner.tensors(), learner.meta())
-    learner.processes.send((learner.tensors(), learner.meta()))
+    run.checkpoint(found[0], found[1], learner.meta())
+    learner.processes.send((found[1], learner.meta()))
 
 
 def _tell(guard: Guard, run: Run, listener: Listener) -> None:
@@ -298,16 +321,21 @@ def _tell(guard: Guard, run: Run, listener: Listener) -> None:
         listener.say(text)
 
 
-def _keep(learner: Learner, run: Run, window: Window) -> bool:
-    """Write the log line and the checkpoint that are due; returns whether a checkpoint was."""
+def _record(learner: Learner, run: Run, window: Window) -> None:
+    """Write the log line where it is due."""
     settings = learner.settings
-    last = learner.step == learner.settings.steps
+    last = learner.step == settings.steps
     if window.count and (learner.step % settings.log_every == 0 or last):
         rate = settings.rate(learner.step - 1) * learner.guard.lr_scale
         run.record(
             learner.step, {**window.read(), "learning_rate": rate, "seconds": learner.seconds}
         )
-    due = (learner.step % settings.spacing == 0 and learner.guard.healthy) or last
-    if due:
-        run.checkpoint(learner.step, learner.tensors(), learner.meta())
-    return due
+
+
+def _keep(learner: Learner, run: Run) -> dict[str, Tensor] | None:
+    """Write the checkpoint where it is due, and return what it holds."""
+    if not learner.due:
+        return None
+    tensors = learner.tensors()
+    run.checkpoint(learner.step, tensors, learner.meta())
+    return tensors

@@ -59,6 +59,7 @@ class Processes:
 
     rank: int = 0
     world: int = 1
+    sharded: bool = False  # whether weights are cut over them
 
     @property
     def main(self) -> bool:
@@ -115,11 +116,15 @@ class Processes:
 
     def agree(self, number: int) -> int:
         """The largest of the numbers of all; a place to wait for each other, too."""
+        return self.largest(number)[0]
+
+    def largest(self, *numbers: int) -> list[int]:
+        """Each the largest of those of all."""
         if self.alone:
-            return number
-        found = torch.tensor(number)
+            return list(numbers)
+        found = torch.tensor(numbers, dtype=torch.int64)
         _collective(dist.all_reduce, found, dist.ReduceOp.MAX)
-        return int(found)
+        return [int(x) for x in found]
 
     def send(self, state: State) -> None:
         """Tell all others tensors and a note."""
@@ -160,16 +165,23 @@ def _collective(function: Callable[..., object], *words: Any) -> None:
     try:
         function(*words)
     except RuntimeError as error:
-        raise Parted(
-            "another process of this run has ended, and what it said says why; the same command goes"
-            f" on from the last checkpoint ({' '.join(str(error).split())[:80]})."
-        ) from error
+        raise _parted(error) from error
 
 
-def check(objective: Objective, model: nn.Module, batch: int, world: int) -> None:
-    """Raises UserError where `world` processes would not learn what one learns."""
+def _parted(error: RuntimeError) -> Parted:
+    return Parted(
+        "another process of this run has ended, and what it said says why; the same command goes on"
+        f" from the last checkpoint ({' '.join(str(error).split())[:80]})."
+    )
+
+
+def check(objective: Objective, model: nn.Module, batch: int, processes: Processes) -> None:
+    """Raises UserError where `processes` would not learn what one learns."""
+    world = processes.world
     if world == 1:
         return
+    if processes.sharded:
+        check_shards(model)
     if not objective.by_example:
         raise UserError(
             f"{type(objective).__name__} couples the examples of a batch, or draws what is not decided"
@@ -187,6 +199,16 @@ def check(objective: Objective, model: nn.Module, batch: int, world: int) -> Non
         )
 
 
+def check_shards(model: nn.Module) -> None:
+    """Raises UserError for weights that cannot be cut."""
+    for name, p in model.named_parameters():
+        if p.ndim == 0:
+            raise UserError(
+                f"{name} of {type(model).__name__} is a single number, which cannot be sharded; give"
+                " it the shape [1], or leave out --shard."
+            )
+
+
 def placed(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
     """(rank, world, rank on this machine), as torchrun or srun say; (0, 1, 0) by neither."""
     for names in (
@@ -200,30 +222,72 @@ def placed(environment: Mapping[str, str] = os.environ) -> tuple[int, int, int]:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
-    """This process among those of its run, if torchrun or srun has begun any."""
+def beside_others() -> Iterator[None]:
+    """What PyTorch itself sends inside fails as `Parted` where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise _parted(error) from error
+        raise
+
+
+@contextmanager
+def joined(device: str, shard: bool = False) -> Iterator[Processes]:
+    """This process among those of its run, if torchrun or srun has begun any; with `shard` they cut
+    the weights.
+    """
     rank, world, _ = placed()
     if world == 1:
         yield ALONE
         return
     host, port = address()
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        BACKENDS[device.partition(":")[0]],
+        backend(device),
         init_method=f"tcp://{host}:{port}",
         rank=rank,
         world_size=world,
         timeout=PATIENCE,
     )
     try:
-        yield Processes(rank, world)
+        yield Processes(rank, world, shard)
     finally:
         dist.destroy_process_group()
 
 
-def own_device(device: str) -> str:
-    """The device of this process: of several on a machine with GPUs each takes its own."""
-    _, world, local = placed()
-    return f"cuda:{local}" if world > 1 and device == "cuda" else device
+def backend(device: str) -> str:
+    """What moves tensors between processes on such a device; numbers on the CPU, by gloo anyway."""
+    kind = device.partition(":")[0]
+    if kind not in BACKENDS:
+        raise UserError(
+            f"several processes train on cpu or cuda, not on {device}; leave out --processes."
+        )
+    return BACKENDS[kind]
+
+
+def own_device(
+    device: str,
+    environment: Mapping[str, str] = os.environ,
+    cards: Callable[[], int] = torch.cuda.device_count,
+) -> str:
+    """The device of this process: of several on a machine with GPUs each takes its own. Raises
+    UserError where there is none left, or one is named for all.
+    """
+    _, world, local = placed(environment)
+    if world == 1 or not device.startswith("cuda"):
+        return device
+    if device != "cuda":
+        raise UserError(
+            f"{device} is one card, and each of {world} processes takes its own; give --device cuda."
+        )
+    if local >= cards():
+        raise UserError(
+            f"{local + 1} processes on this machine need as many cards, and it has {cards()}; take"
+            " fewer --processes."
+        )
+    return f"cuda:{local}"
 
 
 def address(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:

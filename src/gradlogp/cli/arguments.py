@@ -237,7 +237,7 @@ class Bench(Arguments):
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
     """Repetitions of each fit, machines, or kills (ablation, cd-bias, contamination, guard,
-    objectives; scale); by default those of the committed page.
+    objectives, race; scale); by default those of the committed page.
     """
     dataset: str | None = None
     """The data set (noise-scales, race, scale); by default that of the committed page, or the digits."""

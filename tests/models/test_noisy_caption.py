@@ -15,14 +15,14 @@ from gradlogp.models.text import Vocabulary
 
 WORDS = Vocabulary.of(["a red one", "a blue two", "the green three"])
 TOKENS = WORDS.tokens(["a red one", "a blue two", "the green three", "one red a"])
-SHAPE, SPREAD, CENTRE = (2, 9, 10), 0.6, -0.8
+SHAPE, STD, CENTRE = (2, 9, 10), 0.6, -0.8
 X = torch.randn(4, *SHAPE, generator=seeded(0), dtype=torch.float64)
 NONE = torch.full_like(TOKENS, -1)
 
 
 def build(stir=True, **more):
     torch.manual_seed(0)
-    model = noisy_caption_energy(SHAPE, WORDS, SPREAD, CENTRE, (8,), 1, 4, (4, 8), 8, **more)
+    model = noisy_caption_energy(SHAPE, WORDS, STD, CENTRE, (8,), 1, 4, (4, 8), 8, **more)
     with torch.no_grad():
         for p in model.parameters() if stir else ():
             p.add_(0.2 * torch.randn_like(p))
@@ -75,10 +75,10 @@ def test_where_its_network_says_nothing_it_is_the_normalised_gaussian_of_the_dat
     model, sigma = build(stir=False), 0.7
     with torch.no_grad():
         model.picture.potential.net.net.head[-1].bias.zero_()
-    total = SPREAD**2 + sigma**2
+    total = STD**2 + sigma**2
     expected = ((X - CENTRE).square() / total + math.log(2 * math.pi * total)).flatten(1).sum(1) / 2
     torch.testing.assert_close(model(X, at(sigma)), expected, atol=1e-4, rtol=1e-6)
-    shrunk = CENTRE + SPREAD**2 / total * (X - CENTRE)
+    shrunk = CENTRE + STD**2 / total * (X - CENTRE)
     torch.testing.assert_close(model.field().denoise(X, sigma), shrunk, atol=1e-6, rtol=1e-6)
 
 

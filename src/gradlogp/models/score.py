@@ -158,7 +158,9 @@ def unet_score(
     two_valued: bool = False,
 ) -> Preconditioned:
     """A preconditioned UNet for data of `shape` (channels, *sizes) with standard deviation
-    `sigma_data`; `two_valued` where all entries are -1 or 1.
+    `sigma_data`.
+
+    two_valued: all entries are -1 or 1.
     """
     wrapper = TwoValued if two_valued else Preconditioned
     return wrapper(UNet(shape, channels, blocks, patch, classes), sigma_data)

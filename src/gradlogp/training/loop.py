@@ -132,10 +132,7 @@ def train(
             verdict, info = _update(learner, batches(learner.step), watch_at)
             _tell(learner.guard, run, listener)
             if verdict is Verdict.ROLL_BACK:
-                _roll_back(learner, run)
-                window = Window()
-                listener.end()
-                listener.begin("train", learner.settings.steps, learner.step)
+                window = _begin_again(learner, run, listener)
                 continue
             if verdict is Verdict.STEP:
                 window.add(info)
@@ -156,6 +153,14 @@ def train(
                 signals.deliver(stop)
     learner.refresh()
     listener.end()
+
+
+def _begin_again(learner: Learner, run: Run, listener: Listener) -> Window:
+    """Roll back, and a new window."""
+    _roll_back(learner, run)
+    listener.end()
+    listener.begin("train", learner.settings.steps, learner.step)
+    return Window()
 
 
 class _Clock:

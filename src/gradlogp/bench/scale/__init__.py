@@ -42,12 +42,12 @@ def paces(rows: Sequence[Row]) -> str:
     for recipe, mine in by("recipe", of("pace", rows)).items():
         for kind, some in by("kind", mine).items():
             rate = statistics.median(row["rate"] for row in some)
-            quick = "" if kind == "one" else spread(ratios(mine, kind))
+            quick = "" if kind == "one" else median_of(ratios(mine, kind))
             lines.append([f"`{recipe}`", some[0]["batch"], kind, f"{rate:.1f}", quick])
     return table(("recipe", "batch", "processes", "steps a second", "against one"), lines)
 
 
-def spread(found: Sequence[float]) -> str:
+def median_of(found: Sequence[float]) -> str:
     return f"{statistics.median(found):.2f}x ({min(found):.2f} to {max(found):.2f})"
 
 

@@ -158,7 +158,9 @@ def test_a_single_run_is_refused(tmp_path):
         write_results(folder / "ebm", tmp_path / "docs")
 
 
-@pytest.mark.parametrize("figure", ["nearest", "recovery-block", "recovery-random", "from-data"])
+@pytest.mark.parametrize(
+    "figure", ["nearest", "recovery-block", "recovery-random", "from-data", "levels"]
+)
 def test_examples_of_data_that_may_not_be_published_are_left_out(figure):
     assert not publishable(f"figure-{figure}.png", "modelnet10@16")
     assert publishable(f"figure-{figure}.png", "mnist")

@@ -1,20 +1,10 @@
-r"""The choice of noise, measured on a data set: the largest distance in it, how far neighbouring
+"""The choice of noise, measured on a data set: the largest distance in it, how far neighbouring
 levels overlap, what is lost at each level and how long the score is there, and what one level loses.
 
-With the weight :math:`\sigma^2` the loss of a level per dimension is
-:math:`\ell(\sigma) = \tfrac{1}{2D} E\|\sigma s(x) + \varepsilon\|^2`. Of the exact score
-:math:`E[s \cdot \varepsilon] = -\sigma E\|s\|^2`, so its length and its loss are one number:
+The equations of loss and length are those of `experiments.recipes.by_level`.
 
-.. math:: \frac{\sigma^2}{D} E\|s(x)\|^2 = 1 - 2\,\ell(\sigma) ,
-
-near 1 at noise that hides the data: there :math:`\|s\|^2 = D/\sigma^2`. Gaussian data whose
-covariance has the eigenvalues :math:`\lambda_j` have
-:math:`\ell = \tfrac12 \overline{\lambda_j / (\lambda_j + \sigma^2)}`, the best that a linear score
-can do.
-
-References: Song & Ermon (2019), Generative Modeling by Estimating Gradients of the Data
-Distribution, arXiv 1907.05600, section 4.2 (the length of the score); Song & Ermon (2020), Improved
-Techniques for Training Score-Based Generative Models, arXiv 2006.09011, techniques 1 and 2.
+Reference: Song & Ermon (2020), Improved Techniques for Training Score-Based Generative Models,
+arXiv 2006.09011, techniques 1 and 2.
 """
 
 import math

@@ -20,7 +20,7 @@ from gradlogp.runs import inside, write_text
 SAID = "## What it shows"
 UNSAID = "Not yet written."
 UNPUBLISHED = ("modelnet10",)  # data sets whose own examples may not be shown again
-EXAMPLES = ("nearest", "recovery", "from-data")  # figures that show examples of the data
+EXAMPLES = ("nearest", "recovery", "from-data", "levels")  # figures that show examples of the data
 GRIDS = {
     "final": "Fresh samples.",
     "classes": "Fresh samples of {}, a row for each class.",
@@ -110,8 +110,7 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     shows examples of data that may not be published again is left out.
     """
     drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
-    found = [*_grids(shown)]
-    found += [
+    found = _grids(shown) + [
         (owner, inside(folder, f"samples/{name}"), caption)
         for owner, folder in drawn
         for name, caption in captions(folder).items()

@@ -134,11 +134,15 @@ def mlp_score(
     width: int = 128,
     blocks: int = 3,
     classes: int = 0,
+    two_valued: bool = False,
 ) -> Preconditioned:
     """A preconditioned residual perceptron: scores at every noise level, for vectors or what
     flattens to them.
+
+    two_valued: all entries are -1 or 1.
     """
-    return Preconditioned(LevelMLP(shape, width, blocks, classes), sigma_data)
+    wrapper = TwoValued if two_valued else Preconditioned
+    return wrapper(LevelMLP(shape, width, blocks, classes), sigma_data)
 
 
 def refinenet_score(

@@ -8,7 +8,9 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.experiments.recipes import RECIPES, by_level
 from gradlogp.harness import fit, load, override
+from gradlogp.harness.recipe import DataSpec
 from gradlogp.harness.record import Recorder
+from gradlogp.models import GaussianScore, TwoValued
 from tests.targets import CIFAR10, DIGITS
 
 CHANGES = (
@@ -65,3 +67,12 @@ def test_natural_pictures_have_it_by_default_and_voxels_another():
         override(recipe, ("two_valued=true",))
     with pytest.raises(UserError, match=r"need net\.kind=unet"):
         override(recipe, ("net.kind=wavenet",))
+
+
+def test_rows_have_it_too_and_examples_of_many_numbers_are_told_to_leave_it():
+    recipe = override(RECIPES["ncsn_from_noise"](CIFAR10), ("net.channels=8,",))
+    assert isinstance(recipe.model(DataSpec((6,), (), 1.0, "row")), GaussianScore)
+    two = override(recipe, ("covariance=false", "two_valued=true"))
+    assert isinstance(two.model(DataSpec((6,), (), 1.0, "row")), TwoValued)
+    with pytest.raises(UserError, match="at most 4,096 numbers, got 12,288; set covariance=false"):
+        recipe.model(DataSpec((3, 64, 64), (), 0.5))

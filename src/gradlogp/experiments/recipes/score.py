@@ -9,6 +9,7 @@ The walk begins at pure noise, or at draws of a mixture with noise of a middle l
 levels, where a network of minutes errs most, are left to the mixture.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ from gradlogp.models import (
     wavenet_score,
     with_gaussian,
 )
+from gradlogp.models.gaussian import LARGEST
 from gradlogp.objectives import (
     FromProcess,
     Ladder,
@@ -236,14 +238,25 @@ class ScoreRecipe(Generative):
         return self.proposal.around(self._score(spec), spec)
 
     def _score(self, spec: DataSpec) -> Preconditioned:
+        score = self._preconditioned(spec)
+        if not self.covariance:
+            return score
+        if math.prod(spec.shape) > LARGEST:
+            raise UserError(
+                f"covariance=true is for examples of at most {LARGEST:,} numbers, got"
+                f" {math.prod(spec.shape):,}; set covariance=false."
+            )
+        return with_gaussian(score, spec.shape, spec.std)
+
+    def _preconditioned(self, spec: DataSpec) -> Preconditioned:
         classes, net = spec.classes if self.conditional else 0, self.net
         if isinstance(net, WaveShape):
             return wavenet_score(spec.shape, spec.std, net.channels, net.layers, net.cycle, classes)
         if len(spec.shape) == 1:
-            return mlp_score(spec.shape, spec.std, 2 * net.channels[-1], 2, classes)
+            width = 2 * net.channels[-1]
+            return mlp_score(spec.shape, spec.std, width, 2, classes, self.two_valued)
         shape = (net.channels, net.blocks, net.patch)
-        score = unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
-        return with_gaussian(score, spec.shape, spec.std) if self.covariance else score
+        return unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator

@@ -111,6 +111,7 @@ def fit(
     path, device = Path(path), device or default_device()
     _check_classes(recipe, data)
     spec = specify(data)
+    recipe.accept(spec, lambda: spec.coordinates.to_model(data.train.scaled()))
     config = in_its_words(path, describe(recipe, data, spec), recipe)
     _other_length(path, config, recipe, listener)
     run = Run.create(path, config, about(recipe, device))

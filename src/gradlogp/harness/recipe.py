@@ -176,6 +176,11 @@ class Recipe(Settings, abc.ABC):
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective: ...
 
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        """Raises UserError, before anything is written, for training examples [n, *shape] in model
+        coordinates that it cannot learn from.
+        """
+
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:

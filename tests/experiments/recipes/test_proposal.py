@@ -61,10 +61,11 @@ def test_the_walk_begins_at_a_draw_with_the_noise_of_its_first_level(tmp_path):
     assert torch.equal(fitted.draw(3, 7)[0], fitted.draw(5, 7)[0][:3])
 
 
-def test_scores_of_two_valued_entries_are_taught_those_alone():
+def test_scores_of_two_valued_entries_are_taught_those_alone(tmp_path):
     recipe = override(RECIPES["ncsn_from_noise"](DIGITS), ("two_valued=true", "net.channels=8,"))
     digits = data.load("digits")
     with pytest.raises(UserError, match="values between; set two_valued=false"):
-        build(recipe, specify(digits), "cpu", digits.train)
+        fit(recipe, digits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match=r"need net\.kind=unet"):
         override(recipe, ("net.kind=wavenet",))

@@ -239,14 +239,7 @@ class ScoreRecipe(Generative):
 
     def _score(self, spec: DataSpec) -> Preconditioned:
         score = self._preconditioned(spec)
-        if not self.covariance:
-            return score
-        if math.prod(spec.shape) > LARGEST:
-            raise UserError(
-                f"covariance=true is for examples of at most {LARGEST:,} numbers, got"
-                f" {math.prod(spec.shape):,}; set covariance=false."
-            )
-        return with_gaussian(score, spec.shape, spec.std)
+        return with_gaussian(score, spec.shape, spec.std) if self.covariance else score
 
     def _preconditioned(self, spec: DataSpec) -> Preconditioned:
         classes, net = spec.classes if self.conditional else 0, self.net
@@ -258,11 +251,18 @@ class ScoreRecipe(Generative):
         shape = (net.channels, net.blocks, net.patch)
         return unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
 
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        if self.covariance and math.prod(spec.shape) > LARGEST:
+            raise UserError(
+                f"covariance=true is for examples of at most {LARGEST:,} numbers, got"
+                f" {math.prod(spec.shape):,}; set covariance=false."
+            )
+        if self.two_valued:
+            check_two_valued(examples())
+
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:
-        if self.two_valued:
-            check_two_valued(examples())
         fit_gaussian(model, examples)
         fit_mixture(model, examples, generator)
 

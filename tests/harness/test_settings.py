@@ -23,7 +23,7 @@ from gradlogp.harness import (
 from gradlogp.harness.compare import applicable, resolve
 from gradlogp.harness.fit import spec_of
 from gradlogp.harness.recipe import DataSpec, specify
-from gradlogp.harness.settings import RENAMED, Settings, from_dict, kind_name
+from gradlogp.harness.settings import RENAMED, Settings, coerce, from_dict, kind_name
 from gradlogp.objectives import OBJECTIVES
 from gradlogp.runs import Run
 from gradlogp.samplers import LADDER_SAMPLERS, STEP_SAMPLERS, DPMSolver, PreconditionedLangevin
@@ -296,3 +296,15 @@ def test_the_name_of_its_class_finds_the_settings_of_a_method(comparison, method
     """Two questions may not call their settings the same, nor a setting `kind`, which is theirs."""
     settings = COMPARISONS[comparison].methods[method](MNIST, "quick", 0)
     assert Settings.kinds[to_dict(settings)["kind"]] is type(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("one-class", ("one-class",)), ("one-class,", ("one-class",)), ("a, b", ("a", "b")), ("", ())],
+)
+def test_a_list_of_words_needs_no_quotes(text, expected):
+    assert coerce(tuple[str, ...], text, "names") == expected
+    with pytest.raises(UserError, match="expects a list such as 16,32, got 8"):
+        coerce(tuple[int, ...], 8, "sizes")
+    with pytest.raises(UserError, match=r"sizes.*expects int, got 'a'"):
+        coerce(tuple[int, ...], "a", "sizes")

@@ -131,13 +131,11 @@ def coerce(hint: Any, value: Any, path: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _one_of(arguments, value, path)
     fits = len(arguments) == 2 and arguments[-1] is ...
-    if (
-        origin is tuple
-        and isinstance(value, list | tuple)
-        and (fits or len(value) == len(arguments))
-    ):
+    entries = _entries(value) if origin is tuple and fits else value
+    listed = origin is tuple and isinstance(entries, list | tuple)
+    if listed and (fits or len(entries) == len(arguments)):
         item = arguments[0]
-        return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+        return tuple(coerce(item, v, f"{path}[{i}]") for i, v in enumerate(entries))
     if origin is Literal and value in arguments:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -145,6 +143,13 @@ def coerce(hint: Any, value: Any, path: str) -> Any:
     if isinstance(hint, type) and type(value) is hint:
         return value
     raise UserError(f"{path} expects {_words(hint)}, got {value!r}.")
+
+
+def _entries(value: Any) -> Any:
+    """The words of a list of words, which stand without quotes; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return [word.strip() for word in value.removesuffix(",").split(",")] if value else ()
 
 
 def _one_of(choices: Sequence[Any], value: Any, path: str) -> Any:
@@ -171,7 +176,8 @@ def _words(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(repr(a) for a in typing.get_args(hint))
     if typing.get_origin(hint) is tuple:
-        return "a list such as " + ("16,32" if int in typing.get_args(hint) else "0.1,0.5")
+        example = {int: "16,32", float: "0.1,0.5"}.get(typing.get_args(hint)[0], "one,two")
+        return f"a list such as {example}"
     return (
         "nothing (None)"
         if hint is type(None)

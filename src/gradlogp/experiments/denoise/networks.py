@@ -37,6 +37,7 @@ from gradlogp.experiments.denoise.common import (
     learned_in,
     unclamped,
 )
+from gradlogp.experiments.recipes.score import check_covariance
 from gradlogp.harness.fit import fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
@@ -99,6 +100,10 @@ class DenoisingRecipe(Recipe):
         if self.net == "unet_energy":
             return unet_noisy_energy(spec.shape, spec.std, self.channels, blocks=1)
         return conv_noisy_energy(spec.shape, spec.std, (32, 64, 64, 128), 128)
+
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        if self.covariance:
+            check_covariance(spec)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator

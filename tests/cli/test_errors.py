@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gradlogp.cli import main
@@ -185,3 +186,16 @@ def test_a_bug_keeps_its_traceback(raised: Exception, monkeypatch: pytest.Monkey
     monkeypatch.setattr("gradlogp.cli.contents.tables", fail)
     with pytest.raises(type(raised), match="a bug"):
         main(["list"])
+
+
+@pytest.mark.parametrize("more", [(), ("--processes", "2"), ("--dry-run",)])
+def test_a_covariance_of_many_numbers_is_refused_before_a_network_is_built(
+    more: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = np.random.default_rng(0).standard_normal((20, 4097), dtype=np.float32)
+    np.savez(folder / "wide.npz", x=wide)
+    words = ("train", "ncsn", "--dataset", "npz:wide.npz", "--out", "a", "--set", "covariance=true")
+    assert main([*words, *more]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith("at most 4,096 numbers, got 4,097; set covariance=false.\n")
+    assert not (folder / "a").exists()

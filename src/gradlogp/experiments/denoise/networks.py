@@ -26,6 +26,7 @@ from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
 from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.random import seed_for, seeded
@@ -134,6 +135,13 @@ class Network(Denoise):
     levels: int = 0
     lowest: float = 0.03  # noise at which reverse diffusion ends, on [-1, 1]
     calibration: int = 64  # validation pictures on which the posterior variance is measured
+
+    def __post_init__(self) -> None:
+        if self.covariance and self.net == "narrow":
+            raise UserError(
+                "covariance=true wires a filter for every noise level into a network, and net=narrow"
+                " knows no levels; set covariance=false."
+            )
 
     def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         spec = specify(context.data)

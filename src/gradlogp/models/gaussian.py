@@ -23,13 +23,14 @@ Time Series.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import column
+from gradlogp.core.inputs import in_own_precision
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.noisy import PreconditionedEnergy
 from gradlogp.models.score import Preconditioned
@@ -39,7 +40,7 @@ LARGEST = 4096  # entries of an example: the directions are a table of their squ
 
 class NoisyGaussian(nn.Module):
     """N(mu, C + sigma^2 I) at every sigma [B], for x [B, *shape]; N(0, sigma_data^2 I) until `fit`
-    to examples. The directions take d^2 numbers; ValueError above 4096 entries.
+    to examples. The directions take d^2 numbers; UserError above 4096 entries.
     """
 
     mean: Tensor
@@ -50,7 +51,7 @@ class NoisyGaussian(nn.Module):
         super().__init__()
         dim = math.prod(shape)
         if dim > LARGEST:
-            raise ValueError(
+            raise UserError(
                 f"a covariance is for examples of at most {LARGEST} entries, got {dim} of"
                 f" {tuple(shape)}; use `unet_score` or `unet_noisy_energy`."
             )
@@ -69,7 +70,7 @@ class NoisyGaussian(nn.Module):
         """E[x0 | x], Wiener's filter."""
         gain = self.variances / (self.variances + sigma[:, None] ** 2)
         z = self._coordinates(x) * gain
-        with whole_precision(x):
+        with in_own_precision(x):
             return (self.mean + z @ self.directions.T).view_as(x)
 
     def error(self, sigma: Tensor) -> Tensor:
@@ -83,17 +84,8 @@ class NoisyGaussian(nn.Module):
         return ((self._coordinates(x) ** 2 / total) + (2 * math.pi * total).log()).sum(1) / 2
 
     def _coordinates(self, x: Tensor) -> Tensor:
-        with whole_precision(x):
+        with in_own_precision(x):
             return (x.flatten(1) - self.mean) @ self.directions
-
-
-def whole_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """Inside, autocast leaves products as they are: a score is (D - x) / sigma^2, where the 8 bits of
-    bfloat16 are all lost at a sigma of a tenth.
-    """
-    kind = x.device.type
-    # Entered where there is something to leave alone: compilers and exports see no context.
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class GaussianScore(Preconditioned):

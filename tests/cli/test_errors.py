@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gradlogp.cli import main
@@ -13,13 +14,15 @@ from gradlogp.core.files import refused
 BAD = [  # words, code, what the line says
     ("", 2, "expected a verb"),
     ("tran ebm", 2, "did you mean 'train'?"),
-    ("list sampler", 2, "'samplers'"),
+    ("list zo", 2, "did you mean 'zoo'?"),
+    ("list sampler", 2, "did you mean 'samplers'?"),
+    ("list 0", 2, "'zoo'). See gradlogp list --help."),
     ("train", 2, "EXPERIMENT"),
     ("train ebmm", 2, "no experiment 'ebmm'; did you mean 'ebm'?"),
     ("train ebm --sed 3", 2, "did you mean --seed?"),
     ("train ebm --seed x", 2, "--seed"),
     ("train ebm --seed -1", 2, "--seed: input should be greater than or equal to 0, got -1"),
-    ("train ebm --preset quik", 2, "'quick'"),
+    ("train ebm --preset quik", 2, "did you mean 'quick'?"),
     ("train ebm --dataset mnits", 2, "did you mean 'mnist'?"),
     ("train ebm --dataset folder", 2, "folder:PATH"),
     ("train ebm --dataset mnist --data nowhere", 2, "gradlogp data mnist --data nowhere"),
@@ -44,6 +47,10 @@ BAD = [  # words, code, what the line says
     ("train ebm --set posterior.step=0", 2, "step is a positive share"),
     ("train ebm --set evaluation.samples=1", 2, "samples must be 2 or more, got 1"),
     ("train ebm --set dataset=mnist", 2, "dataset is said by the command itself"),
+    ("train ncsn --set two_valued=true --out a", 2, "set two_valued=false"),
+    ("train ncsn --set two_valued=true --dry-run", 2, "set two_valued=false"),
+    ("compare ncsn --set two_valued=true --out a", 2, "set two_valued=false"),
+    ("train ncsn --set two_valued=true covariance=true", 2, "two ways of one"),
     ("train ncsn --set net.patch=0", 2, "patch must be 1 or more, got 0"),
     ("train ncsn --set levels.width=-1", 2, "width is the standard deviation"),
     ("train ncsn --set guard.patience=0", 2, "patience must be 1 or more, got 0"),
@@ -97,6 +104,7 @@ BAD = [  # words, code, what the line says
     ("evaluate nowhere", 2, "nowhere does not exist"),
     ("report nowhere", 2, "nowhere"),
     ("report strange", 2, "strange"),
+    ("bench scale --dataset mnits", 2, "did you mean 'mnist'?"),
     ("data minst", 2, "did you mean 'mnist'?"),
     ("data folder", 2, "folder:PATH"),
     ("demo --out file.txt", 2, "expected a folder"),
@@ -178,3 +186,16 @@ def test_a_bug_keeps_its_traceback(raised: Exception, monkeypatch: pytest.Monkey
     monkeypatch.setattr("gradlogp.cli.contents.tables", fail)
     with pytest.raises(type(raised), match="a bug"):
         main(["list"])
+
+
+@pytest.mark.parametrize("more", [(), ("--processes", "2"), ("--dry-run",)])
+def test_a_covariance_of_many_numbers_is_refused_before_a_network_is_built(
+    more: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = np.random.default_rng(0).standard_normal((20, 4097), dtype=np.float32)
+    np.savez(folder / "wide.npz", x=wide)
+    words = ("train", "ncsn", "--dataset", "npz:wide.npz", "--out", "a", "--set", "covariance=true")
+    assert main([*words, *more]) == 2
+    err = capsys.readouterr().err
+    assert err.endswith("at most 4,096 numbers, got 4,097; set covariance=false.\n")
+    assert not (folder / "a").exists()

@@ -55,6 +55,25 @@ def test_parts_in_any_order_and_gathered_are_the_comparison_in_one_go(
     assert results(parts) == results(whole)
 
 
+def test_further_seeds_join_those_that_are_done_and_fewer_are_refused(
+    known: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(folder: Path, *words: str) -> int:
+        return main(["compare", "guess", "--out", str(folder), "--workers", "1", *words])
+
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+    assert asked(grown) == 0
+    first = {path: path.stat().st_mtime_ns for path in grown.glob("*/results.json")}
+    assert asked(grown, "--seeds", "2") == asked(grown, "--seeds", "4") == 0
+    assert asked(whole, "--seeds", "4") == 0
+    assert results(grown) == results(whole)
+    assert first == {path: path.stat().st_mtime_ns for path in first}
+    capsys.readouterr()
+    for words in (("--seeds", "3"), ("--seed", "1", "--seeds", "4"), ("--preset", "full")):
+        assert asked(grown, *words) == 2
+        assert "with these or more --seeds, to go on with it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"), [(("--part", "two-seed0"), "no part"), (("--gather",), "lacks 4 of 4 parts")]
 )

@@ -286,7 +286,17 @@ def test_texts_of_which_every_row_has_its_own_are_no_categories(tmp_path):
 
 
 BAD_TABLES = {  # what is wrong: (the text, the name's end, a fragment of what we say)
-    "no header": (rows(12, lambda i: f"{i},{i}"), "", "first line holds numbers, not the names"),
+    "no header": (rows(12, lambda i: f"{i},{i}"), "", r"first line holds values \(0, \.\.\.\)"),
+    "no header, categories": (
+        rows(12, lambda i: f"{i / 7:.2f},,{'ab'[i % 2]},{'true' if i % 3 else 'false'}"),
+        "",
+        "first line holds values",
+    ),
+    "no header, commas": (
+        rows(12, lambda i: f"{i},5;{'ab'[i % 2]}"),
+        "",
+        "first line holds values",
+    ),
     "one name twice": ("a,a\n" + rows(12, lambda i: f"{i},{i}"), "", "two columns are named 'a'"),
     "too few": ("a\n1\n2\n", "", "expected 10 rows .* found 2 rows"),
     "ragged": (

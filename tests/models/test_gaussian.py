@@ -106,6 +106,19 @@ def test_it_stands_around_the_networks_of_scores_and_of_energies():
         assert "gaussian.directions" in model.state_dict()
 
 
+def test_autocast_leaves_the_filter_and_its_density_as_they_are():
+    """A score divides by sigma^2, which a product in bfloat16 does not bear."""
+    generator = torch.Generator().manual_seed(3)
+    examples = torch.randn(200, 30, generator=generator)
+    gaussian = NoisyGaussian((30,), 1.0)
+    gaussian.fit(examples)
+    sigma = torch.full((200,), 0.05)
+    plain = gaussian.denoise(examples, sigma), gaussian.energy(examples, sigma)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(gaussian.denoise(examples, sigma), plain[0])
+        torch.testing.assert_close(gaussian.energy(examples, sigma), plain[1])
+
+
 def test_a_covariance_of_many_entries_is_refused():
     with pytest.raises(ValueError, match="at most 4096 entries, got 12288"):
         NoisyGaussian((3, 64, 64), 0.5)

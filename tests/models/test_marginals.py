@@ -108,3 +108,12 @@ def test_other_values_are_refused(x):
     check_values(torch.linspace(-1, 1, 17), 17)
     with pytest.raises(UserError, match="17 values"):
         check_values(torch.tensor(x), 17)
+
+
+def test_autocast_leaves_the_moments_as_they_are():
+    marginals = Marginals(6, 256)
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    words = x, torch.full((5,), 0.05), 0 * x, 0 * x
+    plain = marginals.moments(*words)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(marginals.moments(*words), plain)

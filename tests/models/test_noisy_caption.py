@@ -33,6 +33,15 @@ def at(sigma):
     return torch.full((4,), sigma, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("kind", ["bag", "transformer"])
+def test_a_text_without_words_has_an_energy_and_a_row_of_none_is_no_sentence(kind):
+    model = build(kind=kind)
+    empty = torch.zeros_like(TOKENS)
+    for sigma in (0.01, 0.2, 2.0):
+        assert model(X, at(sigma), empty).isfinite().all()
+        torch.testing.assert_close(model(X, at(sigma), NONE), model(X, at(sigma)))
+
+
 @pytest.mark.parametrize("sigma", [0.01, 0.05])
 def test_at_fine_levels_a_sentence_adds_its_match_and_nothing_else(sigma):
     model = build()

@@ -73,6 +73,18 @@ def test_the_samples_of_each_are_shown_unless_the_comparison_drew_those_of_all(t
     assert "All of them." in text and "Fresh samples" not in text
 
 
+def test_a_grid_of_samples_and_a_figure_of_one_name_are_two_pictures(tmp_path):
+    folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
+    Image.effect_noise((40, 40), 50).save(folder / "ebm" / "samples" / "classes.png")
+    write_json(folder / "samples" / "figures.json", {"figure-classes.png": "By class."})
+    Image.effect_noise((80, 40), 50).save(folder / "samples" / "figure-classes.png")
+    text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "](images/demo-ebm-classes.png)" in text and "](images/demo-classes.png)" in text
+    for name, width in (("demo-ebm-classes", 40), ("demo-classes", 80)):
+        with Image.open(tmp_path / "docs" / "images" / f"{name}.png") as picture:
+            assert picture.width == width
+
+
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
     table = Table("Restored, by noise", ("psnr",), "noise")

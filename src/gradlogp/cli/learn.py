@@ -51,7 +51,7 @@ from gradlogp.harness import (
     specify,
     to_dict,
 )
-from gradlogp.harness.compare import Comparison
+from gradlogp.harness.compare import Comparison, goes_on
 from gradlogp.harness.estimate import Estimate, estimated, require_room
 from gradlogp.harness.provenance import default_device
 from gradlogp.harness.record import Rows
@@ -350,7 +350,7 @@ def _compares(path: Path, note: Mapping[str, Any]) -> bool:
     """Whether `path` is this comparison, begun and not finished."""
     if not (path / "compare.json").is_file() or (path / "results.json").exists():
         return False
-    return note.items() <= read_checked(path, "compare.json").items()
+    return goes_on(read_checked(path, "compare.json"), note)
 
 
 def resolved(

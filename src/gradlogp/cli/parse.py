@@ -47,13 +47,23 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
 
 def unboxed(box: str) -> str:
     """The sentence in tyro's error box (title, rule, sentence, rule, hints), and the nearest flag
-    if a hint names one.
+    if a hint names one, or the nearest of the words that it expects.
     """
     text = " ".join(re.sub(r"[│╭╮╰╯]", " ", re.sub(r"\x1b\[[\d;]*m", "", box)).split())
     _, sentence, *hints = [*re.split(r" ?[─-]{8,} ?", text), ""]
     sentence = sentence.removeprefix("Error parsing ").replace(" (required)", "").rstrip(".")
-    near = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(hints))
-    return sentence[:1].lower() + sentence[1:] + (f"; did you mean {near[1]}?" if near else ".")
+    flag = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(hints))
+    near = flag[1] if flag else _nearest_choice(sentence)
+    return sentence[:1].lower() + sentence[1:] + (f"; did you mean {near}?" if near else ".")
+
+
+def _nearest_choice(sentence: str) -> str | None:
+    """Of the words that "invalid choice 'x' ... Expected one of (...)" names, the one like x."""
+    found = re.search(r"invalid choice '(.*?)' .*Expected one of \((.*)\)", sentence, re.IGNORECASE)
+    if not found:
+        return None
+    near = difflib.get_close_matches(found[1], re.findall(r"'(.*?)'", found[2]), n=1, cutoff=0.5)
+    return repr(near[0]) if near else None
 
 
 def help_text() -> str:

@@ -10,6 +10,7 @@ Reference: Micikevicius et al. (2018), Mixed Precision Training, arXiv 1710.0374
 master copy in float32).
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -40,6 +41,15 @@ def check_numbers(x: Any, name: str = "x") -> Tensor:
             f" pass {name}.float(), and let the network compute in {x.dtype} by torch.autocast."
         )
     return x
+
+
+def in_own_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Inside, torch.autocast leaves products with x as they are: for closed forms around a network,
+    whose differences are divided by small numbers, as a score is (D - x) / sigma^2.
+    """
+    kind = x.device.type
+    # Entered where there is something to leave alone: compilers and exports see no context.
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def check_interval(interval: tuple[float, float] | None, name: str) -> None:

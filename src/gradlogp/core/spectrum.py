@@ -30,7 +30,8 @@ class Spectrum:
         """
         flat = x.flatten(1)
         mean = flat.mean(0)
-        covariance = (flat - mean).T @ (flat - mean) / (len(flat) - ddof)
+        centred = flat - mean
+        covariance = centred.T @ centred / (len(flat) - ddof)
         values, vectors = torch.linalg.eigh(covariance.double())
         return cls(mean, values.flip(0).clamp(min=0), vectors.flip(1).to(x.dtype))
 

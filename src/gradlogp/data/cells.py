@@ -90,14 +90,38 @@ def _read_csv(arrow: Any, pacsv: Any, path: Path) -> Any:
     text = start.decode(encoding, errors="ignore")
     head = next(iter(text.splitlines()), "")
     separator = max(SEPARATORS, key=head.count)
-    return pacsv.read_csv(
+    decimal = _decimal(text, separator)
+    table = pacsv.read_csv(
         path,
         read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
         parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(
-            strings_can_be_null=True, null_values=NULLS, decimal_point=_decimal(text, separator)
+            strings_can_be_null=True, null_values=NULLS, decimal_point=decimal
         ),
     )
+    _require_header(arrow, path, table, decimal)
+    return table
+
+
+def _require_header(arrow: Any, path: Path, table: Any, decimal: str) -> None:
+    """Raises UserError for a first line whose cells are all numbers, or values of their columns."""
+    told = [(i, name.strip()) for i, name in enumerate(table.column_names)]
+    cells = [(i, name) for i, name in told if name not in NULLS]
+    if cells and all(
+        _is_number(name.replace(decimal, ".")) or _holds(arrow, table.column(i), name)
+        for i, name in cells
+    ):
+        raise UserError(
+            f"{path}: its first line holds values ({printable(cells[0][1])}, ...), not the names"
+            " of columns; put a line of names before it."
+        )
+
+
+def _holds(arrow: Any, column: Any, text: str) -> bool:
+    """Whether a text, or true or false, stands in the column."""
+    if not (arrow.types.is_string(column.type) or arrow.types.is_boolean(column.type)):
+        return False
+    return bool(column.cast(arrow.string()).index(text).as_py() >= 0)
 
 
 def _encoding(start: bytes) -> str:
@@ -130,11 +154,6 @@ def _decimal(text: str, separator: str) -> str:
 
 def _names(path: Path, table: Any) -> list[str]:
     names = [printable(name.strip()) for name in table.column_names]
-    if names and all(_is_number(name) for name in names):
-        raise UserError(
-            f"{path}: its first line holds numbers, not the names of columns; put a line of names"
-            " before it."
-        )
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own.")
     return [name or f"column {i + 1}" for i, name in enumerate(names)]

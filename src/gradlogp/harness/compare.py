@@ -90,7 +90,7 @@ def prepare(
     changes: Sequence[str] = (),
 ) -> list[Entry]:
     """Every run of the comparison, its settings resolved. Raises UserError for a change that a
-    method does not take; nothing is read or written.
+    method does not take; nothing is written.
     """
     every = [*comparison.changes(target, preset), *changes]
     return [
@@ -98,11 +98,18 @@ def prepare(
             method,
             seed,
             resolve(comparison, method, target, preset, seed, every),
-            out / (method if len(seeds) == 1 else f"{method}-seed{seed}"),
+            _folder(out, method, seed, seeds),
         )
         for seed in seeds
         for method in comparison.methods
     ]
+
+
+def _folder(out: Path, method: str, seed: int, seeds: Sequence[int]) -> Path:
+    """METHOD for one seed, and for the first of several that have joined it; else METHOD-seedN."""
+    alone, among = out / method, out / f"{method}-seed{seed}"
+    joined = seed == seeds[0] and not among.exists() and (alone / "config.json").is_file()
+    return alone if len(seeds) == 1 or joined else among
 
 
 def resolve(
@@ -271,7 +278,7 @@ def described(
     entries: Sequence[Entry],
     changes: Sequence[str],
 ) -> dict[str, Any]:
-    """What decides a comparison's numbers: the same command, and nothing else, goes on with it."""
+    """What decides a comparison's numbers: the same command goes on with it (`goes_on`)."""
     return {
         "comparison": name,
         "question": comparison.question,
@@ -281,6 +288,13 @@ def described(
         "seeds": list(dict.fromkeys(entry.seed for entry in entries)),
         "changes": list(changes),
     }
+
+
+def goes_on(old: Mapping[str, Any], note: Mapping[str, Any]) -> bool:
+    """Whether `note` is the comparison `old`, or that with further seeds after its own."""
+    before, now = old.get("seeds"), note["seeds"]
+    same = all(old.get(key) == said for key, said in note.items() if key != "seeds")
+    return same and isinstance(before, list) and now[: len(before)] == before
 
 
 def _note(
@@ -307,11 +321,11 @@ def _note(
             " another --out."
         )
     old = {"changes": [], **read_checked(out, path.name)} if path.exists() else note
-    if any(old.get(key) != said for key, said in note.items()):
+    if not goes_on(old, note):
         changed = " ".join(old["changes"]) or "nothing"
         raise UserError(
             f"{out} holds the comparison {old['comparison']} of {old['dataset']}, preset"
             f" {old['preset']}, seeds {old['seeds']}, {changed} changed; give another --out, or"
-            " repeat that command to go on with it."
+            " repeat that command, with these or more --seeds, to go on with it."
         )
     write_json(path, note | words)

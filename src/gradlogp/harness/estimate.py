@@ -21,7 +21,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
 from gradlogp.data.files import require_memory
-from gradlogp.harness.fit import PROGRESS, batches, build, shown, snapshots
+from gradlogp.harness.fit import PROGRESS, accepted, batches, build, shown, snapshots
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.tasks.generate import Sampling, film
 from gradlogp.training import Learner
@@ -63,8 +63,10 @@ def parameters_of(recipe: Recipe, spec: DataSpec) -> int:
 
 
 def require_room(recipe: Recipe, data: Dataset) -> None:
-    """Raises UserError where the learner of `recipe` does not fit into the memory that is free."""
-    found = parameters_of(recipe, specify(data))
+    """Raises UserError where `recipe` cannot learn from `data`, or its learner does not fit into the
+    memory that is free.
+    """
+    found = parameters_of(recipe, accepted(recipe, data))
     require_memory(
         4 * COPIES * found,
         f"{recipe.experiment}: the training of {found:,} parameters would",

@@ -109,9 +109,7 @@ def fit(
     """
     listener = listener or Silent()
     path, device = Path(path), device or default_device()
-    _check_classes(recipe, data)
-    spec = specify(data)
-    recipe.accept(spec, lambda: spec.coordinates.to_model(data.train.scaled()))
+    spec = accepted(recipe, data)
     config = in_its_words(path, describe(recipe, data, spec), recipe)
     _other_length(path, config, recipe, listener)
     run = Run.create(path, config, about(recipe, device))
@@ -171,9 +169,17 @@ def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | No
     device = device or default_device()
     if processes.agree(False):  # finished already
         return
-    spec = specify(data)
+    spec = accepted(recipe, data)
     learner = build(recipe, spec, device, data.train, processes)
     accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))
+
+
+def accepted(recipe: Recipe, data: Dataset) -> DataSpec:
+    """The specification of `data`. Raises UserError where `recipe` cannot learn from them."""
+    _check_classes(recipe, data)
+    spec = specify(data)
+    recipe.accept(spec, lambda: spec.coordinates.to_model(data.train.scaled()))
+    return spec
 
 
 def _check_classes(recipe: Recipe, data: Dataset) -> None:

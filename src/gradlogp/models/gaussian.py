@@ -28,7 +28,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import column
+from gradlogp.core.inputs import in_own_precision
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.noisy import PreconditionedEnergy
 from gradlogp.models.score import Preconditioned
@@ -38,7 +40,7 @@ LARGEST = 4096  # entries of an example: the directions are a table of their squ
 
 class NoisyGaussian(nn.Module):
     """N(mu, C + sigma^2 I) at every sigma [B], for x [B, *shape]; N(0, sigma_data^2 I) until `fit`
-    to examples. The directions take d^2 numbers; ValueError above 4096 entries.
+    to examples. The directions take d^2 numbers; UserError above 4096 entries.
     """
 
     mean: Tensor
@@ -49,7 +51,7 @@ class NoisyGaussian(nn.Module):
         super().__init__()
         dim = math.prod(shape)
         if dim > LARGEST:
-            raise ValueError(
+            raise UserError(
                 f"a covariance is for examples of at most {LARGEST} entries, got {dim} of"
                 f" {tuple(shape)}; use `unet_score` or `unet_noisy_energy`."
             )
@@ -67,8 +69,9 @@ class NoisyGaussian(nn.Module):
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """E[x0 | x], Wiener's filter."""
         gain = self.variances / (self.variances + sigma[:, None] ** 2)
-        flat = self.mean + (self._coordinates(x) * gain) @ self.directions.T
-        return flat.view_as(x)
+        z = self._coordinates(x) * gain
+        with in_own_precision(x):
+            return (self.mean + z @ self.directions.T).view_as(x)
 
     def error(self, sigma: Tensor) -> Tensor:
         """Root mean squared error of an entry after `denoise`, [B]."""
@@ -81,7 +84,8 @@ class NoisyGaussian(nn.Module):
         return ((self._coordinates(x) ** 2 / total) + (2 * math.pi * total).log()).sum(1) / 2
 
     def _coordinates(self, x: Tensor) -> Tensor:
-        return (x.flatten(1) - self.mean) @ self.directions
+        with in_own_precision(x):
+            return (x.flatten(1) - self.mean) @ self.directions
 
 
 class GaussianScore(Preconditioned):

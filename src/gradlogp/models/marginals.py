@@ -31,6 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField, column
+from gradlogp.core.inputs import in_own_precision
 from gradlogp.models.diffusion import Moments
 from gradlogp.models.score import ScoreModel
 
@@ -66,7 +67,9 @@ class Marginals(nn.Module):
         precision = column(sigma**-2, x)
         slope = (a + x * precision).flatten(1)
         curvature = (b - precision / 2).flatten(1)
-        mean, variance = TiltedMoments.apply(slope, curvature, self.log_shares, self.values)
+        with in_own_precision(x):
+            found = TiltedMoments.apply(slope, curvature, self.log_shares, self.values)
+        mean, variance = found
         return mean.view_as(x), variance.clamp_min(self.finest**2).view_as(x)
 
 

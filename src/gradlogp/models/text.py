@@ -72,7 +72,7 @@ class BagOfWords(nn.Module):
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The words' vectors [B, L, width], and where there are words, [B, L]."""
-        return self.words(tokens), tokens != PAD
+        return self.words(tokens), places_of(tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.layers(mean_of(*self.read(tokens)))
@@ -97,13 +97,18 @@ class TextTransformer(nn.Module):
         """The words in their places [B, L, width], each having seen the others, and where they
         are, [B, L].
         """
-        there = tokens != PAD
-        there = there | ~there.any(1, keepdim=True)  # an empty text attends to its padding
+        there = places_of(tokens)
         h = self.words(tokens) + self.places[: tokens.shape[1]]
         return self.layers(h, src_key_padding_mask=~there), there
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.norm(mean_of(*self.read(tokens)))
+
+
+def places_of(tokens: Tensor) -> Tensor:
+    """Where tokens [B, L] are words; an empty text is all padding, which is read in their place."""
+    there = tokens != PAD
+    return there | ~there.any(1, keepdim=True)
 
 
 def mean_of(h: Tensor, there: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def write_results(folder: Path, docs: Path) -> Path:
     name = published.page_name(shown.note)
     path = docs / f"{name}.md"
     pictures = [
-        (f"{name}-{owner}{file.stem.removeprefix('figure-')}.png", file, caption)
+        (f"{name}-{owner}{_own_name(file)}.png", file, caption)
         for owner, file, caption in _pictures(shown)
     ]
     (docs / "images").mkdir(parents=True, exist_ok=True)
@@ -116,15 +116,20 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
         for name, caption in captions(folder).items()
         if publishable(name, str(shown.first.run.config["data"]["name"]))
     ]
-    names = [file.name for _, file, _ in found]
+    names = [_own_name(file) for _, file, _ in found]
     return [
         (
             (f"{owner}-", file, f"{owner}: {caption}")
-            if owner and names.count(file.name) > 1
+            if owner and names.count(_own_name(file)) > 1
             else ("", file, caption)
         )
         for owner, file, caption in found
     ]
+
+
+def _own_name(file: Path) -> str:
+    """What a picture is called on the page, be it a figure or a grid of samples."""
+    return file.stem.removeprefix("figure-")
 
 
 def _grids(shown: Page) -> list[tuple[str, Path, str]]:

@@ -332,7 +332,7 @@ def _attempt(command: Sequence[str], world: int) -> int:
     """The first code other than 0 that one of the processes ends with; 0 where all end well."""
     threads = str(max(1, torch.get_num_threads() // world))
     shared = {"OMP_NUM_THREADS": threads, **os.environ, "WORLD_SIZE": str(world)}
-    shared |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(_free())}
+    shared |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     begun = []
     try:
         for rank in range(world):
@@ -368,7 +368,8 @@ def _wait(begun: Sequence["subprocess.Popen[bytes]"]) -> None:
         time.sleep(LOOK)
 
 
-def _free() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as any_port:
         any_port.bind(("localhost", 0))
         return int(any_port.getsockname()[1])

@@ -13,6 +13,7 @@ import torch
 from gradlogp import data, tasks
 from gradlogp.baselines.wiener import noised
 from gradlogp.core.batch import Batch
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.progress import Silent
@@ -24,17 +25,18 @@ from gradlogp.experiments.denoise.common import (
     mse,
 )
 from gradlogp.experiments.denoise.methods import AUTOENCODERS, ENERGIES, UNTRAINED
-from gradlogp.experiments.denoise.networks import DenoisingRecipe, geometric
+from gradlogp.experiments.denoise.networks import DenoisingRecipe, Network, geometric
 from gradlogp.experiments.denoise.summary import stacked
-from gradlogp.harness import prepare, run_comparison
+from gradlogp.harness import override, prepare, run_comparison
 from gradlogp.harness.fit import build
-from gradlogp.harness.recipe import Target, specify
+from gradlogp.harness.recipe import DataSpec, Target, specify
 from gradlogp.harness.trial import Context
 from gradlogp.metrics import image
 from gradlogp.runs import read_json
 from gradlogp.samplers import Ancestral, Langevin
 from gradlogp.tasks.likelihood import measure_variance
 from gradlogp.training import Training
+from tests.targets import CIFAR10
 
 DATA = Path(os.environ.get("GRADLOGP_DATA") or "/nowhere")
 STD = 0.6
@@ -234,3 +236,15 @@ def test_strips_show_all_channels(channels):
     second = torch.as_tensor(picture[5:8, 4:]).reshape(3, 4, channels)
     assert torch.equal(second, rows[1][1].permute(1, 2, 0))
     assert (picture[3:5] == 1).all()
+
+
+def test_the_filter_is_wired_into_networks_of_levels_alone_and_where_it_fits():
+    for name, make in {**ENERGIES, **AUTOENCODERS}.items():
+        made = make(CIFAR10, "quick", 0)
+        if isinstance(made, Network):
+            assert made.covariance is (made.net != "narrow"), name
+    with pytest.raises(UserError, match="knows no levels; set covariance=false"):
+        override(AUTOENCODERS["ae"](CIFAR10, "quick", 0), ("covariance=true",))
+    recipe = DenoisingRecipe("x", "celeba", "quick", Training(64), covariance=True)
+    with pytest.raises(UserError, match="at most 4,096 numbers, got 12,288"):
+        recipe.accept(DataSpec((3, 64, 64), (), 0.5), lambda: torch.zeros(0))

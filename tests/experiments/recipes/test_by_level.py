@@ -1,5 +1,7 @@
 """A score measured level by level: with its Gaussian wired in it begins at the best linear score."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -58,6 +60,15 @@ def test_averaged_and_last_weights_are_both_measured_and_the_averaged_stay(studi
     kept = fitted.run.load("ema")[0]
     assert all(torch.equal(kept[name], x) for name, x in fitted.model.state_dict().items())
     assert (fitted.run.path / "samples" / "figure-levels.png").is_file()
+
+
+def test_examples_too_large_for_a_covariance_are_not_measured_and_that_is_said():
+    recipe = override(RECIPES["ncsn_from_noise"](DIGITS), ("evaluation.levels=4",))
+    fitted = SimpleNamespace(recipe=recipe, spec=DataSpec((3, 64, 64), (), 0.5))
+    said = []
+    recorder = SimpleNamespace(rows=[], listener=SimpleNamespace(say=said.append))
+    by_level.study(fitted, None, recorder)
+    assert not recorder.rows and "of 12,288 numbers is beyond the 4,096" in said[0]
 
 
 def test_natural_pictures_have_it_by_default_and_voxels_another():

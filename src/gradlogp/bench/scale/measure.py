@@ -30,7 +30,7 @@ from gradlogp.models import mlp_score
 from gradlogp.objectives import DenoisingScoreMatching, LogNormal
 from gradlogp.runs import tensors as files
 from gradlogp.training import ALONE, Learner, Processes, Training
-from gradlogp.training.processes import _free, joined
+from gradlogp.training.processes import free_port, joined
 
 Row = dict[str, Any]
 WORLD, ROUNDS, PILOT = 2, 5, 3
@@ -45,10 +45,11 @@ def rows(seconds: float, dataset: str, recipes: Sequence[str] = RECIPES_MEASURED
     """From two processes, each on a core of its own and of one thread; `seconds` for a round of
     each arrangement of processes.
     """
+    shelf.load(dataset)  # what is wrong with it is said once, before there are processes
     cores = sorted(_cores())
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    port, words = _free(), (seconds, dataset, tuple(recipes))
+    port, words = free_port(), (seconds, dataset, tuple(recipes))
     begun = [
         context.Process(
             target=_work, args=(rank, port, cores[rank % len(cores)], there, words), daemon=True

@@ -26,9 +26,9 @@ from gradlogp.harness.trial import Context
 
 PICTURES: Choices = {"any": {"full": ("pictures=1000",), "gpu": ("pictures=2000",)}}
 NETWORKS: Choices = {
-    "any": {"full": ("training.images=300000",), "gpu": ("training.images=4000000",)},
-    "cifar10": {"any": ("covariance=true",)},
+    "any": {"full": ("training.images=300000",), "gpu": ("training.images=4000000",)}
 }
+WIRED: Choices = {"cifar10": {"any": ("covariance=true",)}}  # of networks that know noise levels
 CONTRASTIVE: Choices = {"any": {"full": ("images=300000",), "gpu": ("images=4000000",)}}
 T = TypeVar("T", bound=Denoise)
 
@@ -81,7 +81,10 @@ def _sized(trial: T, target: Target) -> T:
 
 def _network(name: str, net: Net, loss: Loss, target: Target, preset: str, seed: int) -> Network:
     trial = Network(name, target.name, preset, seed, net=net, loss=loss)
-    return _sized(chosen(trial, NETWORKS, target.families, preset), target)
+    trial = chosen(trial, NETWORKS, target.families, preset)
+    return _sized(
+        trial if net == "narrow" else chosen(trial, WIRED, target.families, preset), target
+    )
 
 
 def mdsm_ebm(target: Target, preset: str = "quick", seed: int = 0) -> Network:

@@ -26,6 +26,7 @@ from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
 from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
+from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import run as walk
 from gradlogp.core.random import seed_for, seeded
@@ -37,6 +38,7 @@ from gradlogp.experiments.denoise.common import (
     learned_in,
     unclamped,
 )
+from gradlogp.experiments.recipes.score import check_covariance
 from gradlogp.harness.fit import fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import DataSpec, Recipe, specify
@@ -100,6 +102,10 @@ class DenoisingRecipe(Recipe):
             return unet_noisy_energy(spec.shape, spec.std, self.channels, blocks=1)
         return conv_noisy_energy(spec.shape, spec.std, (32, 64, 64, 128), 128)
 
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        if self.covariance:
+            check_covariance(spec)
+
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
     ) -> None:
@@ -129,6 +135,13 @@ class Network(Denoise):
     levels: int = 0
     lowest: float = 0.03  # noise at which reverse diffusion ends, on [-1, 1]
     calibration: int = 64  # validation pictures on which the posterior variance is measured
+
+    def __post_init__(self) -> None:
+        if self.covariance and self.net == "narrow":
+            raise UserError(
+                "covariance=true wires a filter for every noise level into a network, and net=narrow"
+                " knows no levels; set covariance=false."
+            )
 
     def learn(self, context: Context, recorder: Recorder) -> Callable[[float], Estimator]:
         spec = specify(context.data)

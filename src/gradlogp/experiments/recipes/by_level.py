@@ -15,6 +15,7 @@ Reference: Song & Ermon (2019), Generative Modeling by Estimating Gradients of t
 Distribution, arXiv 1907.05600, section 4.2 (the length of the score).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from gradlogp.harness.fit import Fitted
 from gradlogp.harness.recipe import specify
 from gradlogp.harness.record import Recorder
 from gradlogp.metrics.base import Measure, standard_error
+from gradlogp.models.gaussian import LARGEST
 from gradlogp.objectives.denoising import squared_error
 
 MEASURED = 20_000  # training examples whose covariance is taken
@@ -72,11 +74,17 @@ def at_level(
 
 def study(fitted: Fitted, data: Dataset, recorder: Recorder) -> None:
     """Loss and length of the score at `evaluation.levels` levels, of the averaged weights and of the
-    last; and a picture of what it sees, says and restores at each.
+    last; and a picture of what it sees, says and restores at each. Of examples of more numbers than
+    a covariance is taken of there is nothing to compare with, which is said.
     """
     levels = ladder(fitted)
     if not levels:
         return
+    if (numbers := math.prod(fitted.spec.shape)) > LARGEST:
+        return recorder.listener.say(
+            f"not measured level by level: the best linear score of {numbers:,} numbers is beyond the"
+            f" {LARGEST:,} that a covariance is taken of."
+        )
     spectrum = eigenvalues(data)
     x = fitted.spec.coordinates.to_model(data.test.scaled(slice(0, EXAMPLES))).to(fitted.device)
     noise = normal_(torch.empty_like(x), seeded(recorder.seed, "by level", device=fitted.device))

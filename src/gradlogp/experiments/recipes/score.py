@@ -265,11 +265,8 @@ class ScoreRecipe(Generative):
         return unet_score(spec.shape, spec.std, *shape, classes, self.two_valued)
 
     def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
-        if self.covariance and math.prod(spec.shape) > LARGEST:
-            raise UserError(
-                f"covariance=true is for examples of at most {LARGEST:,} numbers, got"
-                f" {math.prod(spec.shape):,}; set covariance=false."
-            )
+        if self.covariance:
+            check_covariance(spec)
         if self.two_valued:
             check_two_valued(examples())
 
@@ -377,7 +374,18 @@ class ScoreRecipe(Generative):
         )
 
 
+def check_covariance(spec: DataSpec) -> None:
+    """Raises UserError for examples whose covariance is too large to be wired in."""
+    numbers = math.prod(spec.shape)
+    if numbers > LARGEST:
+        raise UserError(
+            f"covariance=true is for examples of at most {LARGEST:,} numbers, got {numbers:,}; set"
+            " covariance=false."
+        )
+
+
 def check_two_valued(x: Tensor) -> None:
+    """Raises UserError for entries that are neither -1 nor 1."""
     if bool((x.abs() != 1).any()):
         raise UserError(
             "two_valued=true is for examples that are empty or full everywhere, as voxels are, but"

@@ -1,0 +1,103 @@
+"""Energies by their training: the rate is chosen on validation pictures, and lost runs are counted."""
+
+import pytest
+import torch
+
+from gradlogp import data as shelf
+from gradlogp.bench import energies, race
+from gradlogp.bench.ablation import Variant
+from gradlogp.experiments.recipes import RECIPES
+from gradlogp.harness import Evaluator, Target, override
+from gradlogp.harness.kinds import KINDS
+from gradlogp.models import ConvClassifier
+from gradlogp.training import Diverged
+
+
+def row(method, seed, seconds, fd, **more):
+    looks = {"precision": 0.9, "coverage": 0.8, "evaluations": 60, "diverged": False}
+    about = {"method": method, "seed": seed, "begins": "noise", "rate": 1e-3}
+    return {**about, "seconds": seconds, "fd": fd, **looks, **more}
+
+
+PACE = {"before": 0.0, "update": 0.1}
+ROWS = [
+    row(race.MIXTURE, 0, 3.0, 1.04, begins="mixture", rate=None, evaluations=1),
+    *(row("a", seed, 10.0 * i, 4.0 - i + seed) for seed in (0, 1) for i in range(6)),
+    *(row("b", 0, 10.0 * i, 2.0 + i) for i in range(6)),
+    {"method": "b", "seed": 1, "diverged": True, "begins": "noise", "rate": 1e-3},
+    {"method": "c", "seed": 0, "diverged": True, "begins": "noise", "rate": 1e-3},
+]
+
+
+def test_the_tables_have_means_over_seeds_and_count_what_diverged(tmp_path):
+    text = energies.page(ROWS)
+    assert "| a | noise | 4.50 | 3.50 | 2.50 | 1.50 | 0.50 | -0.50 |" in text
+    assert "| mixture alone | mixture | 1.04 |  |" in text
+    assert "| b | 0.001 | 2.00 | 7.00 | 0.90 | 0.80 | 60 | 1 of 2 |" in text
+    assert "| c | 0.001 | none left | none left | none left | none left |  | 1 of 1 |" in text
+    energies.figure(ROWS, tmp_path / "energies.png")
+    assert (tmp_path / "energies.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("contender", energies.CONTENDERS, ids=lambda c: c.name)
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_every_contender_goes_with_its_recipe_and_says_where_it_begins(contender, name):
+    target = Target(name, "picture", (1, 28, 28), 55_000)
+    recipe = override(RECIPES[contender.experiment](target, "quick", 0), contender.changes)
+    assert energies.begins(recipe) == (
+        "noise" if energies.FROM_NOISE in contender.changes else "mixture"
+    )
+    assert getattr(recipe, "generate_steps", recipe.sampler_field and 60) == 60
+
+
+@pytest.fixture
+def digits():
+    return shelf.load("digits")
+
+
+@pytest.fixture
+def evaluator():
+    torch.manual_seed(0)
+    network = ConvClassifier((1, 8, 8), 10, (4, 8), 8).eval().requires_grad_(False)
+    return Evaluator(network, KINDS["picture"](), 1.0, 0.1, "untrained")
+
+
+def test_the_rate_is_that_of_the_trial_nearest_to_validation_pictures(
+    digits, evaluator, tmp_path, monkeypatch
+):
+    tried = []
+
+    def trial(recipe, *rest):
+        tried.append(recipe.training.learning_rate)
+        return {1: 5.0, 2: 3.0, 3: float("inf")}[len(tried)]
+
+    monkeypatch.setattr(energies, "trial", trial)
+    found = energies.at_best_rate(Variant("a"), 2.0, PACE, digits, evaluator, tmp_path)
+    assert tried == [0.003, 0.01, 0.03]
+    assert found.changes == ("training.learning_rate=0.01",)
+
+
+def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
+    digits, evaluator, tmp_path, monkeypatch
+):
+    contender = Variant("a", ("objective.kind=equilibrium_matching", "chain.kind=descent"))
+    found = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "a")
+    assert len(found) == race.SNAPSHOTS and all(line["fd"] > 0 for line in found)
+    assert {line["begins"] for line in found} == {"noise"}
+
+    def lost(*arguments):
+        raise Diverged("the energies exploded")
+
+    monkeypatch.setattr(race, "run_of", lost)
+    (only,) = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "b")
+    assert only["diverged"] and only["method"] == "a"
+
+
+def test_a_lost_trial_is_the_worst(digits, evaluator, tmp_path, monkeypatch):
+    def lost(*arguments):
+        raise Diverged("the energies exploded")
+
+    monkeypatch.setattr(energies, "fit", lost)
+    recipe = race.within(race.changed(Variant("a"), 0, digits), 2.0, PACE)
+    found = energies.trial(recipe, digits, evaluator, tmp_path / "run")
+    assert found == float("inf")

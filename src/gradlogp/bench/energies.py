@@ -20,6 +20,7 @@ from gradlogp.bench import race
 from gradlogp.bench.ablation import Variant
 from gradlogp.bench.page import one_thread, table
 from gradlogp.bench.race import SAMPLES, SECONDS
+from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
 from gradlogp.harness import Evaluator, evaluator_of, override
 from gradlogp.harness.fit import fit, load
@@ -27,6 +28,7 @@ from gradlogp.training import Diverged
 
 RATES = (1.0, 3.0)  # of the recipe's
 TRIAL, TRIAL_SEED = 300, 100  # samples, against as many validation pictures
+LOST = (Diverged, NotFinite)  # given up by the guard, or no samples that are numbers
 FROM_NOISE = "proposal.components=0"
 DENOISING = ("sigma=0.4", "width=0.8", "base=5.0")
 AT_LEVELS = ("net.kind=energy", "net.patch=4")
@@ -93,7 +95,7 @@ def rows(
     contenders: Sequence[Variant] = CONTENDERS,
 ) -> list[dict[str, Any]]:
     """For every contender, seed and snapshot what `race.rows` holds, the learning rate, and where
-    its chains begin; one row with `diverged` for a run that the guard gave up.
+    its chains begin; one row with `diverged` for a run that was lost.
     """
     data = shelf.load(dataset)
     with one_thread(), TemporaryDirectory() as folder:
@@ -124,7 +126,7 @@ def _rows(
         about = {"begins": begins(recipe), "rate": recipe.training.learning_rate}
         try:
             run = race.run_of(tuned, recipe, data, evaluator, folder / f"seed-{seed}")
-        except Diverged:
+        except LOST:
             lost = {"method": tuned.name, "seed": seed, "diverged": True}
             found.append(lost | about)
             continue
@@ -167,12 +169,12 @@ def _with_rate(contender: Variant, rate: float) -> Variant:
 
 
 def trial(recipe: Any, data: Dataset, evaluator: Evaluator, path: Path) -> float:
-    """The Frechet distance to validation pictures after it; infinite where it diverges."""
+    """The Frechet distance to validation pictures after it; infinite where it is lost."""
     try:
         fit(override(recipe, ["evaluation.snapshots=1"]), data, path).close()
-    except Diverged:
+        x, _ = load(path, "cpu").draw(min(TRIAL, len(data.validation)), TRIAL_SEED)
+    except LOST:
         return math.inf
-    x, _ = load(path, "cpu").draw(min(TRIAL, len(data.validation)), TRIAL_SEED)
     return race.sample_metrics(x, data.validation, evaluator)["fd"]
 
 

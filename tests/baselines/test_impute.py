@@ -10,6 +10,7 @@ from gradlogp.baselines.impute import (
     MeanImputer,
     NearestImputer,
     filled,
+    gaussian_draws,
 )
 from gradlogp.core.random import seeded
 
@@ -133,3 +134,25 @@ def test_rows_with_holes_are_filled_by_the_line_that_they_lie_on():
     nothing = fill(torch.full((2, 2), torch.nan, dtype=torch.float64))
     torch.testing.assert_close(nothing, holed.nanmedian(0).values.expand(2, 2), rtol=0, atol=0.1)
     assert torch.equal(fill(x), x)
+
+
+def test_gaussian_draws_have_the_conditional_mean_and_covariance():
+    """40,000 draws of two entries given two others, against the closed form."""
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    x = torch.randn(3000, 4, generator=generator, dtype=torch.float64) @ mix + 1
+    draw = gaussian_draws(x, share=1e-3)
+    y = torch.tensor([[0.5, 7.0, -1.0, 7.0]], dtype=torch.float64).repeat(40_000, 1)
+    known = torch.tensor([True, False, True, False])
+    drawn = draw(y, known.expand_as(y), generator)
+    covariance = torch.cov(x.T, correction=0)
+    covariance = covariance + 1e-3 * covariance.diagonal().mean() * torch.eye(4)
+    k, u = known, ~known
+    gain = covariance[u][:, k] @ covariance[k][:, k].inverse()
+    mean = x.mean(0)[u] + gain @ (y[0] - x.mean(0))[k]
+    left = covariance[u][:, u] - gain @ covariance[k][:, u]
+    error = (left.diagonal() / len(y)).sqrt()
+    assert bool(((drawn[:, u].mean(0) - mean).abs() < 4 * error).all())
+    scale = left.diagonal().outer(left.diagonal()).add(left.square()) / len(y)
+    assert bool(((torch.cov(drawn[:, u].T) - left).abs() < 4 * scale.sqrt()).all())
+    torch.testing.assert_close(drawn[:, k], y[:, k], rtol=1e-12, atol=1e-12)

@@ -8,7 +8,8 @@ r"""Imputers: what is unknown of an example, from what is known, without a gener
 | `IterativeImputer` | a regression on all other entries, each in turn, in rounds (MICE, missForest) |
 | `MajorityImputer` | what most of its known neighbours within a window are: for binary volumes |
 
-All are deterministic, and all keep what is known to the last digit. `filled` is the Gaussian's for a
+All are deterministic, and all keep what is known to the last digit; `gaussian_draws` draws instead
+of taking the mean. `filled` is the Gaussian's for a
 table with holes and outliers: what a detector is given instead of rows with marks. A mark of a rare
 hole, brought to one deviation, lies as far out as an outlier does, :math:`p^{-1/2}` of a share p.
 
@@ -28,9 +29,12 @@ import torch
 from torch import Tensor
 
 from gradlogp.baselines.detectors import robust
+from gradlogp.core.random import Randomness, normal_
+from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.nets.conv import POOL, spatial_rank
 
 Fill = Callable[[Tensor, Tensor], Tensor]
+Draw = Callable[[Tensor, Tensor, Randomness], Tensor]
 Filled = Callable[[Tensor], Tensor]  # rows with NaN for what is unknown -> rows without
 BLOCK = 2**24  # distances held at once: 64 MiB
 CLIPPED = 3.0  # robust deviations, beyond which an entry moves no other
@@ -128,6 +132,25 @@ class LinearImputer(Imputer):
             return out.reshape(x.shape)
 
         return fill
+
+
+def gaussian_draws(x: Tensor, share: float = 1e-3) -> Draw:
+    """(y, known, generator) -> draws of the Gaussian of the examples x [n, *shape] given what is
+    known of y, where `share` of the mean variance is added to every entry.
+
+    A free draw is moved by the linear guess of what it missed, x' + fill(y) - fill(x'): Matheron's
+    rule, exact. Hoffman & Ribak (1991), Constrained Realizations of Gaussian Fields, eq. 3.
+    """
+    spectrum, fill = Spectrum.fit(x), LinearImputer(share).fit(x)
+    stds = (spectrum.variances + share * spectrum.variances.mean()).sqrt().to(x.dtype)
+
+    def draw(y: Tensor, known: Tensor, generator: Randomness) -> Tensor:
+        noise = normal_(torch.empty_like(y.flatten(1)), generator)
+        drawn = (spectrum.mean + (noise * stds) @ spectrum.directions.T).view_as(y)
+        mean, guess = fill(torch.cat([y, drawn]), torch.cat([known, known])).chunk(2)
+        return mean + drawn - guess
+
+    return draw
 
 
 @final

@@ -31,6 +31,12 @@ from gradlogp.models.gaussian import (
     fit_gaussian,
     with_gaussian,
 )
+from gradlogp.models.marginals import (
+    MarginalDiffusion,
+    Marginals,
+    check_values,
+    fit_marginals,
+)
 from gradlogp.models.mixture import PrincipalMixture, Proposed
 from gradlogp.models.noisy import (
     NoisyEnergyModel,
@@ -102,6 +108,8 @@ __all__ = [
     "GaussianScore",
     "MLPClassifier",
     "MLPEnergy",
+    "MarginalDiffusion",
+    "Marginals",
     "NoisyCaptionEnergy",
     "NoisyClassifier",
     "NoisyEnergyModel",
@@ -123,8 +131,10 @@ __all__ = [
     "Vocabulary",
     "autoencoder_energy",
     "caption_energy",
+    "check_values",
     "conv_noisy_energy",
     "fit_gaussian",
+    "fit_marginals",
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",

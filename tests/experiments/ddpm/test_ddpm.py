@@ -12,7 +12,7 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.random import seeded
 from gradlogp.experiments.ddpm import COMPARISON
-from gradlogp.experiments.recipes.diffusion import ddpm, ddpm_hybrid
+from gradlogp.experiments.recipes.diffusion import ddpm, ddpm_hybrid, ddpm_marginals
 from gradlogp.harness import Evaluator, Target, override, prepare, run_comparison, specify
 from gradlogp.harness.fit import build
 from gradlogp.harness.kinds import Picture
@@ -21,7 +21,7 @@ from gradlogp.models import ConvClassifier
 from gradlogp.runs import Run, read_results
 from tests.targets import DIGITS
 
-DRAWN = ["ddpm_hybrid", "ddpm", "ddpm_vlb"]
+DRAWN = ["ddpm_hybrid", "ddpm", "ddpm_vlb", "ddpm_marginals"]
 FEW = {name: COMPARISON.methods[name] for name in (*DRAWN, "pixel_histogram", "pixel_gaussian")}
 MINIATURE = replace(COMPARISON, methods=FEW)
 TINY = [
@@ -76,7 +76,7 @@ def found(path):
 @pytest.mark.parametrize("method", DRAWN)
 def test_every_model_has_bits_and_distances_by_variance_steps_and_share(folder, method):
     rows = found(folder / method)
-    own = "learned" if method in ("ddpm_hybrid", "ddpm_vlb") else "large"
+    own = "large" if method == "ddpm" else "learned"
     expected = {("bits_per_dim",), ("bits_per_dim", ("share", 0.5)), ("fd", ("share", 1.0))}
     expected |= {(m, ("variance", v)) for m in ("bits_per_dim", "fd") for v in ("small", own)}
     assert expected | {("fd", ("ddim", n)) for n in (2, 4)} <= rows.keys()
@@ -127,3 +127,22 @@ def test_the_walk_begins_with_the_scale_of_whitened_data_and_the_coarsest_noise(
     x = sampling.prior(torch.empty(4000, 1, 8, 8), seeded(0))
     expected = (1 + recipe.sampler.ladder[0] ** 2) ** 0.5
     assert float(x.std()) == pytest.approx(expected, rel=4 / (2 * x.numel()) ** 0.5)
+
+
+def test_levels_at_equal_ratios_end_at_the_bottom():
+    recipe = ddpm_marginals(DIGITS)
+    levels = torch.tensor(recipe.ladder(9), dtype=torch.float64)
+    ratio = (recipe.bottom / recipe.top) ** (1 / 8)
+    torch.testing.assert_close(levels, recipe.top * ratio ** torch.arange(9, dtype=torch.float64))
+    with pytest.raises(UserError, match="between 0 and that"):
+        replace(recipe, bottom=60.0)
+
+
+def test_histograms_of_what_has_none_are_refused(digits):
+    with pytest.raises(UserError, match="needs bins"):
+        replace(ddpm_marginals(DIGITS), bins=None)
+    spec = specify(digits)
+    x = spec.coordinates.to_model(digits.train.scaled())
+    ddpm_marginals(DIGITS).accept(spec, lambda: x)
+    with pytest.raises(UserError, match="set bins"):
+        replace(ddpm_marginals(DIGITS), bins=256).accept(spec, lambda: x)

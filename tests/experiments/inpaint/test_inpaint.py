@@ -25,6 +25,7 @@ TINY = [
     *(f"{m}:samples=2" for m in ("score", "energy")),
     "score:levels=4",
     "score:resamples=2",
+    "score:begin=0.5",
     "energy:steps=3",
 ]
 

@@ -1,5 +1,5 @@
-"""Seven diffusion models, each of which differs from DDPM in one choice, and two closed forms that
-any likelihood must beat.
+"""Seven diffusion models, each of which differs from DDPM in one choice, an eighth with the histogram
+of each pixel wired in, and two closed forms that any likelihood must beat.
 
 All have one trunk, one budget of training examples, and chains of equally many levels.
 
@@ -19,6 +19,7 @@ from gradlogp.experiments.recipes.diffusion import (
     ddpm,
     ddpm_hybrid,
     ddpm_linear,
+    ddpm_marginals,
     ddpm_v,
     ddpm_vlb,
     ddpm_weighted,
@@ -83,6 +84,7 @@ METHODS: Mapping[str, Maker] = {
     "ddpm_hybrid": ddpm_hybrid,
     "ddpm": ddpm,
     "ddpm_vlb": ddpm_vlb,
+    "ddpm_marginals": ddpm_marginals,
     "ddpm_weighted": ddpm_weighted,
     "ddpm_v": ddpm_v,
     "ddpm_x0": ddpm_x0,

@@ -18,9 +18,17 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp.baselines.context_encoder import Inpainting, context_encoder as encoder_model
-from gradlogp.baselines.impute import Imputer, LinearImputer, MeanImputer, NearestImputer
+from gradlogp.baselines.impute import (
+    Draw,
+    Imputer,
+    LinearImputer,
+    MeanImputer,
+    NearestImputer,
+    gaussian_draws,
+)
 from gradlogp.core.kernel import run as walk
-from gradlogp.core.random import from_seed, normal_
+from gradlogp.core.noise import VarianceExploding
+from gradlogp.core.random import Randomness, from_seed, normal_
 from gradlogp.experiments.inpaint.common import Fill, Inpaint, every_mask
 from gradlogp.experiments.recipes.energy import ebm
 from gradlogp.experiments.recipes.score import ncsn_from_noise
@@ -42,18 +50,22 @@ BUDGETS: Choices = {
     },
     "small": {"any": ("images=30000",)},
 }
+BEGINNINGS: Choices = {"cifar10": {"any": ("begin=0.5",)}}
 CHAIN_BUDGETS: Choices = {"any": {"quick": ("images=20000",), "full": ("images=150000",)}}
 
 
-def repeated(fill: Callable[[Tensor, Tensor, Generator], Tensor]) -> Fill:
-    """`samples` completions by a method that draws one of each row."""
+def repeated(start: Draw, move: Callable[[Tensor, Tensor, Tensor, Generator], Tensor]) -> Fill:
+    """`samples` completions by a method that begins somewhere, start(y, known, generator), and moves
+    from there, move(x, y, known, generator).
+    """
 
     def filled(y: Tensor, known: Tensor, samples: int, generator: Generator) -> Tensor:
         rows = y.repeat(samples, *[1] * (y.ndim - 1))
-        masks = known.repeat(samples, *[1] * (known.ndim - 1))
-        parts = zip(rows.split(AT_ONCE), masks.split(AT_ONCE), strict=True)
+        masks = known.repeat(samples, *[1] * (known.ndim - 1)).expand_as(rows)
+        x = start(rows, masks, generator)
+        parts = zip(x.split(AT_ONCE), rows.split(AT_ONCE), masks.split(AT_ONCE), strict=True)
         with torch.no_grad():
-            drawn = torch.cat([fill(*part, generator) for part in parts])
+            drawn = torch.cat([move(*part, generator) for part in parts])
         return drawn.unflatten(0, (samples, len(y)))
 
     return filled
@@ -62,29 +74,48 @@ def repeated(fill: Callable[[Tensor, Tensor, Generator], Tensor]) -> Fill:
 @final
 @dataclass(frozen=True)
 class ByScore(Inpaint):
-    """levels: of every way down; resamples: how often RePaint goes through each JUMP of them."""
+    """levels: of every way down; resamples: how often RePaint goes through each JUMP of them. begin:
+    the level where the way begins, at draws of the data's Gaussian given what is known, which costs
+    the bias of the levels above; none begins at noise.
+    """
 
     levels: int = 30
     resamples: int = 3
+    begin: float | None = None
 
     def learn(self, context: Context, recorder: Recorder) -> Mapping[str, Fill]:
         recipe = ncsn_from_noise(Target.of(context.data), self.preset, self.seed)
         with recorder.training() as cost:
             fitted = fitted_inside(recorder, recipe, context.data, cost, self.images)
+            start = self._start(context)
         model: Any = fitted.model
-        process = recipe.sampler.process
         field = model.field()
+        down = self._down(recipe.sampler.process)
+
+        def begun(y: Tensor, known: Tensor, generator: Randomness) -> Tensor:
+            noise = normal_(torch.empty_like(y), generator).mul_(down.ladder[0])
+            return noise.add_(start(y, known, generator))
 
         def again(times: int) -> Fill:
-            def fill(y: Tensor, known: Tensor, generator: Generator) -> Tensor:
-                down = Ancestral(process, self.levels)
+            def move(x: Tensor, y: Tensor, known: Tensor, generator: Generator) -> Tensor:
                 sampler = RePaint(down, y, ~known, times, JUMP)
-                x = normal_(torch.empty_like(y), generator).mul_(sampler.ladder[0])
                 return walk(sampler, field, x, sampler.steps, generator)
 
-            return repeated(fill)
+            return repeated(begun, move)
 
         return {"repaint": again(self.resamples), "replacement": again(1)}
+
+    def _down(self, process: Any) -> Ancestral:
+        if self.begin is None:
+            return Ancestral(process, self.levels)
+        finest = process.ladder(2)[-1]
+        return Ancestral(VarianceExploding(finest, self.begin), self.levels)
+
+    def _start(self, context: Context) -> Draw:
+        if self.begin is None:
+            return lambda y, known, generator: torch.zeros_like(y)
+        train = context.data.train.scaled(slice(0, self.images))
+        return gaussian_draws(specify(context.data).coordinates.to_model(train))
 
 
 @final
@@ -102,12 +133,13 @@ class ByEnergy(Inpaint):
         how: Any = recipe.sampling(model, specify(context.data))
         field = how.field(None)
 
-        def fill(y: Tensor, known: Tensor, generator: Generator) -> Tensor:
-            free = (~known).expand_as(y)
-            x = torch.where(free, begun(how, y, free, generator), y)
-            return walk(Masked(how.sampler, free), field, x, self.steps, generator)
+        def start(y: Tensor, known: Tensor, generator: Randomness) -> Tensor:
+            return torch.where(known, y, begun(how, y, ~known, generator))
 
-        return {"masked Langevin": repeated(fill)}
+        def move(x: Tensor, y: Tensor, known: Tensor, generator: Generator) -> Tensor:
+            return walk(Masked(how.sampler, ~known), field, x, self.steps, generator)
+
+        return {"masked Langevin": repeated(start, move)}
 
 
 @final
@@ -173,7 +205,8 @@ def _budgeted(trial: Any, target: Target, preset: str, choices: Choices = BUDGET
 
 def score(target: Target, preset: str = "quick", seed: int = 0) -> ByScore:
     """A score network with RePaint, and replacement beside it."""
-    return _budgeted(ByScore("score", target.name, preset, seed), target, preset)
+    trial = _budgeted(ByScore("score", target.name, preset, seed), target, preset)
+    return _budgeted(trial, target, preset, BEGINNINGS)
 
 
 def energy(target: Target, preset: str = "quick", seed: int = 0) -> ByEnergy:

@@ -4,6 +4,7 @@ from gradlogp.experiments.recipes.diffusion import (
     DiffusionRecipe,
     ddpm,
     ddpm_hybrid,
+    ddpm_marginals,
     ddpm_vlb,
 )
 from gradlogp.experiments.recipes.energy import (
@@ -37,6 +38,7 @@ RECIPES: dict[str, Maker] = {
     "ddpm": ddpm,
     "ddpm_hybrid": ddpm_hybrid,
     "ddpm_vlb": ddpm_vlb,
+    "ddpm_marginals": ddpm_marginals,
     "vae": vae,
     "gan": gan,
     "wgan_gp": wgan_gp,

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
-from gradlogp.core.noise import Cosine, VariancePreserving
+from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import walks
@@ -37,7 +37,17 @@ from gradlogp.harness.recipe import (
     configured,
 )
 from gradlogp.harness.settings import Choices
-from gradlogp.models import DiffusionModel, Prediction, mlp_diffusion, unet_diffusion
+from gradlogp.models import (
+    DiffusionModel,
+    MarginalDiffusion,
+    Marginals,
+    Prediction,
+    ScoreModel,
+    check_values,
+    fit_marginals,
+    mlp_diffusion,
+    unet_diffusion,
+)
 from gradlogp.objectives import (
     DenoisingScoreMatching,
     DiscreteDiffusion,
@@ -84,11 +94,12 @@ BUDGETS: Choices = {
 class DiffusionRecipe(Generative):
     """A diffusion model of the chain of `levels` levels of `process`, at equal distances in time,
     from `top` down: above it the cosine schedule leaps, where a prediction of the noise says
-    nothing of x0.
+    nothing of x0. With a `bottom`, they stand at equal ratios from `top` down to it.
 
     variance: of the reverse steps in the bound; 'learned' needs the loss 'bound' or 'hybrid'. bins:
-    values of a pixel, whose probability is then bounded; none for the density. weighed: test
-    examples that the bound is measured on.
+    values of a pixel, whose probability is then bounded; none for the density. marginals: the
+    histogram of each entry is wired in, and the network tilts it, whatever `predicts` says. weighed:
+    test examples that the bound is measured on.
     """
 
     experiment: str
@@ -101,10 +112,12 @@ class DiffusionRecipe(Generative):
     process: VariancePreserving | Cosine = field(default_factory=Cosine)
     levels: int = 100
     top: float = 50.0
+    bottom: float | None = None
     predicts: Prediction = "eps"
     loss: Loss = "simple"
     variance: Variance = "large"
     bins: int | None = None
+    marginals: bool = False
     weighed: int = 100
     drop_cond: float = 0.1
     sampler: LadderSampler = field(default_factory=lambda: Ancestral(Cosine(), 100))
@@ -120,6 +133,16 @@ class DiffusionRecipe(Generative):
         at_least(0, seed=self.seed, drop_cond=self.drop_cond)
         at_least(1, weighed=self.weighed, top=self.top)
         at_least(2, levels=self.levels, bins=self.bins)
+        if self.bottom is not None and not 0 < self.bottom < self.top:
+            raise UserError(
+                f"the levels fall from top={self.top:g} to bottom, which lies between 0 and that, got"
+                f" {self.bottom:g}."
+            )
+        if self.marginals and self.bins is None:
+            raise UserError(
+                "marginals=true wires in the histogram of each entry, so it needs bins, the number of"
+                " values that an entry can have; set bins=256 for bytes."
+            )
         learns = self.loss in ("bound", "hybrid")
         if self.variance == "learned" and not learns:
             raise UserError(
@@ -137,6 +160,8 @@ class DiffusionRecipe(Generative):
 
     def ladder(self, levels: int) -> tuple[float, ...]:
         """So many levels of the process between the ends of the chain, from the noisiest down."""
+        if self.bottom is not None:
+            return tuple(VarianceExploding(self.bottom, self.top).ladder(levels))
         first, last = self.process.ends
         begin = min(last, float(self.process.time(self.top)))
         times = torch.linspace(begin, first, levels, dtype=torch.float64)
@@ -148,8 +173,13 @@ class DiffusionRecipe(Generative):
         levels = self.ladder(self.levels)
         return DiscreteDiffusion(levels, OF_DATA[of] if isinstance(of, str) else of, bins=self.bins)
 
-    def model(self, spec: DataSpec) -> DiffusionModel:
-        learned = self.variance == "learned"
+    def model(self, spec: DataSpec) -> ScoreModel:
+        if not self.marginals:
+            return self._predicting(spec, self.variance == "learned")
+        marginals = Marginals(math.prod(spec.shape), self.bins or 0)
+        return MarginalDiffusion(self._predicting(spec, True).net, marginals)
+
+    def _predicting(self, spec: DataSpec, learned: bool) -> DiffusionModel:
         classes = spec.classes if self.conditional else 0
         net = self.net
         if len(spec.shape) == 1:
@@ -158,6 +188,15 @@ class DiffusionRecipe(Generative):
         return unet_diffusion(
             spec.shape, self.predicts, learned, net.channels, net.blocks, net.patch, classes
         )
+
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        if self.marginals:
+            check_values(examples(), self.bins or 0)
+
+    def prepare(
+        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+    ) -> None:
+        fit_marginals(model, examples)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -259,6 +298,18 @@ def ddpm_weighted(target: Target, preset: str = "quick", seed: int = 0) -> Diffu
 def ddpm_vlb(target: Target, preset: str = "quick", seed: int = 0) -> DiffusionRecipe:
     """The variational bound itself, steps drawn by importance, with a learned variance."""
     return _diffusion("ddpm_vlb", target, preset, seed, loss="bound", variance="learned")
+
+
+def ddpm_marginals(target: Target, preset: str = "quick", seed: int = 0) -> DiffusionRecipe:
+    """The bound with the histogram of each pixel wired in: the network tilts it."""
+    changes = {
+        "loss": "bound",
+        "variance": "learned",
+        "bins": 256,
+        "marginals": True,
+        "bottom": 0.002,
+    }
+    return _diffusion("ddpm_marginals", target, preset, seed, **changes)
 
 
 def ddpm_hybrid(target: Target, preset: str = "quick", seed: int = 0) -> DiffusionRecipe:

@@ -90,6 +90,7 @@ def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
         raise Diverged("the energies exploded")
 
     monkeypatch.setattr(race, "run_of", lost)
+    monkeypatch.setattr(energies, "at_best_rate", lambda contender, *rest: contender)
     (only,) = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "b")
     assert only["diverged"] and only["method"] == "a"
 

@@ -218,6 +218,11 @@ def with_levels(
     """
     if not isinstance(model, Field | NoisyField) and hasattr(model, "field"):
         model, cond = model.field(cond), None
+    if not isinstance(model, Field) and base is not None:
+        raise ValueError(
+            f"base={base:g} is for a field that is not told the level, but {type(model).__name__}"
+            " is one at each; leave it out."
+        )
     if not isinstance(model, Field):
         return as_noisy(model, cond)
     if base is not None:

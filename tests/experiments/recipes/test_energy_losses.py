@@ -8,7 +8,7 @@ import torch
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
-from gradlogp.core.fields import Energy
+from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.random import normal_, seeded
 from gradlogp.experiments import RECIPES
 from gradlogp.experiments.recipes.energy_losses import (
@@ -73,6 +73,8 @@ def test_many_levels_are_learned_by_one_slope_at_the_scale_of_its_base():
     torch.testing.assert_close(found, x0.square().sum(1) / (2 * sigma**2), rtol=1e-10, atol=0)
     twice = ByDenoising(sigma=0.4, width=0.8, base=4.0).build(chains)(quarter, Batch(x0), seeded(3))
     assert (twice.value > found).all()
+    with pytest.raises(ValueError, match="base=2 is for a field that is not told the level"):
+        loss(Denoiser(lambda x, sigma: x), Batch(x0), seeded(3))
 
 
 @pytest.mark.parametrize("kind", ["energy_matching", "equilibrium_matching"])

@@ -1,4 +1,4 @@
-"""Energies by their training: the rate is chosen on validation pictures, and lost runs are counted."""
+"""Energies by their training: every contender trains, and lost runs are counted."""
 
 import pytest
 import torch
@@ -19,7 +19,6 @@ def row(method, seed, seconds, fd, **more):
     return {**about, "seconds": seconds, "fd": fd, **looks, **more}
 
 
-PACE = {"before": 0.0, "update": 0.1}
 ROWS = [
     row(race.MIXTURE, 0, 3.0, 1.04, begins="mixture", rate=None, evaluations=1),
     *(row("a", seed, 10.0 * i, 4.0 - i + seed) for seed in (0, 1) for i in range(6)),
@@ -62,21 +61,6 @@ def evaluator():
     return Evaluator(network, KINDS["picture"](), 1.0, 0.1, "untrained")
 
 
-def test_the_rate_is_that_of_the_trial_nearest_to_validation_pictures(
-    digits, evaluator, tmp_path, monkeypatch
-):
-    tried = []
-
-    def trial(recipe, *rest):
-        tried.append(recipe.training.learning_rate)
-        return {1: float("inf"), 2: 3.0}[len(tried)]
-
-    monkeypatch.setattr(energies, "trial", trial)
-    found = energies.at_best_rate(Variant("a"), 2.0, PACE, digits, evaluator, tmp_path)
-    assert tried == [0.01, 0.03]
-    assert found.changes == ("training.learning_rate=0.03",)
-
-
 def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
     digits, evaluator, tmp_path, monkeypatch
 ):
@@ -90,16 +74,5 @@ def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
         raise Diverged("the energies exploded")
 
     monkeypatch.setattr(race, "run_of", lost)
-    monkeypatch.setattr(energies, "at_best_rate", lambda contender, *rest: contender)
     (only,) = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "b")
     assert only["diverged"] and only["method"] == "a"
-
-
-def test_a_lost_trial_is_the_worst(digits, evaluator, tmp_path, monkeypatch):
-    def lost(*arguments):
-        raise Diverged("the energies exploded")
-
-    monkeypatch.setattr(energies, "fit", lost)
-    recipe = race.within(race.changed(Variant("a"), 0, digits), 2.0, PACE)
-    found = energies.trial(recipe, digits, evaluator, tmp_path / "run")
-    assert found == float("inf")

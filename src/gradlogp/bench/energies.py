@@ -2,13 +2,11 @@
 
 Every contender is an energy of the same convolutions (that of `ebm`; told the noise level, where
 its loss needs one), trained for the same seconds, and sampled by its own chains in about 60
-evaluations. Its learning rate is the best of a few: each has one trial of a sixth of the seconds,
-and the Frechet distance to validation pictures chooses.
+evaluations. Learning rates are those of the recipes `ebm` and `ncsn`.
 
 References: those of `gradlogp.objectives`.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,12 +20,9 @@ from gradlogp.bench.page import one_thread, table
 from gradlogp.bench.race import SAMPLES, SECONDS
 from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
-from gradlogp.harness import Evaluator, evaluator_of, override
-from gradlogp.harness.fit import fit, load
+from gradlogp.harness import Evaluator, evaluator_of
 from gradlogp.training import Diverged
 
-RATES = (1.0, 3.0)  # of the recipe's
-TRIAL, TRIAL_SEED = 300, 100  # samples, against as many validation pictures
 LOST = (Diverged, NotFinite)  # given up by the guard, or no samples that are numbers
 FROM_NOISE = "proposal.components=0"
 DENOISING = ("sigma=0.4", "width=0.8", "base=5.0")
@@ -117,17 +112,16 @@ def _rows(
     evaluator: Evaluator,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """The runs of a contender at the learning rate that its trials choose."""
+    """The runs of a contender."""
     pace = race.seconds_of(race.changed(contender, 0, data), data)
-    tuned = at_best_rate(contender, seconds / race.SNAPSHOTS, pace, data, evaluator, folder)
     found = []
     for seed in range(seeds):
-        recipe = race.within(race.changed(tuned, seed, data), seconds, pace)
+        recipe = race.within(race.changed(contender, seed, data), seconds, pace)
         about = {"begins": begins(recipe), "rate": recipe.training.learning_rate}
         try:
-            run = race.run_of(tuned, recipe, data, evaluator, folder / f"seed-{seed}")
+            run = race.run_of(contender, recipe, data, evaluator, folder / f"seed-{seed}")
         except LOST:
-            lost = {"method": tuned.name, "seed": seed, "diverged": True}
+            lost = {"method": contender.name, "seed": seed, "diverged": True}
             found.append(lost | about)
             continue
         found += [row | about | {"diverged": False} for row in run]
@@ -139,51 +133,12 @@ def begins(recipe: Any) -> str:
     return "mixture" if recipe.proposal.components else "noise"
 
 
-def at_best_rate(
-    contender: Variant,
-    seconds: float,
-    pace: Mapping[str, float],
-    data: Dataset,
-    evaluator: Evaluator,
-    folder: Path,
-) -> Variant:
-    """The contender with the learning rate, of RATES times the recipe's, whose trial of some seconds
-    draws nearest to validation pictures.
-    """
-    base = race.changed(contender, TRIAL_SEED, data).training.learning_rate
-    tried = [_with_rate(contender, base * factor) for factor in RATES]
-    found = [
-        trial(
-            race.within(race.changed(variant, TRIAL_SEED, data), seconds, pace),
-            data,
-            evaluator,
-            folder / f"trial-{i}",
-        )
-        for i, variant in enumerate(tried)
-    ]
-    return tried[found.index(min(found))]
-
-
-def _with_rate(contender: Variant, rate: float) -> Variant:
-    return contender._replace(changes=(*contender.changes, f"training.learning_rate={rate:.3g}"))
-
-
-def trial(recipe: Any, data: Dataset, evaluator: Evaluator, path: Path) -> float:
-    """The Frechet distance to validation pictures after it; infinite where it is lost."""
-    try:
-        fit(override(recipe, ["evaluation.snapshots=1"]), data, path).close()
-        x, _ = load(path, "cpu").draw(min(TRIAL, len(data.validation)), TRIAL_SEED)
-    except LOST:
-        return math.inf
-    return race.sample_metrics(x, data.validation, evaluator)["fd"]
-
-
 PAGE = """# How an energy is trained, at equal seconds
 
 Every contender is an energy of the convolutions of the recipe `ebm` (told the noise level, where its loss needs one), trains for
 {seconds:.0f} seconds on one thread, and draws by its own chains. {samples} fresh samples of its averaged weights at each sixth of
-the way are judged against {samples} test pictures by one evaluation classifier. Its learning rate is the best of {rates} times its
-recipe's, each tried once for a sixth of the seconds and judged on {trial} validation pictures. Chains, and samples, begin at draws
+the way are judged against {samples} test pictures by one evaluation classifier. Learning rates are those of the recipes `ebm` and
+`ncsn`, and none was tuned. Chains, and samples, begin at draws
 of a mixture that is fitted in closed form, or at noise: the mixture alone is the control of those that begin there. Means over
 {seeds} seed(s), +- their standard deviation.
 
@@ -217,8 +172,6 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     return PAGE.format(
         seconds=max(row.get("seconds", 0) for row in rows),
         samples=SAMPLES,
-        trial=TRIAL,
-        rates=", ".join(f"{factor:g}" for factor in RATES),
         seeds=len({row["seed"] for row in rows}),
         curves=table(["trained by", "begins at", *sixths], [_curve(of[name]) for name in names]),
         ends=table(ends, [_end(of[name]) for name in names]),

@@ -3,6 +3,7 @@ comparison from end to end.
 """
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from gradlogp.experiments.anomaly import SCORE_ANOMALY
 from gradlogp.experiments.anomaly.common import means, record
 from gradlogp.experiments.anomaly.levels import DRAWN
 from gradlogp.experiments.anomaly.methods import ENERGIES, SCORES
-from gradlogp.experiments.anomaly.networks import Budget
+from gradlogp.experiments.anomaly.networks import Budget, Learned
 from gradlogp.experiments.anomaly.problems import Scope, problems
 from gradlogp.experiments.anomaly.summary import summary
 from gradlogp.harness import prepare, run_comparison
@@ -24,9 +25,11 @@ from gradlogp.harness.recipe import Target
 from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import from_dict, to_dict
 from gradlogp.harness.trial import Context, items
+from gradlogp.models import GaussianScore, NoisyGaussian
 from gradlogp.runs import Run
 from gradlogp.runs.cache import Cache
 from gradlogp.tasks import detect
+from tests.targets import DIGITS
 
 METHODS = {**SCORES, **ENERGIES}
 MNIST = Target("mnist")
@@ -211,3 +214,20 @@ def test_ranks_count_ties_half_and_figures_are_of_tables_and_of_other_data(tmp_p
         "figure-cross-mnist.png",
         "figure-tables.png",
     }
+
+
+@pytest.mark.parametrize("added", [0.0, 2.0])
+def test_the_relative_error_is_the_networks_over_the_gaussians(added, tmp_path, digits):
+    """A network that adds nothing to the Gaussian has the logarithm of 1; one that adds twice the
+    root mean squared error in every entry has, in the mean, that of about 5.
+    """
+    [problem] = problems(Context(digits, tmp_path), Scope(("one-class",), one_class=(3,)))
+    method = replace(SCORES["relative_error"](DIGITS), budget=BUDGET, examples=200, draws=8)
+    small = method.narrowed(problem)
+    gaussian = NoisyGaussian((1, 8, 8), small.std)
+    gaussian.fit(small.normal)
+    network = GaussianScore(lambda x, *_: torch.full_like(x, added), gaussian, small.std)
+    learned = Learned(small, network, None, False, lambda name, key, make: {})
+    score = method.score(learned)[small.kind == 0]
+    expected = math.log(1 + added**2)
+    assert float(score.mean()) == pytest.approx(expected, abs=1e-6 if not added else 0.3)

@@ -4,6 +4,9 @@ score field says of what is out of distribution.
 * **denoising error** at levels around the data's own standard deviation :math:`\sigma_d`, each
   relative to that of held-out normal examples (`tasks.detect.relative`): a network that knows one
   kind only makes everything else into that kind.
+* **relative error**: the logarithm of that error over the error of Wiener's filter of the same
+  normal examples, :math:`\log \|D - x\|^2 / \|D_{linear} - x\|^2`, at six levels. Busy pictures are
+  hard for both and plain ones easy, so what is left is what the network knows of this kind alone.
 * **score norms** (MSMA): the vector :math:`\sigma_i\|s(x, \sigma_i)\|` at ten levels, under a
   Gaussian mixture, by its neighbours; and one level of it alone.
 * **path energy**: log-density by the work along the straight line from the mean of all normal
@@ -34,19 +37,22 @@ energy is learned of :math:`x - \mu_c` (the norm is not), which suited it better
 on the train and validation parts of MNIST. Its form and its batch were chosen by the loss on
 validation pictures of Fashion-MNIST and of MNIST's digit 2.
 
-References: Mahmood et al. (2021), arXiv 2010.13132; Graham et al. (2023), Denoising Diffusion
+References: Mahmood et al. (2021), arXiv 2010.13132; Serra et al. (2020), Input Complexity and
+Out-of-distribution Detection with Likelihood-based Generative Models, arXiv 1909.11480 (relative to
+what is hard for all); Graham et al. (2023), Denoising Diffusion
 Models for Out-of-Distribution Detection, arXiv 2211.07740 (error over several levels); Nalisnick et
 al. (2019), arXiv 1810.09136 (likelihood fails).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from gradlogp.core.calculus import draw_probes
+from gradlogp.core.fields import Denoiser
 from gradlogp.core.random import seeded
 from gradlogp.experiments.anomaly.networks import Learned, LevelDetector
 from gradlogp.experiments.anomaly.problems import NORMAL, Problem
@@ -57,6 +63,7 @@ from gradlogp.tasks.likelihood import measured_prior, ode_likelihood
 
 # denoising levels, in standard deviations of the data
 PICTURE_LEVELS, TABLE_LEVELS = (1.0, 2.0, 4.0), (0.25, 0.5, 1.0)
+RELATIVE_LEVELS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 FIT = 2000  # normal training examples that the density of the norms is fitted to
 TYPICAL = 100  # held-out examples whose likelihood is typical
 # problems whose score norms are drawn
@@ -88,6 +95,33 @@ class DenoisingError(LevelDetector):
             return detect.denoising_errors(learned.network, x, levels, generator, self.draws, cond)
 
         return detect.relative(errors(problem.test), errors(problem.held_out))
+
+
+@final
+@dataclass(frozen=True)
+class RelativeError(LevelDetector):
+    """The mean over levels of the log of the network's error over that of the Gaussian that is wired
+    into it; for `examples` of the test part, with `draws` of noise.
+    """
+
+    draws: int = 2
+    examples: int = 1000
+
+    def narrowed(self, problem: Problem) -> Problem:
+        return super().narrowed(problem).thinned(self.examples)
+
+    def score(self, learned: Learned) -> Tensor:
+        x = learned.problem.test
+        levels = [learned.problem.std * k for k in RELATIVE_LEVELS]
+        gaussian: Any = learned.network.gaussian
+        linear = Denoiser(lambda x, sigma, *cond: gaussian.denoise(x, sigma))
+
+        def errors(model: Any, cond: Tensor | None = None) -> Tensor:
+            generator = seeded(self.seed, "denoising", learned.problem.name)
+            return detect.denoising_errors(model, x, levels, generator, self.draws, cond)
+
+        gain = errors(learned.network, learned.nearest(x)) / errors(linear)
+        return gain.log().mean(1)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from gradlogp.experiments.anomaly.levels import (
     NormMixture,
     NormNeighbours,
     PathEnergy,
+    RelativeError,
 )
 from gradlogp.experiments.anomaly.networks import Budget, LevelDetector
 from gradlogp.harness.compare import Maker
@@ -61,6 +62,7 @@ PRETRAINING: Choices = {
         "gpu": ("pretrain=150000",),
     }
 }
+GAUSSIAN = Budget(12_800, 12_800, 12_800, 50_000, clusters=0, batch=32)
 T = TypeVar("T", bound=Detecting)
 
 
@@ -75,6 +77,12 @@ def denoising_error(target: Target, preset: str = "quick", seed: int = 0) -> Lev
     """Denoising error of a score network at three levels."""
     trial = DenoisingError("denoising_error", target.name, preset, seed)
     return _with(trial, target, SCORE_BUDGETS, DRAWS)
+
+
+def relative_error(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
+    """Denoising error of a score network over that of Wiener's filter."""
+    trial = RelativeError("relative_error", target.name, preset, seed, budget=GAUSSIAN)
+    return _with(replace(trial, net="gaussian"), target, SCORE_BUDGETS)
 
 
 def path_energy(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
@@ -157,6 +165,7 @@ ENERGIES: Mapping[str, Maker] = {
 }
 SCORES: Mapping[str, Maker] = {
     "denoising_error": denoising_error,
+    "relative_error": relative_error,
     **BASELINES,
     "path_energy": path_energy,
     "score_norm": score_norm,

@@ -1,5 +1,6 @@
 r"""The networks that know noise levels, one for each problem: a preconditioned residual perceptron
-learned by denoising score matching, as a score or as an energy.
+learned by denoising score matching, as a score or as an energy; or a score with the Gaussian of the
+normal examples wired in, for pictures a UNet.
 
 Nine digits are many modes. In the held-out protocol the network is told which of 200 clusters
 (k-means on 32 principal components, no labels) an example is nearest to, in training and in testing
@@ -23,7 +24,15 @@ from gradlogp.experiments.anomaly.common import Detecting, learned, seed_weights
 from gradlogp.experiments.anomaly.problems import Problem
 from gradlogp.harness.record import Cost
 from gradlogp.harness.settings import to_dict
-from gradlogp.models import Preconditioned, PreconditionedEnergy, mlp_score
+from gradlogp.models import (
+    GaussianScore,
+    Preconditioned,
+    PreconditionedEnergy,
+    fit_gaussian,
+    mlp_score,
+    unet_score,
+    with_gaussian,
+)
 from gradlogp.models.nets.mlp import LevelMLP
 from gradlogp.models.noisy import Reconstruction
 from gradlogp.objectives import DenoisingScoreMatching, LogNormal
@@ -119,7 +128,7 @@ class LevelDetector(Detecting):
     """
 
     budget: Budget = field(default_factory=Budget)
-    net: Literal["score", "energy"] = "score"
+    net: Literal["score", "energy", "gaussian"] = "score"
     residual: bool = False
 
     @abc.abstractmethod
@@ -174,11 +183,10 @@ class LevelDetector(Detecting):
     def _fresh(self, problem: Problem, x: Tensor) -> Network:
         """The network before training on x, its weights decided by the seed."""
         budget = self.budget
-        make = mlp_score if self.net == "score" else mlp_reconstruction
         width = budget.table_width if problem.protocol == "tables" else budget.width
         seed_weights(self.seed, problem)
         clusters = budget.clusters_of(problem)
-        return make(tuple(x.shape[1:]), _std(x), width, budget.blocks, clusters)
+        return NETWORKS[self.net](tuple(x.shape[1:]), _std(x), width, budget.blocks, clusters)
 
     def _trained(self, problem: Problem, x: Tensor, cond: Tensor | None) -> Network:
         std = _std(x)
@@ -190,6 +198,7 @@ class LevelDetector(Detecting):
             learning_rate=budget.learning_rate,
         )
         network: Any = self._fresh(problem, x)
+        fit_gaussian(network, lambda: x)
         found: Any = learned(network, objective, x, training, self.seed, problem.name, cond=cond)
         trained: Network = found
         return trained
@@ -206,3 +215,23 @@ def mlp_reconstruction(
     pictures less well.
     """
     return PreconditionedEnergy(Reconstruction(LevelMLP(shape, width, blocks, classes)), std)
+
+
+def gaussian_score(
+    shape: tuple[int, ...], std: float, width: int, blocks: int, classes: int
+) -> GaussianScore:
+    """A perceptron of rows, and of pictures a UNet with a quarter of the width, around the Gaussian
+    of the data.
+    """
+    if len(shape) == 1:
+        score = mlp_score(shape, std, width, blocks, classes)
+    else:
+        score = unet_score(shape, std, (width // 8, width // 4), 1, 2, classes)
+    return with_gaussian(score, shape, std)
+
+
+NETWORKS: Mapping[str, Callable[..., Any]] = {
+    "score": mlp_score,
+    "energy": mlp_reconstruction,
+    "gaussian": gaussian_score,
+}

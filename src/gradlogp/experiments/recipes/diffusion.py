@@ -85,7 +85,9 @@ BUDGETS: Choices = {
         "full": ("training.images=200000",),
     },
     "digits": {"any": ("bins=17",)},
-    "cifar10": {"any": ("net.channels=64,128", "net.blocks=2", "net.patch=4")},
+    "cifar10": {
+        "any": ("net.channels=32,64", "net.blocks=1", "net.patch=2", "training.batch=32"),
+    },
 }
 
 

@@ -317,7 +317,7 @@ def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
     assert Verdict.ROLL_BACK in verdicts
 
 
-def test_chains_of_energies_without_a_scale_are_judged_by_how_far_they_move_alone():
+def test_chains_of_energies_without_a_scale_are_watched_by_how_far_they_move_alone():
     """Recovery likelihood and energy matching tell no gap: their energies may differ by hundreds."""
     guard = Guard(GuardSettings(patience=10))
     moving, still = {"displacement": torch.tensor(0.5)}, {"displacement": torch.tensor(0.0)}

@@ -1,4 +1,4 @@
-"""Energies by their training: every contender trains, and lost runs are counted."""
+"""Energies by their training: every variant trains, and lost runs are counted."""
 
 import pytest
 import torch
@@ -38,13 +38,13 @@ def test_the_tables_have_means_over_seeds_and_count_what_diverged(tmp_path):
     assert (tmp_path / "energies.png").read_bytes()[1:4] == b"PNG"
 
 
-@pytest.mark.parametrize("contender", energies.CONTENDERS, ids=lambda c: c.name)
+@pytest.mark.parametrize("variant", energies.VARIANTS, ids=lambda c: c.name)
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_every_contender_goes_with_its_recipe_and_says_where_it_begins(contender, name):
+def test_every_variant_goes_with_its_recipe_and_says_where_it_begins(variant, name):
     target = Target(name, "picture", (1, 28, 28), 55_000)
-    recipe = override(RECIPES[contender.experiment](target, "quick", 0), contender.changes)
+    recipe = override(RECIPES[variant.experiment](target, "quick", 0), variant.changes)
     assert energies.begins(recipe) == (
-        "noise" if energies.FROM_NOISE in contender.changes else "mixture"
+        "noise" if energies.FROM_NOISE in variant.changes else "mixture"
     )
     assert getattr(recipe, "generate_steps", recipe.sampler_field and 60) == 60
 
@@ -61,12 +61,12 @@ def evaluator():
     return Evaluator(network, KINDS["picture"](), 1.0, 0.1, "untrained")
 
 
-def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
+def test_a_variant_leaves_its_curve_and_a_lost_run_one_row(
     digits, evaluator, tmp_path, monkeypatch
 ):
     changes = ("objective.kind=equilibrium_matching", "chain.kind=descent", "chain.step_size=0.01")
-    contender = Variant("a", (*changes, "generate_steps=5"))
-    found = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "a")
+    variant = Variant("a", (*changes, "generate_steps=5"))
+    found = energies._rows(variant, 1, 0.5, digits, evaluator, tmp_path / "a")
     assert len(found) == race.SNAPSHOTS and all(line["fd"] > 0 for line in found)
     assert {line["begins"] for line in found} == {"noise"}
 
@@ -74,5 +74,5 @@ def test_a_contender_leaves_its_curve_and_a_lost_run_one_row(
         raise Diverged("the energies exploded")
 
     monkeypatch.setattr(race, "run_of", lost)
-    (only,) = energies._rows(contender, 1, 0.5, digits, evaluator, tmp_path / "b")
+    (only,) = energies._rows(variant, 1, 0.5, digits, evaluator, tmp_path / "b")
     assert only["diverged"] and only["method"] == "a"

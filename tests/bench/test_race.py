@@ -72,9 +72,9 @@ def test_a_run_of_a_second_leaves_its_curve(method, tmp_path):
     evaluator = Evaluator(network, KINDS["picture"](), 1.0, 0.1, "untrained")
     (mixture,) = closed_form(1, digits, evaluator)
     assert mixture["evaluations"] == 1 and mixture["seconds"] > 0
-    contender = Variant("a name", experiment=method)
-    recipe = recipe_of(contender, 0, 0.5, digits)
-    found = run_of(contender, recipe, digits, evaluator, tmp_path / "run")
+    variant = Variant("a name", experiment=method)
+    recipe = recipe_of(variant, 0, 0.5, digits)
+    found = run_of(variant, recipe, digits, evaluator, tmp_path / "run")
     assert {line["method"] for line in found} == {"a name"}
     assert len(found) == SNAPSHOTS
     assert [line["seconds"] for line in found] == sorted(line["seconds"] for line in found)

@@ -1,6 +1,6 @@
 """How an energy is trained, at equal seconds: the race of `bench race` among losses and starts.
 
-Every contender is an energy of the same convolutions (that of `ebm`; told the noise level, where
+Every variant is an energy of the same convolutions (that of `ebm`; told the noise level, where
 its loss needs one), trained for the same seconds, and sampled by its own chains in about 60
 evaluations. Learning rates are those of the recipes `ebm` and `ncsn`.
 
@@ -28,7 +28,7 @@ FROM_NOISE = "proposal.components=0"
 DENOISING = ("sigma=0.4", "width=0.8", "base=5.0")
 AT_LEVELS = ("net.kind=energy", "net.patch=4")
 
-CONTENDERS = (
+VARIANTS = (
     Variant("contrastive divergence"),
     Variant("contrastive divergence from noise", (FROM_NOISE,)),
     Variant(
@@ -87,9 +87,9 @@ def rows(
     seeds: int = 1,
     seconds: float = SECONDS,
     dataset: str = "mnist",
-    contenders: Sequence[Variant] = CONTENDERS,
+    variants: Sequence[Variant] = VARIANTS,
 ) -> list[dict[str, Any]]:
-    """For every contender, seed and snapshot what `race.rows` holds, the learning rate, and where
+    """For every variant, seed and snapshot what `race.rows` holds, the learning rate, and where
     its chains begin; one row with `diverged` for a run that was lost.
     """
     data = shelf.load(dataset)
@@ -99,29 +99,29 @@ def rows(
         control = [row | begun for row in race.closed_form(seeds, data, evaluator)]
         return control + [
             row
-            for i, contender in enumerate(contenders)
-            for row in _rows(contender, seeds, seconds, data, evaluator, Path(folder) / str(i))
+            for i, variant in enumerate(variants)
+            for row in _rows(variant, seeds, seconds, data, evaluator, Path(folder) / str(i))
         ]
 
 
 def _rows(
-    contender: Variant,
+    variant: Variant,
     seeds: int,
     seconds: float,
     data: Dataset,
     evaluator: Evaluator,
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """The runs of a contender."""
-    pace = race.seconds_of(race.changed(contender, 0, data), data)
+    """The runs of a variant."""
+    pace = race.seconds_of(race.changed(variant, 0, data), data)
     found = []
     for seed in range(seeds):
-        recipe = race.within(race.changed(contender, seed, data), seconds, pace)
+        recipe = race.within(race.changed(variant, seed, data), seconds, pace)
         about = {"begins": begins(recipe), "rate": recipe.training.learning_rate}
         try:
-            run = race.run_of(contender, recipe, data, evaluator, folder / f"seed-{seed}")
+            run = race.run_of(variant, recipe, data, evaluator, folder / f"seed-{seed}")
         except LOST:
-            lost = {"method": contender.name, "seed": seed, "diverged": True}
+            lost = {"method": variant.name, "seed": seed, "diverged": True}
             found.append(lost | about)
             continue
         found += [row | about | {"diverged": False} for row in run]
@@ -135,7 +135,7 @@ def begins(recipe: Any) -> str:
 
 PAGE = """# How an energy is trained, at equal seconds
 
-Every contender is an energy of the convolutions of the recipe `ebm` (told the noise level, where its loss needs one), trains for
+Every variant is an energy of the convolutions of the recipe `ebm` (told the noise level, where its loss needs one), trains for
 {seconds:.0f} seconds on one thread, and draws by its own chains. {samples} fresh samples of its averaged weights at each sixth of
 the way are judged against {samples} test pictures by one evaluation classifier. Learning rates are those of the recipes `ebm` and
 `ncsn`, and none was tuned. Chains, and samples, begin at draws
@@ -215,5 +215,5 @@ def _mean(found: Sequence[float], plus_minus: bool = True) -> str:
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Frechet distance against seconds, the first seed of each contender."""
+    """Frechet distance against seconds, the first seed of each variant."""
     race.figure([row for row in rows if not row["diverged"]], path)

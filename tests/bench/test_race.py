@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from gradlogp import data as shelf
+from gradlogp.bench import race
+from gradlogp.bench.ablation import Variant
 from gradlogp.bench.race import (
     GOALS,
     SNAPSHOTS,
@@ -16,10 +18,12 @@ from gradlogp.bench.race import (
     reached,
     recipe_of,
     run_of,
+    seconds_of,
 )
-from gradlogp.harness import Evaluator
+from gradlogp.experiments.recipes import RECIPES
+from gradlogp.harness import Evaluator, Target, override
 from gradlogp.harness.kinds import KINDS
-from gradlogp.models import ConvClassifier
+from gradlogp.models import ConvClassifier, ConvEnergy
 
 
 def row(method, seed, seconds, fd, **more):
@@ -68,8 +72,23 @@ def test_a_run_of_a_second_leaves_its_curve(method, tmp_path):
     evaluator = Evaluator(network, KINDS["picture"](), 1.0, 0.1, "untrained")
     (mixture,) = closed_form(1, digits, evaluator)
     assert mixture["evaluations"] == 1 and mixture["seconds"] > 0
-    recipe = recipe_of(method, 0, 0.5, digits)
-    found = run_of(recipe, digits, evaluator, tmp_path / "run")
+    variant = Variant("a name", experiment=method)
+    recipe = recipe_of(variant, 0, 0.5, digits)
+    found = run_of(variant, recipe, digits, evaluator, tmp_path / "run")
+    assert {line["method"] for line in found} == {"a name"}
     assert len(found) == SNAPSHOTS
     assert [line["seconds"] for line in found] == sorted(line["seconds"] for line in found)
     assert all(line["evaluations"] == 1 and line["fd"] > 0 for line in found)
+
+
+def test_the_pace_is_the_mean_over_a_warm_up_and_what_follows(monkeypatch):
+    """On a clock that only the network's passes move: half of the updates cost one, half K + 2."""
+    digits = shelf.load("digits")
+    changes = ("objective.warm_up=0.5", "chain_steps=4")
+    recipe = override(RECIPES["ebm"](Target.of(digits), "quick", 0), changes)
+    passes = []
+    forward = ConvEnergy.forward
+    monkeypatch.setattr(ConvEnergy, "forward", lambda *a: passes.append(1) or forward(*a))
+    monkeypatch.setattr(race.time, "perf_counter", lambda: float(len(passes)))
+    once, chained = 1, 4 + 1
+    assert seconds_of(recipe, digits)["update"] == (once + chained) / 2

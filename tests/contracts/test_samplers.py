@@ -43,6 +43,7 @@ LISTED = {
         "levels": 10,
         "step_ratio": 0.6,
     },
+    "recovery_langevin": {"process": VarianceExploding(0.05, 5.0), "levels": 5, "inner": 3},
     "ancestral": {
         "process": VariancePreserving(),
         "levels": 10,

@@ -9,7 +9,7 @@ from gradlogp.data import load
 from gradlogp.experiments import COMPARISONS, RECIPES
 from gradlogp.experiments.denoise.networks import DenoisingRecipe
 from gradlogp.experiments.recipes.energy_losses import EnergyLoss
-from gradlogp.experiments.recipes.losses import ScoreLoss
+from gradlogp.experiments.recipes.losses import OfEnergies, ScoreLoss
 from gradlogp.harness import (
     PRESETS,
     Target,
@@ -157,6 +157,7 @@ def test_every_sampler_of_the_table_that_fits_can_be_chosen(recipe, field, table
 
 SCORE_LOSSES = [kind_name(loss) for loss in get_args(ScoreLoss)]
 ENERGY_LOSSES = [kind_name(loss) for loss in get_args(EnergyLoss)]
+OF_ENERGIES = [kind_name(loss) for loss in get_args(ScoreLoss) if issubclass(loss, OfEnergies)]
 TINY = {
     "ncsn": ["net.channels=4,8", "sampler.levels=5"],
     "ebm": ["net.channels=4,8", "chain_steps=2", "generate_steps=2", "buffer.capacity=32"],
@@ -169,6 +170,7 @@ TINY = {
 )
 def test_every_loss_that_a_model_can_learn_by_can_be_chosen_and_trains(recipe, name, tmp_path):
     changes = ["training.images=64", "training.batch=16", *TINY[recipe], f"objective.kind={name}"]
+    changes = ["net.kind=energy"] * (name in OF_ENERGIES) + changes
     made = override(RECIPES[recipe](DIGITS, "quick", 0), changes)
     assert leaves(made)["objective.kind"] == name and name in OBJECTIVES
     assert from_stored(json.loads(json.dumps(to_dict(made)))) == made

@@ -183,7 +183,7 @@ def test_its_contrast_weighs_the_chains_at_their_temperature():
     only = EnergyMatching(contrast, weight, optimal_transport=False)(
         Bowl(a), Batch(data(50, 1)), seeded(1)
     ).info
-    assert {"flow_per_dim", "gap"} <= only.keys()
+    assert {"flow_per_dim", "contrast"} <= only.keys()
 
 
 def test_half_of_the_chains_begin_at_data():

@@ -2,16 +2,19 @@
 at a = 1, at every level.
 """
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
 from gradlogp.core.batch import Batch
-from gradlogp.core.fields import Energy, column
+from gradlogp.core.fields import Denoiser, Energy, column
 from gradlogp.core.kernel import run
+from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import seeded
 from gradlogp.objectives import Recovery, RecoveryLikelihood
-from gradlogp.samplers import Langevin
+from gradlogp.samplers import Langevin, RecoveryLangevin
 from tests.physics.gaussian import Exact, grouped
 
 V, N = 1.5, 40_000
@@ -107,3 +110,24 @@ def test_images_classes_and_what_cannot_be():
             RecoveryLikelihood(levels, Langevin(0.1))
     with pytest.raises(ValueError, match="`steps`"):
         RecoveryLikelihood((0.1, 1.0), Langevin(0.1), 0)
+
+
+def test_chains_down_the_levels_have_the_variance_of_their_linear_recursion():
+    """Given y at the level above, x = a y + noise of variance b; a step of h multiplies by 1 - h (1 +
+    g^2 / w), adds h y and noise of 2 h g^2. With many small steps the data's variance comes out.
+    """
+    field = Denoiser(lambda x, sigma: x * V / (V + column(sigma, x) ** 2))
+    for inner, h, close in ((3, 0.3, False), (60, 0.05, True)):
+        sampler = RecoveryLangevin(VarianceExploding(0.5, 4.0), 7, inner, h)
+        variance = V + 4.0**2
+        start = torch.randn(N, 1, generator=seeded(2), dtype=torch.float64) * variance**0.5
+        for above, sigma in pairwise(sampler.ladder):
+            g2, w = above**2 - sigma**2, V + sigma**2
+            keep, a, b = 1 - h * (1 + g2 / w), 1.0, 0.0
+            for _ in range(inner):
+                a, b = a * keep + h, b * keep**2 + 2 * h * g2
+            variance = a**2 * variance + b
+        exact = variance * (V / (V + 0.5**2)) ** 2
+        end = run(sampler, field, start, sampler.steps, seeded(3))
+        assert abs(end.var() - exact) < 4 * exact * (2 / N) ** 0.5
+        assert (abs(exact - V**2 / (V + 0.5**2)) < 0.1) == close

@@ -315,3 +315,15 @@ def test_a_loss_that_may_be_negative_has_no_scale_to_grow_beyond():
         for step, loss in enumerate([1.0] * 20 + [500.0] * 2)
     ]
     assert Verdict.ROLL_BACK in verdicts
+
+
+def test_chains_of_energies_without_a_scale_are_watched_by_how_far_they_move_alone():
+    """Recovery likelihood and energy matching tell no gap: their energies may differ by hundreds."""
+    guard = Guard(GuardSettings(patience=10))
+    moving, still = {"displacement": torch.tensor(0.5)}, {"displacement": torch.tensor(0.0)}
+    for step in range(30):
+        assert guard.check(step, Batch(torch.zeros(2, 2)), -300.0, 1.0, moving) is Verdict.STEP
+    assert not guard.warned
+    for step in range(30, 120):
+        assert guard.check(step, Batch(torch.zeros(2, 2)), -300.0, 1.0, still) is Verdict.STEP
+    assert guard.warned

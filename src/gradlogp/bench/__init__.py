@@ -60,6 +60,9 @@ BENCHES: dict[str, Bench] = {
         "race",
         "race.md",
     ),
+    "energies": Bench(
+        "How an energy is trained: losses and starts, at equal seconds.", "energies", "energies.md"
+    ),
     "guard": Bench(
         "How trainings end that are made to diverge, in every kind of generative model.",
         "guard",

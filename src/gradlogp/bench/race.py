@@ -21,17 +21,18 @@ from typing import Any
 from torch import Tensor
 
 from gradlogp import data as shelf
+from gradlogp.bench.ablation import Variant
 from gradlogp.bench.page import one_thread, table
-from gradlogp.data import Dataset
+from gradlogp.data import Dataset, Split
 from gradlogp.experiments.recipes import RECIPES
 from gradlogp.experiments.recipes.mixture import drawn, fitted
 from gradlogp.experiments.recipes.proposal import Proposal
-from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, figures, specify
+from gradlogp.harness import Evaluator, Fitted, Target, evaluator_of, figures, override, specify
 from gradlogp.harness.fit import batches, build, fit, load, snapshot, snapshots
 from gradlogp.metrics import frechet, prdc
 
 METHODS = ("ebm", "ncsn", "wgan_gp", "gan", "vae")
-SECONDS, SAMPLES, SNAPSHOTS, PILOT = 60.0, 1000, 6, 12
+SECONDS, SAMPLES, SNAPSHOTS, PILOT = 60.0, 1000, 6, 20
 GOALS = (2.0, 1.5, 1.0)
 MIXTURE = "mixture alone"
 
@@ -53,7 +54,8 @@ def rows(
             for method in methods
             for seed in range(seeds)
             for row in run_of(
-                recipe_of(method, seed, seconds, data),
+                Variant(method, experiment=method),
+                recipe_of(Variant(method, experiment=method), seed, seconds, data),
                 data,
                 evaluator,
                 Path(folder) / f"{method}-{seed}",
@@ -72,13 +74,23 @@ def _mixture(seed: int, data: Dataset, evaluator: Evaluator) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     x = drawn(mixture, data, min(SAMPLES, len(data.test)), seed)
     found = {"seed": seed, "seconds": seconds, "evaluations": 1}
-    return {"method": MIXTURE, **found, **sample_metrics(x, data, evaluator)}
+    return {"method": MIXTURE, **found, **sample_metrics(x, data.test, evaluator)}
 
 
-def recipe_of(method: str, seed: int, seconds: float, data: Dataset) -> Any:
+def recipe_of(method: Variant, seed: int, seconds: float, data: Dataset) -> Any:
     """The recipe with as many pictures as it learns from in `seconds` here and now."""
-    recipe: Any = RECIPES[method](Target.of(data), "quick", seed)
-    pace = seconds_of(recipe, data)
+    recipe = changed(method, seed, data)
+    return within(recipe, seconds, seconds_of(recipe, data))
+
+
+def changed(method: Variant, seed: int, data: Dataset) -> Any:
+    """The recipe with its changes made."""
+    whole: Any = RECIPES[method.experiment](Target.of(data), "quick", seed)
+    return override(whole, method.changes)
+
+
+def within(recipe: Any, seconds: float, pace: Mapping[str, float]) -> Any:
+    """The recipe with as many pictures as it learns from in `seconds` at the pace of `seconds_of`."""
     updates = max(SNAPSHOTS, int((seconds - pace["before"]) / pace["update"]))
     return replace(
         recipe,
@@ -88,24 +100,30 @@ def recipe_of(method: str, seed: int, seconds: float, data: Dataset) -> Any:
 
 
 def seconds_of(recipe: Any, data: Dataset) -> dict[str, float]:
-    """What comes before the first update, and the median update, in seconds."""
-    spec = specify(data)
-    learner = build(recipe, spec, "cpu", data.train)
-    source, spent = batches(data.train, recipe, spec, "cpu"), []
+    """What comes before the first update, and the mean update, in seconds, of a whole run of a few
+    updates: what the loss does at first, and later, has its share of them.
+    """
+    spec, batch = specify(data), recipe.training.batch
+    short = replace(recipe, training=replace(recipe.training, images=PILOT * batch))
+    source = batches(data.train, short, spec, "cpu")
+    build(short, spec, "cpu").update(source(0))  # what is slow once
+    learner = build(short, spec, "cpu", data.train)
+    began = time.perf_counter()
     for step in range(PILOT):
-        began = time.perf_counter()
         learner.update(source(step))
-        spent.append(time.perf_counter() - began)
-    return {"before": learner.seconds, "update": statistics.median(spent)}
+    spent = time.perf_counter() - began
+    return {"before": learner.seconds, "update": spent / PILOT}
 
 
-def run_of(recipe: Any, data: Dataset, evaluator: Evaluator, path: Path) -> list[dict[str, Any]]:
+def run_of(
+    method: Variant, recipe: Any, data: Dataset, evaluator: Evaluator, path: Path
+) -> list[dict[str, Any]]:
     """Train into the run folder `path`, and measure every snapshot."""
     run = fit(recipe, data, path)
     clock = {int(line["step"]): float(line["seconds"]) for line in run.metrics()}
     return [
         {
-            "method": recipe.experiment,
+            "method": method.name,
             "seed": recipe.seed,
             "seconds": clock[min(clock, key=lambda at: abs(at - step))],
             **looks(at_snapshot(load(path, "cpu"), step), data, evaluator),
@@ -123,12 +141,12 @@ def looks(fitted: Fitted, data: Dataset, evaluator: Evaluator) -> dict[str, floa
     """Fresh samples against as many test pictures."""
     x, _ = fitted.draw(min(SAMPLES, len(data.test)), fitted.recipe.seed + 1)
     how = fitted.sampling()
-    return {**sample_metrics(x, data, evaluator), "evaluations": how.cost * how.steps}
+    return {**sample_metrics(x, data.test, evaluator), "evaluations": how.cost * how.steps}
 
 
-def sample_metrics(x: Tensor, data: Dataset, evaluator: Evaluator) -> dict[str, float]:
-    """Samples x [n, *shape] in the data's own range, against the first n test examples."""
-    real, features = evaluator.features(data.test.scaled(slice(0, len(x)))), evaluator.features(x)
+def sample_metrics(x: Tensor, part: Split, evaluator: Evaluator) -> dict[str, float]:
+    """Samples x [n, *shape] in the data's own range, against the first n examples of `part`."""
+    real, features = evaluator.features(part.scaled(slice(0, len(x)))), evaluator.features(x)
     return {
         "fd": float(frechet.fd(real, features, evaluator.name)),
         "precision": float(prdc.precision(real, features)),

@@ -223,6 +223,7 @@ class Bench(Arguments):
             "noise-geometry",
             "noise-scales",
             "race",
+            "energies",
             "guard",
             "growth",
             "peers",
@@ -232,15 +233,17 @@ class Bench(Arguments):
     ]
     """What to measure; `gradlogp list benches` says what each is."""
     seconds: Annotated[float | None, Field(gt=0)] = None
-    """Seconds for each fit or figure (objectives, race, overhead, peers, scale); by default those of
-    the committed page.
+    """Seconds for each fit or figure (energies, objectives, race, overhead, peers, scale); by
+    default those of the committed page.
     """
     seeds: Annotated[int | None, Field(ge=1)] = None
-    """Repetitions of each fit, machines, or kills (ablation, cd-bias, contamination, guard,
-    objectives, race; scale); by default those of the committed page.
+    """Repetitions of each fit, machines, or kills (ablation, cd-bias, contamination, energies,
+    guard, objectives, race; scale); by default those of the committed page.
     """
     dataset: str | None = None
-    """The data set (noise-scales, race, scale); by default that of the committed page, or the digits."""
+    """The data set (energies, noise-scales, race, scale); by default that of the committed page, or the
+    digits.
+    """
     write: Path | None = None
     """The folder of the docs, to write the page, its rows and its pictures into."""
     date: str | None = None

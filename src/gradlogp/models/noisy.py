@@ -117,12 +117,13 @@ def conv_noisy_energy(
     channels: Sequence[int] = (16, 32, 64, 64),
     width: int = 64,
     classes: int = 0,
+    patch: int = 1,
 ) -> PreconditionedEnergy:
     """An energy at every noise level by a small convolutional trunk: the cheapest for images, waves
     and volumes.
     """
     return PreconditionedEnergy(
-        Potential(ConvTrunk(shape, channels, width), width, classes), sigma_data
+        Potential(ConvTrunk(shape, channels, width, patch), width, classes), sigma_data
     )
 
 

@@ -44,6 +44,7 @@ from gradlogp.objectives.matching import (
 )
 from gradlogp.objectives.nce import ConditionalNoiseContrastive, GaussianNoise, NoiseContrastive
 from gradlogp.objectives.noised import NoisedCrossEntropy
+from gradlogp.objectives.phases import WarmedUp
 from gradlogp.objectives.recovery import Recovery, RecoveryLikelihood
 from gradlogp.objectives.starts import FromBuffer, FromData, FromNoise, FromProposal
 
@@ -126,6 +127,7 @@ __all__ = [
     "SlicedScoreMatching",
     "Uncertainty",
     "VariationalBound",
+    "WarmedUp",
     "Weight",
     "ddpm_simple",
     "improved_contrastive_divergence",

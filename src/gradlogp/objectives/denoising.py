@@ -27,13 +27,20 @@ u(\sigma)`, D the dimension, whose best u is the log of the level's loss per dim
 level pulls equally. Levels are stratified over the batch, which takes variance away and costs
 nothing.
 
+An energy that is not told the level can learn many at once (multi-scale denoising score matching):
+with one `base` level :math:`\sigma_0` for all,
+
+.. math:: D(x) = x - \sigma_0^2\, \nabla E(x) ,
+
+its slope leads back to the data from any distance, and is longer where that is longer.
+
 References: Vincent (2011), A Connection Between Score Matching and Denoising Autoencoders, eq. 11;
 Song & Ermon (2019), arXiv 1907.05600, eq. 5 and 6; Karras et al. (2022), arXiv 2206.00364, table 1;
 Song et al. (2021), Maximum Likelihood Training of Score-Based Diffusion Models, arXiv 2101.09258,
 eq. 7 and section 5.1 (importance sampling); Hang et al. (2023), Efficient Diffusion Training via
 Min-SNR Weighting, arXiv 2303.09556, eq. 8; Kendall et al. (2018), arXiv 1705.07115, and Karras et
 al. (2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 2107.00630, app. I.1
-(stratified levels).
+(stratified levels); Li, Chen & Sommer (2019), arXiv 1910.07762, section 2.3 (one energy for many levels).
 """
 
 import abc
@@ -203,18 +210,28 @@ class Uncertainty(nn.Module):
         return self.values[left] + (place - left) * (self.values[left + 1] - self.values[left])
 
 
-def with_levels(model: Any, cond: Tensor | None, levels: LevelDistribution) -> NoisyField:
-    """`as_noisy`; and where there is one level only, a field without levels as well, by D = x +
-    sigma^2 s(x).
+def with_levels(
+    model: Any, cond: Tensor | None, levels: LevelDistribution, base: float | None = None
+) -> NoisyField:
+    """`as_noisy`; and a field without levels as well, by D = x + base^2 s(x) at all of them, or,
+    where there is one level only, by D = x + sigma^2 s(x).
     """
     if not isinstance(model, Field | NoisyField) and hasattr(model, "field"):
         model, cond = model.field(cond), None
+    if not isinstance(model, Field) and base is not None:
+        raise ValueError(
+            f"base={base:g} is for a field that is not told the level, but {type(model).__name__}"
+            " is one at each; leave it out."
+        )
     if not isinstance(model, Field):
         return as_noisy(model, cond)
+    if base is not None:
+        return Denoiser(lambda x, sigma: x + base**2 * model.score(x))
     if not isinstance(levels, SingleLevel):
         raise ValueError(
             f"{type(model).__name__} is a field without noise levels, so it can learn one only, but"
-            f" got {type(levels).__name__}; use SingleLevel(sigma), or a model that takes sigma."
+            f" got {type(levels).__name__}; use SingleLevel(sigma), a base level for all, or a model that"
+            " takes sigma."
         )
     return Denoiser(lambda x, sigma: x + column(sigma, x) ** 2 * model.score(x))
 
@@ -245,7 +262,7 @@ class DenoisingScoreMatching(Objective):
     The first choice for scores, of pictures above all. The model gives a `NoisyField`: a score
     network or an energy that takes sigma. At a `SingleLevel` an energy or score without levels
     learns too. `weight` is a row of the table above; 'edm' needs `sigma_data`, 'min_snr' its
-    `gamma`.
+    `gamma`. `base` is the level whose score a field without levels learns from all of `levels`.
 
     A share `drop_cond` of the examples is shown without its condition, as class -1: Ho & Salimans
     (2022), arXiv 2207.12598.
@@ -257,8 +274,11 @@ class DenoisingScoreMatching(Objective):
     drop_cond: float = 0.0
     gamma: float = 5.0
     uncertainty: Uncertainty | None = None
+    base: float | None = None
 
     def __post_init__(self) -> None:
+        if self.base is not None and self.base <= 0:
+            raise ValueError(f"base is a noise level, so it is positive, got {self.base}.")
         if self.weight not in WEIGHTS:
             raise ValueError(f"expected a weight out of {', '.join(WEIGHTS)}, got {self.weight!r}.")
         if min(self.sigma_data, self.gamma) <= 0 or not 0 <= self.drop_cond <= 1:
@@ -280,7 +300,7 @@ class DenoisingScoreMatching(Objective):
         cond = drop(cond, self.drop_cond, generator)
         sigma = self.levels.sample(len(x0), generator, x0)
         error = squared_error(
-            with_levels(model, cond, self.levels), x0, sigma, normal(x0, generator)
+            with_levels(model, cond, self.levels, self.base), x0, sigma, normal(x0, generator)
         )
         value = self.weigh(sigma) / (2 * sigma**4) * error
         dim = math.prod(x0.shape[1:])

@@ -157,7 +157,8 @@ class EnergyMatching(Objective):
         if self.contrast is None:
             return Loss(flow, info)
         contrast = self.contrast(model, batch, generator)
-        return Loss(flow + self.weight * contrast.value, info | contrast.info)
+        info |= {"contrast": contrast.info["gap"], "displacement": contrast.info["displacement"]}
+        return Loss(flow + self.weight * contrast.value, info)
 
     def state(self) -> dict[str, Tensor]:
         return {} if self.contrast is None else self.contrast.state()

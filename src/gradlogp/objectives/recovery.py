@@ -90,7 +90,7 @@ class RecoveryLikelihood(Objective):
             {
                 "energy_data": mean(plus),
                 "energy_chains": mean(minus),
-                "gap": mean(minus - plus),
+                "contrast": mean(minus - plus),
                 "displacement": mean(u.abs()),
             },
         )

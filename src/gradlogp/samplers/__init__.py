@@ -16,6 +16,7 @@ from gradlogp.samplers.masked import Masked
 from gradlogp.samplers.nuts import NUTS
 from gradlogp.samplers.posterior import GaussianPosterior, PosteriorLangevin
 from gradlogp.samplers.preconditioned import PreconditionedLangevin
+from gradlogp.samplers.recovery import RecoveryLangevin
 from gradlogp.samplers.restore import DPS, RePaint
 from gradlogp.samplers.reverse import DDIM, Ancestral, Reverse, ReverseSDE
 from gradlogp.samplers.solvers import DPMSolver, Heun, ProbabilityFlow, UniPC
@@ -46,6 +47,7 @@ SAMPLERS = {
     "gibbs_with_gradients": GibbsWithGradients,
     "annealed_langevin": AnnealedLangevin,
     "consistent_annealed_langevin": ConsistentAnnealedLangevin,
+    "recovery_langevin": RecoveryLangevin,
     "ancestral": Ancestral,
     "ddim": DDIM,
     "reverse_sde": ReverseSDE,
@@ -97,6 +99,7 @@ __all__ = [
     "PredictorCorrector",
     "ProbabilityFlow",
     "RePaint",
+    "RecoveryLangevin",
     "Reverse",
     "ReverseSDE",
     "TemperedTransitions",

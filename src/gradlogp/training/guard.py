@@ -208,7 +208,7 @@ class Guard:
             )
         if (
             self.seen >= 3 * self.settings.patience
-            and self.running_mean["gap"] > self.settings.max_gap
+            and self.running_mean.get("gap", 0.0) > self.settings.max_gap
         ):  # it rises at first, and falls
             self._warn_once(
                 step,

@@ -9,7 +9,7 @@ from gradlogp.core.progress import Silent
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.audio import COMPARISON
 from gradlogp.experiments.audio.voices import voices
-from gradlogp.experiments.recipes.score import WaveShape
+from gradlogp.experiments.recipes.nets import WaveShape
 from gradlogp.harness import leaves, override, prepare
 from gradlogp.harness.fit import build
 from gradlogp.harness.kinds.waveform import Waveform

@@ -16,7 +16,8 @@ from dataclasses import replace
 from gradlogp.core.noise import VarianceExploding, VariancePreserving
 from gradlogp.experiments.audio.voices import voices
 from gradlogp.experiments.recipes.latent import wave_gan
-from gradlogp.experiments.recipes.score import ScoreRecipe, UNetShape, ncsn_class
+from gradlogp.experiments.recipes.nets import UNetShape
+from gradlogp.experiments.recipes.score import ScoreRecipe, ncsn_class
 from gradlogp.harness.compare import Comparison
 from gradlogp.harness.recipe import Target
 from gradlogp.harness.table import Column, Table

@@ -20,7 +20,7 @@ from gradlogp import tasks
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_, seeded
 from gradlogp.experiments.captions.captioned import Captioned, FieldOf
-from gradlogp.experiments.recipes.score import UNetShape
+from gradlogp.experiments.recipes.nets import UNetShape
 from gradlogp.harness.compare import Maker
 from gradlogp.harness.recipe import DataSpec, Target
 from gradlogp.harness.settings import Choices, chosen

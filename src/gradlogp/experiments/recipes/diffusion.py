@@ -26,7 +26,8 @@ from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import walks
-from gradlogp.experiments.recipes.score import UNetShape, by_tweedie
+from gradlogp.experiments.recipes.nets import UNetShape
+from gradlogp.experiments.recipes.score import by_tweedie
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,

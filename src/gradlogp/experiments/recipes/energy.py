@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
-from gradlogp.core.random import Randomness
+from gradlogp.core.random import Randomness, normal_
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy_losses import (
@@ -51,6 +51,7 @@ from gradlogp.objectives import (
     FromNoise,
     Objective,
     ReplayBuffer,
+    WarmedUp,
 )
 from gradlogp.samplers import STEP_SAMPLERS, Langevin
 from gradlogp.training import GuardSettings, Training
@@ -121,6 +122,13 @@ class EnergyRecipe(Generative):
             reference=self.reference,
         )
 
+    def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
+        if self.objective.normal and self.proposal.components:
+            raise UserError(
+                f"objective.kind={self.objective.named} leads from noise to data, so its chains begin"
+                f" at no mixture: set proposal.components=0, got {self.proposal.components}."
+            )
+
     @property
     def evaluations_per_example(self) -> int:
         return self.objective.evaluations(self.chain_steps)
@@ -143,7 +151,7 @@ class EnergyRecipe(Generative):
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
     ) -> Objective:
-        noise = spec.coordinates.noise
+        noise = self._noise(spec)
         starts = (
             FromNoise(noise)
             if self.buffer is None or isinstance(self.objective, Chainless)
@@ -156,8 +164,12 @@ class EnergyRecipe(Generative):
             self.energy_l2,
             self.data_noise,
             spec.coordinates.bounds,
+            self.training.steps,
         )
         return self.objective.build(chains)
+
+    def _noise(self, spec: DataSpec) -> Any:
+        return normal_ if self.objective.normal else spec.coordinates.noise
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
@@ -171,6 +183,7 @@ class EnergyRecipe(Generative):
         if not isinstance(model, Proposed) or isinstance(self.objective, Chainless):
             return
         begin = self._begin(model)
+        objective = objective.then if isinstance(objective, WarmedUp) else objective
         starts = objective.starts
         if isinstance(starts, FromBuffer):
             starts.buffer.noise = begin
@@ -224,7 +237,7 @@ class EnergyRecipe(Generative):
         return tasks.Sampling(
             model.field,
             self.chain,
-            self._begin(model) if isinstance(model, Proposed) else kind.noise,
+            self._begin(model) if isinstance(model, Proposed) else self._noise(spec),
             self.generate_steps,
             spec.shape,
             kind.from_model,

@@ -6,22 +6,28 @@ The others need none. Score matching and its like see noisy data, since no energ
 fits data on a grid, or clamped at the ends of an interval:
 
     denoising_score_matching            |s(x0 + sigma eps) + eps / sigma|^2
+    the same, width > 0                 |x - x0 + b^2 grad E(x)|^2 / sigma^2, one E for many sigma
+    energy_matching                     |-grad E(x_t) - (x0 - eps)|^2, and chains at last
+    equilibrium_matching                |-grad E(x_t) - c(t) (x0 - eps)|^2
     sliced_score_matching               v^T grad(v^T s) + |s|^2 / 2
     finite_difference_score_matching    the same from energies at x - eps v, x and x + eps v
     conditional_noise_contrastive       log(1 + exp(E(x) - E(x + sigma eps)))
     energy_discrepancy                  log mean exp(E(x) - E(x'_i)), x' around a blurred copy of x
 
-What is left out asks for more than such an energy has: noise levels (recovery likelihood, flow
-matching, DDPM's), a noise distribution near the data (noise-contrastive estimation), discrete
-states (pseudo-likelihood, ratio matching), or a backward pass for every entry (implicit score
-matching).
+Contrastive divergence may begin at weights that denoising has trained, for the share `warm_up` of
+the updates. What is left out asks for more than such an energy has: noise levels (recovery
+likelihood and dual score matching, which `ncsn` with net.kind=energy learns by), a noise
+distribution near the data (noise-contrastive estimation), discrete states (pseudo-likelihood, ratio
+matching), or a backward pass for every entry (implicit score matching).
 
 References: those of `gradlogp.objectives`.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
+from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.kernel import Sampler
 from gradlogp.objectives import (
     Augmented,
@@ -29,10 +35,15 @@ from gradlogp.objectives import (
     ContrastiveDivergence,
     DenoisingScoreMatching,
     EnergyDiscrepancy,
+    EnergyMatching,
+    EquilibriumMatching,
     FiniteDifferenceScoreMatching,
+    FromHalves,
+    LogNormal,
     Objective,
     SingleLevel,
     SlicedScoreMatching,
+    WarmedUp,
 )
 from gradlogp.objectives.augment import Noise
 from gradlogp.objectives.starts import Starts
@@ -41,7 +52,7 @@ from gradlogp.objectives.starts import Starts
 @final
 @dataclass(frozen=True)
 class Chains:
-    """What the recipe says of the chains of contrastive divergence."""
+    """What the recipe says of the chains of contrastive divergence, and its number of updates."""
 
     sampler: Sampler[Any, Any]
     starts: Starts
@@ -49,6 +60,7 @@ class Chains:
     energy_l2: float
     data_noise: float
     bounds: tuple[float, float] | None
+    updates: int = 1
 
     def diverge(self) -> ContrastiveDivergence:
         return ContrastiveDivergence(
@@ -56,7 +68,13 @@ class Chains:
         )
 
 
-class Chained:
+class Begins:
+    """normal: chains begin at N(0, 1), and at no mixture."""
+
+    normal: ClassVar[bool] = False
+
+
+class Chained(Begins):
     """Losses that make their counterexamples by chains."""
 
     def evaluations(self, steps: int) -> int:
@@ -64,15 +82,66 @@ class Chained:
         return steps + 2
 
 
+class Chainless(Begins):
+    """Losses that need no chain, and what they say of themselves in a report."""
+
+    story: ClassVar[str]
+
+
+@final
+@dataclass(frozen=True)
+class ByDenoising(Chainless):
+    """Denoising score matching, in model coordinates: at the noise level sigma or, with a `width`,
+    at levels whose logarithms have that deviation about sigma's, by one slope for all of them: the
+    score at the level `base`. Twice the base makes an energy of a quarter, so it fits the chain to
+    a step size.
+    """
+
+    sigma: float = 0.3
+    width: float = 0.0
+    base: float | None = None
+    named: ClassVar[str] = "denoising_score_matching"
+    story: ClassVar[str] = (
+        "It learns without chains: noise is added to real examples, and the slope of the energy is"
+        " taught to point back."
+    )
+
+    def __post_init__(self) -> None:
+        at_least(0, width=self.width)
+        if self.sigma <= 0 or (self.base is not None and self.base <= 0):
+            raise UserError(
+                f"sigma and base are noise levels, so positive, got {self.sigma} and {self.base}."
+            )
+
+    def build(self, chains: Chains) -> Objective:
+        if self.width == 0:
+            return DenoisingScoreMatching(SingleLevel(self.sigma), base=self.base)
+        levels = LogNormal(math.log(self.sigma), self.width)
+        return DenoisingScoreMatching(levels, base=self.base or self.sigma)
+
+    def evaluations(self, steps: int) -> int:
+        return 1
+
+
 @final
 @dataclass(frozen=True)
 class ByDivergence(Chained):
-    """Contrastive divergence, with the recipe's chains and buffer."""
+    """Contrastive divergence, with the recipe's chains and buffer; for the share `warm_up` of the
+    updates the loss is the denoising of `start`.
+    """
 
+    warm_up: float = 0.0
+    start: ByDenoising = field(default_factory=ByDenoising)
     named: ClassVar[str] = "contrastive_divergence"
 
+    def __post_init__(self) -> None:
+        check_share(self.warm_up)
+
     def build(self, chains: Chains) -> Objective:
-        return chains.diverge()
+        return warmed(self.start.build(chains), chains.diverge(), self.warm_up, chains)
+
+    def evaluations(self, steps: int) -> int:
+        return round(between(1, super().evaluations(steps), self.warm_up))
 
 
 @final
@@ -101,31 +170,6 @@ class ByImproved(Chained):
     def evaluations(self, steps: int) -> int:
         """One more than plain: the chains' ends once again, under frozen weights."""
         return super().evaluations(steps) + (self.kl > 0)
-
-
-class Chainless:
-    """Losses that need no chain, and what they say of themselves in a report."""
-
-    story: ClassVar[str]
-
-
-@final
-@dataclass(frozen=True)
-class ByDenoising(Chainless):
-    """Denoising score matching at one noise level, in model coordinates."""
-
-    sigma: float = 0.3
-    named: ClassVar[str] = "denoising_score_matching"
-    story: ClassVar[str] = (
-        "It learns without chains: noise is added to real examples, and the slope of the energy is"
-        " taught to point back."
-    )
-
-    def build(self, chains: Chains) -> Objective:
-        return DenoisingScoreMatching(SingleLevel(self.sigma))
-
-    def evaluations(self, steps: int) -> int:
-        return 1
 
 
 @final
@@ -207,6 +251,69 @@ class ByDiscrepancy(Chainless):
         return 1 + self.candidates
 
 
+@final
+@dataclass(frozen=True)
+class ByEnergyMatching(Chained):
+    """Energy matching: a flow from N(0, 1) for the share `warm_up` of the updates, then that and
+    `weight` times contrastive divergence, half of whose chains begin at data.
+    """
+
+    warm_up: float = 0.8
+    weight: float = 1e-3
+    optimal_transport: bool = True
+    named: ClassVar[str] = "energy_matching"
+    normal: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_share(self.warm_up)
+        at_least(0, weight=self.weight)
+
+    def build(self, chains: Chains) -> Objective:
+        contrast = replace(chains.diverge(), starts=FromHalves(), energy_l2=0.0)
+        flow = EnergyMatching(optimal_transport=self.optimal_transport)
+        both = replace(flow, contrast=contrast, weight=self.weight)
+        return warmed(flow, both, self.warm_up, chains)
+
+    def evaluations(self, steps: int) -> int:
+        return round(between(1, 1 + super().evaluations(steps), self.warm_up))
+
+
+@final
+@dataclass(frozen=True)
+class ByEquilibrium(Chainless):
+    """Equilibrium matching from N(0, 1); samples are the ends of a descent, chain.kind=descent."""
+
+    constant: float = 0.8
+    strength: float = 4.0
+    named: ClassVar[str] = "equilibrium_matching"
+    normal: ClassVar[bool] = True
+    story: ClassVar[str] = (
+        "It learns without chains: its slope is taught to lead from noise to real examples, and to"
+        " vanish there."
+    )
+
+    def build(self, chains: Chains) -> Objective:
+        return EquilibriumMatching(self.constant, self.strength)
+
+    def evaluations(self, steps: int) -> int:
+        return 1
+
+
+def check_share(warm_up: float) -> None:
+    if not 0 <= warm_up <= 1:
+        raise UserError(f"warm_up is a share of the updates, in [0, 1], got {warm_up}.")
+
+
+def between(first: float, then: float, share: float) -> float:
+    """The mean of what is `first` for a share, and `then` for the rest."""
+    return share * first + (1 - share) * then
+
+
+def warmed(first: Objective, then: Objective, share: float, chains: Chains) -> Objective:
+    """`first` for a share of the updates, and `then` for the rest."""
+    return WarmedUp(first, then, round(share * chains.updates)) if share > 0 else then
+
+
 EnergyLoss = (
     ByDivergence
     | ByPersistence
@@ -216,4 +323,6 @@ EnergyLoss = (
     | ByDifferences
     | ByContrast
     | ByDiscrepancy
+    | ByEnergyMatching
+    | ByEquilibrium
 )

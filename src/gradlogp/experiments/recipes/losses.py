@@ -1,35 +1,40 @@
 """What a noise-conditional score network can be trained by, as settings: `--set
 objective.kind=NAME`, by the name that the loss has in the table of objectives.
 
-All four are one squared error of the denoiser, weighted by the level in another way,
+The first four are one squared error of the denoiser, weighted by the level in another way,
 
     w(sigma) |D(x0 + sigma eps, sigma) - x0|^2 ,
 
 and so have one minimiser: whatever the network is trained by, every sampler takes it. The weights
-and the levels come from the recipe. The hybrid loss is not among them, since it asks the network
-for a variance as well; nor are those of energies without noise levels.
+and the levels come from the recipe. The last two are for an energy at every noise level,
+net.kind=energy: its slope in the level as well, and chains from each level of a ladder to the next.
+The hybrid loss is not among them, since it asks the network for a variance as well; nor are those
+of energies without noise levels.
 
 References: Vincent (2011); Lipman et al. (2022), arXiv 2210.02747; Ho et al. (2020), arXiv
-2006.11239, eq. 5 and 14.
+2006.11239, eq. 5 and 14; those of `gradlogp.objectives`.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, at_least
 from gradlogp.objectives import (
     DenoisingScoreMatching,
     DiscreteDiffusion,
+    DualScoreMatching,
     FlowMatching,
     Ladder,
     LevelDistribution,
     Objective,
+    RecoveryLikelihood,
     SingleLevel,
     Uncertainty,
     VariationalBound,
     Weight,
     ddpm_simple,
 )
+from gradlogp.samplers import Langevin
 
 
 @final
@@ -100,7 +105,51 @@ class ByBound:
         return VariationalBound(chain, asked.drop_cond, importance=self.importance)
 
 
-ScoreLoss = ByDenoising | ByFlow | BySimple | ByBound
+class OfEnergies:
+    """Losses that need an energy at every noise level."""
+
+
+@final
+@dataclass(frozen=True)
+class ByDual(OfEnergies):
+    """Dual score matching, at the recipe's levels."""
+
+    level_weight: float = 1.0
+    named: ClassVar[str] = "dual_score_matching"
+
+    def __post_init__(self) -> None:
+        at_least(0, level_weight=self.level_weight)
+
+    def build(self, asked: Asked) -> Objective:
+        return DualScoreMatching(many(asked.levels, self.named), self.level_weight)
+
+
+@final
+@dataclass(frozen=True)
+class ByRecovery(OfEnergies):
+    """Recovery likelihood, between the levels of the sampler's ladder; `sampler.kind=
+    recovery_langevin` comes down it by the chains of training.
+    """
+
+    steps: int = 8
+    step_size: float = 0.2
+    named: ClassVar[str] = "recovery_likelihood"
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps)
+        if self.step_size <= 0:
+            raise UserError(f"step_size is a positive step in gaps, got {self.step_size}.")
+
+    @property
+    def evaluations(self) -> int:
+        return self.steps + 2
+
+    def build(self, asked: Asked) -> Objective:
+        levels = sorted(ladder_of(asked, self.named))
+        return RecoveryLikelihood(levels, Langevin(self.step_size), self.steps)
+
+
+ScoreLoss = ByDenoising | ByFlow | BySimple | ByBound | ByDual | ByRecovery
 
 
 def many(levels: LevelDistribution, name: str) -> LevelDistribution:

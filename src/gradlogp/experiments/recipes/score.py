@@ -27,7 +27,14 @@ from gradlogp.core.random import Randomness, normal_
 from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import by_level
 from gradlogp.experiments.recipes.energy import TOLD
-from gradlogp.experiments.recipes.losses import Asked, ByDenoising, ScoreLoss, many
+from gradlogp.experiments.recipes.losses import (
+    Asked,
+    ByDenoising,
+    OfEnergies,
+    ScoreLoss,
+    many,
+)
+from gradlogp.experiments.recipes.nets import EnergyShape, UNetShape, WaveShape, noisy_energy
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.recipe import (
     DataSpec,
@@ -40,6 +47,7 @@ from gradlogp.harness.recipe import (
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.models import (
     Preconditioned,
+    PreconditionedEnergy,
     Proposed,
     fit_gaussian,
     mlp_score,
@@ -154,36 +162,6 @@ NOISE = 10.0  # the level at which nothing is left of an example in model coordi
 
 @final
 @dataclass(frozen=True)
-class UNetShape:
-    """Channels per resolution, residual blocks at each, and the patch that the stem folds into
-    channels. Rows of a table have a perceptron, as wide as twice the last entry of `channels`.
-    """
-
-    channels: tuple[int, ...] = (32, 64)
-    blocks: int = 1
-    patch: int = 2
-    named: ClassVar[str] = "unet"
-
-    def __post_init__(self) -> None:
-        at_least(1, channels=self.channels, blocks=self.blocks, patch=self.patch)
-
-
-@final
-@dataclass(frozen=True)
-class WaveShape:
-    """A WaveNet for waveforms: channels, gated layers, and layers after which dilations begin anew."""
-
-    channels: int = 32
-    layers: int = 16
-    cycle: int = 8
-    named: ClassVar[str] = "wavenet"
-
-    def __post_init__(self) -> None:
-        at_least(1, channels=self.channels, layers=self.layers, cycle=self.cycle)
-
-
-@final
-@dataclass(frozen=True)
 class ScoreRecipe(Generative):
     """A score network that is told the noise level, or trained at a single one."""
 
@@ -195,7 +173,7 @@ class ScoreRecipe(Generative):
     conditional: bool = False
     two_valued: bool = False  # all entries are -1 or 1 in model coordinates, as of voxels
     covariance: bool = False  # the best linear denoiser is wired in, the network learns the rest
-    net: UNetShape | WaveShape = field(default_factory=UNetShape)
+    net: UNetShape | WaveShape | EnergyShape = field(default_factory=UNetShape)
     levels: LogNormal | Ladder | FromProcess | SingleLevel = field(
         default_factory=lambda: LogNormal(-0.4, 1.2)
     )
@@ -230,6 +208,10 @@ class ScoreRecipe(Generative):
                 "the weight 'likelihood' needs a distribution of levels with a density, got"
                 f" {type(self.levels).__name__}; use LogNormal or FromProcess."
             )
+        if isinstance(self.objective, OfEnergies) and not isinstance(self.net, EnergyShape):
+            raise UserError(
+                f"objective.kind={self.objective.named} teaches an energy; set net.kind=energy, too."
+            )
         if not isinstance(self.objective, ByDenoising):
             many(self.levels, self.objective.named)
             if self.uncertainty:
@@ -245,17 +227,20 @@ class ScoreRecipe(Generative):
 
     @property
     def evaluations_per_example(self) -> int:
-        return 1
+        return getattr(self.objective, "evaluations", 1)
 
     def model(self, spec: DataSpec) -> Any:
         return self.proposal.around(self._score(spec), spec)
 
-    def _score(self, spec: DataSpec) -> Preconditioned:
+    def _score(self, spec: DataSpec) -> Preconditioned | PreconditionedEnergy:
+        if isinstance(self.net, EnergyShape):
+            return noisy_energy(spec, self.net, spec.classes if self.conditional else 0)
         score = self._preconditioned(spec)
         return with_gaussian(score, spec.shape, spec.std) if self.covariance else score
 
     def _preconditioned(self, spec: DataSpec) -> Preconditioned:
         classes, net = spec.classes if self.conditional else 0, self.net
+        assert not isinstance(net, EnergyShape)
         if isinstance(net, WaveShape):
             return wavenet_score(spec.shape, spec.std, net.channels, net.layers, net.cycle, classes)
         if len(spec.shape) == 1:

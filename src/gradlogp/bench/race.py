@@ -217,12 +217,16 @@ def _median_time(times: Sequence[float | None]) -> str:
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Frechet distance against seconds, the first seed of each method."""
+    """Frechet distance against seconds, means over the seeds of each method."""
     series = {
-        method: ([row["seconds"] for row in runs[0]], [row["fd"] for row in runs[0]])
-        for method, runs in curves(rows).items()
+        method: (_mean(runs, "seconds"), _mean(runs, "fd")) for method, runs in curves(rows).items()
     }
     with figures.sheet(path, width=6.4, height=4.2) as (axis,):
         figures.lines(
             axis, series, "seconds of training", "Frechet distance", log="xy", markers=True
         )
+
+
+def _mean(runs: Sequence[Sequence[Mapping[str, Any]]], key: str) -> list[float]:
+    """Of each look, over the runs."""
+    return [statistics.fmean(row[key] for row in looks) for looks in zip(*runs, strict=True)]

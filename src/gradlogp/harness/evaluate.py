@@ -27,7 +27,7 @@ from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted, load, snapshot, snapshots
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.probing import probe
-from gradlogp.harness.recipe import Evaluation, Restoration, classes_asked
+from gradlogp.harness.recipe import Evaluation, Restoration, Subject, classes_asked
 from gradlogp.harness.record import Recorder, Rows, row
 from gradlogp.harness.recovery import recovery
 from gradlogp.harness.turns import classless
@@ -126,7 +126,8 @@ def evaluate(
         _films(fitted, data)
         recovery(fitted, data, recorder)
         probe(fitted, data, recorder)
-        recipe.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
+        subject = Subject(fitted, data, evaluator, frames, restoration_at, root)
+        recipe.study(subject, recorder)
         rows += recorder.rows
         run.update_results(rows)
         run.mark("evaluated")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -251,16 +251,7 @@ class Generative(Recipe):
         """
         raise UserError(f"{self.experiment} is a generator, which has no density of its own.")
 
-    def study(
-        self,
-        fitted: "Fitted",
-        data: Dataset,
-        evaluator: "Evaluator",
-        recorder: "Recorder",
-        frames: Mapping[int, Tensor],
-        restoration_at: Callable[[float], Restoration],
-        root: Path | None = None,
-    ) -> None:
+    def study(self, subject: "Subject", recorder: "Recorder") -> None:
         """Anything further that is measured of a model of this kind; by default nothing."""
 
     def title(self) -> str:
@@ -287,3 +278,17 @@ def configured(recipe: R, choices: Choices, target: Target, preset: str) -> R:
 def classes_asked(spec: DataSpec, n: int, cls: int | None = None, start: int = 0) -> Tensor:
     """Conditions for `n` samples from number `start`: of one class, or of each in turn."""
     return torch.arange(start, start + n) % spec.classes if cls is None else torch.full((n,), cls)
+
+
+class Subject(NamedTuple):
+    """What a study is given: a trained model, its data, the evaluation classifier, its chains or walks
+    (steps -> [n, *shape] in the data's own range), how it restores at a noise level, and the folder
+    with further data sets.
+    """
+
+    fitted: "Fitted"
+    data: Dataset
+    evaluator: "Evaluator"
+    frames: Mapping[int, Tensor]
+    restoration_at: Callable[[float], Restoration]
+    root: Path | None = None

@@ -27,7 +27,7 @@ from gradlogp.data import Dataset
 from gradlogp.harness import figures
 from gradlogp.harness.evaluator import Evaluator
 from gradlogp.harness.fit import Fitted
-from gradlogp.harness.recipe import Restoration
+from gradlogp.harness.recipe import Restoration, Subject
 from gradlogp.harness.record import Recorder
 from gradlogp.harness.table import Column, Table
 from gradlogp.metrics import Measure, frechet
@@ -60,21 +60,9 @@ TABLES = (
 )
 
 
-def study(
-    fitted: Fitted,
-    data: Dataset,
-    evaluator: Evaluator,
-    recorder: Recorder,
-    frames: Mapping[int, Tensor],
-    restoration_at: Callable[[float], Restoration],
-    root: Path | None = None,
-) -> None:
-    """All of the above for the energy-based model `fitted`: rows, figures and arrays to the
-    recorder.
-
-    `frames` are its chains from noise, steps -> [n, *shape] in the data's own range; `root` is the
-    folder with further data sets.
-    """
+def study(subject: Subject, recorder: Recorder) -> None:
+    """All of the above for an energy-based model: rows, figures and arrays to the recorder."""
+    fitted, data, evaluator, frames, restoration_at, root = subject
     _from_noise(fitted, data, evaluator, recorder, frames)
     _from_buffer(fitted, data, evaluator, recorder)
     _from_data(fitted, data, evaluator, recorder)

@@ -14,7 +14,6 @@ and v).
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, final
 
 import torch
@@ -24,7 +23,6 @@ from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import walks
 from gradlogp.experiments.recipes.nets import UNetShape
 from gradlogp.experiments.recipes.score import by_tweedie
@@ -33,9 +31,11 @@ from gradlogp.harness.recipe import (
     Evaluation,
     Generative,
     Restoration,
+    Subject,
     Target,
     configured,
 )
+from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices
 from gradlogp.models import (
     DiffusionModel,
@@ -61,10 +61,6 @@ from gradlogp.samplers import LADDER_SAMPLERS, Ancestral
 from gradlogp.training import GuardSettings, Training
 
 if TYPE_CHECKING:
-    from gradlogp.harness.evaluator import Evaluator
-    from gradlogp.harness.fit import Fitted
-    from gradlogp.harness.record import Recorder
-
     LadderSampler = Any
 else:
     LadderSampler = Union[tuple(LADDER_SAMPLERS.values())]  # noqa: UP007
@@ -226,17 +222,8 @@ class DiffusionRecipe(Generative):
     def coarsest_level(self) -> float:
         return self.ladder(2)[0]
 
-    def study(
-        self,
-        fitted: "Fitted",
-        data: Dataset,
-        evaluator: "Evaluator",
-        recorder: "Recorder",
-        frames: Mapping[int, Tensor],
-        restoration_at: Callable[[float], Restoration],
-        root: Path | None = None,
-    ) -> None:
-        walks.study(fitted, data, evaluator, recorder)
+    def study(self, subject: Subject, recorder: Recorder) -> None:
+        walks.study(subject.fitted, subject.data, subject.evaluator, recorder)
 
     def title(self) -> str:
         return f"Diffusion model, {self.loss} loss, predicts {self.predicts}"

@@ -10,9 +10,8 @@ fitted to the training part in closed form, in seconds, before learning begins. 
 left with what the mixture cannot do, and sixty steps do what took three hundred.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
@@ -21,7 +20,6 @@ from torch import Generator, Tensor
 from gradlogp import tasks
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import chains
 from gradlogp.experiments.recipes.energy_losses import (
     ByDivergence,
@@ -33,13 +31,12 @@ from gradlogp.experiments.recipes.energy_losses import (
 from gradlogp.experiments.recipes.energy_settings import BUDGETS, PROPOSED, Buffer, Posterior
 from gradlogp.experiments.recipes.nets import REFERENCE, Net, descriptor_in, energy_of
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
-from gradlogp.harness.evaluator import Evaluator
-from gradlogp.harness.fit import Fitted
 from gradlogp.harness.recipe import (
     DataSpec,
     Evaluation,
     Generative,
     Restoration,
+    Subject,
     Target,
     configured,
 )
@@ -289,17 +286,8 @@ class EnergyRecipe(Generative):
             " log Z with gradlogp.tasks.ais."
         )
 
-    def study(
-        self,
-        fitted: Fitted,
-        data: Dataset,
-        evaluator: Evaluator,
-        recorder: Recorder,
-        frames: Mapping[int, Tensor],
-        restoration_at: Callable[[float], Restoration],
-        root: Path | None = None,
-    ) -> None:
-        chains.study(fitted, data, evaluator, recorder, frames, restoration_at, root)
+    def study(self, subject: Subject, recorder: Recorder) -> None:
+        chains.study(subject, recorder)
 
     def title(self) -> str:
         buffer = "with a replay buffer"

@@ -10,9 +10,8 @@ levels, where a network of minutes errs most, are left to the mixture.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Union, final
 
 import torch
@@ -24,7 +23,6 @@ from gradlogp.core.fields import NoisyField
 from gradlogp.core.guidance import Guided
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.core.random import Randomness, normal_
-from gradlogp.data import Dataset
 from gradlogp.experiments.recipes import by_level
 from gradlogp.experiments.recipes.energy import TOLD
 from gradlogp.experiments.recipes.losses import (
@@ -41,9 +39,11 @@ from gradlogp.harness.recipe import (
     Evaluation,
     Generative,
     Restoration,
+    Subject,
     Target,
     configured,
 )
+from gradlogp.harness.record import Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.models import (
     Preconditioned,
@@ -69,10 +69,6 @@ from gradlogp.samplers import LADDER_SAMPLERS, ConsistentAnnealedLangevin, Predi
 from gradlogp.training import GuardSettings, Training
 
 if TYPE_CHECKING:
-    from gradlogp.harness.evaluator import Evaluator
-    from gradlogp.harness.fit import Fitted
-    from gradlogp.harness.record import Recorder
-
     LadderSampler = Any
 else:
     LadderSampler = Union[tuple(LADDER_SAMPLERS.values())]  # noqa: UP007
@@ -304,17 +300,8 @@ class ScoreRecipe(Generative):
     ) -> Restoration:
         return by_tweedie(model, spec, sigma)
 
-    def study(
-        self,
-        fitted: "Fitted",
-        data: Dataset,
-        evaluator: "Evaluator",
-        recorder: "Recorder",
-        frames: Mapping[int, Tensor],
-        restoration_at: Callable[[float], Restoration],
-        root: Path | None = None,
-    ) -> None:
-        by_level.study(fitted, data, recorder)
+    def study(self, subject: Subject, recorder: Recorder) -> None:
+        by_level.study(subject.fitted, subject.data, recorder)
 
     def steps_setting(self) -> str:
         inside = "predictor." if isinstance(self.sampler, PredictorCorrector) else ""

@@ -63,7 +63,7 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
         f"```\n{command.whole(shown)}\n```",
         _setting(shown),
         markdown(shown).strip(),
-        "*Bold: the best of those that learn. The best of the first column comes first.*",
+        "*Bold: the best of the methods, closed forms among them. The best of the first column comes first.*",
         f"{SAID}\n\n{said}",
         *(f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures),
         *(["## Tables", *tables] if tables else []),

@@ -107,6 +107,7 @@ def test_a_kill_before_the_config_was_written_leaves_a_folder_that_can_be_used(
 def test_opening_something_else_lists_the_runs_that_are_near(tmp_path: Path) -> None:
     for number in range(7):
         Run.create(tmp_path / f"run{number}", CONFIG)
+    Run.create(tmp_path / "evaluator-digits", CONFIG)  # kept beside runs, and nothing to draw from
     with pytest.raises(
         UserError, match=r"no run folder; runs there: (\S+run\d, ){4}\S+run\d and 2 more\."
     ):

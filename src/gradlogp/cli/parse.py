@@ -16,6 +16,16 @@ from gradlogp.cli.arguments import VERBS
 from gradlogp.cli.shared import Arguments, Refused
 
 FIRST, NEXT = "  ", " " * 14  # margins of the list of verbs
+MEANT = {
+    "fit": "train",
+    "generate": "sample",
+    "draw": "sample",
+    "fill": "inpaint",
+    "impute": "inpaint",
+    "predict": "classify",
+    "anomaly": "detect",
+    "benchmark": "bench",
+}
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
@@ -27,7 +37,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
         print(f"gradlogp {__version__}" if verb == "--version" else help_text())
         raise SystemExit(0)
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
+        near = MEANT.get(verb) or difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
         hint = f"there is no verb {verb!r}; did you mean {near!r}?" if verb else "expected a verb."
         raise Refused(f"{hint} There are {', '.join(VERBS)}: see gradlogp --help.")
     box = io.StringIO()

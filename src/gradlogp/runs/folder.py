@@ -399,9 +399,9 @@ def new_path(experiment: str, root: str | Path = "runs") -> Path:
 
 def _no_run(path: Path) -> UserError:
     folder = path if path.is_dir() else path.parent
-    runs = sorted(
-        (item.parent for item in folder.glob("*/config.json")), key=lambda run: run.stat().st_mtime
-    )[::-1]
+    found = (item.parent for item in folder.glob("*/config.json"))
+    drawn = (run for run in found if not run.name.startswith("evaluator-"))
+    runs = sorted(drawn, key=lambda run: run.stat().st_mtime)[::-1]
     more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
     there = (
         f"runs there: {', '.join(map(str, runs[:5]))}{more}" if runs else "gradlogp train makes one"

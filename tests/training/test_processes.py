@@ -32,10 +32,10 @@ from gradlogp.training import Learner, Training, accompany, train
 from gradlogp.training.guard import Verdict
 from gradlogp.training.processes import (
     Processes,
-    _free,
     address,
     backend,
     check,
+    free_port,
     joined,
     launch,
     own_device,
@@ -130,7 +130,7 @@ def together(request, tmp_path_factory):
     world, folder = request.param, tmp_path_factory.mktemp("together")
     with pytest.raises(Enough):
         trained(folder / "run", Processes(), half)
-    port, context = _free(), multiprocessing.get_context("spawn")
+    port, context = free_port(), multiprocessing.get_context("spawn")
     ranks = [
         context.Process(target=work, args=(rank, world, port, folder)) for rank in range(world)
     ]

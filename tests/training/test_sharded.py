@@ -37,7 +37,7 @@ from gradlogp.runs import Run
 from gradlogp.runs.tensors import read, write
 from gradlogp.samplers import Langevin
 from gradlogp.training import ALONE, Learner, Processes, Training, accompany, loop, train
-from gradlogp.training.processes import _free, check, joined
+from gradlogp.training.processes import check, free_port, joined
 
 WORLD, BATCH, STEPS = 2, 5, 6
 SETTINGS = Training(
@@ -224,7 +224,7 @@ def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     with pytest.raises(Enough):
         trained(folder / "half", ALONE, stopped)
-    port, context = _free(), multiprocessing.get_context("spawn")
+    port, context = free_port(), multiprocessing.get_context("spawn")
     ranks = [context.Process(target=work, args=(rank, port, folder)) for rank in range(WORLD)]
     for rank in ranks:
         rank.start()

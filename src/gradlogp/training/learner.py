@@ -45,15 +45,10 @@ class Training:
     checkpoint_every: int = 400
 
     def __post_init__(self) -> None:
-        if (
-            min(self.images, self.batch, self.log_every, self.checkpoint_every) < 1
-            or self.learning_rate <= 0
-        ):
-            raise UserError(
-                "training needs images, batch, log_every, checkpoint_every >= 1 and learning_rate"
-                f" > 0, got {self.images}, {self.batch}, {self.log_every}, {self.checkpoint_every},"
-                f" {self.learning_rate}."
-            )
+        at_least(1, images=self.images, batch=self.batch)
+        at_least(1, log_every=self.log_every, checkpoint_every=self.checkpoint_every)
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate must be above 0, got {self.learning_rate:g}.")
         if self.learning_rate > LARGEST_RATE:
             raise UserError(
                 f"learning_rate must be {LARGEST_RATE:g} or less, got {self.learning_rate:g}: one"

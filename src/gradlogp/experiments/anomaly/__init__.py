@@ -28,9 +28,9 @@ def _across(learned: str) -> Table:
 
 
 TABLES = (
-    _by_class("One-class, by digit learned: AUROC", "auroc", "one-class"),
-    _by_class("Held-out, by digit left out: AUROC", "auroc", "held-out"),
-    _by_class("Held-out, by digit left out: AUPRC", "auprc", "held-out"),
+    _by_class("One-class, by class learned: AUROC", "auroc", "one-class"),
+    _by_class("Held-out, by class left out: AUROC", "auroc", "held-out"),
+    _by_class("Held-out, by class left out: AUPRC", "auprc", "held-out"),
     _across("fashion_mnist"),
     _across("mnist"),
     Table(

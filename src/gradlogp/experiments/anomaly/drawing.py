@@ -9,14 +9,21 @@ from torch import Tensor
 
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.experiments.anomaly.classical import BASELINES
-from gradlogp.experiments.anomaly.scores import Axes, Kept, mean_auroc, problems_of, scores_of
+from gradlogp.experiments.anomaly.scores import (
+    Axes,
+    Kept,
+    asked,
+    mean_auroc,
+    problems_of,
+    scores_of,
+)
 from gradlogp.harness import figures
 from gradlogp.harness.record import Items
 from gradlogp.metrics.detection import auroc
 
 CLASSES = {
-    "one-class": "the digit that was learned",
-    "held-out": "the digit that was left out, the anomaly",
+    "one-class": "the class that was learned",
+    "held-out": "the class that was left out, the anomaly",
 }
 POINTS = 1000  # of a scatter plot
 
@@ -24,19 +31,24 @@ POINTS = 1000  # of a scatter plot
 def figures_of(folder: Path, kept: Kept) -> dict[str, str]:
     """Draws what there is into `folder`; name -> caption."""
     folder.mkdir(parents=True, exist_ok=True)
-    first = next(iter(kept.values()))
     captions: dict[str, str] = {}
     for protocol in CLASSES:
-        if problems_of(first, {"protocol": protocol}):
-            captions |= _bars(folder / f"figure-{protocol}.png", kept, protocol)
-    for problem in problems_of(first, {"protocol": "cross"}):
-        captions |= _curves(folder / f"figure-cross-{problem['learned']}.png", kept, problem)
+        if scored := asked(kept, {"protocol": protocol}):
+            captions |= _bars(folder / f"figure-{protocol}.png", scored, protocol)
+    across = asked(kept, {"protocol": "cross"})
+    for problem in _problems(across, {"protocol": "cross"}):
+        captions |= _curves(folder / f"figure-cross-{problem['learned']}.png", across, problem)
     for found in kept.values():
         if drawn := found.axes("norms_normal"):
             captions |= _norms(folder / "figure-score-norms.png", found, drawn)
-    if problems_of(first, {"protocol": "tables"}):
-        captions |= _map(folder / "figure-tables.png", kept)
+    if scored := asked(kept, {"protocol": "tables"}):
+        captions |= _map(folder / "figure-tables.png", scored)
     return captions
+
+
+def _problems(kept: Kept, group: Axes) -> list[dict[str, Any]]:
+    """Those of the first method."""
+    return next((problems_of(found, group) for found in kept.values()), [])
 
 
 def _best(kept: Kept, group: Axes, count: int) -> list[str]:
@@ -49,7 +61,7 @@ def _best(kept: Kept, group: Axes, count: int) -> list[str]:
 
 def _bars(path: Path, kept: Kept, protocol: str) -> dict[str, str]:
     group = {"protocol": protocol}
-    names = problems_of(next(iter(kept.values())), group)
+    names = _problems(kept, group)
     series = {
         f"{m} ({mean_auroc(kept[m], group):.3f})": [
             float(auroc(*scores_of(kept[m], p))) for p in names
@@ -123,7 +135,7 @@ def _plane(x: Tensor) -> Callable[[Tensor], Any]:
 
 
 def _map(path: Path, kept: Kept) -> dict[str, str]:
-    names = problems_of(next(iter(kept.values())), {"protocol": "tables"})
+    names = _problems(kept, {"protocol": "tables"})
     grid = [[float(auroc(*scores_of(found, p))) for p in names] for found in kept.values()]
     with figures.sheet(path, width=9.2, height=4.2) as [axis]:
         image = axis.imshow(grid, cmap="viridis", vmin=0.4, vmax=1, aspect="auto")

@@ -18,6 +18,11 @@ def problems_of(found: Items, group: Axes) -> list[dict[str, Any]]:
     return found.axes("normal", group)
 
 
+def asked(kept: Kept, group: Axes) -> dict[str, Items]:
+    """The methods that have scored a problem of the group; settings may leave protocols out of some."""
+    return {method: found for method, found in kept.items() if problems_of(found, group)}
+
+
 def scores_of(found: Items, problem: Axes) -> tuple[Tensor, Tensor]:
     """Of normal and of anomalous test examples, of the first kind of anomaly."""
     first = found.axes("anomalous", problem)[0]

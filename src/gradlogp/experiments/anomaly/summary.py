@@ -4,7 +4,6 @@ References: DeLong et al. (1988), Biometrics 44 (paired tests of AUROC); Han et 
 2206.09426 (ranks over tables).
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from gradlogp.experiments.anomaly import drawing
 from gradlogp.experiments.anomaly.classical import BASELINES
-from gradlogp.experiments.anomaly.scores import Kept, mean_auroc, problems_of, scores_of
+from gradlogp.experiments.anomaly.scores import Kept, asked, mean_auroc, problems_of, scores_of
 from gradlogp.harness.compare import Runs
 from gradlogp.harness.record import Rows, add_captions, row
 from gradlogp.harness.trial import items
@@ -44,10 +43,10 @@ def summary(folder: Path, runs: Runs) -> Rows:
 def leads(kept: Kept) -> Rows:
     """AUROC of each method less that of the best baseline in each protocol, paired by DeLong."""
     rows: Rows = []
-    ours, theirs = _sides(kept)
     for group in GROUPS:
-        means = {m: mean_auroc(found, group) for m, found in kept.items()}
-        if not ours or not theirs or any(map(math.isnan, means.values())):
+        means = {m: mean_auroc(found, group) for m, found in asked(kept, group).items()}
+        ours, theirs = _sides(means)
+        if not ours or not theirs:
             continue
         best = max(theirs, key=lambda m: means[m])
         for method in ours:
@@ -84,9 +83,10 @@ def ranks(kept: Kept) -> Rows:
     """The mean over tables of each method's rank by AUROC among all, and of its place among the
     baselines alone.
     """
-    tables = problems_of(next(iter(kept.values())), TABLES)
-    if not tables:
+    kept = asked(kept, TABLES)
+    if not kept:
         return []
+    tables = problems_of(next(iter(kept.values())), TABLES)
     values = {
         m: torch.tensor([float(auroc(*scores_of(found, t))) for t in tables], dtype=torch.float64)
         for m, found in kept.items()

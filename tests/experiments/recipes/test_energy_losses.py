@@ -27,7 +27,7 @@ from gradlogp.samplers import Langevin
 from tests.targets import DIGITS, MNIST
 
 STEPS, BATCH = 3, 4
-MORE = {"projections": 2, "copies": 2, "candidates": 5, "warm_up": 0.0}
+MORE = {"projections": 2, "copies": 2, "candidates": 5, "warm_up": 0.0, "flow": 0.0}
 
 
 @pytest.mark.parametrize("kind", get_args(EnergyLoss))
@@ -43,20 +43,20 @@ def test_evaluations_are_the_rows_that_the_network_sees_for_each_example(kind):
     assert sum(rows) / BATCH + backward == loss.evaluations(STEPS)
 
 
-@pytest.mark.parametrize("kind", [ByDivergence, ByEnergyMatching])
-def test_a_warm_up_has_its_share_of_the_updates(kind):
+@pytest.mark.parametrize(("kind", "share"), [(ByDivergence, "warm_up"), (ByEnergyMatching, "flow")])
+def test_what_comes_before_chains_has_its_share_of_the_updates(kind, share):
     """The chains see rows of the network, and denoising and flows see one for each example."""
     chains = Chains(Langevin(0.1, 0.01), FromNoise(normal_), STEPS, 0.1, 0.005, None, updates=8)
     torch.manual_seed(0)
     model, rows = ConvEnergy((1, 8, 8), (4, 8), 8), []
     model.trunk.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
-    loss = kind(warm_up=0.25).build(chains)
+    loss = kind(**{share: 0.25}).build(chains)
     spent = []
     for _ in range(4):
         loss(model, Batch(torch.rand(BATCH, 1, 8, 8), None), seeded(0))
         spent.append(sum(rows) / BATCH)
         rows.clear()
-    after = kind(warm_up=0.0).evaluations(STEPS)
+    after = kind(**{share: 0.0}).evaluations(STEPS)
     assert spent == [1, 1, after, after]
 
 
@@ -95,3 +95,14 @@ def test_a_loss_without_chains_trains_no_number_of_steps():
     recipe = RECIPES["ebm"](DIGITS)
     assert recipe.trained_steps == (recipe.chain_steps,)
     assert replace(recipe, objective=ByDenoising()).trained_steps == ()
+
+
+def test_energy_matching_begins_with_its_flow_whatever_the_kind_before_it_said():
+    """Contrastive divergence has no warm-up by default; that is no word on energy matching."""
+    changed = override(
+        RECIPES["ebm"](MNIST), ["objective.kind=energy_matching", "proposal.components=0"]
+    )
+    assert changed.objective.flow == 0.8
+    assert changed.evaluations_per_example == round(0.8 + 0.2 * (1 + changed.chain_steps + 2))
+    with pytest.raises(UserError, match="flow is a share"):
+        override(changed, ["objective.flow=1.5"])

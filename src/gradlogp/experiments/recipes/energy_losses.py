@@ -135,7 +135,7 @@ class ByDivergence(Chained):
     named: ClassVar[str] = "contrastive_divergence"
 
     def __post_init__(self) -> None:
-        check_share(self.warm_up)
+        check_share("warm_up", self.warm_up)
 
     def build(self, chains: Chains) -> Objective:
         return warmed(self.start.build(chains), chains.diverge(), self.warm_up, chains)
@@ -254,28 +254,28 @@ class ByDiscrepancy(Chainless):
 @final
 @dataclass(frozen=True)
 class ByEnergyMatching(Chained):
-    """Energy matching: a flow from N(0, 1) for the share `warm_up` of the updates, then that and
+    """Energy matching: a flow from N(0, 1) alone for the share `flow` of the updates, then that and
     `weight` times contrastive divergence, half of whose chains begin at data.
     """
 
-    warm_up: float = 0.8
+    flow: float = 0.8
     weight: float = 1e-3
     optimal_transport: bool = True
     named: ClassVar[str] = "energy_matching"
     normal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_share(self.warm_up)
+        check_share("flow", self.flow)
         at_least(0, weight=self.weight)
 
     def build(self, chains: Chains) -> Objective:
         contrast = replace(chains.diverge(), starts=FromHalves(), energy_l2=0.0)
         flow = EnergyMatching(optimal_transport=self.optimal_transport)
         both = replace(flow, contrast=contrast, weight=self.weight)
-        return warmed(flow, both, self.warm_up, chains)
+        return warmed(flow, both, self.flow, chains)
 
     def evaluations(self, steps: int) -> int:
-        return round(between(1, 1 + super().evaluations(steps), self.warm_up))
+        return round(between(1, 1 + super().evaluations(steps), self.flow))
 
 
 @final
@@ -299,9 +299,9 @@ class ByEquilibrium(Chainless):
         return 1
 
 
-def check_share(warm_up: float) -> None:
-    if not 0 <= warm_up <= 1:
-        raise UserError(f"warm_up is a share of the updates, in [0, 1], got {warm_up}.")
+def check_share(name: str, share: float) -> None:
+    if not 0 <= share <= 1:
+        raise UserError(f"{name} is a share of the updates, in [0, 1], got {share}.")
 
 
 def between(first: float, then: float, share: float) -> float:

@@ -18,6 +18,7 @@ from gradlogp.harness.record import Rows, add_captions
 from gradlogp.runs import Run
 
 SHOWN = 10  # samples in a row
+HEADROOM = 1.1  # of the charts of bits, over one Gaussian of the pixels
 Series = dict[str, tuple[Sequence[float], Sequence[float]]]
 
 
@@ -57,25 +58,33 @@ def _curve(
 
 
 def _figures(path: Path, runs: Runs, drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    highest = HEADROOM * mean(runs["pixel_gaussian"], "bits_per_dim")
     with figures.sheet(path, columns=2, rows=2, width=5.0, height=3.6) as (plane, ddim, bits, fd):
-        _plane(plane, runs, drawn)
+        _plane(plane, runs, drawn, highest)
         by_steps = {m: _curve(paths, "fd", "ddim") for m, paths in drawn.items()}
         x, y = "evaluations of DDIM", "Fréchet distance"
         figures.lines(ddim, by_steps, x, y, "Few steps", log="xy", markers=True)
         share = "share of the training"
         for axis, metric, label in ((bits, "bits_per_dim", "bits per dimension"), (fd, "fd", y)):
             found = {m: _curve(paths, metric, "share") for m, paths in drawn.items()}
-            figures.lines(axis, found, share, label, "Along the training", log="y", markers=True)
+            title = f"Along the training: {label}"
+            log = "y" if axis is fd else ""
+            figures.lines(axis, found, share, label, title, log=log, markers=True)
+        bits.set_ylim(0, highest)
+        for axis in (ddim, bits, fd):  # one legend for all
+            axis.get_legend().remove()
+    above = {m: mean(paths, "bits_per_dim") for m, paths in drawn.items()}
+    off = ", ".join(f"{m} with {value:.0f} bits" for m, value in above.items() if value > highest)
     return {
         path.name: (
             "Bits per dimension of test pictures against the Fréchet distance of samples, the line a"
             " histogram for each pixel; the distance against the number of DDIM's evaluations; and"
-            " both along the training."
+            f" both along the training. Off the charts of bits: {off or 'none'}."
         )
     }
 
 
-def _plane(axis: Any, runs: Runs, drawn: Mapping[str, Sequence[Path]]) -> None:
+def _plane(axis: Any, runs: Runs, drawn: Mapping[str, Sequence[Path]], highest: float) -> None:
     for i, (method, paths) in enumerate(drawn.items()):
         at = mean(paths, "fd"), mean(paths, "bits_per_dim")
         axis.plot(*at, "o", color=figures.colour(i)["color"], label=method)
@@ -84,8 +93,8 @@ def _plane(axis: Any, runs: Runs, drawn: Mapping[str, Sequence[Path]]) -> None:
     title = "Likelihood against pictures"
     axis.set(xlabel="Fréchet distance", ylabel="bits per dimension", title=title)
     axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.legend(fontsize=7.5)
+    axis.set_ylim(0, highest)
+    axis.legend(fontsize=7, ncols=3, loc="upper left")
 
 
 def _side_by_side(folder: Path, drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:

@@ -117,3 +117,18 @@ def test_autocast_leaves_the_moments_as_they_are():
     plain = marginals.moments(*words)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(marginals.moments(*words), plain)
+
+
+def test_single_precision_is_enough_at_little_noise():
+    """Noise of an eighth of the step between 256 values, and entries half-way between two of them."""
+    generator = torch.Generator().manual_seed(4)
+    marginals = Marginals(50, 256)
+    marginals.log_shares.copy_(torch.randn(50, 256, generator=generator))
+    place = torch.randint(0, 255, (20, 50), generator=generator) + 0.5
+    x = (place + 0.1 * torch.randn(20, 50, generator=generator)) * 2 / 255 - 1
+    tilt = torch.randn(2, 20, 50, generator=generator)
+    sigma = torch.full((20,), 0.001)
+    found = marginals.moments(x, sigma, *tilt)
+    exact = marginals.to(F64).moments(x.to(F64), sigma.to(F64), *tilt.to(F64))
+    torch.testing.assert_close(found[0].to(F64), exact[0], atol=5e-6, rtol=0)
+    torch.testing.assert_close(found[1].to(F64), exact[1], atol=0, rtol=5e-3)

@@ -100,9 +100,16 @@ class TiltedMoments(torch.autograd.Function):
 def central_moments(
     a: Tensor, b: Tensor, log_shares: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The mean and the second, third and fourth moments about it, [B, d] each."""
-    exponent = torch.addcmul(log_shares, a[..., None], values)
-    p = exponent.addcmul_(b[..., None], values**2).softmax(-1)
+    """The mean and the second, third and fourth moments about it, [B, d] each.
+
+    The parabola b v^2 + a v is taken about its summit where it has one: at little noise its terms are
+    huge, and in single precision only their difference would be lost.
+    """
+    summit = torch.where(b < 0, -a / (2 * b).clamp(max=-1e-6), 0).clamp(-1, 1)
+    slope = a + 2 * b * summit
+    exponent = torch.addcmul(log_shares, slope[..., None], values)
+    parabola = (values - summit[..., None]).square_().mul_(b[..., None])
+    p = exponent.add_(parabola).softmax(-1)
     mean = p @ values
     u = values - mean[..., None]
     p = p.mul_(u).mul_(u)

@@ -14,7 +14,6 @@ from gradlogp.core.files import refused
 BAD = [  # words, code, what the line says
     ("", 2, "expected a verb"),
     ("tran ebm", 2, "did you mean 'train'?"),
-    ("impute t.csv", 2, "did you mean 'inpaint'?"),
     ("generate ebm", 2, "did you mean 'sample'?"),
     ("list zo", 2, "did you mean 'zoo'?"),
     ("list sampler", 2, "did you mean 'samplers'?"),

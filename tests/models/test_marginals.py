@@ -120,7 +120,7 @@ def test_autocast_leaves_the_moments_as_they_are():
 
 
 def test_single_precision_is_enough_at_little_noise():
-    """Noise of an eighth of the step between 256 values, and entries half-way between two of them."""
+    """Noise of an eighth of the step between 256 values, entries half-way between two of them."""
     generator = torch.Generator().manual_seed(4)
     marginals = Marginals(50, 256)
     marginals.log_shares.copy_(torch.randn(50, 256, generator=generator))

@@ -189,17 +189,17 @@ def _curve(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _end(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    runs, rate = _runs(rows), rows[0]["rate"]
+    """The best and the last snapshot of each run, means over the seeds."""
+    runs = _runs(rows)
+    rate = rows[0]["rate"]
+    best = [min(row["fd"] for row in run) for run in runs]
     last = [run[-1] for run in runs]
+    reached = [_mean([row[key] for row in last]) for key in ("fd", "precision", "coverage")]
+    evaluations = str(last[0]["evaluations"]) if last else ""
     lost = sum(row["diverged"] for row in rows)
-    return [
-        rows[0]["method"],
-        "none" if rate is None else f"{rate:g}",
-        _mean([min(row["fd"] for row in run) for run in runs]),
-        *(_mean([row[key] for row in last]) for key in ("fd", "precision", "coverage")),
-        f"{last[0]['evaluations']}" if last else "",
-        f"{lost} of {len({row['seed'] for row in rows})}",
-    ]
+    seeds = len({row["seed"] for row in rows})
+    told_rate = "none" if rate is None else f"{rate:g}"
+    return [rows[0]["method"], told_rate, _mean(best), *reached, evaluations, f"{lost} of {seeds}"]
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -215,5 +215,5 @@ def _mean(found: Sequence[float], plus_minus: bool = True) -> str:
 
 
 def figure(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Frechet distance against seconds, the first seed of each variant."""
+    """Frechet distance against seconds, means over the seeds of each variant."""
     race.figure([row for row in rows if not row["diverged"]], path)

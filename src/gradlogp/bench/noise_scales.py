@@ -203,26 +203,31 @@ distance of samples by annealed Langevin, and its evaluations.
 def page(rows: Sequence[dict[str, Any]]) -> str:
     """The page of the docs, in Markdown, from `rows()`."""
     found = by_kind(rows)
-    said, levels = found["set"][0], [r for r in found["loss"] if r["network"] == ALL]
-    steps = [[r["levels"], f"{r['ratio']:.3f}", f"{r['overlap']:.3f}"] for r in found["ladder"]]
-    lines = [
-        [
-            f"{r['sigma']:.3g}",
-            f"{r['loss']:.4f} ± {r['loss_stderr']:.4f}",
-            f"{r['linear']:.4f}",
-            f"{r['length']:.4f} ± {r['length_stderr']:.4f}",
-            f"{r['expected']:.4f}",
-        ]
-        for r in levels
-    ]
+    levels = [row for row in found["loss"] if row["network"] == ALL]
+    asked = next(row["levels"] for row in found["ladder"] if row["asked"])
+    heads = ["sigma", "loss", "linear", "length", "1 - 2 x loss"]
     return PAGE.format(
-        **said,
-        low=min(r["sigma"] for r in levels),
-        asked=next(r["levels"] for r in found["ladder"] if r["asked"]),
-        ladders=table(["levels", "ratio", "overlap"], steps),
-        losses=table(["sigma", "loss", "linear", "length", "1 - 2 x loss"], lines),
+        **found["set"][0],
+        low=min(row["sigma"] for row in levels),
+        asked=asked,
+        ladders=table(["levels", "ratio", "overlap"], [_steps(row) for row in found["ladder"]]),
+        losses=table(heads, [_level(row) for row in levels]),
         single=_single(found),
     )
+
+
+def _steps(row: Mapping[str, Any]) -> list[Any]:
+    return [row["levels"], f"{row['ratio']:.3f}", f"{row['overlap']:.3f}"]
+
+
+def _level(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{row['sigma']:.3g}",
+        f"{row['loss']:.4f} ± {row['loss_stderr']:.4f}",
+        f"{row['linear']:.4f}",
+        f"{row['length']:.4f} ± {row['length_stderr']:.4f}",
+        f"{row['expected']:.4f}",
+    ]
 
 
 def _single(found: Mapping[str, list[dict[str, Any]]]) -> str:

@@ -90,7 +90,7 @@ def changed(method: Variant, seed: int, data: Dataset) -> Any:
 
 
 def within(recipe: Any, seconds: float, pace: Mapping[str, float]) -> Any:
-    """The recipe with as many pictures as it learns from in `seconds` at the pace of `seconds_of`."""
+    """The recipe with the pictures that it learns from in `seconds` at the pace of `seconds_of`."""
     updates = max(SNAPSHOTS, int((seconds - pace["before"]) / pace["update"]))
     return replace(
         recipe,

@@ -20,8 +20,6 @@ MEANT = {
     "fit": "train",
     "generate": "sample",
     "draw": "sample",
-    "fill": "inpaint",
-    "impute": "inpaint",
     "predict": "classify",
     "anomaly": "detect",
     "benchmark": "bench",

@@ -40,7 +40,8 @@ Song et al. (2021), Maximum Likelihood Training of Score-Based Diffusion Models,
 eq. 7 and section 5.1 (importance sampling); Hang et al. (2023), Efficient Diffusion Training via
 Min-SNR Weighting, arXiv 2303.09556, eq. 8; Kendall et al. (2018), arXiv 1705.07115, and Karras et
 al. (2024), arXiv 2312.02696, eq. 14 (uncertainty); Kingma et al. (2021), arXiv 2107.00630, app. I.1
-(stratified levels); Li, Chen & Sommer (2019), arXiv 1910.07762, section 2.3 (one energy for many levels).
+(stratified levels); Li, Chen & Sommer (2019), arXiv 1910.07762, section 2.3 (one energy for many
+levels).
 """
 
 import abc
@@ -205,9 +206,12 @@ class Uncertainty(nn.Module):
         self.values = nn.Parameter(torch.zeros(knots))
 
     def forward(self, sigma: Tensor) -> Tensor:
-        place = ((sigma.log() - self.low) / self.step).clamp(0, len(self.values) - 1)
-        left = place.long().clamp(max=len(self.values) - 2)
-        return self.values[left] + (place - left) * (self.values[left + 1] - self.values[left])
+        last = len(self.values) - 1
+        place = ((sigma.log() - self.low) / self.step).clamp(0, last)
+        left = place.long().clamp(max=last - 1)
+        below = self.values[left]
+        above = self.values[left + 1]
+        return below + (place - left) * (above - below)
 
 
 def with_levels(

@@ -7,7 +7,10 @@ is written by a person, under the heading `## What it shows`, and kept when the 
 
 import io
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gradlogp.core.errors import UserError
 from gradlogp.reports import command, published, words
@@ -63,7 +66,8 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
         f"```\n{command.whole(shown)}\n```",
         _setting(shown),
         markdown(shown).strip(),
-        "*Bold: the best of the methods, closed forms among them. The best of the first column comes first.*",
+        "*Bold: the best of the methods, closed forms among them. The best of the first column comes"
+        " first.*",
         f"{SAID}\n\n{said}",
         *(f"![{caption}](images/{target})\n\n*{caption}*" for target, caption in pictures),
         *(["## Tables", *tables] if tables else []),
@@ -75,15 +79,26 @@ def text(shown: Page, pictures: list[tuple[str, str]], said: str) -> str:
 
 def _setting(shown: Page) -> str:
     """On what data, when, with which versions, where and for how long."""
-    first, about = shown.first, shown.first.run.about
-    seconds = sum(run.status.get("seconds") or 0 for m in shown.methods for run in m.runs)
-    commit = f", commit {about['commit']}" if about.get("commit") else ""
+    first = shown.first
+    data = first.run.config["data"]["name"]
+    seeds = ", ".join(map(str, shown.seeds))
     return (
-        f"Data set `{first.run.config['data']['name']}`, preset `{first.recipe.get('preset')}`,"
-        f" seeds {', '.join(map(str, shown.seeds))}; {shown.day}, gradlogp"
-        f" {about.get('gradlogp')}{commit}, torch {about.get('torch')} on {about.get('device')},"
-        f" {about.get('threads')} thread(s) a method; {words.duration(seconds)} of learning in all."
+        f"Data set `{data}`, preset `{first.recipe.get('preset')}`, seeds {seeds}; {shown.day},"
+        f" {_versions(first.run.about)}; {words.duration(_seconds(shown))} of learning in all."
     )
+
+
+def _versions(about: Mapping[str, Any]) -> str:
+    """Of this library and of torch, and what they ran on."""
+    commit = f", commit {about['commit']}" if about.get("commit") else ""
+    device = f"{about.get('device')}, {about.get('threads')} thread(s) a method"
+    return f"gradlogp {about.get('gradlogp')}{commit}, torch {about.get('torch')} on {device}"
+
+
+def _seconds(shown: Page) -> float:
+    """Of all training."""
+    runs = [run for method in shown.methods for run in method.runs]
+    return sum(run.status.get("seconds") or 0 for run in runs)
 
 
 def measured(shown: Page) -> list[str]:
@@ -109,22 +124,28 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     Where several methods drew a picture of one name, its own name and caption say whose it is. What
     shows examples of data that may not be published again is left out.
     """
-    drawn = [("", shown.folder), *((m.name, m.first.run.path) for m in shown.methods)]
-    found = _grids(shown) + [
-        (owner, inside(folder, f"samples/{name}"), caption)
-        for owner, folder in drawn
-        for name, caption in captions(folder).items()
-        if publishable(name, str(shown.first.run.config["data"]["name"]))
-    ]
-    names = [_own_name(file) for _, file, _ in found]
+    found = [*_grids(shown), *_drawn("", shown.folder, shown)]
+    for method in shown.methods:
+        found += _drawn(method.name, method.first.run.path, shown)
+    count = Counter(_own_name(file) for _, file, _ in found)
+    return [_named(*picture, count[_own_name(picture[1])] > 1) for picture in found]
+
+
+def _drawn(owner: str, folder: Path, shown: Page) -> list[tuple[str, Path, str]]:
+    """The figures of a folder that may be published."""
+    data = str(shown.first.run.config["data"]["name"])
     return [
-        (
-            (f"{owner}-", file, f"{owner}: {caption}")
-            if owner and names.count(_own_name(file)) > 1
-            else ("", file, caption)
-        )
-        for owner, file, caption in found
+        (owner, inside(folder, f"samples/{name}"), caption)
+        for name, caption in captions(folder).items()
+        if publishable(name, data)
     ]
+
+
+def _named(owner: str, file: Path, caption: str, among: bool) -> tuple[str, Path, str]:
+    """A picture that says whose it is, where it is one `among` others of its name."""
+    if owner and among:
+        return f"{owner}-", file, f"{owner}: {caption}"
+    return "", file, caption
 
 
 def _own_name(file: Path) -> str:

@@ -108,43 +108,45 @@ def kills(rows: Sequence[Row]) -> str:
 
 
 def planned(rows: Sequence[Row]) -> str:
-    lines = []
-    for row in of("plan", rows):
-        parts = row["bytes"]
-        efficiency = row["work"] / (row["work"] + row["talk"])
-        lines.append(
-            [
-                row["training"],
-                f"{row['weights'] / 1e6:,.1f}",
-                row["batch"],
-                row["cards"],
-                "yes" if row["sharded"] else "",
-                *(f"{parts[part] / 1e9:.2f}" for part in parts),
-                f"{sum(parts.values()) / 1e9:.1f}",
-                f"{1e3 * row['work']:,.3g}",
-                f"{1e3 * row['talk']:,.2g}",
-                f"{100 * efficiency:.0f} %",
-            ]
-        )
     heads = ("training", "weights, M", "batch", "cards", "sharded", "kept", "for a moment")
     more = ("activations", "buffer", "GB in all", "work, ms", "sending, ms", "efficiency")
-    return table((*heads, *more), lines)
+    return table((*heads, *more), [_planned(row) for row in of("plan", rows)])
+
+
+def _planned(row: Row) -> list[Any]:
+    """A line of the plan: what is trained, on what, its gigabytes and its milliseconds."""
+    gigabytes = [part / 1e9 for part in row["bytes"].values()]
+    efficiency = row["work"] / (row["work"] + row["talk"])
+    weights = f"{row['weights'] / 1e6:,.1f}"
+    sharded = "yes" if row["sharded"] else ""
+    return [
+        *(row["training"], weights, row["batch"], row["cards"], sharded),
+        *(f"{part:.2f}" for part in gigabytes),
+        f"{sum(gigabytes):.1f}",
+        f"{1e3 * row['work']:,.3g}",
+        f"{1e3 * row['talk']:,.2g}",
+        f"{100 * efficiency:.0f} %",
+    ]
 
 
 def page(rows: Sequence[Row]) -> str:
     """The page of the docs, in Markdown."""
+    pace = of("pace", rows)
+    rounds = {row["round"] for row in pace}
     _, bandwidth = line(rows)
+    weights = of("memory", rows)[0]["weights"]
+    wires = [wires.says for wires in plan.WIRES[1:]]
     return PAGE.format(
-        dataset=of("pace", rows)[0]["dataset"],
-        rounds=len({row["round"] for row in of("pace", rows)}),
+        dataset=pace[0]["dataset"],
+        rounds=len(rounds),
         paces=paces(rows),
         kills=kills(rows),
         messages=messages(rows),
         bandwidth=f"{bandwidth / 1e9:.2g}",
         memory=memory(rows),
-        weights=f"{of('memory', rows)[0]['weights'] / 1e6:.1f}",
+        weights=f"{weights / 1e6:.1f}",
         examples=measure.EXAMPLES,
-        wires="; ".join(wires.says for wires in plan.WIRES[1:]),
+        wires="; ".join(wires),
         flops=f"{plan.WIRES[0].flops / 1e12:.0f}",
         planned=planned(rows),
     )

@@ -100,8 +100,8 @@ class DenoisingError(LevelDetector):
 @final
 @dataclass(frozen=True)
 class RelativeError(LevelDetector):
-    """The mean over levels of the log of the network's error over that of the Gaussian that is wired
-    into it; for `examples` of the test part, with `draws` of noise.
+    """The mean over levels of the log of the network's error over that of the Gaussian wired into
+    it; for `examples` of the test part, with `draws` of noise.
     """
 
     draws: int = 2

@@ -62,7 +62,7 @@ PRETRAINING: Choices = {
         "gpu": ("pretrain=150000",),
     }
 }
-GAUSSIAN = Budget(12_800, 12_800, 12_800, 50_000, clusters=0, batch=32)
+GAUSSIAN = Budget(12_800, 12_800, 12_800, 50_000, clusters=0, blocks=1, batch=32)
 T = TypeVar("T", bound=Detecting)
 
 

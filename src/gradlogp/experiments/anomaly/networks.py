@@ -226,7 +226,7 @@ def gaussian_score(
     if len(shape) == 1:
         score = mlp_score(shape, std, width, blocks, classes)
     else:
-        score = unet_score(shape, std, (width // 8, width // 4), 1, 2, classes)
+        score = unet_score(shape, std, (width // 8, width // 4), blocks, 2, classes)
     return with_gaussian(score, shape, std)
 
 

@@ -19,7 +19,7 @@ def problems_of(found: Items, group: Axes) -> list[dict[str, Any]]:
 
 
 def asked(kept: Kept, group: Axes) -> dict[str, Items]:
-    """The methods that have scored a problem of the group; settings may leave protocols out of some."""
+    """The methods that have scored a problem of the group: settings may leave protocols out."""
     return {method: found for method, found in kept.items() if problems_of(found, group)}
 
 

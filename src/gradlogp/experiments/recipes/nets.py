@@ -76,7 +76,7 @@ class UNetShape:
 @final
 @dataclass(frozen=True)
 class WaveShape:
-    """A WaveNet for waveforms: channels, gated layers, and layers after which dilations begin anew."""
+    """A WaveNet for waveforms: channels, gated layers, layers after which dilations begin anew."""
 
     channels: int = 32
     layers: int = 16

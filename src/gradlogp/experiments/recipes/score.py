@@ -100,7 +100,7 @@ BUDGETS: Choices = {
     },
     # The mean colour varies by some 15, so noise has to begin above. What the linear denoiser leaves
     # over is far less than one variance would say, and least where there is little noise: levels are
-    # weighed by what is left. Walks without noise draw best there (docs/results/score_generate-cifar10).
+    # weighed by what is left. Walks without noise draw best (docs/results/score_generate-cifar10).
     "cifar10": {
         "any": (
             "covariance=true",

@@ -310,3 +310,8 @@ def test_a_list_of_words_needs_no_quotes(text, expected):
         coerce(tuple[int, ...], 8, "sizes")
     with pytest.raises(UserError, match=r"sizes.*expects int, got 'a'"):
         coerce(tuple[int, ...], "a", "sizes")
+
+
+def test_a_group_that_does_not_fit_the_whole_is_told_without_a_colon_before_it():
+    with pytest.raises(UserError, match=r"^objective\.kind=recovery_likelihood teaches an energy"):
+        override(RECIPES["ncsn"](DIGITS), ["objective.kind=recovery_likelihood"])

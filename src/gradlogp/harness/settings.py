@@ -259,7 +259,7 @@ def _replaced(settings: T, values: Mapping[str, Any], path: str = "") -> T:
             for name, value in new.items()
             if not dataclasses.is_dataclass(value)
         )
-        raise UserError(f"{said}: {error}") from error
+        raise UserError(f"{said}: {error}" if said else str(error)) from error
 
 
 def of_kind(hint: Any, kind: Any, old: Any, path: str) -> Any:

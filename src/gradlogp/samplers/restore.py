@@ -7,7 +7,8 @@ RePaint goes back up `jump` levels by noise and down again, `resamples` times, w
 slowly. On N(0, [[1, .8], [.8, 1]]) with 1.5 seen, where the mean is 1.2 and the variance .36,
 replacement has .749 and .490, RePaint 1.100 and .375 (5 times), 1.152 and .358 (10 times). A way
 that begins late, at draws given what is known and the noise of its first level, has less of it:
-replacement from level .5 has 1.160 and .387. All by `tests/physics/test_restore.py`. Masked Langevin (`fields.MaskedField`) is exact.
+replacement from level .5 has 1.160 and .387. All by `tests/physics/test_restore.py`. Masked
+Langevin (`fields.MaskedField`) is exact.
 
 **DPS** subtracts after each step :math:`\zeta \nabla_{x_t}\|y - A D(x_t)\|`, the norm not squared,
 so that zeta is a length.

@@ -76,7 +76,7 @@ def test_natural_pictures_have_it_by_default_and_voxels_another():
     assert recipe.covariance and recipe.uncertainty
     with pytest.raises(UserError, match="two ways of one"):
         override(recipe, ("two_valued=true",))
-    with pytest.raises(UserError, match=r"need net\.kind=unet"):
+    with pytest.raises(UserError, match=r"for net\.kind=unet"):
         override(recipe, ("net.kind=wavenet",))
 
 

@@ -67,5 +67,5 @@ def test_scores_of_two_valued_entries_are_taught_those_alone(tmp_path):
     with pytest.raises(UserError, match="values between; set two_valued=false"):
         fit(recipe, digits, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(UserError, match=r"need net\.kind=unet"):
+    with pytest.raises(UserError, match=r"for net\.kind=unet"):
         override(recipe, ("net.kind=wavenet",))

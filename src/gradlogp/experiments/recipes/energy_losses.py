@@ -87,6 +87,9 @@ class Chainless(Begins):
 
     story: ClassVar[str]
 
+    def evaluations(self, steps: int) -> int:
+        return 1
+
 
 @final
 @dataclass(frozen=True)
@@ -118,9 +121,6 @@ class ByDenoising(Chainless):
             return DenoisingScoreMatching(SingleLevel(self.sigma), base=self.base)
         levels = LogNormal(math.log(self.sigma), self.width)
         return DenoisingScoreMatching(levels, base=self.base or self.sigma)
-
-    def evaluations(self, steps: int) -> int:
-        return 1
 
 
 @final
@@ -294,9 +294,6 @@ class ByEquilibrium(Chainless):
 
     def build(self, chains: Chains) -> Objective:
         return EquilibriumMatching(self.constant, self.strength)
-
-    def evaluations(self, steps: int) -> int:
-        return 1
 
 
 def check_share(name: str, share: float) -> None:

@@ -50,9 +50,18 @@ class Asked:
     uncertainty: Uncertainty | None = None
 
 
+class Loss:
+    """What all have; a loss is one squared error unless it says otherwise."""
+
+    @property
+    def evaluations(self) -> int:
+        """Of the network, for each example of an update."""
+        return 1
+
+
 @final
 @dataclass(frozen=True)
-class ByDenoising:
+class ByDenoising(Loss):
     """Denoising score matching, with the recipe's levels, weight and uncertainty."""
 
     named: ClassVar[str] = "denoising_score_matching"
@@ -69,7 +78,7 @@ class ByDenoising:
 
 @final
 @dataclass(frozen=True)
-class ByFlow:
+class ByFlow(Loss):
     """Flow matching at the recipe's levels; noise and data are paired at random, so that the
     network stays a denoiser and every sampler takes it.
     """
@@ -82,7 +91,7 @@ class ByFlow:
 
 @final
 @dataclass(frozen=True)
-class BySimple:
+class BySimple(Loss):
     """The simple loss of DDPM, at the levels of the sampler's ladder."""
 
     named: ClassVar[str] = "ddpm_simple"
@@ -93,7 +102,7 @@ class BySimple:
 
 @final
 @dataclass(frozen=True)
-class ByBound:
+class ByBound(Loss):
     """The variational bound of the diffusion down the sampler's ladder."""
 
     importance: bool = False
@@ -105,7 +114,7 @@ class ByBound:
         return VariationalBound(chain, asked.drop_cond, importance=self.importance)
 
 
-class OfEnergies:
+class OfEnergies(Loss):
     """Losses that need an energy at every noise level."""
 
 

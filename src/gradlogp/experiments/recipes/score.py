@@ -196,7 +196,10 @@ class ScoreRecipe(Generative):
                 f" proposal.components=0, got {self.proposal.components}."
             )
         if (self.two_valued or self.covariance) and not isinstance(self.net, UNetShape):
-            raise UserError("two_valued=true and covariance=true need net.kind=unet; set either.")
+            raise UserError(
+                "two_valued=true and covariance=true are for net.kind=unet, got"
+                f" {self.net.named!r}; set them false, or net.kind=unet."
+            )
         if self.two_valued and self.covariance:
             raise UserError("two_valued and covariance are two ways of one; set one of them false.")
         if self.weight == "likelihood" and isinstance(self.levels, Ladder | SingleLevel):
@@ -223,7 +226,7 @@ class ScoreRecipe(Generative):
 
     @property
     def evaluations_per_example(self) -> int:
-        return getattr(self.objective, "evaluations", 1)
+        return self.objective.evaluations
 
     def model(self, spec: DataSpec) -> Any:
         return self.proposal.around(self._score(spec), spec)

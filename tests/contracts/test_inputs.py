@@ -389,16 +389,23 @@ def drawn(_):
     )
 
 
-def filled(y):
+def completed(shape):
     flat = Energy(lambda x: x.square().flatten(1).sum(1) / 2)
-    start = lambda x, g: normal_(x, g)
-    how = tasks.Sampling(lambda cond: flat, Langevin(0.1), start, 3, (6, 2))
-    return tasks.inpaint(how, y, torch.arange(2) == 1, 4, seed=0)
+    return tasks.Sampling(lambda cond: flat, Langevin(0.1), lambda x, g: normal_(x, g), 3, shape)
+
+
+def filled(y):
+    return tasks.inpaint(completed((6, 2)), y, torch.arange(2) == 1, 4, seed=0)
+
+
+def imputed(y):
+    return tasks.impute(completed((2,)), y, (torch.arange(2) == 1).expand(6, 2), 4, seed=0)
 
 
 CALLS = {
     "generate": (drawn, None),
     "inpaint": (filled, X),
+    "impute": (imputed, X),
     "embed": (lambda x: tasks.embed(CLASSIFIER, x), PICTURES),
     "denoise": (lambda y: tasks.posterior_mean(NORMAL, Langevin(0.1), y, 0.5, 1.0, 3, 2, 0), X),
     "classify": (lambda x: tasks.labels(CLASSIFIER, x), PICTURES),

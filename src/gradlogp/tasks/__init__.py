@@ -12,6 +12,7 @@ from gradlogp.tasks.denoise import (
 from gradlogp.tasks.diagnose import Report, chains
 from gradlogp.tasks.embed import embed
 from gradlogp.tasks.generate import Sampling, film, generate, milestones, tempered
+from gradlogp.tasks.impute import impute
 from gradlogp.tasks.inpaint import completing, inpaint
 from gradlogp.tasks.likelihood import bits_per_dim, likelihood, ode_likelihood, variational_bound
 
@@ -22,6 +23,7 @@ TASKS = {
     "detect": detect.energy,
     "embed": embed,
     "inpaint": inpaint,
+    "impute": impute,
     "likelihood": likelihood,
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "features",
     "film",
     "generate",
+    "impute",
     "inpaint",
     "labels",
     "likelihood",

@@ -1,17 +1,14 @@
-"""Tables: what is hidden, masked Langevin against the conditional mean of a Gaussian, and a whole
-comparison on a file of its own.
-"""
+"""Tables: what is hidden, and a whole comparison on a file of its own."""
 
 import pytest
 import torch
 
 from gradlogp import data as readers
 from gradlogp.core.errors import UserError
-from gradlogp.core.fields import Denoiser
 from gradlogp.data import Dataset
 from gradlogp.experiments.tables import COMPARISON
 from gradlogp.experiments.tables.common import Learned, imputation, means
-from gradlogp.experiments.tables.methods import METHODS, SCOPES, Chains
+from gradlogp.experiments.tables.methods import METHODS, SCOPES
 from gradlogp.experiments.tables.problems import Problem, hide, problem
 from gradlogp.harness import prepare, run_comparison
 from gradlogp.harness.recipe import Target
@@ -39,28 +36,6 @@ def test_cells_are_hidden_by_columns_and_no_row_is_all_or_nothing():
     expected = (3 * 0.3 + 0.7**3 - 0.3**3) / 3  # clipped binomial, by symmetry
     stderr = (expected * (1 - expected) / 4000) ** 0.5
     assert ((columns.mean(0) - expected).abs() < 4 * stderr).all()
-
-
-def test_masked_chains_find_the_conditional_mean_of_a_gaussian():
-    """Correlation rho, known cell k: E[h | k] = rho k; noise of the last level moves it little."""
-    rho, n = 0.8, 400
-    covariance = torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.float64)
-
-    def denoised(x, sigma):
-        inverse = torch.linalg.inv(covariance + sigma[0] ** 2 * torch.eye(2, dtype=torch.float64))
-        return x @ inverse @ covariance
-
-    class Model:
-        def field(self):
-            return Denoiser(lambda x, sigma, cond=None: denoised(x, sigma))
-
-    x = torch.tensor([[1.5, 99.0]], dtype=torch.float64).repeat(n, 1)
-    known = torch.tensor([[True, False]]).expand(n, 2)
-    chains = Chains(bottom=0.05, levels=16, steps=20, count=4)
-    found = chains.mean(Model(), x, known, 1.0, seeded(3))
-    assert (found[:, 0] == 1.5).all(), "what is known is kept"
-    z = (found[:, 1].mean() - rho * 1.5) / (found[:, 1].std() / n**0.5)
-    assert abs(float(z)) < 4 and abs(float(found[:, 1].mean()) - rho * 1.5) < 0.05
 
 
 def test_nrmse_is_in_deviations_of_the_training_rows():

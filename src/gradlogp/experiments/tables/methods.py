@@ -1,19 +1,12 @@
 r"""The methods: one network of scores or of energies for all three questions, and what answers one.
 
-**A missing cell.** With the known cells pinned, Langevin chains of the noised density follow its
-conditional (`samplers.masked`), from the coarsest level down; at the last, :math:`\sigma_L`, each
-chain is denoised by Tweedie's formula, and the mean over K chains is the estimate of
-
-.. math:: E[x_h \mid x_k] \approx \tfrac1K \sum_i \big(x^{(i)} + \sigma_L^2\, s(x^{(i)}, \sigma_L)\big)_h ,
-
-the guess of least squared error, up to the noise that the known cells are taken to have.
+**A missing cell.** The mean of the ends of masked chains down the noise levels (`tasks.impute`).
 
 **An anomaly** has a high energy at the level of half the data's deviation; of a score, a high
 denoising error at three levels, relative to that of held-out normal rows. The levels are fixed
 beforehand.
 
-References: Song & Ermon (2019), arXiv 1907.05600, algorithm 1 and app. B.3 (annealing, inpainting);
-Efron (2011), Tweedie's Formula; Graham et al. (2023), arXiv 2211.07740 (denoising errors).
+Reference: Graham et al. (2023), arXiv 2211.07740 (denoising errors).
 """
 
 import abc
@@ -43,9 +36,9 @@ from gradlogp.harness.recipe import Target
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.models import mlp_noisy_energy, mlp_score
 from gradlogp.objectives import DenoisingScoreMatching, LogNormal
-from gradlogp.samplers import ConsistentAnnealedLangevin, Langevin
-from gradlogp.samplers.masked import Masked
+from gradlogp.samplers import ConsistentAnnealedLangevin
 from gradlogp.tasks import detect
+from gradlogp.tasks.impute import Chains
 from gradlogp.training import Guard, GuardSettings, Learner, Training, learn
 
 LEVELS = (0.25, 0.5, 1.0)  # of denoising, in standard deviations
@@ -62,40 +55,6 @@ BUDGETS: Choices = {
         "gpu": ("training.images=2000000",),
     }
 }
-
-
-@final
-@dataclass(frozen=True)
-class Chains:
-    """Noise levels from `top` to `bottom`, in standard deviations of the data, `steps` at each of
-    variance `step` times the level's; `count` chains to a row.
-    """
-
-    top: float = 1.5
-    bottom: float = 0.15
-    levels: int = 10
-    steps: int = 6
-    step: float = 0.25
-    count: int = 24
-
-    def ladder(self, std: float) -> list[float]:
-        """The levels, coarse first."""
-        share = (self.bottom / self.top) ** (1 / max(1, self.levels - 1))
-        return [std * self.top * share**i for i in range(self.levels)]
-
-    def mean(
-        self, model: Any, x: Tensor, known: Tensor, std: float, generator: Generator
-    ) -> Tensor:
-        """The equation above: x [n, d] with the cells where `known` is False filled in."""
-        noisy, free = model.field(), ~known.repeat(self.count, 1)
-        state = x.repeat(self.count, 1)
-        start = normal_(torch.empty_like(state), generator).mul_(std)
-        state = torch.where(free, start, state)
-        for sigma in self.ladder(std):
-            sampler = Masked(Langevin(self.step * sigma**2), free)
-            state = run(sampler, noisy.at(sigma), state, self.steps, generator)
-        clean = noisy.denoise(state, sigma).detach().unflatten(0, (self.count, -1)).mean(0)
-        return torch.where(known, x, clean)
 
 
 @dataclass(frozen=True)
@@ -133,7 +92,7 @@ class Levelled(Tabular):
 
         def impute(x: Tensor, known: Tensor) -> Tensor:
             fresh = seeded(self.seed, "chains", problem.name)
-            return self.chains.mean(model, x, known, std, fresh)
+            return self.chains.mean(model.field(), x, known, std, fresh)
 
         def score(x: Tensor) -> Tensor:
             return self.unusual(model, problem, x, std)

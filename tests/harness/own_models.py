@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from gradlogp.core.fields import Denoiser
 from gradlogp.models import EnergyModel, Preconditioned, mlp_score
 
 
@@ -40,3 +41,23 @@ def bowl(spec):
 
 def nothing(spec):
     return nn.Linear(2, 2)
+
+
+class Wiener(nn.Module):
+    """The exact posterior mean of a Gaussian of two columns of deviation 1 and correlation .8."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, sigma, cond=None):
+        covariance = torch.tensor([[1, 0.8], [0.8, 1]])
+        total = covariance + sigma[:, None, None] ** 2 * torch.eye(2)
+        return self.gain * torch.linalg.solve(total, x) @ covariance
+
+    def field(self, cond=None):
+        return Denoiser(self)
+
+
+def wiener(spec):
+    return Wiener()

@@ -1,4 +1,4 @@
-"""The verbs that restore pictures of one's own: denoise and inpaint."""
+"""The verbs that restore what one has: pictures by denoise, pictures and tables by inpaint."""
 
 import time
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from gradlogp.cli.terminal import Terminal
 from gradlogp.cli.using import Denoise, Inpaint
 from gradlogp.core.errors import UserError
 from gradlogp.core.words import counted
-from gradlogp.data import PICTURES, save_grid, save_picture
+from gradlogp.data import PICTURES, Columns, save_grid, save_picture
 from gradlogp.data.files import files_below
+from gradlogp.data.holes import TYPED, read_holes
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
-from gradlogp.harness import Fitted, load
+from gradlogp.harness import Fitted, impute, load
 from gradlogp.harness.forms import fitting
-from gradlogp.harness.recipe import classes_asked
+from gradlogp.harness.imputation import require_completing
 from gradlogp.metrics.image import psnr
 
 CHOICE = 50  # validation pictures that an energy's weight is chosen on
@@ -102,11 +103,11 @@ def _gain(given: Tensor, noisy: Tensor, restored: Tensor, terminal: Terminal) ->
     return {"psnr_noisy": before, "psnr_restored": after}
 
 
-def picture_shape(fitted: Fitted, verb: str) -> tuple[int, int, int]:
+def picture_shape(fitted: Fitted, verb: str, what: str = "a picture") -> tuple[int, int, int]:
     if fitted.spec.kind != "picture":
         raise UserError(
-            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and {verb} takes a"
-            " picture; take a run of pictures."
+            f"{fitted.run.path} was trained on {fitted.spec.coordinates.plural}, and {verb} takes"
+            f" {what}; take a run of these."
         )
     channels, height, width = fitted.spec.shape
     return channels, height, width
@@ -120,18 +121,65 @@ def _validation(fitted: Fitted, args: Denoise, terminal: Terminal) -> Tensor:
 
 
 def inpaint(args: Inpaint, terminal: Terminal) -> None:
-    picture, fitted = data.read_picture(args.image), load(args.run)
-    out = args.out or fitted.run.path / "samples" / f"inpainted-{args.image.stem}.png"
+    fitted = load(args.run)
+    (_cells if fitted.spec.kind == "row" else _hole)(args, fitted, terminal)
+
+
+def _cells(args: Inpaint, fitted: Fitted, terminal: Terminal) -> None:
+    """The empty cells of a table."""
+    if args.mask is not None or args.hole is not None:
+        raise UserError(
+            "--mask and --hole are for pictures: of a table, its empty cells are filled in; leave"
+            " them out."
+        )
+    parquet = args.file.suffix.lower() in TYPED
+    name = f"inpainted-{args.file.name.partition('.')[0]}{'.parquet' if parquet else '.csv'}"
+    out = args.out or fitted.run.path / "samples" / name
+    writable(out, ".csv", ".parquet")
+    spared(out, args.file)
+    holes = read_holes(args.file, table_columns(fitted))
+    began = time.perf_counter()
+    x = impute(fitted, holes.x, args.n, args.seed, args.cls, terminal)
+    holes.write(out, x)
+    seconds = time.perf_counter() - began
+    cells, rows = int(holes.empty.sum()), int(holes.empty.any(1).sum())
+    for note in holes.notes:
+        terminal.say(f"{args.file.name}: {note}")
+    each = ", ".join(f"{n:,} of {name}" for name, n in holes.counts.items())
+    terminal.say(
+        f"{counted(cells, 'empty cell')} in {rows:,} of {counted(len(holes.x), 'row')} filled in ({each}),"
+        f" by the mean of {counted(args.n, 'completion')} of {fitted.recipe.experiment}: {out}"
+    )
+    terminal.result(
+        {"out": out, "n": args.n, "cells": cells, "rows": rows, "columns": dict(holes.counts)}
+        | {"seconds": seconds}
+    )
+
+
+def table_columns(fitted: Fitted) -> Columns:
+    """The columns of the table that a model of rows has learned; UserError where it has had none."""
+    if fitted.spec.columns is None:
+        raise UserError(
+            f"{fitted.run.path} was trained on arrays, whose columns have no names; train on csv:PATH,"
+            " or fill in arrays by gradlogp.harness.impute."
+        )
+    return fitted.spec.columns
+
+
+def _hole(args: Inpaint, fitted: Fitted, terminal: Terminal) -> None:
+    """A part of a picture."""
+    picture = data.read_picture(args.file)
+    out = args.out or fitted.run.path / "samples" / f"inpainted-{args.file.stem}.png"
     mean = out.with_stem(f"{out.stem}-mean")
     for place in (out, mean):
         writable(place, ".png")
-        spared(place, args.image, args.mask)
-    shape = picture_shape(fitted, "inpaint")
+        spared(place, args.file, args.mask)
+    shape = picture_shape(fitted, "inpaint", "a picture, or of a run of rows a table")
+    require_completing(fitted)
     given, how_fitted = data.fit(picture, shape)
     free = _missing(args, picture.size, shape)
-    terminal.say(f"{args.image}: {how_fitted}; {int(free[0].sum()):,} pixels are filled in")
-    kind, recipe = fitted.spec.coordinates, fitted.recipe
-    cond = classes_asked(fitted.spec, args.n, args.cls) if recipe.conditional else None
+    terminal.say(f"{args.file}: {how_fitted}; {int(free[0].sum()):,} pixels are filled in")
+    kind, cond = fitted.spec.coordinates, fitted.asked(args.n, args.cls)
     began = time.perf_counter()
     how, y = fitted.sampling(), kind.to_model(given)
     x = tasks.inpaint(
@@ -160,7 +208,7 @@ def _missing(args: Inpaint, size: tuple[int, int], shape: tuple[int, int, int]) 
         given = data.read_picture(args.mask)
         if given.width * size[1] != given.height * size[0]:
             raise UserError(
-                f"{args.mask} is {given.width}x{given.height} and {args.image} {size[0]}x{size[1]}:"
+                f"{args.mask} is {given.width}x{given.height} and {args.file} {size[0]}x{size[1]}:"
                 " draw the mask on the picture, in its size."
             )
         mask, _ = data.fit(given, (1, height, width))

@@ -74,29 +74,35 @@ class Denoise(Arguments):
 
 
 class Inpaint(Arguments):
-    """Fill in what is missing of a picture, in several ways; it is fitted to the model's size."""
+    """Fill in what is missing: a part of a picture, in several ways, or the empty cells of a table.
+
+    gradlogp inpaint runs/faces photo.png --mask mask.png        # a picture, fitted to the model's size
+    gradlogp inpaint runs/patients new.csv --out filled.csv      # all else in the table stays as it is
+    """
 
     run: Positional[Path]
     """The run folder, or zoo:NAME, of an energy or a score."""
-    image: Positional[Path]
-    """The picture: PNG, JPEG, ..."""
+    file: Positional[Path]
+    """The picture: PNG, JPEG, ...; of a run of rows, a CSV or Parquet table with its columns."""
     mask: Path | None = None
     """A picture that is white where something is missing, fitted in the same way."""
     hole: Annotated[int, Field(ge=1)] | None = None
     """Or a square in the middle, of so many of the model's pixels a side."""
     n: Annotated[int, Field(ge=1)] = 16
-    """How many completions. Completion i of a seed is the same however many there are."""
+    """How many completions; an empty cell gets their mean, or the most frequent category. Completion
+    i of a seed is the same however many there are.
+    """
     cls: Annotated[int | None, Field(ge=0), arg(name="class")] = None
-    """Of this class only (conditional models; by default each in turn)."""
+    """Of this class only (conditional models; by default each in turn, and rows of any)."""
     resamples: Annotated[int, Field(ge=1)] = 5
-    """Of a score: how often it goes through each ten noise levels; more is nearer to the exact law
-    and slower.
+    """Of pictures by a score: how often it goes through each ten noise levels; more is nearer to the
+    exact law and slower.
     """
     seed: Seed = 0
     """Decides the completions."""
     out: Path | None = None
-    """A PNG with the picture, its hole grey, and the completions; their mean goes beside it. By
-    default samples/inpainted-<name>.png in the run folder.
+    """A PNG with the picture, its hole grey, and the completions; their mean goes beside it. Of a
+    table, .csv or .parquet. By default samples/inpainted-<name> in the run folder.
     """
 
 

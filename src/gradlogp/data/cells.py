@@ -7,6 +7,7 @@ value are left out, each with why.
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,15 @@ class Cells:
     whole: bool = False
 
     @property
-    def missing(self) -> int:
+    def empty(self) -> np.ndarray:
+        """True where a cell is missing, (n,)."""
         if self.numbers is None:
-            return self.texts.count(MISSING)
-        return int(np.isnan(self.numbers).sum())
+            return np.array([text == MISSING for text in self.texts])
+        return np.isnan(self.numbers)
+
+    @property
+    def missing(self) -> int:
+        return int(self.empty.sum())
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,11 @@ def read_cells(path: Path, fewest: int = FEWEST) -> Table:
             table = parquet.read_table(path, use_threads=False)
         else:
             require_memory(2 * path.stat().st_size, f"{path}: its cells", "take fewer rows")
-            table = _read_csv(arrow, pacsv, path)
+            written = layout(arrow, path)
+            table = read_csv(arrow, pacsv, path, written)
+            _require_header(arrow, path, table, written.decimal)
         columns = [
-            _cells(arrow, name, table.column(i)) for i, name in enumerate(_names(path, table))
+            _cells(arrow, name, table.column(i)) for i, name in enumerate(column_names(path, table))
         ]
     except UserError:
         raise
@@ -83,24 +91,36 @@ def _parquet_cells(parquet: Any, path: Path) -> int:
     return footer.num_rows * footer.num_columns
 
 
-def _read_csv(arrow: Any, pacsv: Any, path: Path) -> Any:
+@dataclass(frozen=True)
+class Layout:
+    """How a CSV is written."""
+
+    encoding: str
+    separator: str
+    decimal: str
+
+
+def layout(arrow: Any, path: Path) -> Layout:
+    """Guessed from the first lines of the file."""
     with arrow.input_stream(str(path)) as stream:  # unpacks .gz by its name, as read_csv does
         start = stream.read(1 << 16)
     encoding = _encoding(start)
     text = start.decode(encoding, errors="ignore")
     head = next(iter(text.splitlines()), "")
     separator = max(SEPARATORS, key=head.count)
-    decimal = _decimal(text, separator)
-    table = pacsv.read_csv(
+    return Layout(encoding, separator, _decimal(text, separator))
+
+
+def read_csv(arrow: Any, pacsv: Any, path: Path, written: Layout, texts: Sequence[str] = ()) -> Any:
+    """An Arrow table; the columns `texts` letter by letter, with no cell missing."""
+    as_texts = {"null_values": [], "column_types": {name: arrow.string() for name in texts}}
+    typed = {"null_values": NULLS, "strings_can_be_null": True, "decimal_point": written.decimal}
+    return pacsv.read_csv(
         path,
-        read_options=pacsv.ReadOptions(use_threads=False, encoding=encoding),
-        parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            strings_can_be_null=True, null_values=NULLS, decimal_point=decimal
-        ),
+        read_options=pacsv.ReadOptions(use_threads=False, encoding=written.encoding),
+        parse_options=pacsv.ParseOptions(delimiter=written.separator, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(**(as_texts if texts else typed)),
     )
-    _require_header(arrow, path, table, decimal)
-    return table
 
 
 def _require_header(arrow: Any, path: Path, table: Any, decimal: str) -> None:
@@ -152,7 +172,8 @@ def _decimal(text: str, separator: str) -> str:
     return "," if commas > points else "."
 
 
-def _names(path: Path, table: Any) -> list[str]:
+def column_names(path: Path, table: Any) -> list[str]:
+    """The names that columns are called by; UserError for a name that two have."""
     names = [printable(name.strip()) for name in table.column_names]
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own.")

@@ -61,14 +61,29 @@ class Column:
     def _there(self) -> tuple[str, ...]:
         return tuple(category for category in self.categories if category != MISSING)
 
+    @property
+    def _mark(self) -> int | None:
+        """Which of its entries says that a cell is missing."""
+        if self.missing:
+            return 1
+        return 0 if self.categories[:1] == (MISSING,) else None
+
     def holed(self, entries: Tensor) -> Tensor:
         """Its entries [n, width] as those of the column without a mark, NaN where one is set."""
-        mark = 1 if self.missing else 0
-        if not (self.missing or self.categories[:1] == (MISSING,)):
+        mark = self._mark
+        if mark is None:
             return entries
         lost = entries[:, mark] > 0.5
         kept = torch.cat([entries[:, :mark], entries[:, mark + 1 :]], 1)
         return kept.masked_fill(lost[:, None], torch.nan)
+
+    def unholed(self, entries: Tensor) -> Tensor:
+        """Entries of the column without a mark as its own, with no mark set: NaN stays NaN."""
+        mark = self._mark
+        if mark is None:
+            return entries
+        none = torch.zeros_like(entries[:, :1])
+        return torch.cat([entries[:, :mark], none, entries[:, mark:]], 1)
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,11 @@ class Columns:
         """
         pairs = zip(self.members, self.spans, strict=True)
         return torch.cat([column.holed(x[:, span]) for column, span in pairs], 1)
+
+    def unholed(self, x: Tensor) -> Tensor:
+        """Rows of the `unmarked` columns as those of these, no cell marked as missing."""
+        pairs = zip(self.members, self.unmarked.spans, strict=True)
+        return torch.cat([column.unholed(x[:, span]) for column, span in pairs], 1)
 
     def cells(self, x: Tensor) -> list[list[float | int | str | None]]:
         """The rows `x` (n, d) as the columns of a file, one list of n cells each; None is missing.

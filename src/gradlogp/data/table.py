@@ -100,14 +100,25 @@ def rows_like(path: str | Path, columns: Columns) -> tuple[Tensor, tuple[str, ..
 
     Raises UserError for a column that is not there, or holds text instead of numbers.
     """
-    table = read_cells(path := Path(path), fewest=1)
+    return encoded(columns, cells_like(Path(path), columns))
+
+
+def encoded(columns: Columns, members: Sequence[Cells]) -> tuple[Tensor, tuple[str, ...]]:
+    """The cells of each column as rows x (n, d) float64, and what is unlike in them."""
+    pairs = list(zip(columns.members, members, strict=True))
+    x = np.concatenate([_block(column, cells) for column, cells in pairs], 1)
+    said = [line for column, cells in pairs for line in _unlike(column, cells)]
+    return torch.from_numpy(x), tuple(said)
+
+
+def cells_like(path: Path, columns: Columns) -> list[Cells]:
+    """The cells of another table, as its columns hold them. Raises UserError as `rows_like` does."""
+    table = read_cells(path, fewest=1)
     there = {cells.name: cells for cells in table.columns}
-    blocks, said = [], []
-    for column in columns.members:
-        cells = there.get(column.name) or _all_missing(path, column, table)
-        blocks.append(_block(column, _same_form(path, column, cells)))
-        said += _unlike(column, cells)
-    return torch.from_numpy(np.concatenate(blocks, 1)), tuple(said)
+    return [
+        _same_form(path, column, there.get(column.name) or _all_missing(path, column, table))
+        for column in columns.members
+    ]
 
 
 def _all_missing(path: Path, column: Column, table: Table) -> Cells:
@@ -137,7 +148,8 @@ def _same_form(path: Path, column: Column, cells: Cells) -> Cells:
 
 def _unlike(column: Column, cells: Cells) -> list[str]:
     """What the detector or model cannot see: other values of a constant column, new categories."""
-    found = set(cells.texts) if cells.numbers is None else set(cells.numbers.tolist())
+    values = cells.texts if cells.numbers is None else cells.numbers[~cells.empty].tolist()
+    found = {*values} - {MISSING}
     if column.constant is not None and found - {column.constant}:
         return [
             f"{column.name} was {column.constant} in every row that was learned from and is not"

@@ -19,6 +19,7 @@ from gradlogp.harness.engines import ENGINES
 from gradlogp.harness.evaluate import evaluate, measure_samples
 from gradlogp.harness.evaluator import Evaluator, evaluator_beside, evaluator_of
 from gradlogp.harness.fit import Fitted, build, fit, follow, load, recipe_of, spec_of
+from gradlogp.harness.imputation import impute
 from gradlogp.harness.kinds import KINDS, Kind
 from gradlogp.harness.own import Own
 from gradlogp.harness.recipe import DataSpec, Evaluation, Generative, Recipe, Target, specify
@@ -66,6 +67,7 @@ __all__ = [
     "fit",
     "follow",
     "from_stored",
+    "impute",
     "leaves",
     "load",
     "measure_samples",

@@ -342,11 +342,18 @@ class Fitted:
         """Samples `start` to `start` + n - 1 in the data's own range, [n, *shape], and the classes
         that were asked for, if the model is conditional.
         """
-        self._check(cls, steps)
-        cond = classes_asked(self.spec, n, cls, start) if self.recipe.conditional else None
+        name, cond = self.recipe.experiment, self.asked(n, cls, start)
+        if steps is not None and not self.recipe.takes_steps:
+            raise UserError(
+                f"{name} takes as many steps as its noise levels ask for, {self.sampling().steps};"
+                " leave out --steps."
+            )
         return generate(self.sampling(), n, seed, cond, batch, steps, listener, start), cond
 
-    def _check(self, cls: int | None, steps: int | None) -> None:
+    def asked(self, n: int, cls: int | None = None, start: int = 0) -> Tensor | None:
+        """The classes of examples `start` to `start` + n - 1, one or each in turn; None of a model
+        without. Raises UserError for a class that there is not.
+        """
         name = self.recipe.experiment
         if cls is not None and not self.recipe.conditional:
             raise UserError(
@@ -355,11 +362,7 @@ class Fitted:
             )
         if cls is not None and not 0 <= cls < self.spec.classes:
             raise UserError(f"the classes are 0 to {self.spec.classes - 1}, got {cls}.")
-        if steps is not None and not self.recipe.takes_steps:
-            raise UserError(
-                f"{name} takes as many steps as its noise levels ask for, {self.sampling().steps};"
-                " leave out --steps."
-            )
+        return classes_asked(self.spec, n, cls, start) if self.recipe.conditional else None
 
     def frames(
         self,

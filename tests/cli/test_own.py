@@ -126,6 +126,29 @@ def test_a_folder_is_denoised(name: str, capsys: pytest.CaptureFixture[str]) -> 
     assert sorted(p.name for p in Path("clean").iterdir()) == [f"{i:02d}.png" for i in range(12)]
 
 
+def test_samples_are_written_one_by_one_into_a_folder_and_denoised_from_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A sheet of them is no picture: whoever takes pictures says so, and how to have them."""
+    words = ("sample", "runs/ebm_class", "--n", "3")
+    assert main([*words, "--out", "sheet.png"]) == 0
+    assert (
+        "a sheet with all of them; --out FOLDER writes a .png for each" in capsys.readouterr().out
+    )
+    run(capsys, *words, "--first", 8, "--out", "new")
+    names = [path.name for path in sorted(Path("new").iterdir())]
+    assert names == ["0008-class8.png", "0009-class9.png", "0010-class0.png"]
+    run(capsys, *words, "--first", 8, "--out", "all.npz")
+    x, written = np.load("all.npz")["samples"][1, 0], np.asarray(Image.open(f"new/{names[1]}"))
+    assert written.shape == (8, 8) and abs(written / 255 - x).max() <= 1 / 255
+    assert run(capsys, "denoise", "runs/ncsn", "new", "--sigma", 0.3, "--out", "clean")["n"] == 3
+    for verb in ("denoise --sigma 0.1", "inpaint --hole 2", "classify", "embed", "detect"):
+        verb, *more = verb.split()
+        assert main([verb, "runs/ncsn", "sheet.png", *more]) == 2
+        out, error = capsys.readouterr()
+        assert "sheet.png: a sheet of 1 x 3 pictures of 8x8, not one of them" in out + error
+
+
 @pytest.mark.parametrize("name", ["ebm_class", "ncsn"])
 def test_a_run_scores_files_of_ones_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.random.RandomState(0).randint(0, 255, (8, 8), np.uint8)).save("mine/z.png")

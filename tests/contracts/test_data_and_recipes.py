@@ -166,6 +166,10 @@ def test_every_recipe_takes_every_kind(name, data, tmp_path):
         path = tmp_path / f"samples{suffix}"
         fitted.spec.coordinates.write(path, x, asked)
         assert path.stat().st_size > 0
+    if kind := fitted.spec.coordinates.single:
+        fitted.spec.coordinates.write_each(tmp_path / "each", x, asked, first=9)
+        names = sorted(path.name[:4] + path.suffix for path in (tmp_path / "each").iterdir())
+        assert names == [f"{9 + i:04d}{kind}" for i in range(6)]
     found = evaluate(fitted, data, untrained(data), Silent())
     metrics = {row["metric"] for row in found}
     assert {"fd", "precision", "coverage", "cas"} <= metrics

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import fit, read_picture, save_grid, save_picture
+from gradlogp.data.picture import refuse_sheet
 
 
 def grey(rows) -> Image.Image:
@@ -113,6 +114,26 @@ def test_a_grid_holds_each_image_in_its_place(tmp_path):
     for i in range(5):
         top, left = i // 2 * 10, i % 2 * 8
         assert np.allclose(sheet[top : top + 8, left : left + 6], i / 10, atol=1 / 510)
+
+
+@pytest.mark.parametrize("scale", [None, 1], ids=["magnified", "pixel for pixel"])
+@pytest.mark.parametrize(("n", "columns"), [(10, 10), (7, 3), (3, 1), (2, 2)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 24), (1, 96, 96)])
+def test_a_sheet_of_several_is_not_taken_for_one_of_them(tmp_path, shape, n, columns, scale):
+    save_grid(path := tmp_path / "x.png", torch.rand(n, *shape), columns, scale)
+    size = f"{shape[2]}x{shape[1]}"
+    says = rf"x.png: a sheet of {-(-n // columns)} x {columns} pictures of {size}, not one of them"
+    with pytest.raises(UserError, match=says):
+        refuse_sheet(path, read_picture(path), shape)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (56, 56), (58, 28), (118, 58), (560, 278)])
+def test_a_picture_of_any_size_is_no_sheet(tmp_path, size):
+    """Not by its size alone, and one picture in a sheet of its own is that picture."""
+    picture = Image.fromarray(np.random.RandomState(0).randint(90, 97, size, np.uint8))
+    refuse_sheet(tmp_path / "x.png", picture, (1, 28, 28))
+    save_grid(path := tmp_path / "one.png", torch.rand(1, 1, 28, 28))
+    refuse_sheet(path, read_picture(path), (1, 28, 28))
 
 
 def test_a_grid_is_nearly_square_and_survives_values_that_are_not_colours(tmp_path):

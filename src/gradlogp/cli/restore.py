@@ -17,6 +17,7 @@ from gradlogp.core.words import counted
 from gradlogp.data import PICTURES, Columns, save_grid, save_picture
 from gradlogp.data.files import files_below
 from gradlogp.data.holes import TYPED, read_holes
+from gradlogp.data.picture import refuse_sheet
 from gradlogp.experiments import RECIPES as RECIPES  # its settings' classes are loaded by name
 from gradlogp.harness import Fitted, impute, load
 from gradlogp.harness.forms import fitting
@@ -41,6 +42,8 @@ def denoise(args: Denoise, terminal: Terminal) -> None:
     writable(out, *(() if many else (".png",)))
     spared(out, args.image)
     shape = picture_shape(fitted, "denoise")
+    for file, picture in zip(files, pictures, strict=True):
+        refuse_sheet(file, picture, shape)
     fits = [data.fit(picture, shape) for picture in pictures]
     given = torch.stack([x for x, _ in fits])
     terminal.say(f"{args.image}: {fitting([how for _, how in fits])}")
@@ -176,6 +179,7 @@ def _hole(args: Inpaint, fitted: Fitted, terminal: Terminal) -> None:
         spared(place, args.file, args.mask)
     shape = picture_shape(fitted, "inpaint", "a picture, or of a run of rows a table")
     require_completing(fitted)
+    refuse_sheet(args.file, picture, shape)
     given, how_fitted = data.fit(picture, shape)
     free = _missing(args, picture.size, shape)
     terminal.say(f"{args.file}: {how_fitted}; {int(free[0].sum()):,} pixels are filled in")

@@ -36,7 +36,8 @@ def sample(args: Sample, terminal: Terminal) -> None:
         args.out
         or fitted.run.path / "samples" / f"samples-seed{args.seed}{shard}{kind.suffixes[0]}"
     )
-    writable(out, *kind.suffixes)
+    each = bool(kind.single) and (out.is_dir() or not out.suffix)
+    writable(out, *(() if each else kind.suffixes))
     require_memory(
         COPIES * 4 * n * math.prod(fitted.spec.shape),
         f"{n:,} samples",
@@ -48,11 +49,16 @@ def sample(args: Sample, terminal: Terminal) -> None:
     )
     seconds = time.perf_counter() - began
     steps = fitted.sampling().steps
-    kind.write(out, x, labels)
+    if each:
+        kind.write_each(out, x, labels, start)
+    else:
+        kind.write(out, x, labels)
     terminal.say(
         f"{counted(n, 'sample')} of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
     )
+    if n > 1 and kind.single and not each and out.suffix == ".png":
+        terminal.say(f"a sheet with all of them; --out FOLDER writes a {kind.single} for each")
     terminal.result(
         {"out": out, "n": n, "first": start, "seed": args.seed}
         | {"steps": steps, "seconds": seconds}

@@ -42,14 +42,18 @@ class Sample(Arguments):
     one process; then --n 1000 --shard 3/8 draws 1000 / 8 of them.
     """
     out: Path | None = None
-    """x.png, a grid, or x.npz with `samples` (n, ...) float32 in the data's own range and, for
-    conditional models, `labels`; volumes also as x.gif or x.binvox, waveforms as x.wav, rows as
+    """x.png, a sheet with all of them side by side; a folder, which gets a file for each (.png, .wav
+    or .binvox); or x.npz with `samples` (n, ...) float32 in the data's own range and, for
+    conditional models, `labels`. Volumes also as x.gif or x.binvox, waveforms as x.wav, rows as
     x.csv or x.parquet. By default samples/samples-seed<seed> in the run folder.
     """
 
 
 class Denoise(Arguments):
-    """Restore noisy pictures of your own, of any size, which are fitted to the model's."""
+    """Restore noisy pictures of your own, of any size, which are fitted to the model's.
+
+    A sheet of pictures side by side, as `sample` writes, is none: `sample --out FOLDER` writes each.
+    """
 
     run: Positional[Path]
     """The run folder, or zoo:NAME (`gradlogp list zoo`)."""

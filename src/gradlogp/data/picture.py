@@ -22,6 +22,7 @@ from gradlogp.core.files import make_folder, replacing
 from gradlogp.data.files import require_file
 
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's word for them
+GAP, LINE = 2, 96  # pixels of a line between the pictures of a sheet, and its grey
 PIXELS = 80_000_000  # no larger picture is decoded: it would take gigabytes
 FLOATS = "a picture of 32-bit floats does not say which value is white: save it with 8 or 16 bits."
 
@@ -102,6 +103,28 @@ def fit(picture: Image.Image, shape: tuple[int, int, int]) -> tuple[Tensor, str]
     return torch.from_numpy(x.transpose(2, 0, 1).copy()).float() / 255, how
 
 
+def refuse_sheet(path: Path, picture: Image.Image, shape: tuple[int, int, int]) -> None:
+    """Raises UserError for what `save_grid` wrote of several pictures of `shape` (c, h, w): it is no
+    picture of that kind, and would be made small as if it were one.
+    """
+    _, height, width = shape
+    scale = _scale(height, width)
+    for size in {scale, 1}:
+        across, down = width * size + GAP, height * size + GAP
+        columns, beside = divmod(picture.width + GAP, across)
+        rows, below = divmod(picture.height + GAP, down)
+        if beside or below or columns * rows < 2:
+            continue
+        x = np.asarray(_opaque(picture).convert("L"))
+        lines = [*x[height * size :: down], *x[1 + height * size :: down]]
+        lines += [*x[:, width * size :: across].T, *x[:, 1 + width * size :: across].T]
+        if all((line == LINE).all() for line in lines):
+            raise UserError(
+                f"{path}: a sheet of {rows} x {columns} pictures of {width}x{height}, not one of them;"
+                " pass them one by one, as sample --out FOLDER writes them."
+            )
+
+
 def save_picture(path: str | Path, x: Tensor) -> None:
     """Write one image `x` (c, h, w) in [0, 1] as PNG, whole or not at all."""
     save_grid(path, x[None], columns=1, scale=1)
@@ -127,12 +150,12 @@ def save_grid(
 
 
 def tiled(
-    x: Tensor, columns: int | None = None, scale: int | None = None, gap: int = 2
+    x: Tensor, columns: int | None = None, scale: int | None = None, gap: int = GAP
 ) -> Image.Image:
     """The grid that `save_grid` writes, as a picture in memory; `gap` pixels wide are its lines."""
     n, channels, height, width = x.shape
     columns = columns or math.ceil(n**0.5)
-    scale = scale or max(1, 64 // max(height, width))
+    scale = scale or _scale(height, width)
     tiles = (x.detach().cpu().float().nan_to_num(0).clamp(0, 1) * 255).round().byte()
     tiles = tiles.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     step_down = height * scale + gap
@@ -140,13 +163,18 @@ def tiled(
     rows = math.ceil(n / columns)
     sheet = torch.full(
         (channels, rows * step_down - gap, min(columns, n) * step_right - gap),
-        96,
+        LINE,
         dtype=torch.uint8,
     )
     for i, tile in enumerate(tiles):
         top, left = i // columns * step_down, i % columns * step_right
         sheet[:, top : top + tile.shape[1], left : left + tile.shape[2]] = tile
     return Image.fromarray(sheet.permute(1, 2, 0).squeeze(2).contiguous().numpy())
+
+
+def _scale(height: int, width: int) -> int:
+    """Pixels for a pixel that bring small pictures to about 64."""
+    return max(1, 64 // max(height, width))
 
 
 def _write_png(path: Path, picture: Image.Image) -> None:

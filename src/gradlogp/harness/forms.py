@@ -22,6 +22,7 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.spectrogram import LogMel, hertz, mel
 from gradlogp.data import PICTURES, RECORDINGS, Columns, Dataset, fit, read_picture
 from gradlogp.data.files import files_below
+from gradlogp.data.picture import refuse_sheet
 from gradlogp.data.table import missing_values, read_rows, rows_like
 from gradlogp.data.waves import read_wave, stacked
 from gradlogp.harness.detection import patches
@@ -117,11 +118,16 @@ class PictureForm(Form):
 
     def read(self, paths: Sequence[Path]) -> Items:
         files, lost = _listed(paths, PICTURES)
-        parts, wrong = _each(files, lambda path: fit(read_picture(path), self.shape))
+        parts, wrong = _each(files, self._fitted)
         x = torch.stack([x for _, (x, _) in parts]) if parts else torch.empty(0, *self.shape)
         kept = tuple(path for path, _ in parts)
         notes = (fitting([how for _, (_, how) in parts]),) if parts else ()
         return Items(x, kept, (0,) * len(kept), (*lost, *wrong), notes)
+
+    def _fitted(self, path: Path) -> tuple[Tensor, str]:
+        picture = read_picture(path)
+        refuse_sheet(path, picture, self.shape)
+        return fit(picture, self.shape)
 
     def groups(self) -> tuple[Tensor, list[str]]:
         return patches(self.shape)

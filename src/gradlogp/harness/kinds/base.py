@@ -31,7 +31,8 @@ class Kind(abc.ABC):
     `noun` is one example in words; `bounds` is the interval of every entry in model coordinates,
     None where there is none; `suffixes` are the files that `write` can make of samples, and
     `columns` the examples in a row of a picture among them; `smallest` is a shape that shows the
-    kind, of which tests make examples.
+    kind, of which tests make examples; `single` is the suffix of a file that holds one example, ""
+    where examples go together into one.
     """
 
     noun: ClassVar[str] = "example"
@@ -41,6 +42,7 @@ class Kind(abc.ABC):
     bounds: ClassVar[tuple[float, float] | None] = None
     columns: ClassVar[int] = 10
     smallest: ClassVar[tuple[int, ...]] = (1, 8, 8)
+    single: ClassVar[str] = ""
 
     @abc.abstractmethod
     def to_model(self, x: Tensor) -> Tensor:
@@ -125,6 +127,20 @@ class Kind(abc.ABC):
             known = " or ".join(self.suffixes)
             raise UserError(f"{path}: {self.plural} are written as {known}, got {path.suffix!r}.")
         self.writers().get(suffix, partial(self._arrays, labels=labels))(path, x)
+
+    def write_each(
+        self, folder: Path, x: Tensor, labels: Tensor | None = None, first: int = 0
+    ) -> None:
+        """Samples x [n, *shape], a file each, called by their numbers from `first` and, where there
+        are labels, by these: 0012.png, 0012-class3.png.
+        """
+        for i, example in enumerate(x):
+            told = "" if labels is None else f"-class{int(labels[i])}"
+            self.write_one(folder / f"{first + i:04d}{told}{self.single}", example)
+
+    def write_one(self, path: Path, x: Tensor) -> None:
+        """One example x [*shape] in the data's own range as the file `path`."""
+        self.write(path, x[None])
 
     def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
         """How samples are written under suffixes other than .npz; by default a preview as .png."""

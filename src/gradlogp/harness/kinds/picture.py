@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from gradlogp.data import save_grid
+from gradlogp.data import save_grid, save_picture
 from gradlogp.data.film import save_film
 from gradlogp.data.picture import tiled
 from gradlogp.harness.kinds.base import Bounded
@@ -31,6 +31,7 @@ class Picture(Bounded):
     noun: ClassVar[str] = "picture"
     plural: ClassVar[str] = "pictures"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz")
+    single: ClassVar[str] = ".png"
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
         return (
@@ -42,6 +43,10 @@ class Picture(Bounded):
 
     def preview(self, path: Path, x: Tensor, columns: int) -> None:
         save_grid(path, x, columns=columns)
+
+    def write_one(self, path: Path, x: Tensor) -> None:
+        """Pixel for pixel."""
+        save_picture(path, x)
 
     def film(self, path: Path, frames: Tensor) -> None:
         """A square of pictures, pixel for pixel: whoever shows it magnifies it."""

@@ -27,6 +27,7 @@ class Volume(Bounded):
     plural: ClassVar[str] = "volumes"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz", ".gif", ".binvox")
     columns: ClassVar[int] = 8
+    single: ClassVar[str] = ".binvox"
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Module:
         return ConvClassifier(shape, classes)

@@ -39,6 +39,7 @@ class Waveform(Kind):
     bounds: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".npz", ".wav")
     columns: ClassVar[int] = 5
+    single: ClassVar[str] = ".wav"
 
     def to_model(self, x: Tensor) -> Tensor:
         return x
@@ -89,6 +90,10 @@ class Waveform(Kind):
         """The first channel of x [n, channels, length], a fifth of a second of silence between."""
         silence = torch.zeros(len(x), self.rate // 5)
         write_wave(path, torch.cat([x[:, 0].float(), silence], 1).flatten().numpy(), self.rate)
+
+    def write_one(self, path: Path, x: Tensor) -> None:
+        """Without the silence that tells several apart."""
+        write_wave(path, x[0].float().numpy(), self.rate)
 
     def writers(self) -> Mapping[str, Callable[[Path, Tensor], None]]:
         return {**super().writers(), ".wav": self.sound}

@@ -74,7 +74,9 @@ def test_empty_cells_get_the_conditional_mean_and_no_other_cell_is_touched(
 def test_what_was_filled_is_said_and_the_same_again(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert main(["inpaint", "run", "new.csv", "--n", "2"]) == 0
-    says = "100 empty cells in 100 of 100 rows filled in (50 of income, 50 of age), by the mean of 2"
+    says = (
+        "100 empty cells in 100 of 100 rows filled in (50 of income, 50 of age), by the mean of 2"
+    )
     assert says in capsys.readouterr().out
     run(capsys, "inpaint", "run", "new.csv", "--n", "2", "--out", "again.csv")
     assert Path("run/samples/inpainted-new.csv").read_bytes() == Path("again.csv").read_bytes()

@@ -51,8 +51,9 @@ from gradlogp.harness import (
     specify,
     to_dict,
 )
-from gradlogp.harness.compare import Comparison, goes_on
+from gradlogp.harness.compare import Comparison, check_place as check_comparison, goes_on
 from gradlogp.harness.estimate import Estimate, estimated, require_room
+from gradlogp.harness.place import check_place
 from gradlogp.harness.provenance import default_device
 from gradlogp.harness.record import Rows
 from gradlogp.reports.numbers import key_of
@@ -120,6 +121,7 @@ def _train(
     terminal: Terminal,
 ) -> None:
     out = place(args.out, args.experiment, lambda path: _began(path, recipe, data))
+    check_place(recipe, data, out)
     terminal.say(
         f"{args.experiment} learns {data.name} ({len(data.train):,} {data.kind}s) in"
         f" {recipe.training.steps:,} steps: {out}"
@@ -245,6 +247,7 @@ def compare(args: Compare, terminal: Terminal) -> None:
         return resolved(first, data, terminal, seeds=args.seeds)
     note = described(args.comparison, comparison, data, planned, args.overrides)
     out = place(args.out, f"compare-{args.comparison}", lambda path: _compares(path, note))
+    check_comparison(out, note)
     terminal.say(f"{comparison.question} {', '.join(comparison.methods)} learn {data.name}: {out}")
     with stopping(out), following(terminal, args.track, out) as listener:
         if args.engine == "local" and not (args.parts or args.part or args.gather):

@@ -312,8 +312,14 @@ def _note(
         "tables": [asdict(table) for table in comparison.tables],
         "about": comparison.about(),
     }
+    check_place(out, note)
+    write_json(out / "compare.json", note | words)
+
+
+def check_place(out: Path, note: Mapping[str, Any]) -> None:
+    """Raises UserError where the folder `out` holds other things than the comparison `note`."""
     path = out / "compare.json"
-    names = (item.name for item in out.iterdir())
+    names = (item.name for item in out.iterdir()) if out.is_dir() else ()
     unexpected = [name for name in names if not name.startswith(".") and name != "samples"]
     if unexpected and not path.exists():
         raise UserError(
@@ -328,4 +334,3 @@ def _note(
             f" {old['preset']}, seeds {old['seeds']}, {changed} changed; give another --out, or"
             " repeat that command, with these or more --seeds, to go on with it."
         )
-    write_json(path, note | words)

@@ -21,7 +21,8 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.kernel import NotFinite
 from gradlogp.data import Dataset
 from gradlogp.data.files import require_memory
-from gradlogp.harness.fit import PROGRESS, accepted, batches, build, shown, snapshots
+from gradlogp.harness.fit import PROGRESS, batches, build, shown, snapshots
+from gradlogp.harness.place import accepted
 from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
 from gradlogp.tasks.generate import Sampling, film
 from gradlogp.training import Learner

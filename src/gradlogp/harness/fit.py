@@ -4,7 +4,7 @@ draws.
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,11 @@ from gradlogp.core.progress import Listener, Silent
 from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.harness.located import HUB, located
+from gradlogp.harness.place import accepted, lengthened
 from gradlogp.harness.provenance import about, default_device, describe, in_its_words
-from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked, specify
+from gradlogp.harness.recipe import DataSpec, Generative, Recipe, classes_asked
 from gradlogp.harness.settings import from_dict, from_stored, override
 from gradlogp.runs import Run, blamed
-from gradlogp.runs.files import plain, unplain
 from gradlogp.tasks import film, generate, milestones
 from gradlogp.training import (
     ALONE,
@@ -111,7 +111,7 @@ def fit(
     path, device = Path(path), device or default_device()
     spec = accepted(recipe, data)
     config = in_its_words(path, describe(recipe, data, spec), recipe)
-    _other_length(path, config, recipe, listener)
+    lengthened(path, config, recipe, listener)
     run = Run.create(path, config, about(recipe, device))
     with run, diagnosed(run):
         if processes.agree(run.status()["state"] != "training"):
@@ -129,41 +129,6 @@ def fit(
     return run
 
 
-def _other_length(path: Path, config: dict[str, Any], recipe: Recipe, listener: Listener) -> None:
-    """Make the run at `path` as long as `recipe` says, where that is all that is new; its learning
-    rate follows the cosine of the new length from where it stands. Raises UserError where the run
-    has gone further already.
-    """
-    if not (path / "config.json").is_file():
-        return
-    run = Run.open(path)
-    there, here = run.config, unplain(plain(config))
-    if there == here or _of_length(there, 0) != _of_length(here, 0):
-        return
-    found = run.latest()
-    step, steps = found[0] if found else 0, recipe.training.steps
-    if step >= steps:
-        raise UserError(
-            f"{path} has learned from {step * recipe.training.batch:,} images already, and"
-            f" training.images={recipe.training.images} asks for no more; set a larger number."
-        )
-    before = there["recipe"]["training"]["images"]
-    text = (
-        f"from step {step:,} on it learns from {recipe.training.images:,} images, not {before:,}."
-    )
-    with run:
-        run.reconfigure(config)
-        run.log(text)
-    listener.say(text)
-
-
-def _of_length(config: Mapping[str, Any], images: int) -> dict[str, Any]:
-    """The config with another number of images to learn from."""
-    recipe = config.get("recipe", {})
-    training = {**recipe.get("training", {}), "images": images}
-    return {**config, "recipe": {**recipe, "training": training}}
-
-
 def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | None = None) -> None:
     """Train beside the process of rank 0, which is in `fit`; nothing is written here."""
     device = device or default_device()
@@ -172,22 +137,6 @@ def follow(recipe: Recipe, data: Dataset, processes: Processes, device: str | No
     spec = accepted(recipe, data)
     learner = build(recipe, spec, device, data.train, processes)
     accompany(learner, batches(data.train, recipe, spec, device), _watched(recipe))
-
-
-def accepted(recipe: Recipe, data: Dataset) -> DataSpec:
-    """The specification of `data`. Raises UserError where `recipe` cannot learn from them."""
-    _check_classes(recipe, data)
-    spec = specify(data)
-    recipe.accept(spec, lambda: spec.coordinates.to_model(data.train.scaled()))
-    return spec
-
-
-def _check_classes(recipe: Recipe, data: Dataset) -> None:
-    if recipe.conditional and data.train.labels is None:
-        raise UserError(
-            f"{recipe.experiment} needs classes, but {data.name} has no labels; put the examples of"
-            " each class into a folder of its own, or take an unconditional experiment."
-        )
 
 
 def _worries(recipe: Recipe, learner: Learner, spec: DataSpec, split: Split) -> list[str]:

@@ -67,25 +67,34 @@ class Run:
         Raises UserError where the folder holds a run with another config, something else, or
         another process's run.
         """
+        cls.check(path, config)
         path = safe_path(path)
         if files.there(path / "config.json"):
             run = cls.open(path)
-            _compare(path, run.config, unplain(plain(config)))
             run._writing()
             return run
         files.make_folder(path)
-        unexpected = [item.name for item in path.iterdir() if not item.name.startswith(".")]
-        if unexpected:
-            raise UserError(
-                f"{path} holds other things ({unexpected[0]}) and is no run folder; choose another"
-                " --out."
-            )
         run = cls(path, unplain(plain(config)), {"gradlogp": __version__, **(about or {})})
         run._writing()
         write_json(
             path / "config.json", {"format": FORMAT, "about": run.about, "config": run.config}
         )
         return run
+
+    @classmethod
+    def check(cls, path: str | Path, config: Mapping[str, Any]) -> None:
+        """Raises UserError where `create` would find another run or other things; writes nothing."""
+        path = safe_path(path)
+        if files.there(path / "config.json"):
+            _compare(path, cls.open(path).config, unplain(plain(config)))
+            return
+        there = path.iterdir() if path.is_dir() else ()
+        unexpected = [item.name for item in there if not item.name.startswith(".")]
+        if unexpected:
+            raise UserError(
+                f"{path} holds other things ({unexpected[0]}) and is no run folder; choose another"
+                " --out."
+            )
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Go on under another config: files that were written under the earlier ones stay its own,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gradlogp.core.kernel import NotFinite
+from gradlogp.data import load
 from gradlogp.objectives import (
     ContrastiveDivergence,
     DenoisingScoreMatching,
@@ -104,6 +105,33 @@ def test_what_takes_no_learning_is_useless_in_any_shape(shape):
         health = sample_health(x, data)
         assert not health.healthy and "useless" in health.verdict and says in health.verdict
     assert sample_health(mean, data).distance > 0.95
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("kind", ["of the data's entries", "of their means and deviations"])
+def test_noise_that_has_learned_each_entry_by_itself_is_useless(kind, shape):
+    """Its energy distance may be that of the data; no entry goes with another."""
+    data = smooth(600, shape, 2)
+    if kind == "of the data's entries":
+        rows = torch.randint(
+            600, (64, math.prod(shape)), generator=torch.Generator().manual_seed(4)
+        )
+        x = data.flatten(1).gather(0, rows).view(64, *shape)
+    else:
+        x = data.mean(0) + data.std(0) * normal(64, *shape, seed=4, dtype=torch.float32)
+    health = sample_health(x, data)
+    assert not health.healthy and health.structure > 0.9
+    assert sample_health(smooth(64, shape, 1), data).structure < 0.2
+
+
+def test_pictures_that_a_model_draws_as_noise_are_useless():
+    """Digits, of which a model has learned the histogram of each pixel and no more."""
+    digits = load("digits").train.scaled() * 2 - 1
+    rows = torch.randint(len(digits), (64, 64), generator=torch.Generator().manual_seed(0))
+    health = sample_health(digits.flatten(1).gather(0, rows).view(64, 1, 8, 8), digits)
+    assert health.distance < 0.1 and health.remoteness < 0.6, "this is what it passed by"
+    assert not health.healthy and health.verdict.startswith("useless")
+    assert sample_health(digits[:64], digits[64:]).healthy
 
 
 def test_a_gaussian_of_many_dimensions_is_usable_and_a_narrow_or_a_shifted_one_is_not():

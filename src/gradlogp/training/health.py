@@ -16,11 +16,16 @@ are looked at too. Both are put on a scale that needs no unit,
 
 0 for the data and 1 for what takes no learning: the mean example :math:`\bar y`, or uniform noise u
 in the data's range; :math:`\nu` is the mean distance to the nearest data (to the nearest *other*
-for y). Samples are healthy while both are well below 1 and the samples are not too much alike; the
-limits part what a classifier finds useless from what it finds fine (docs/guard.md).
+for y). Noise that has the right mean and variance at each entry is nearer than u, and its energy
+distance is small. So remoteness is measured a second time, with the data's own entries, each taken
+from another example, for u: 1 for what has learned no more than each entry by itself. Where the
+data have no more than that, nothing is asked. Samples are healthy while all are below their limits
+and the samples are not too much alike; the first two limits part what a classifier finds useless
+from what it finds fine (docs/guard.md), the third lies four standard errors below such noise on
+digits.
 
-It is a test for collapse, not a measure of quality: noise with the right mean and variance at each
-entry passes where the data have little more than that.
+It is a test for collapse and for noise, not a measure of quality: a Gaussian with the data's
+covariance passes.
 
 References: Szekely & Rizzo (2013), Energy statistics: A class of statistics based on distances,
 section 3 (the energy distance and its unbiased estimate); Lopez-Paz & Oquab (2017), Revisiting
@@ -41,7 +46,8 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import ContrastiveDivergence, Objective
 
 SAMPLES, DATA = 64, 512  # examples compared
-DISTANCE, REMOTENESS = 0.6, 0.75  # healthy samples stay below, as parts of the way to no learning,
+# Healthy samples stay below, as parts of the way to no learning, and to noise of the data's entries,
+DISTANCE, REMOTENESS, STRUCTURE = 0.6, 0.75, 0.9
 DIVERSITY = 1 / 3  # and above this share of the data's diversity
 SAME = 0.1  # below this share of it they are all the same
 EDGE = 0.01  # of the data's range: an entry this near to an end of it is saturated
@@ -60,7 +66,7 @@ class Health:
     infinity; where that is not 1 nothing else is known.
 
     diversity: mean distance between samples over that between data. saturation: share of entries at
-    an end of the data's range. distance, remoteness: see above.
+    an end of the data's range. distance, remoteness: see above; structure: the second remoteness.
     """
 
     healthy: bool
@@ -70,6 +76,7 @@ class Health:
     saturation: float | None = None
     distance: float | None = None
     remoteness: float | None = None
+    structure: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -110,6 +117,7 @@ def sample_health(x: Tensor, data: Tensor, seed: int = 0) -> Health:
         usual=_at_an_end(y, low, high),
         distance=_distance(x, y, noise),
         remoteness=_remoteness(x, y, noise),
+        structure=_remoteness(x, y, structureless(y, len(x), generator)),
     )
 
 
@@ -124,6 +132,12 @@ def _distance(x: Tensor, y: Tensor, noise: Tensor) -> float:
     mean = energy_distance(y.mean(0, keepdim=True), y)
     trivial = [level for level in (mean, energy_distance(noise, y)) if level > 0.2 * mean]
     return _ratio(energy_distance(x, y), min(trivial, default=mean))
+
+
+def structureless(y: Tensor, n: int, generator: Generator) -> Tensor:
+    """Noise [n, d] of the entries of y [m, d], each taken from a row of its own."""
+    rows = torch.randint(len(y), (n, y.shape[1]), generator=generator)
+    return y.gather(0, rows)
 
 
 def _remoteness(x: Tensor, y: Tensor, noise: Tensor) -> float:
@@ -148,17 +162,24 @@ def not_finite(share: float = 0.0) -> Health:
 
 
 def _weighed(
-    diversity: float, saturation: float, usual: float, distance: float, remoteness: float
+    diversity: float,
+    saturation: float,
+    usual: float,
+    distance: float,
+    remoteness: float,
+    structure: float,
 ) -> Health:
-    healthy = distance < DISTANCE and remoteness < REMOTENESS and diversity > DIVERSITY
+    near = remoteness < REMOTENESS and structure < STRUCTURE
+    healthy = distance < DISTANCE and near and diversity > DIVERSITY
     looks = "" if healthy else _looks(diversity, saturation, usual)
     verdict = (
         f"{'usable' if healthy else 'useless'}: {looks}energy distance to the data {distance:.2f} of"
         f" what the mean example or noise has (usable below {DISTANCE:g}), nearest neighbours"
-        f" {remoteness:.2f} ({REMOTENESS:g}), diversity {diversity:.2f} of the data's (above"
+        f" {remoteness:.2f} ({REMOTENESS:g}) and {structure:.2f} ({STRUCTURE:g}) of what noise of its"
+        f" range and of its entries have, diversity {diversity:.2f} of the data's (above"
         f" {DIVERSITY:.2g})"
     )
-    return Health(healthy, verdict, 1.0, diversity, saturation, distance, remoteness)
+    return Health(healthy, verdict, 1.0, diversity, saturation, distance, remoteness, structure)
 
 
 def _looks(diversity: float, saturation: float, usual: float) -> str:

@@ -9,6 +9,7 @@ from gradlogp.reports.leaderboard import boards, html, markdown, page, signature
 from gradlogp.reports.published import Published, read_all
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
+REFERENCES = ("real training pictures", "Gaussian of the pixels")
 FD = "Gaussian fits of 64 features of network evaluator {}, a classifier, {} real and {} generated"
 
 
@@ -36,6 +37,29 @@ def test_the_best_comes_first_and_references_last():
     assert board.protocol == "network 0ff1ce42, 500 real, 500 generated"
     assert board.texts(board.ordered[0])[:2] == ["b", "**2.00** \u00b1 0.10"]
     assert board.texts(board.ordered[2])[1] == "0.50 \u00b1 0.10"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("picture", ("real training pictures", "Gaussian of the pixels")),
+        ("waveform", ("real training waveforms", "Gaussian of the entries")),
+        ("volume", ("real training volumes", "Gaussian of the entries")),
+        ("row", ("real training rows", "Gaussian of the entries")),
+        (None, ("real training pictures", "Gaussian of the pixels")),
+    ],
+)
+def test_references_are_called_in_the_words_of_their_data(kind, says):
+    """And a method keeps its name."""
+    rows = [
+        drawn(n, v) for n, v in (("nearest_picture", 3.0), *zip(REFERENCES, (1, 4), strict=True))
+    ]
+    found = results("c", *rows, methods=("nearest_picture",))
+    found.about["kind"] = kind
+    (board,) = boards([found])
+    names = [board.texts(line)[0] for line in board.ordered]
+    assert names[0] == "nearest_picture" and set(names[1:]) == set(says)
+    assert [board.values(line)[0] for line in board.ordered] == names
 
 
 @pytest.mark.parametrize("change", [{"network": "badc0de1"}, {"n": 1000}])

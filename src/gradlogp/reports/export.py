@@ -91,9 +91,9 @@ def further(page: Page) -> list[str]:
     """The comparison's further tables in Markdown, each under its title; long ones are folded."""
     return [
         (
-            f"<details><summary>{g.title}</summary>\n\n{_of(g)}\n\n</details>"
+            f"<details><summary>{g.title}</summary>\n\n{words.of_kind(_of(g), page.kind)}\n\n</details>"
             if g.long
-            else f"### {g.title}\n\n{_of(g)}"
+            else f"### {g.title}\n\n{words.of_kind(_of(g), page.kind)}"
         )
         for g in grids(page)
     ]
@@ -160,7 +160,8 @@ def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
     """Head and rows: the methods as the page orders them, then the references."""
     costs = {m.name: [m.fact(key) for key in COSTS] for m in page.methods}
     names = [*(m.name for m in page.ordered), *page.marks(page.numbers.references)]
-    return laid(page.numbers, page.headline, names, costs, bold)
+    lines = laid(page.numbers, page.headline, names, costs, bold)
+    return [[words.of_kind(name, page.kind), *cells] for name, *cells in lines]
 
 
 def laid(

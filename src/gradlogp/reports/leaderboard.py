@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from gradlogp.harness import Kind
 from gradlogp.reports import words
 from gradlogp.reports.export import emboldened, piped
 from gradlogp.reports.numbers import Cell, Key, Numbers, key_of
@@ -82,6 +83,11 @@ class Board:
     columns: tuple[Key, ...]
     lines: tuple[Line, ...]
     rows: tuple[Mapping[str, Any], ...]
+    kind: type[Kind] = Kind
+
+    def name(self, line: Line) -> str:
+        """What a line is called: a reference in the words of the data."""
+        return line.method if line.learned else words.of_kind(line.method, self.kind)
 
     @property
     def title(self) -> str:
@@ -123,14 +129,14 @@ class Board:
     @property
     def how(self) -> str:
         """How the numbers were measured, and which of them otherwise."""
-        return "; but ".join([self.protocol, *self.otherwise])
+        return words.of_kind("; but ".join([self.protocol, *self.otherwise]), self.kind)
 
     def texts(self, line: Line) -> list[str]:
         """The cells under `heads`, the best in bold."""
         found = [(self.cell(line, key), self.best(line, key)) for key in self.columns]
         costs = [line.costs.get(cost) for cost in COSTS]
         return [
-            line.method,
+            self.name(line),
             *(_text(cell, best) for cell, best in found),
             *map(_count, [self.evaluations(line), *costs]),
             ", ".join(line.comparisons),
@@ -149,7 +155,7 @@ class Board:
         numbers = [cell.value if cell else None for cell in cells]
         costs = [self.evaluations(line), *(line.costs.get(cost) for cost in COSTS)]
         said = [", ".join(line.comparisons), line.preset, line.seeds]
-        return [line.method, *numbers, *costs, *said]
+        return [self.name(line), *numbers, *costs, *said]
 
 
 def _text(cell: Cell | None, best: bool) -> str:
@@ -235,7 +241,8 @@ def _board(dataset: str, name: str, protocol: str, entries: Sequence[Entry]) -> 
     ]
     keys = sorted(dict.fromkeys(map(key_of, rows)), key=lambda k: task.metrics.index(k.metric))
     lines = tuple(line for _, line in merged.values())
-    return Board(dataset, name, protocol, tuple(keys), lines, tuple(rows))
+    kind = entries[0][0].kind
+    return Board(dataset, name, protocol, tuple(keys), lines, tuple(rows), kind)
 
 
 def _line(found: Published, method: str) -> Line:

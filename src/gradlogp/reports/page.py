@@ -24,7 +24,7 @@ NAME = "report.html"
 # what stays as it is, or a word of pictures
 VERBATIM = re.compile(
     r"<(code|pre|style|script|svg)\b.*?</\1>|<[^>]*>"
-    r"|(?<![\w/.:_-])(?P<word>[Pp]ictures?|[Pp]ixels?)(?![\w/:_-]|\.\w)",
+    rf"|{words.OF_PICTURES}",
     re.DOTALL,
 )
 
@@ -99,12 +99,8 @@ def of_kind(text: str, shown: Page) -> str:
 
 
 def _renamed(found: re.Match[str], shown: Page) -> str:
-    if found["word"] is None:
-        return found[0]
-    names = {"picture": (shown.kind.noun, shown.kind.plural), "pixel": ("entry", "entries")}
-    word, plural = found["word"], found["word"].lower().endswith("s")
-    new = names[word.lower().removesuffix("s")][plural]
-    return new.capitalize() if word[0].isupper() else new
+    word = found["word"]
+    return found[0] if word is None else words.renamed(word, shown.kind)
 
 
 def paragraphs(text: str) -> Markup:

@@ -19,6 +19,7 @@ from typing import Any
 from gradlogp.core.errors import UserError
 from gradlogp.core.files import there
 from gradlogp.experiments import COMPARISONS
+from gradlogp.harness import KINDS, Kind
 from gradlogp.harness.table import Table
 from gradlogp.reports import command
 from gradlogp.reports.export import COSTS
@@ -38,7 +39,10 @@ SHAPE = {
     "source": TEXT,
     "about": {
         **dict.fromkeys(("comparison", "question", "command", "dataset", "preset", "day"), TEXT),
-        **{f"{key}?": or_null(TEXT) for key in ("page", "gradlogp", "commit", "torch", "device")},
+        **{
+            f"{key}?": or_null(TEXT)
+            for key in ("kind", "page", "gradlogp", "commit", "torch", "device")
+        },
         "seeds": [COUNT],
         "seconds?": or_null(NUMBER),
         "threads?": or_null(COUNT),
@@ -70,6 +74,11 @@ class Published:
     @property
     def name(self) -> str:
         return str(self.about.get("page") or self.about["comparison"])
+
+    @property
+    def kind(self) -> type[Kind]:
+        """Of the data; pictures where an older page does not say."""
+        return KINDS.get(str(self.about.get("kind") or "picture"), Kind)
 
     @cached_property
     def numbers(self) -> Numbers:
@@ -116,6 +125,7 @@ def published(shown: Page, figures: Mapping[str, str]) -> Published:
         "question": str(shown.note["question"]),
         "command": command.whole(shown),
         "dataset": shown.first.run.config["data"]["name"],
+        "kind": shown.first.spec.get("kind"),
         "preset": str(shown.first.recipe.get("preset")),
         "seeds": shown.seeds,
         "day": shown.day,

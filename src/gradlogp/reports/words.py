@@ -1,12 +1,33 @@
 """What the page says: numbers as a person writes them, metrics, charts and methods in plain words."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from gradlogp.harness import Kind
 from gradlogp.metrics import quantity
 from gradlogp.reports.numbers import Key
+
+OF_PICTURES = r"(?<![\w/.:_-])(?P<word>[Pp]ictures?|[Pp]ixels?)(?![\w/:_-]|\.\w)"
+
+
+def of_kind(text: str, kind: type[Kind]) -> str:
+    """A text that speaks of pictures and pixels, which rows and waveforms are not, in the words of
+    its data; names of methods and files are left as they are.
+    """
+    return re.sub(OF_PICTURES, lambda found: renamed(found["word"], kind), text)
+
+
+def renamed(word: str, kind: type[Kind]) -> str:
+    """ "Pictures" -> "Volumes"."""
+    if "picture" in kind.noun:
+        return word
+    names = {"picture": (kind.noun, kind.plural), "pixel": ("entry", "entries")}
+    plural = word.lower().endswith("s")
+    new = names[word.lower().removesuffix("s")][plural]
+    return new.capitalize() if word[0].isupper() else new
 
 
 class Word(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gradlogp import data
+from gradlogp.cli.shared import MEANT
 from gradlogp.cli.terminal import Download, Terminal
 from gradlogp.core.errors import UserError, unknown
 from gradlogp.data import Dataset
@@ -17,7 +18,7 @@ from gradlogp.runs import Run, new_path, safe_path
 
 def known(name: str, names: Iterable[str], what: str) -> None:
     if name not in (names := list(names)):
-        raise unknown(f"there is no {what} {name!r}", name, names)
+        raise unknown(f"there is no {what} {name!r}", name, names, MEANT)
 
 
 def dataset_exists(name: str) -> None:

@@ -1,7 +1,6 @@
 """From words to arguments. What is wrong is said in one line, with the nearest right name."""
 
 import contextlib
-import difflib
 import io
 import re
 import shutil
@@ -13,17 +12,10 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, PositionalMetavarFromFie
 
 from gradlogp import __doc__ as story, __version__
 from gradlogp.cli.arguments import VERBS
-from gradlogp.cli.shared import Arguments, Refused
+from gradlogp.cli.shared import MEANT, Arguments, Refused
+from gradlogp.core.errors import nearest, unknown
 
 FIRST, NEXT = "  ", " " * 14  # margins of the list of verbs
-MEANT = {
-    "fit": "train",
-    "generate": "sample",
-    "draw": "sample",
-    "predict": "classify",
-    "anomaly": "detect",
-    "benchmark": "bench",
-}
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
@@ -35,9 +27,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments]:
         print(f"gradlogp {__version__}" if verb == "--version" else help_text())
         raise SystemExit(0)
     if verb not in VERBS:
-        near = MEANT.get(verb) or difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.0)[0]
-        hint = f"there is no verb {verb!r}; did you mean {near!r}?" if verb else "expected a verb."
-        raise Refused(f"{hint} There are {', '.join(VERBS)}: see gradlogp --help.")
+        hint = str(unknown(f"there is no verb {verb!r}", verb, VERBS, MEANT)).rstrip(".")
+        hint = hint if verb else f"expected a verb. There are {', '.join(VERBS)}"
+        raise Refused(f"{hint}: see gradlogp --help.")
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
@@ -70,8 +62,8 @@ def _nearest_choice(sentence: str) -> str | None:
     found = re.search(r"invalid choice '(.*?)' .*Expected one of \((.*)\)", sentence, re.IGNORECASE)
     if not found:
         return None
-    near = difflib.get_close_matches(found[1], re.findall(r"'(.*?)'", found[2]), n=1, cutoff=0.5)
-    return repr(near[0]) if near else None
+    near = nearest(found[1], re.findall(r"'(.*?)'", found[2]), MEANT)
+    return repr(near) if near else None
 
 
 def help_text() -> str:

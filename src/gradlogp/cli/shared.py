@@ -15,6 +15,29 @@ Changes = Annotated[
 ]
 
 
+MEANT = {  # what others call a verb, a table, an experiment
+    "fit": "train",
+    "generate": "sample",
+    "draw": "sample",
+    "predict": "classify",
+    "anomaly": "detect",
+    "impute": "inpaint",
+    "benchmark": "bench",
+    "recipe": "experiments",
+    "recipes": "experiments",
+    "dataset": "data",
+    "datasets": "data",
+    "loss": "objectives",
+    "losses": "objectives",
+    "networks": "models",
+    "methods": "comparisons",
+    "pretrained": "zoo",
+    "diffusion": "ddpm",
+    "energy": "ebm",
+    "score": "ncsn",
+}
+
+
 class Refused(Exception):
     """Words or flags that no verb takes. Not a ValueError, which tyro would put into a box."""
 

@@ -1,7 +1,7 @@
 """The one error that a person, not a programmer, is meant to read."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -30,13 +30,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spaced)
 
 
-def unknown(said: str, name: str, names: Iterable[str]) -> UserError:
-    """The error for a `name` that is not among `names` (at least one), which begins with `said`,
-    names the nearest and lists all.
+def nearest(name: str, names: Iterable[str], meant: Mapping[str, str] | None = None) -> str | None:
+    """The one of `names` that is like `name`, or that others call so, as `meant` has it; None where
+    none is: a far guess misleads.
     """
     names = list(names)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-    return UserError(f"{said}; did you mean {near!r}? There are {', '.join(names)}.")
+    if meant and meant.get(name) in names:
+        return meant[name]
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)
+
+
+def unknown(
+    said: str, name: str, names: Iterable[str], meant: Mapping[str, str] | None = None
+) -> UserError:
+    """The error for a `name` that is not among `names`, which begins with `said`, names the nearest
+    and lists all.
+    """
+    near = nearest(name, names := list(names), meant)
+    hint = f"; did you mean {near!r}?" if near else "."
+    return UserError(f"{said}{hint} There are {', '.join(names)}.")
 
 
 def at_least(low: float, **settings: float | Sequence[float] | None) -> None:

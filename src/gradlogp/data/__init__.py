@@ -5,12 +5,11 @@ A name is NAME, NAME:WHICH or either with @OPTION: mnist, adbench:32_shuttle, mo
 folder:photos@32.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from gradlogp.core.errors import UserError
+from gradlogp.core.errors import UserError, nearest
 from gradlogp.data.adbench import adbench
 from gradlogp.data.arrays import npz
 from gradlogp.data.base import Dataset, Kind, Progress, Split
@@ -125,10 +124,9 @@ def _resolve(name: str) -> tuple[Reader, str]:
             f"{name} does not exist; pass a file or folder that does, as in folder:PATH."
         )
     if kind not in DATASETS:
-        nearest = _of_path(name) or difflib.get_close_matches(kind, DATASETS, n=1, cutoff=0)[0]
-        raise UserError(
-            f"unknown data set {kind!r}; did you mean {nearest!r}? There are {', '.join(DATASETS)}."
-        )
+        near = _of_path(name) or nearest(kind, DATASETS)
+        hint = f"; did you mean {near!r}?" if near else "."
+        raise UserError(f"unknown data set {kind!r}{hint} There are {', '.join(DATASETS)}.")
     return DATASETS[kind], name[len(kind) :].removeprefix(":")
 
 

@@ -273,6 +273,24 @@ def test_a_dry_run_says_what_training_takes(capsys: pytest.CaptureFixture[str]) 
     assert found["seconds"] > found["seconds of training"] >= 0
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "shown"),
+    [
+        ("ebm", [], True),
+        ("ddpm", [], False),
+        ("ncsn", [], False),
+        ("ncsn", ["net.kind=energy"], True),
+    ],
+)
+def test_settings_of_energies_are_shown_where_there_are_energies(
+    name: str, changes: list[str], shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", name, "--dry-run", "--set", *SCORE[2:], *changes)
+    settings = run(capsys, *words)[name]["settings"]
+    assert ("guard.max_energy" in settings) == ("guard.max_gap" in settings) == shown
+    assert "guard.max_growth" in settings and "guard.patience" in settings
+
+
 def test_a_batch_larger_than_the_data_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "ncsn", "--dry-run", "--set", *SCORE, "training.batch=2000"]
     assert main([*words, "training.images=4000"]) == 0

@@ -369,7 +369,8 @@ def resolved(
     result: dict[str, Any] = {}
     times = []
     for method, settings in methods.items():
-        values, sums = leaves(settings), {}
+        unused, sums = getattr(settings, "unused", ()), {}
+        values = {key: value for key, value in leaves(settings).items() if key not in unused}
         if isinstance(settings, Generative):
             found = estimated(settings, data, device or default_device())
             times.append(found)

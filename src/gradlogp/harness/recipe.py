@@ -20,6 +20,7 @@ from gradlogp.harness.kinds import KINDS, Kind, Row, Waveform, standardisation
 from gradlogp.harness.settings import Choices, Settings, chosen, override
 from gradlogp.objectives import Objective
 from gradlogp.training import GuardSettings, Training
+from gradlogp.training.guard import OF_CHAINS
 
 if TYPE_CHECKING:
     from gradlogp.harness.evaluator import Evaluator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gradlogp.harness.record import Recorder
 
 MEASURED = 100_000  # examples that the specification of a data set is measured on
+GUARDED = tuple(f"guard.{name}" for name in OF_CHAINS)
 SMALL = 12  # pixels a side
 PASSES = 150  # through a person's own data, at most, whatever the preset
 
@@ -192,6 +194,11 @@ class Recipe(Settings, abc.ABC):
     @abc.abstractmethod
     def evaluations_per_example(self) -> int:
         """Network evaluations for each training example of one update."""
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Settings that play no part in what is trained, and need not be shown; by default none."""
+        return ()
 
     @property
     def max_displacement(self) -> float:

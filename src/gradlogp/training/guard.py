@@ -34,6 +34,9 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.runs import Run
 
+# Settings that ask what energies and chains do, and mean nothing where there are none.
+OF_CHAINS = ("max_energy", "max_gap", "min_displacement")
+
 
 class Diverged(UserError):
     """The run diverged more often than the guard may roll it back; the message is the diagnosis."""

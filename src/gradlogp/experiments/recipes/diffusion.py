@@ -27,6 +27,7 @@ from gradlogp.experiments.recipes import walks
 from gradlogp.experiments.recipes.nets import UNetShape
 from gradlogp.experiments.recipes.score import by_tweedie
 from gradlogp.harness.recipe import (
+    GUARDED,
     DataSpec,
     Evaluation,
     Generative,
@@ -155,6 +156,10 @@ class DiffusionRecipe(Generative):
     @property
     def evaluations_per_example(self) -> int:
         return 1
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        return GUARDED
 
     def ladder(self, levels: int) -> tuple[float, ...]:
         """So many levels of the process between the ends of the chain, from the noisiest down."""

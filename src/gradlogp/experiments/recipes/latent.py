@@ -22,6 +22,7 @@ from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import normal_
 from gradlogp.experiments.recipes.nets import Net
 from gradlogp.harness.recipe import (
+    GUARDED,
     DataSpec,
     Evaluation,
     Generative,
@@ -93,6 +94,10 @@ class VAERecipe(LatentRecipe):
     @property
     def evaluations_per_example(self) -> int:
         return 2  # encoder and decoder
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        return GUARDED
 
     def model(self, spec: DataSpec) -> VAE:
         return variational(spec.shape, self.latent, self.net.channels, self.net.width, self.decoder)

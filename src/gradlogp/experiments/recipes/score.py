@@ -35,6 +35,7 @@ from gradlogp.experiments.recipes.losses import (
 from gradlogp.experiments.recipes.nets import EnergyShape, UNetShape, WaveShape, noisy_energy
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
 from gradlogp.harness.recipe import (
+    GUARDED,
     DataSpec,
     Evaluation,
     Generative,
@@ -227,6 +228,11 @@ class ScoreRecipe(Generative):
     @property
     def evaluations_per_example(self) -> int:
         return self.objective.evaluations
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """A score has neither energies nor chains while it learns."""
+        return () if isinstance(self.net, EnergyShape) else GUARDED
 
     def model(self, spec: DataSpec) -> Any:
         return self.proposal.around(self._score(spec), spec)

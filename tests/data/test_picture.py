@@ -9,7 +9,7 @@ from PIL import Image
 
 from gradlogp.core.errors import UserError
 from gradlogp.data import fit, read_picture, save_grid, save_picture
-from gradlogp.data.picture import refuse_sheet
+from gradlogp.data.picture import label_rows, refuse_sheet
 
 
 def grey(rows) -> Image.Image:
@@ -134,6 +134,23 @@ def test_a_picture_of_any_size_is_no_sheet(tmp_path, size):
     refuse_sheet(tmp_path / "x.png", picture, (1, 28, 28))
     save_grid(path := tmp_path / "one.png", torch.rand(1, 1, 28, 28))
     refuse_sheet(path, read_picture(path), (1, 28, 28))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_a_sheet_are_named_at_their_left(tmp_path, channels):
+    """The sheet itself is as it was; each name stands beside its own rows, in black on white."""
+    path = tmp_path / "x.png"
+    save_grid(path, torch.rand(12, channels, 16, 16), columns=3)
+    sheet = np.asarray(read_picture(path).convert("L")).astype(int)
+    label_rows(path, ["score", "what is seen"])
+    found = np.asarray(read_picture(path).convert("L")).astype(int)
+    room = found.shape[1] - sheet.shape[1]
+    assert room > 40 and (found[:, room:] == sheet).all()
+    dark = (found[:, :room] < 128).any(1).nonzero()[0]
+    height = sheet.shape[0] / 2
+    for i in (0, 1):
+        rows = dark[(dark >= i * height) & (dark < (i + 1) * height)]
+        assert len(rows) > 4 and abs(rows.mean() - (i + 0.5) * height) < 6
 
 
 def test_a_grid_is_nearly_square_and_survives_values_that_are_not_colours(tmp_path):

@@ -8,13 +8,13 @@ border's colour
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from gradlogp.core.errors import UserError
@@ -23,6 +23,7 @@ from gradlogp.data.files import require_file
 
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's word for them
 GAP, LINE = 2, 96  # pixels of a line between the pictures of a sheet, and its grey
+MARGIN = 6  # pixels beside a label
 PIXELS = 80_000_000  # no larger picture is decoded: it would take gigabytes
 FLOATS = "a picture of 32-bit floats does not say which value is white: save it with 8 or 16 bits."
 
@@ -147,6 +148,25 @@ def save_grid(
             f" width), got {list(x.shape)}."
         )
     _write_png(path, tiled(x, columns, scale))
+
+
+def label_rows(path: str | Path, labels: Sequence[str]) -> None:
+    """Write `labels` at the left of a sheet that lies at `path`, each beside its share of the rows,
+    which all are of one height.
+    """
+    font = ImageFont.load_default()
+    with Image.open(path) as file:
+        sheet = file.copy()
+    room = math.ceil(max(font.getlength(label) for label in labels)) + 2 * MARGIN
+    labelled = Image.new(sheet.mode, (sheet.width + room, sheet.height), "white")
+    labelled.paste(sheet, (room, 0))
+    pen, share = ImageDraw.Draw(labelled), (sheet.height + GAP) / len(labels)
+    for i, label in enumerate(labels):
+        _, top, right, bottom = pen.textbbox((0, 0), label, font=font)
+        middle = (i + 0.5) * share - GAP / 2
+        place = (room - MARGIN - right, round(middle - (top + bottom) / 2))
+        pen.text(place, label, fill="black", font=font)
+    _write_png(Path(path), labelled)
 
 
 def tiled(

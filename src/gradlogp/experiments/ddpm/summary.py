@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradlogp.data.picture import label_rows
 from gradlogp.harness import figures
 from gradlogp.harness.compare import Runs
 from gradlogp.harness.fit import spec_of
@@ -104,6 +105,7 @@ def _side_by_side(folder: Path, drawn: Mapping[str, Sequence[Path]]) -> dict[str
     shown = torch.from_numpy(np.concatenate([row[: 2 * SHOWN] for row in rows]))
     path = folder / "samples" / "figure-samples.png"
     kind.preview(path, kind.expanded(shown), columns=SHOWN)
+    label_rows(path, list(drawn))
     return {path.name: f"Two rows of each, not chosen, from the top: {', '.join(drawn)}."}
 
 

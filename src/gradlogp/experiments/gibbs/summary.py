@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradlogp.data.picture import label_rows
 from gradlogp.harness import figures
 from gradlogp.harness.compare import Runs
 from gradlogp.harness.kinds import Picture
@@ -124,6 +125,7 @@ def _strips(path: Path, runs: Mapping[str, Sequence[Path]]) -> dict[str, str]:
         places = [counted[method].index(count) for count in steps]
         rows.append(found.at("strip", start)[places, :2].transpose(0, 1).flatten(0, 1))
     Picture().preview(path, torch.cat(rows), columns=len(steps))
+    label_rows(path, list(kept))
     said = ", ".join(map(str, steps))
     return {
         path.name: f"Two chains of each from noise, after {said} steps; from the top: {', '.join(kept)}."

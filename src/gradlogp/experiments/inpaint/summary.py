@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gradlogp.data.picture import label_rows
 from gradlogp.harness.compare import Runs
 from gradlogp.harness.kinds import Picture
 from gradlogp.harness.record import Items, Rows, add_captions
@@ -36,4 +37,5 @@ def _strip(path: Path, found: Mapping[str, Items], mask: str) -> dict[str, str]:
             rows[method] = kept.at("one", axes)
     columns = len(some.at("clean", axes))
     Picture().preview(path, torch.cat(list(rows.values())), columns=columns)
+    label_rows(path, list(rows))
     return {path.name: f"The same pictures, row by row from the top: {'; '.join(rows)}."}

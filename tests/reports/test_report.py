@@ -1,5 +1,7 @@
 """The page: whole, self-contained, valid, honest, and written whatever is missing."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from PIL import Image
 
 from gradlogp import reports
 from gradlogp.core.errors import UserError
@@ -142,7 +145,7 @@ def test_final_samples_of_every_method_come_before_any_number_or_chart(demo):
 def test_the_chains_of_every_method_move_magnified_by_whole_numbers(demo):
     first = demo[0][: demo[0].index("<table")]
     assert first.count("data:image/gif;base64,") == 3
-    assert first.count('style="--w:48px;--wide:6;--narrow:3"') == 3
+    assert first.count('<picture class="moving" style="--w:48px;--wide:6;--narrow:3"') == 3
     assert first.count("prefers-reduced-motion: reduce") == 3  # each has a still beside it
 
 
@@ -160,6 +163,25 @@ def test_a_film_opens_the_page_where_the_folder_has_one(tmp_path):
     text, page = written(folder)
     assert "25 <digits>" in page.words and text.index("25 &lt;") < text.index("<nav")
     assert "--w:148px;--wide:4;--narrow:2" in text
+
+
+def test_on_paper_the_last_frame_stands_for_a_film(tmp_path):
+    """Which begins with noise; a damaged film has none, and the page is written all the same."""
+    folder = fake.comparison(tmp_path / "c")
+    fake.film(folder / "samples" / "opening.gif", 148)
+    text = written(folder)[0]
+    stills = re.findall(r'<span class="moving last"[^>]*><img [^>]*base64,([^"]+)"', text)
+    films = text.count('<picture class="moving"')
+    assert len(stills) == films > 1 and ".last { display: none; }" in text
+    assert re.search(
+        r"@media print {[^\n]*picture.moving { display: none; } .last { display: block", text
+    )
+    for still in stills:
+        with Image.open(io.BytesIO(base64.b64decode(still))) as frame:
+            assert frame.getextrema()[0] == (160, 160), "the third of three greys"
+    cut = (folder / "samples" / "opening.gif").read_bytes()[:20]
+    (folder / "samples" / "opening.gif").write_bytes(cut)
+    assert written(folder)[0].count('<span class="moving last"') == films - 1
 
 
 def test_the_contents_stay_and_details_are_folded(demo):

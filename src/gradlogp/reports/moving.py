@@ -1,7 +1,8 @@
 """Films at the head of a page: chains of each method, and what opens the whole.
 
 A film is kept pixel for pixel, and the page magnifies it by whole numbers, so that no pixel is
-torn: as large as fits into the room that a wide page and a narrow one have.
+torn: as large as fits into the room that a wide page and a narrow one have. On paper, and where a
+reader asks for no motion, its last frame stands for it: the first is noise.
 """
 
 import struct
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradlogp.core.files import read_bytes, there
-from gradlogp.reports.picture import film as uri_of
+from gradlogp.reports.picture import Picture, film as uri_of, last_frame
 from gradlogp.reports.read import Page
 from gradlogp.reports.shown import Shown
 from gradlogp.runs import inside, read_checked
@@ -20,11 +21,12 @@ OPENING = "opening"
 
 @dataclass(frozen=True)
 class Moving:
-    """A GIF as a data URI, its width in pixels, and what it shows."""
+    """A GIF as a data URI, its width in pixels, what it shows, and its last frame."""
 
     uri: str
     width: int
     caption: str = ""
+    last: Picture | None = None
 
     def style(self, wide: int = WIDE, narrow: int = NARROW) -> str:
         """Its width and its whole-number magnifications, as CSS variables."""
@@ -50,4 +52,4 @@ def _film(path: Path, caption: str = "") -> Moving | None:
     if uri is None:
         return None
     (width,) = struct.unpack("<H", read_bytes(path)[6:8])
-    return Moving(uri, width, caption) if width else None
+    return Moving(uri, width, caption, last_frame(path)) if width else None

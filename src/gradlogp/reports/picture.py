@@ -54,6 +54,20 @@ def _uri(path: Path, kind: str, begins: bytes) -> str | None:
     return f"data:{kind};base64,{coded}" if data.startswith(begins) else None
 
 
+def last_frame(path: Path) -> Picture | None:
+    """The last frame of the film at `path`; None where it is damaged."""
+    from PIL import Image
+
+    frame = io.BytesIO()
+    try:
+        with Image.open(path) as film:
+            film.seek(getattr(film, "n_frames", 1) - 1)
+            film.convert("RGB").save(frame, format="PNG")
+    except (OSError, SystemError, ValueError, EOFError):  # damaged
+        return None
+    return _picture(frame.getvalue())
+
+
 def strip(path: Path) -> Picture | None:
     """The first of the three rows of a picture that denoising left: clean test pictures, where
     nothing else shows real ones.

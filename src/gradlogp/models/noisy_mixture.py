@@ -12,7 +12,8 @@ quadratic discriminant analysis at that noise. It is nearly right where the nois
 the class is decided. Wired in, a network that has seen little draws what it was asked for.
 
 With U the principal components of all examples, classes differ in covariance along the first r of
-them alone; along the others they share the variances within classes,
+them alone; along the others they share the variances within classes, those of all less those
+between the classes' means,
 
 .. math:: C_c = U \begin{pmatrix} S_c & 0 \\ 0 & \Lambda \end{pmatrix} U^T, \qquad
           S_c = \frac{n_c \hat S_c + r \bar S}{n_c + r} ,
@@ -80,24 +81,26 @@ class NoisyMixture(nn.Module):
         self.mean.copy_(whole.mean)
         self.directions.copy_(whole.directions)
         told = cond >= 0
-        z, member = (x[told].flatten(1) - self.mean) @ self.directions, cond[told]
-        counts = member.bincount(minlength=len(self.shares)).to(z)
-        sums = torch.zeros_like(self.centres).index_add_(0, member, z)
+        flat, member = x[told].flatten(1), cond[told]
+        counts = member.bincount(minlength=len(self.shares)).to(flat)
+        sums = torch.zeros_like(self.centres).index_add_(0, member, flat)
+        means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.mean)
         self.shares.copy_((counts / counts.sum()).clamp(min=LEAST))
-        self.centres.copy_(sums / counts.clamp(min=1)[:, None])
-        left = z - self.centres[member]
-        self.rest.copy_(left[:, self.rank :].square().mean(0))
-        head = left[:, : self.rank]
-        within = head.T @ head / len(head)
-        for c in range(len(counts)):
-            self._fit_class(c, head[member == c], within)
+        self.centres.copy_((means - self.mean) @ self.directions)
+        between = (self.shares @ self.centres.square())[self.rank :]
+        self.rest.copy_((whole.variances[self.rank :] - between).clamp(min=0))
+        head = (flat - self.mean) @ self.directions[:, : self.rank]
+        self._fit_classes(head - self.centres[member, : self.rank], member)
 
-    def _fit_class(self, c: int, head: Tensor, within: Tensor) -> None:
-        """S_c of its examples [n_c, r] in principal components, from the class's mean."""
-        covariance = (head.T @ head + self.rank * within) / (len(head) + self.rank)
-        values, vectors = torch.linalg.eigh(covariance.double())
-        self.variances[c] = values.clamp(min=0)
-        self.turns[c] = vectors
+    def _fit_classes(self, head: Tensor, member: Tensor) -> None:
+        """S_c of the examples' first components [n, r] from the mean of their class."""
+        within = head.T @ head / len(head)
+        for c in range(len(self.shares)):
+            own = head[member == c]
+            covariance = (own.T @ own + self.rank * within) / (len(own) + self.rank)
+            values, vectors = torch.linalg.eigh(covariance.double())
+            self.variances[c] = values.clamp(min=0)
+            self.turns[c] = vectors
 
     def denoise(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         """E[x0 | x] given the class, or given none."""

@@ -44,7 +44,6 @@ from gradlogp.samplers import DPMSolver
 from gradlogp.training import Training
 
 SCALES = (0.0, 0.5, 1.0, 2.0, 4.0)
-LEVELS = EDM(0.02, 20.0)
 INTERVAL = (0.2, 3.0)  # in model coordinates
 Guide = Callable[[Tensor, float], NoisyField]  # (classes [B], scale) -> the guided field
 BUDGETS: Choices = {
@@ -55,6 +54,8 @@ BUDGETS: Choices = {
     },
     "small": {"any": ("samples=360",), "quick": ("images=32000",), "full": ("images=100000",)},
 }
+
+WALKS: Choices = {"cifar10": {"any": ("process.sigma_min=0.05", "process.sigma_max=50.0")}}
 
 
 class Asked(NamedTuple):
@@ -87,9 +88,10 @@ class Conditional(Trial):
 
 @dataclass(frozen=True)
 class Guiding(Conditional):
-    """Guidance at every scale. scale: of the first table; levels: of the walk from noise."""
+    """Guidance at every scale. scale: of the first table; process, levels: of the walk from noise."""
 
     scale: float = 1.0
+    process: EDM = EDM(0.02, 20.0)  # noqa: RUF009 (frozen)
     levels: int = 16
 
     def evaluations(self, scale: float) -> int:
@@ -131,7 +133,7 @@ class Guiding(Conditional):
         """The same noise at every scale."""
         spec = specify(context.data)
         n = min(self.samples, len(context.data.test))
-        sampler = DPMSolver(LEVELS, self.levels)
+        sampler = DPMSolver(self.process, self.levels)
 
         def field(cond: Tensor | None) -> NoisyField:
             assert cond is not None, "a class is asked for"
@@ -203,11 +205,11 @@ class ByClassifier(Guiding):
         """A classifier of noised examples, trained at the levels of the walk."""
         spec, train = specify(context.data), context.data.train
         model = from_seed(self.seed, lambda: noisy_classifier(spec.shape, spec.classes, spec.std))
-        middle, width = math.log(LEVELS.sigma_min * LEVELS.sigma_max) / 2, 1.5
+        middle = math.log(self.process.sigma_min * self.process.sigma_max) / 2
         training = Training(self.images, learning_rate=2e-3)
         x = spec.coordinates.to_model(train.scaled())
         cost.add(model, self.images)
-        loss = NoisedCrossEntropy(LogNormal(middle, width))
+        loss = NoisedCrossEntropy(LogNormal(middle, 1.5))
         return trained(recorder, "classifier", model, loss, x, train.labels, training)
 
 
@@ -249,21 +251,25 @@ def _budgeted(trial: Any, target: Target, preset: str) -> Any:
     return chosen(trial, BUDGETS, target.families, preset)
 
 
+def _guiding(trial: Any, target: Target, preset: str) -> Any:
+    return chosen(_budgeted(trial, target, preset), WALKS, target.families, preset)
+
+
 def classifier_free(target: Target, preset: str = "quick", seed: int = 0) -> ClassifierFree:
     """A score network that is told the class, guided away from its own marginal; first at scale 1."""
-    return _budgeted(ClassifierFree("classifier_free", target.name, preset, seed), target, preset)
+    return _guiding(ClassifierFree("classifier_free", target.name, preset, seed), target, preset)
 
 
 def by_classifier(target: Target, preset: str = "quick", seed: int = 0) -> ByClassifier:
     """A score network that knows no class, guided by a classifier of noised examples; first at
     scale 2.
     """
-    return _budgeted(ByClassifier("by_classifier", target.name, preset, seed), target, preset)
+    return _guiding(ByClassifier("by_classifier", target.name, preset, seed), target, preset)
 
 
 def class_gaussians(target: Target, preset: str = "quick", seed: int = 0) -> ClassGaussians:
     """The Gaussian of each class alone, in closed form, guided as classifier_free is."""
-    return _budgeted(ClassGaussians("class_gaussians", target.name, preset, seed), target, preset)
+    return _guiding(ClassGaussians("class_gaussians", target.name, preset, seed), target, preset)
 
 
 def cgan(target: Target, preset: str = "quick", seed: int = 0) -> ConditionalGAN:

@@ -73,7 +73,7 @@ class NoisyMixture(nn.Module):
 
     def fit(self, x: Tensor, cond: Tensor | None) -> None:
         """To examples x [n, *shape] and their classes [n], in closed form. Those without a class
-        (-1) count for the principal components alone; a class without examples has the covariance within all.
+        (-1) count for the principal components alone; a class without examples has the mean of all.
         """
         if cond is None:
             raise ValueError("a Gaussian for each class is fitted to examples with their classes.")

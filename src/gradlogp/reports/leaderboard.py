@@ -83,7 +83,7 @@ class Board:
     columns: tuple[Key, ...]
     lines: tuple[Line, ...]
     rows: tuple[Mapping[str, Any], ...]
-    kind: type[Kind] = Kind
+    kind: type[Kind]
 
     def name(self, line: Line) -> str:
         """What a line is called: a reference in the words of the data."""

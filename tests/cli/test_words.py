@@ -244,7 +244,7 @@ def test_examples_in_the_help_have_lines_of_their_own(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     for verb, (takes, _) in VERBS.items():
-        examples = re.findall(r"^    (gradlogp .*)$", takes.__doc__ or "", re.MULTILINE)
+        examples = re.findall(r"^    ((?:\$ )?gradlogp .*)$", takes.__doc__ or "", re.MULTILINE)
         assert set(examples) <= {line.strip() for line in said(capsys, verb, "--help").split("\n")}
 
 

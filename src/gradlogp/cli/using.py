@@ -80,8 +80,8 @@ class Denoise(Arguments):
 class Inpaint(Arguments):
     """Fill in what is missing: a part of a picture, in several ways, or the empty cells of a table.
 
-    gradlogp inpaint runs/faces photo.png --mask mask.png     # fitted to the model's size
-    gradlogp inpaint runs/patients new.csv --out filled.csv   # all else stays as it is
+    $ gradlogp inpaint runs/faces photo.png --mask mask.png     # fitted to the model's size
+    $ gradlogp inpaint runs/patients new.csv --out filled.csv   # all else stays as it is
     """
 
     run: Positional[Path]

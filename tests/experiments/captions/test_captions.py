@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from gradlogp.core.errors import UserError
-from gradlogp.core.guidance import Guided
 from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
 from gradlogp.core.targets import gaussian
@@ -171,14 +170,14 @@ def test_a_sentence_is_led_away_from_another_rival_at_each_level():
             torch.testing.assert_close(found, led, rtol=0, atol=1e-10)
 
 
-def test_without_rivals_guidance_is_classifier_free():
-    given, none = gaussian([1.0], [1.0]), gaussian([0.0], [2.0])
+def test_without_rivals_a_sentence_is_led_away_from_none():
+    """(1 + w) s_t - w s: of N(1, 1) and N(0, 4) at sigma = 1/2, with w = 3/2."""
+    model = Gaussians([gaussian([1.0], [1.0])], gaussian([0.0], [2.0]))
     asked = Asked([0], (torch.zeros(1, 1, dtype=torch.long),), Away((), 1.5, (0.5,)))
-    model = Gaussians([given], none)
     x = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
-    found = asked.field_of(model)(torch.arange(1)).denoise(x, 0.5)
-    expected = Guided(given, none, 1.5).denoise(x, 0.5)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    found = asked.field_of(model)(torch.arange(1)).at(0.5).score(x)
+    line = 2.5 * (1 - x) / 1.25 + 1.5 * x / 4.25
+    torch.testing.assert_close(found, line, rtol=0, atol=1e-10)
     assert asked.energies(model) == 2
 
 

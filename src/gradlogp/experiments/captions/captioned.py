@@ -28,6 +28,7 @@ from gradlogp import tasks
 from gradlogp.core.algebra import InTurn, conjunction
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, NoisyField, Sum
+from gradlogp.core.guidance import Guided
 from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.captions.measures import (
@@ -224,8 +225,7 @@ class Away:
         if not self.guidance:
             return given
         fields = tuple(model.field(tokens[rows]) for tokens in self.rivals)
-        rival = InTurn(fields or (model.field(),), self.ladder)
-        return conjunction(rival, [given], [1 + self.guidance])
+        return Guided(given, InTurn(fields or (model.field(),), self.ladder), self.guidance)
 
 
 @dataclass(frozen=True)

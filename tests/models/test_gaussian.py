@@ -5,6 +5,7 @@ preconditioning where its covariance is one variance.
 import pytest
 import torch
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.targets import Gaussian
 from gradlogp.models import (
     GaussianEnergy,
@@ -101,7 +102,7 @@ def test_it_stands_around_the_networks_of_scores_and_of_energies():
     for make, kind in ((unet_score, GaussianScore), (unet_noisy_energy, GaussianEnergy)):
         model = with_gaussian(make(shape, 0.5, (4,), 1, 2), shape, 0.5)
         assert isinstance(model, kind)
-        fit_gaussian(model, lambda: examples)
+        fit_gaussian(model, lambda: Batch(examples))
         torch.testing.assert_close(model.gaussian.mean, examples.flatten(1).mean(0))
         assert "gaussian.directions" in model.state_dict()
 

@@ -71,7 +71,7 @@ def build(
         recipe.prepare(
             model,
             objective,
-            lambda: spec.coordinates.to_model(split.scaled()).to(device),
+            lambda: _whole(split, recipe, spec, device),
             seeded(recipe.seed, "closed form", device=device),
         )
     guard = Guard(recipe.guard, spec.coordinates.span, max_displacement=recipe.max_displacement)
@@ -79,6 +79,13 @@ def build(
     learner = Learner(model, objective, recipe.training, generator, guard, processes=processes)
     learner.seconds = time.perf_counter() - began
     return learner
+
+
+def _whole(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Batch:
+    """All of `split` in model coordinates, with what the model is told."""
+    x = spec.coordinates.to_model(split.scaled()).to(device)
+    told = split.labels if recipe.conditional else None
+    return Batch(x, None if told is None else told.to(device))
 
 
 def batches(split: Split, recipe: Recipe, spec: DataSpec, device: str) -> Callable[[int], Batch]:

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.data import Columns, Dataset
 from gradlogp.harness.kinds import KINDS, Kind, Row, Waveform, standardisation
@@ -182,10 +183,10 @@ class Recipe(Settings, abc.ABC):
         """
 
     def prepare(
-        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+        self, model: Any, objective: Any, examples: Callable[[], Batch], generator: Generator
     ) -> None:
         """What is fitted in closed form before the first update, to the training examples [n,
-        *shape] in model coordinates; by default nothing.
+        *shape] in model coordinates, with their classes if it is told them; by default nothing.
         """
 
     @property

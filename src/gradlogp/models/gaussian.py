@@ -28,14 +28,25 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import column
 from gradlogp.core.inputs import in_own_precision
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.noisy import PreconditionedEnergy
+from gradlogp.models.noisy_mixture import NoisyMixture
 from gradlogp.models.score import Preconditioned
 
 LARGEST = 4096  # entries of an example: the directions are a table of their square
+
+
+def check_entries(shape: Sequence[int]) -> None:
+    """UserError where a covariance of examples of `shape` would be too large a table."""
+    if (dim := math.prod(shape)) > LARGEST:
+        raise UserError(
+            f"a covariance is for examples of at most {LARGEST} entries, got {dim} of"
+            f" {tuple(shape)}; use `unet_score` or `unet_noisy_energy`."
+        )
 
 
 class NoisyGaussian(nn.Module):
@@ -49,36 +60,32 @@ class NoisyGaussian(nn.Module):
 
     def __init__(self, shape: Sequence[int], sigma_data: float) -> None:
         super().__init__()
+        check_entries(shape)
         dim = math.prod(shape)
-        if dim > LARGEST:
-            raise UserError(
-                f"a covariance is for examples of at most {LARGEST} entries, got {dim} of"
-                f" {tuple(shape)}; use `unet_score` or `unet_noisy_energy`."
-            )
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("variances", torch.full((dim,), float(sigma_data) ** 2))
         self.register_buffer("directions", torch.eye(dim))
 
-    def fit(self, x: Tensor) -> None:
-        """To examples x [n, *shape], in closed form."""
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """To examples x [n, *shape] of whatever class, in closed form."""
         found = Spectrum.fit(x)
         self.mean.copy_(found.mean)
         self.variances.copy_(found.variances)
         self.directions.copy_(found.directions)
 
-    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """E[x0 | x], Wiener's filter."""
+    def denoise(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        """E[x0 | x], Wiener's filter, of whatever class."""
         gain = self.variances / (self.variances + sigma[:, None] ** 2)
         z = self._coordinates(x) * gain
         with in_own_precision(x):
             return (self.mean + z @ self.directions.T).view_as(x)
 
-    def error(self, sigma: Tensor) -> Tensor:
+    def error(self, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         """Root mean squared error of an entry after `denoise`, [B]."""
         noise = sigma[:, None] ** 2
         return (self.variances * noise / (self.variances + noise)).mean(1).sqrt()
 
-    def energy(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def energy(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         """-log density, [B]."""
         total = self.variances + sigma[:, None] ** 2
         return ((self._coordinates(x) ** 2 / total) + (2 * math.pi * total).log()).sum(1) / 2
@@ -88,54 +95,60 @@ class NoisyGaussian(nn.Module):
             return (x.flatten(1) - self.mean) @ self.directions
 
 
+Wired = NoisyGaussian | NoisyMixture
+
+
 class GaussianScore(Preconditioned):
     """The first equation around any network (x, level [B], cond) -> [B, *shape]; `gaussian.fit` it."""
 
-    def __init__(self, net: nn.Module, gaussian: NoisyGaussian, sigma_data: float) -> None:
+    def __init__(self, net: nn.Module, gaussian: Wired, sigma_data: float) -> None:
         super().__init__(net, sigma_data)
         self.gaussian = gaussian
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         total = column(sigma**2 + self.sigma_data**2, x)
         out = self.net(x / total.sqrt(), sigma.log() / 4, cond)
-        linear = self.gaussian.denoise(x, sigma)
-        return torch.addcmul(linear, column(self.gaussian.error(sigma), x), out)
+        linear = self.gaussian.denoise(x, sigma, cond)
+        return torch.addcmul(linear, column(self.gaussian.error(sigma, cond), x), out)
 
 
 class GaussianEnergy(PreconditionedEnergy):
     """The second equation around any potential (x, level [B], cond) -> [B]; `gaussian.fit` it."""
 
-    def __init__(self, potential: nn.Module, gaussian: NoisyGaussian, sigma_data: float) -> None:
+    def __init__(self, potential: nn.Module, gaussian: Wired, sigma_data: float) -> None:
         super().__init__(potential, sigma_data)
         self.gaussian = gaussian
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         total = (sigma**2 + self.sigma_data**2).sqrt()
         phi = self.potential(x / column(total, x), sigma.log() / 4, cond)
-        scale = self.gaussian.error(sigma) * total / sigma**2
-        return self.gaussian.energy(x, sigma) - scale * phi
+        scale = self.gaussian.error(sigma, cond) * total / sigma**2
+        return self.gaussian.energy(x, sigma, cond) - scale * phi
 
 
 @overload
 def with_gaussian(
-    model: Preconditioned, shape: Sequence[int], sigma_data: float
+    model: Preconditioned, shape: Sequence[int], sigma_data: float, classes: int = 0
 ) -> GaussianScore: ...
 @overload
 def with_gaussian(
-    model: PreconditionedEnergy, shape: Sequence[int], sigma_data: float
+    model: PreconditionedEnergy, shape: Sequence[int], sigma_data: float, classes: int = 0
 ) -> GaussianEnergy: ...
-def with_gaussian(model: Any, shape: Sequence[int], sigma_data: float) -> Any:
+def with_gaussian(model: Any, shape: Sequence[int], sigma_data: float, classes: int = 0) -> Any:
     """The network of `model`, for examples of `shape` and standard deviation `sigma_data`, with their
-    Gaussian wired in, not yet fitted.
+    Gaussian wired in, or that of each class where it is told one of `classes`; not yet fitted.
     """
-    gaussian = NoisyGaussian(shape, sigma_data)
+    check_entries(shape)
+    wired = (
+        NoisyMixture(shape, sigma_data, classes) if classes else NoisyGaussian(shape, sigma_data)
+    )
     if isinstance(model, PreconditionedEnergy):
-        return GaussianEnergy(model.potential, gaussian, sigma_data)
-    return GaussianScore(model.net, gaussian, sigma_data)
+        return GaussianEnergy(model.potential, wired, sigma_data)
+    return GaussianScore(model.net, wired, sigma_data)
 
 
-def fit_gaussian(model: nn.Module, examples: Callable[[], Tensor]) -> None:
-    """Fit the Gaussians inside `model`, if it has any, to `examples()` [n, *shape]."""
+def fit_gaussian(model: nn.Module, examples: Callable[[], Batch]) -> None:
+    """Fit the Gaussians inside `model`, if it has any, to `examples()` and their classes."""
     for part in model.modules():
-        if isinstance(part, NoisyGaussian):
-            part.fit(examples())
+        if isinstance(part, Wired):
+            part.fit(*examples())

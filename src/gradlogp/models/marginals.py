@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField, column
 from gradlogp.core.inputs import in_own_precision
@@ -142,11 +143,11 @@ class MarginalDiffusion(ScoreModel):
         return Moments(self.moments, cond)
 
 
-def fit_marginals(model: nn.Module, examples: Callable[[], Tensor]) -> None:
+def fit_marginals(model: nn.Module, examples: Callable[[], Batch]) -> None:
     """Fit the marginals inside `model`, if it has any, to `examples()` [n, *shape]."""
     for part in model.modules():
         if isinstance(part, Marginals):
-            part.fit(examples())
+            part.fit(examples().x)
 
 
 def check_values(x: Tensor, values: int) -> None:

@@ -29,6 +29,7 @@ TINY = [
     "conditional_gan:samples=20",
     "classifier_free:levels=2",
     "by_classifier:levels=2",
+    "class_gaussians:levels=2",
     "gaussian_pair:levels=20",
     "ebm_class:training.images=320",
     "ebm_class:net.channels=4,8",
@@ -103,7 +104,14 @@ def folder(tmp_path_factory):
 
 def test_every_method_is_measured_by_the_class_that_was_asked_for(folder):
     rows = read_results(folder)
-    for method in ("classifier_free", "by_classifier", "conditional_gan", "ebm_class"):
+    methods = (
+        "classifier_free",
+        "by_classifier",
+        "conditional_gan",
+        "ebm_class",
+        "class_gaussians",
+    )
+    for method in methods:
         own = [row for row in rows if row["method"] == method and row["metric"] == "agreement"]
         assert [row for row in own if not row.get("axes")]
     captions = json.loads((folder / "samples" / "figures.json").read_text())
@@ -117,3 +125,8 @@ def test_guided_methods_are_measured_at_every_scale_and_in_the_interval(folder):
     assert expected | {("recall", ("scale", 0.0))} <= at
     cost = {r["axes"]["scale"]: r["evaluations"] for r in free if "scale" in r.get("axes", {})}
     assert cost == {0.0: 2, 1.0: 4, 2.0: 4}
+
+
+def test_the_gaussians_of_the_classes_alone_are_asked_no_network(folder):
+    alone = Run.open(folder / "class_gaussians").results()
+    assert {row["evaluations"] for row in alone if row.get("axes")} == {0}

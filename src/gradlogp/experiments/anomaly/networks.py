@@ -20,6 +20,7 @@ from typing import Any, Literal, final
 from torch import Tensor
 
 from gradlogp.baselines.detectors import clusters_of, nearest_of
+from gradlogp.core.batch import Batch
 from gradlogp.experiments.anomaly.common import Detecting, learned, seed_weights, spend
 from gradlogp.experiments.anomaly.problems import Problem
 from gradlogp.harness.record import Cost
@@ -198,7 +199,7 @@ class LevelDetector(Detecting):
             learning_rate=budget.learning_rate,
         )
         network: Any = self._fresh(problem, x)
-        fit_gaussian(network, lambda: x)
+        fit_gaussian(network, lambda: Batch(x, cond))
         found: Any = learned(network, objective, x, training, self.seed, problem.name, cond=cond)
         trained: Network = found
         return trained

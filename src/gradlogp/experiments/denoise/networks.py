@@ -26,6 +26,7 @@ from torch import Generator, Tensor, nn
 
 from gradlogp import tasks
 from gradlogp.baselines.autoencoder import DenoisingError, Reconstruction, autoencoder, reconstruct
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import NoisyField
 from gradlogp.core.kernel import run as walk
@@ -107,7 +108,7 @@ class DenoisingRecipe(Recipe):
             check_covariance(spec)
 
     def prepare(
-        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+        self, model: Any, objective: Any, examples: Callable[[], Batch], generator: Generator
     ) -> None:
         fit_gaussian(model, examples)
 

@@ -1,10 +1,10 @@
 """Two ways to guide, at every scale, and rivals that are told the class from the start.
 
 Classifier-free guidance has one network that knows the class and, of the examples shown without
-one, the marginal. Classifier guidance has a network that never heard of classes, and a classifier
-of noised examples beside it. Accuracy is that of the evaluation classifier, which neither ever saw.
-Scale 0 is the network without guidance; for the classifier that means no class at all, and scale 1
-is Bayes' rule.
+one, the marginal; the Gaussian of each class, which may be wired into it, stands beside it alone.
+Classifier guidance has a network that never heard of classes, and a classifier of noised examples
+beside it. Accuracy is that of the evaluation classifier, which neither ever saw. Scale 0 is the
+network without guidance; for the classifier that means no class at all, and scale 1 is Bayes' rule.
 
 References: Dhariwal & Nichol (2021), arXiv 2105.05233 (classifier guidance); Ho & Salimans (2022),
 arXiv 2207.12598 (without one); Kynkaanniemi et al. (2024), arXiv 2404.07724 (the interval); Miyato
@@ -24,7 +24,7 @@ from gradlogp import tasks
 from gradlogp.baselines.conditional_gan import conditional_gan
 from gradlogp.baselines.decoder import Decode, OnePass
 from gradlogp.baselines.gan import Adversarial
-from gradlogp.core.fields import NoisyField
+from gradlogp.core.fields import Denoiser, NoisyField
 from gradlogp.core.guidance import EnergyGuided, Guided
 from gradlogp.core.noise import EDM
 from gradlogp.core.random import Randomness, from_seed, normal_
@@ -38,13 +38,12 @@ from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.harness.trial import Context, Trial, fitted_inside, trained
 from gradlogp.metrics import Measure, classes, frechet, prdc
-from gradlogp.models import noisy_classifier
+from gradlogp.models import NoisyMixture, noisy_classifier
 from gradlogp.objectives import LogNormal, NoisedCrossEntropy
 from gradlogp.samplers import DPMSolver
 from gradlogp.training import Training
 
 SCALES = (0.0, 0.5, 1.0, 2.0, 4.0)
-LEVELS = EDM(0.02, 20.0)
 INTERVAL = (0.2, 3.0)  # in model coordinates
 Guide = Callable[[Tensor, float], NoisyField]  # (classes [B], scale) -> the guided field
 BUDGETS: Choices = {
@@ -55,6 +54,8 @@ BUDGETS: Choices = {
     },
     "small": {"any": ("samples=360",), "quick": ("images=32000",), "full": ("images=100000",)},
 }
+
+WALKS: Choices = {"cifar10": {"any": ("process.sigma_min=0.05", "process.sigma_max=50.0")}}
 
 
 class Asked(NamedTuple):
@@ -87,11 +88,15 @@ class Conditional(Trial):
 
 @dataclass(frozen=True)
 class Guiding(Conditional):
-    """Guidance at every scale. scale: of the first table; levels: of the walk from noise."""
+    """Guidance at every scale. scale: of the first table; process, levels: of the walk from noise."""
 
     scale: float = 1.0
+    process: EDM = EDM(0.02, 20.0)  # noqa: RUF009 (frozen)
     levels: int = 16
-    cost = 2  # evaluations for each score
+
+    def evaluations(self, scale: float) -> int:
+        """Of the networks, for a sample."""
+        return self.levels * (2 if scale else 1)
 
     @abc.abstractmethod
     def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide: ...
@@ -121,15 +126,14 @@ class Guiding(Conditional):
         asked = self.draw(guide, scale, context, recorder)
         seconds = (time.perf_counter() - began) / len(asked.x)
         found = self.measure(asked, context)
-        cost = {"seconds": seconds, "evaluations": self.levels * (self.cost if scale else 1)}
-        recorder.add(*found, axes=axes, **cost)
+        recorder.add(*found, axes=axes, seconds=seconds, evaluations=self.evaluations(scale))
         return asked
 
     def draw(self, guide: Guide, scale: float, context: Context, recorder: Recorder) -> Asked:
         """The same noise at every scale."""
         spec = specify(context.data)
         n = min(self.samples, len(context.data.test))
-        sampler = DPMSolver(LEVELS, self.levels)
+        sampler = DPMSolver(self.process, self.levels)
 
         def field(cond: Tensor | None) -> NoisyField:
             assert cond is not None, "a class is asked for"
@@ -152,13 +156,8 @@ def _keep(recorder: Recorder, name: str, asked: Asked, data: Dataset) -> None:
     recorder.save({"scale": float(name.split("-")[1])}, shown=asked.x[first])
 
 
-@final
-@dataclass(frozen=True)
-class ClassifierFree(Guiding):
-    def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
-        recipe = ncsn_class(Target.of(context.data), "quick", self.seed)
-        model: Any = fitted_inside(recorder, recipe, context.data, cost, self.images).model
-        return lambda cond, scale: Guided(model.field(cond), model.field(None), scale)
+class WithoutClassifier(Guiding):
+    """By the difference of two models, in an interval of the levels as well."""
 
     def more(self, guide: Guide, context: Context, recorder: Recorder) -> None:
         def within(cond: Tensor, scale: float) -> NoisyField:
@@ -166,6 +165,29 @@ class ClassifierFree(Guiding):
 
         for scale in SCALES[1:]:
             self.measured(within, scale, context, recorder, {"interval_scale": scale})
+
+
+@final
+@dataclass(frozen=True)
+class ClassifierFree(WithoutClassifier):
+    def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
+        recipe = ncsn_class(Target.of(context.data), "quick", self.seed)
+        model: Any = fitted_inside(recorder, recipe, context.data, cost, self.images).model
+        return lambda cond, scale: Guided(model.field(cond), model.field(None), scale)
+
+
+@final
+@dataclass(frozen=True)
+class ClassGaussians(WithoutClassifier):
+    def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
+        spec, train = specify(context.data), context.data.train
+        mixture = NoisyMixture(spec.shape, spec.std, spec.classes)
+        mixture.fit(spec.coordinates.to_model(train.scaled()), train.labels)
+        whole = Denoiser(mixture.denoise)
+        return lambda cond, scale: Guided(Denoiser(mixture.denoise, cond), whole, scale)
+
+    def evaluations(self, scale: float) -> int:
+        return 0
 
 
 @final
@@ -183,11 +205,11 @@ class ByClassifier(Guiding):
         """A classifier of noised examples, trained at the levels of the walk."""
         spec, train = specify(context.data), context.data.train
         model = from_seed(self.seed, lambda: noisy_classifier(spec.shape, spec.classes, spec.std))
-        middle, width = math.log(LEVELS.sigma_min * LEVELS.sigma_max) / 2, 1.5
+        middle = math.log(self.process.sigma_min * self.process.sigma_max) / 2
         training = Training(self.images, learning_rate=2e-3)
         x = spec.coordinates.to_model(train.scaled())
         cost.add(model, self.images)
-        loss = NoisedCrossEntropy(LogNormal(middle, width))
+        loss = NoisedCrossEntropy(LogNormal(middle, 1.5))
         return trained(recorder, "classifier", model, loss, x, train.labels, training)
 
 
@@ -229,16 +251,25 @@ def _budgeted(trial: Any, target: Target, preset: str) -> Any:
     return chosen(trial, BUDGETS, target.families, preset)
 
 
+def _guiding(trial: Any, target: Target, preset: str) -> Any:
+    return chosen(_budgeted(trial, target, preset), WALKS, target.families, preset)
+
+
 def classifier_free(target: Target, preset: str = "quick", seed: int = 0) -> ClassifierFree:
     """A score network that is told the class, guided away from its own marginal; first at scale 1."""
-    return _budgeted(ClassifierFree("classifier_free", target.name, preset, seed), target, preset)
+    return _guiding(ClassifierFree("classifier_free", target.name, preset, seed), target, preset)
 
 
 def by_classifier(target: Target, preset: str = "quick", seed: int = 0) -> ByClassifier:
     """A score network that knows no class, guided by a classifier of noised examples; first at
     scale 2.
     """
-    return _budgeted(ByClassifier("by_classifier", target.name, preset, seed), target, preset)
+    return _guiding(ByClassifier("by_classifier", target.name, preset, seed), target, preset)
+
+
+def class_gaussians(target: Target, preset: str = "quick", seed: int = 0) -> ClassGaussians:
+    """The Gaussian of each class alone, in closed form, guided as classifier_free is."""
+    return _guiding(ClassGaussians("class_gaussians", target.name, preset, seed), target, preset)
 
 
 def cgan(target: Target, preset: str = "quick", seed: int = 0) -> ConditionalGAN:
@@ -256,5 +287,6 @@ METHODS: Mapping[str, Maker] = {
     "by_classifier": by_classifier,
     "conditional_gan": cgan,
     "ebm_class": ebm_class,
+    "class_gaussians": class_gaussians,
     "gaussian_pair": gaussian_pair,
 }

@@ -17,7 +17,7 @@ from gradlogp.harness.record import Rows, add_captions
 from gradlogp.harness.trial import items
 from gradlogp.runs import Run
 
-GUIDED = ("classifier_free", "by_classifier")
+GUIDED = ("classifier_free", "by_classifier", "class_gaussians")
 PANELS = {"agreement": "accuracy of the class", "fd": "Fréchet distance", "recall": "recall"}
 Curve = tuple[Sequence[float], Sequence[float]]
 

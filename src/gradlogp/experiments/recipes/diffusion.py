@@ -20,6 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.noise import Cosine, VarianceExploding, VariancePreserving
 from gradlogp.core.random import Randomness, normal_
@@ -192,7 +193,7 @@ class DiffusionRecipe(Generative):
             check_values(examples(), self.bins or 0)
 
     def prepare(
-        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+        self, model: Any, objective: Any, examples: Callable[[], Batch], generator: Generator
     ) -> None:
         fit_marginals(model, examples)
 

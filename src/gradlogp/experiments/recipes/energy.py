@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from gradlogp import tasks
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
 from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.recipes import chains
@@ -169,13 +170,13 @@ class EnergyRecipe(Generative):
         return normal_ if self.objective.normal else spec.coordinates.noise
 
     def prepare(
-        self, model: Any, objective: Any, examples: Callable[[], Tensor], generator: Generator
+        self, model: Any, objective: Any, examples: Callable[[], Batch], generator: Generator
     ) -> None:
         """Put a reference at the data's mean; fit the mixture, and let all chains begin at its
         draws.
         """
         if (tilted := descriptor_in(model)) is not None:
-            tilted.centre(examples())
+            tilted.centre(examples().x)
         fit_mixture(model, examples, generator)
         if not isinstance(model, Proposed) or isinstance(self.objective, Chainless):
             return

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import at_least
 from gradlogp.harness.recipe import DataSpec, Target
 from gradlogp.models import PrincipalMixture, Proposed
@@ -59,7 +60,7 @@ def serves(target: Target) -> bool:
     return target.kind in ("picture", "volume") and not target.small
 
 
-def fit_mixture(model: nn.Module, examples: Callable[[], Tensor], generator: Generator) -> None:
+def fit_mixture(model: nn.Module, examples: Callable[[], Batch], generator: Generator) -> None:
     """Fit the mixture of `model`, if it has one, to the training examples."""
     if isinstance(model, Proposed):
-        model.proposal.fit(examples(), generator)
+        model.proposal.fit(examples().x, generator)

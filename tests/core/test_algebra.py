@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from gradlogp.core.algebra import Composed, Mixture, NoisyMixture, class_likelihood, conjunction
+from gradlogp.core.algebra import (
+    Composed,
+    InTurn,
+    Mixture,
+    NoisyMixture,
+    class_likelihood,
+    conjunction,
+)
 from gradlogp.core.calculus import divergence, jacobian
 from gradlogp.core.fields import Denoiser, Energy, NoisyEnergy, Score, Sum, as_field, as_noisy
 from gradlogp.core.kernel import run
@@ -117,6 +124,20 @@ def test_a_conjunction_of_independent_conditions_is_their_joint():
     without = conjunction(prior, [given[0], given[1], given[1]], [1.0, 1.0, -1.0])
     torch.testing.assert_close(exact(without), given[0].score(x), atol=1e-6, rtol=0)
     assert conjunction(prior, given).at(0.3).has_energy
+
+
+def test_fields_take_turns_down_the_levels():
+    fields = tuple(gaussian([float(k), 0.0]) for k in range(3))
+    turns = InTurn(fields, (8.0, 4.0, 2.0, 1.0))
+    for sigma, turn in ((9.0, 0), (8.0, 0), (4.0, 1), (2.5, 2), (2.0, 2), (1.0, 0), (0.1, 1)):
+        same(turns.denoise(X, sigma), fields[turn].denoise(X, sigma))
+        same(
+            turns.at(torch.full((20,), sigma, dtype=X.dtype)).score(X),
+            fields[turn].at(sigma).score(X),
+        )
+    assert not turns.consistent and InTurn(fields[:1], ()).consistent
+    with pytest.raises(ValueError, match="a level that all examples share, got 1 to 2"):
+        turns.denoise(X, torch.linspace(1, 2, 20))
 
 
 def test_langevin_follows_a_composed_field_to_its_own_distribution_at_each_level():

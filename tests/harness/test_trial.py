@@ -27,9 +27,12 @@ from gradlogp.harness import (
 )
 from gradlogp.harness.record import Cost
 from gradlogp.harness.settings import to_dict
-from gradlogp.harness.trial import fitted_inside, items
+from gradlogp.harness.trial import fitted_inside, items, trained
 from gradlogp.metrics.calibration import accuracy, mcnemar
+from gradlogp.models import mlp_noisy_energy
+from gradlogp.objectives import DenoisingScoreMatching, LogNormal
 from gradlogp.runs import Run
+from gradlogp.training import Training
 from tests.targets import DIGITS
 
 PERFORMED = []
@@ -138,6 +141,27 @@ def test_a_network_inside_a_trial_costs_the_trial_what_it_cost(tmp_path):
     same = ("images", "evaluations", "parameters")
     assert {k: outer[k] for k in same} == {k: inner[k] for k in same} and inner["images"] == 640
     assert outer["seconds"] >= inner["seconds"] > 0
+
+
+@dataclass(frozen=True)
+class Resumed(Trial):
+    """A small network, taught twice: the second time as a trial that was stopped goes on."""
+
+    def perform(self, context: Context, recorder: Recorder) -> None:
+        x = context.data.train.scaled().flatten(1)
+        for _ in range(2):
+            with recorder.training():
+                model = from_seed(0, lambda: mlp_noisy_energy(x.shape[1], 0.3, 8, 1))
+                loss = DenoisingScoreMatching(LogNormal())
+                trained(recorder, "network", model, loss, x, None, Training(6400, 64))
+
+
+def test_a_trial_that_goes_on_counts_the_seconds_before_it_was_stopped(tmp_path):
+    run = Resumed("resumed", "digits", "quick", 0).into(
+        tmp_path / "run", Context(data.load("digits")), Silent()
+    )
+    *_, last = Run.open(tmp_path / "run" / "network").metrics()
+    assert run.status()["seconds"] >= last["seconds"] > 0
 
 
 def test_costs_of_networks_add_up():

@@ -153,6 +153,39 @@ class Composed(NoisyField):
         )
 
 
+@final
+@dataclass(frozen=True)
+class InTurn(NoisyField):
+    """Another of the fields at each level of `ladder`, in turn, for the price of one: over a walk,
+    their mean.
+
+    Guided away from it, x leaves all of them behind, where one alone would send it to the others.
+    """
+
+    fields: tuple[NoisyField, ...]
+    ladder: tuple[float, ...]
+
+    @property
+    def consistent(self) -> bool:
+        return len(self.fields) == 1 and self.fields[0].consistent
+
+    def denoise(self, x: Tensor, sigma: Level) -> Tensor:
+        return self._of(sigma).denoise(x, sigma)
+
+    def at(self, sigma: Level) -> Field:
+        return self._of(sigma).at(sigma)
+
+    def _of(self, sigma: Level) -> NoisyField:
+        """The field whose turn it is."""
+        lowest, level = map(float, torch.as_tensor(sigma).aminmax())
+        if lowest < level:
+            raise ValueError(
+                f"fields take turns by a level that all examples share, got {lowest:g} to"
+                f" {level:g}; ask for each level by itself."
+            )
+        return self.fields[sum(above > level for above in self.ladder) % len(self.fields)]
+
+
 def conjunction(
     marginal: NoisyField, conditionals: Sequence[NoisyField], weights: Sequence[float] | None = None
 ) -> Composed:

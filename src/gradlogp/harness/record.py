@@ -53,21 +53,26 @@ class Cost:
 
 @dataclass
 class Recorder:
-    """Rows, figures with captions, and arrays for paired tests, of one run."""
+    """Rows, figures with captions, and arrays for paired tests, of one run. `earlier`: the seconds
+    that its networks learned before it was stopped.
+    """
 
     run: Run
     seed: int
     listener: Listener
     rows: Rows = field(default_factory=list)
     arrays: dict[str, Any] = field(default_factory=dict)
+    earlier: float = 0.0
 
     @contextmanager
     def training(self) -> Iterator[Cost]:
-        """Times what happens inside, and marks the run as trained with its cost."""
+        """Times what happens inside, and before the run was stopped; marks it as trained with its
+        cost.
+        """
         cost = Cost()
-        began = time.perf_counter()
+        began = time.perf_counter() + self.earlier
         yield cost
-        cost.seconds += time.perf_counter() - began
+        cost.seconds += time.perf_counter() + self.earlier - began
         self.trained(cost)
 
     def trained(self, cost: Cost) -> None:

@@ -109,7 +109,9 @@ def trained(
 
     with Run.create(recorder.run.path / name, config, recorder.run.about) as run:
         learner = Learner(model, objective, training, generator, guard or Guard())
+        began = time.perf_counter()
         train(learner, batch, run, recorder.listener)
+        recorder.earlier += max(0.0, learner.seconds - (time.perf_counter() - began))
     return learner.ema.module.eval().requires_grad_(False)
 
 

@@ -9,11 +9,19 @@ from torch import nn
 from gradlogp.core.errors import UserError
 from gradlogp.core.progress import Silent
 from gradlogp.core.random import seeded
+from gradlogp.core.targets import gaussian
 from gradlogp.data import load
 from gradlogp.data.captioned_digits import COUNTS, Scene
 from gradlogp.experiments.captions import COMPARISON
-from gradlogp.experiments.captions.captioned import Asked, shortened
-from gradlogp.experiments.captions.measures import bound, halves, parts, retrieval, swapped
+from gradlogp.experiments.captions.captioned import Asked, Away, shortened
+from gradlogp.experiments.captions.measures import (
+    bound,
+    halves,
+    parts,
+    retrieval,
+    rivals,
+    swapped,
+)
 from gradlogp.harness import override, prepare
 from gradlogp.harness.recipe import Target
 from gradlogp.harness.trial import Context
@@ -41,7 +49,7 @@ OWN = {
 # the joint one scores a quarter of its pictures; by chains it walks an eighth for 2 steps, and looks
 # at both ends
 PRICES = {"clip": 1, "joint_cd": 1 + 0.125 * (2 + 2), "joint": 1.25}
-SPENT = {"clip": [2, 4, 2, 4], "joint_cd": [2, 4, 2, 4], "joint": [2, 6, 2, 6]}
+SPENT = {"clip": [2, 4, 2, 4], "joint_cd": [2, 4, 2, 4], "joint": [4, 6, 4, 6]}
 
 
 class Reads(nn.Module):
@@ -56,6 +64,16 @@ class Reads(nn.Module):
 
     def _seen(self, x):
         return x.long().flatten(1) if self.in_order else x.long().flatten(1).sort(1).values
+
+
+class Gaussians:
+    """The density that a token numbers, at all noise levels; and the one given none."""
+
+    def __init__(self, given, none=None):
+        self.given, self.none = given, none
+
+    def field(self, tokens=None):
+        return self.none if tokens is None else self.given[int(tokens[0, 0])]
 
 
 class Half(Reads):
@@ -134,6 +152,43 @@ def test_two_sentences_are_asked_for_at_noise_levels_less_the_energy_of_none():
     got = asked.field_of(model)(torch.arange(2)).at(sigma).score(x)
     one, two, none = (model.field(t).at(sigma).score(x) for t in (first, second, None))
     torch.testing.assert_close(got, one + two - none)
+
+
+def test_a_sentence_is_led_away_from_another_rival_at_each_level():
+    """N(1, 1) away from N(0, 4) and N(-3, 1/4), with weight w: (1 + w) s_t - w s_r at each sigma."""
+    w, ladder = 1.5, (2.0, 1.0, 0.5)
+    means, stds = (1.0, 0.0, -3.0), (1.0, 2.0, 0.5)
+    model = Gaussians([gaussian([m], [s]) for m, s in zip(means, stds, strict=True)])
+    asked, *others = (torch.full((1, 1), k) for k in range(3))
+    field = Asked([0], (asked,), Away(tuple(others), w, ladder)).field_of(model)(torch.arange(1))
+    x = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
+    scores = lambda sigma: [(m - x) / (s**2 + sigma**2) for m, s in zip(means, stds, strict=True)]
+    for sigma, turn in zip(ladder, (1, 2, 1), strict=True):
+        given, rival = scores(sigma)[0], scores(sigma)[turn]
+        led = (1 + w) * given - w * rival
+        for found in ((field.denoise(x, sigma) - x) / sigma**2, field.at(sigma).score(x)):
+            torch.testing.assert_close(found, led, rtol=0, atol=1e-10)
+
+
+def test_without_rivals_a_sentence_is_led_away_from_none():
+    """(1 + w) s_t - w s: of N(1, 1) and N(0, 4) at sigma = 1/2, with w = 3/2."""
+    model = Gaussians([gaussian([1.0], [1.0])], gaussian([0.0], [2.0]))
+    asked = Asked([0], (torch.zeros(1, 1, dtype=torch.long),), Away((), 1.5, (0.5,)))
+    x = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
+    found = asked.field_of(model)(torch.arange(1)).at(0.5).score(x)
+    line = 2.5 * (1 - x) / 1.25 + 1.5 * x / 4.25
+    torch.testing.assert_close(found, line, rtol=0, atol=1e-10)
+    assert asked.energies(model) == 2
+
+
+def test_rivals_say_other_digits_and_nothing_else_new():
+    scene = Scene.of(CAPTIONS[0])
+    others = [Scene.of(caption) for caption in rivals(scene)]
+    for thing in ("first", "second"):
+        own, of = getattr(scene, thing), [getattr(other, thing) for other in others]
+        assert {t.digit for t in of} == set(range(10)) - {own.digit}
+        assert {t.colour for t in of} == {own.colour}
+    assert {other.relation for other in others} == {scene.relation}
 
 
 def test_two_sentences_are_asked_for_by_the_sum_of_their_energies():

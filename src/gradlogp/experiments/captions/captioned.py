@@ -1,11 +1,18 @@
-"""What all methods share: learning from captioned pictures, finding, and drawing from sentences.
+r"""What all methods share: learning from captioned pictures, finding, and drawing from sentences.
 
 A quarter of the training sentences say one thing alone ("a red three left of"), so that a model can
 be asked for two things by the sum of two energies; of energies at noise levels less the one of no
-sentence, as composable diffusion has it.
+sentence, as composable diffusion has it. One sentence alone is guided away from its rivals r, in
+turn, which say the same of colours and places and name other digits,
 
-References: Liu et al. (2022), arXiv 2206.01714, eq. 11 (two sentences at every noise level); Du, Li
-& Mordatch (2020), arXiv 2004.06030, section 3.2 (energies of two concepts, summed).
+.. math:: s(x \mid t) + w\,\big( s(x \mid t) - s(x \mid r) \big) ,
+
+so that the digits are all that is driven further: away from no sentence, as captions without rivals
+are guided, the colours are too, until they burn out.
+
+References: Liu et al. (2022), arXiv 2206.01714, eq. 11 (two sentences at every noise level) and
+section 4.3 (negation); Ho & Salimans (2022), arXiv 2207.12598, eq. 6 (guidance); Du, Li & Mordatch
+(2020), arXiv 2004.06030, section 3.2 (energies of two concepts, summed).
 """
 
 import abc
@@ -18,9 +25,10 @@ import torch
 from torch import Tensor
 
 from gradlogp import tasks
-from gradlogp.core.algebra import conjunction
+from gradlogp.core.algebra import InTurn, conjunction
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, NoisyField, Sum
+from gradlogp.core.guidance import Guided
 from gradlogp.core.random import from_seed, seed_for, seeded
 from gradlogp.data import Dataset, Split
 from gradlogp.experiments.captions.measures import (
@@ -29,6 +37,7 @@ from gradlogp.experiments.captions.measures import (
     halves,
     parts,
     retrieval,
+    rivals,
     scenes,
     swapped,
 )
@@ -75,6 +84,15 @@ class Captioned(Trial):
     @property
     def beta1(self) -> float:
         return 0.0
+
+    @property
+    def guidance(self) -> float:
+        return 0.0
+
+    @property
+    def ladder(self) -> Sequence[float]:
+        """The noise levels of a walk to a drawing, none without any."""
+        return ()
 
     @property
     def evaluations_per_example(self) -> float:
@@ -181,8 +199,11 @@ class Captioned(Trial):
         for part, members in parts(captions).items():
             some = members[: self.draws]
             said = [captions[i] for i in some]
-            found[part] = Asked(some, (vocabulary.tokens(said),))
-            if (of := scenes(said)) is not None:
+            of = scenes(said)
+            others = zip(*map(rivals, of), strict=True) if of else ()
+            away = Away(tuple(map(vocabulary.tokens, others)), self.guidance, tuple(self.ladder))
+            found[part] = Asked(some, (vocabulary.tokens(said),), away)
+            if of is not None:
                 first, second = zip(*map(halves, of), strict=True)
                 tokens = (vocabulary.tokens(first), vocabulary.tokens(second))
                 found[f"{part}, composed"] = Asked(some, tokens)
@@ -190,13 +211,32 @@ class Captioned(Trial):
 
 
 @dataclass(frozen=True)
+class Away:
+    """From what, and how far, a sentence is guided: the tokens of its rivals, [n, L] each, in turn
+    down the levels of `ladder`; w = 0 is off, and without rivals it is from no sentence.
+    """
+
+    rivals: tuple[Tensor, ...] = ()
+    guidance: float = 0.0
+    ladder: tuple[float, ...] = ()
+
+    def led(self, model: Any, given: NoisyField, rows: Tensor) -> NoisyField:
+        """The field of the sentences `rows`, led away."""
+        if not self.guidance:
+            return given
+        fields = tuple(model.field(tokens[rows]) for tokens in self.rivals)
+        return Guided(given, InTurn(fields or (model.field(),), self.ladder), self.guidance)
+
+
+@dataclass(frozen=True)
 class Asked:
     """The numbers of test pictures, and the tokens of what is asked for each, [n, L] a sentence;
-    the energies of several are summed.
+    the energies of several are summed, one is led away from its rivals.
     """
 
     members: list[int]
     tokens: tuple[Tensor, ...]
+    away: Away = Away()
 
     @property
     def rows(self) -> Tensor:
@@ -205,8 +245,8 @@ class Asked:
 
     def energies(self, model: Any) -> int:
         """How many are summed, for one evaluation."""
-        several = len(self.tokens) > 1
-        return len(self.tokens) + (several and isinstance(model.field(), NoisyField))
+        several = len(self.tokens) > 1 and isinstance(model.field(), NoisyField)
+        return len(self.tokens) + (several or self.away.guidance > 0)
 
     def field_of(self, model: Any) -> FieldOf:
         """Numbers of sentences -> the sum of their energies; at noise levels, less that of no
@@ -217,7 +257,7 @@ class Asked:
             assert rows is not None, "a sentence is asked for"
             fields = [model.field(tokens[rows]) for tokens in self.tokens]
             if len(fields) == 1:
-                return fields[0]
+                return self.away.led(model, fields[0], rows)
             if isinstance(fields[0], NoisyField):
                 return conjunction(model.field(), fields)
             return Sum(tuple(fields))

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlogp.data.captioned_digits import Scene
+from gradlogp.data.captioned_digits import Scene, Thing
 from gradlogp.metrics import Measure
 from gradlogp.metrics.base import binomial_error
 from gradlogp.metrics.retrieval import recall_at
@@ -140,6 +140,21 @@ def halves(scene: Scene) -> tuple[str, str]:
     green seven".
     """
     return f"{scene.first} {scene.relation}", f"{scene.relation} {scene.second}"
+
+
+def rivals(scene: Scene) -> list[str]:
+    """Nine captions that say the same of colours and places, and other digits of both things."""
+    first, second = scene.first, scene.second
+    return [
+        str(
+            Scene(
+                Thing((first.digit + k) % 10, first.colour),
+                scene.relation,
+                Thing((second.digit - k) % 10, second.colour),
+            )
+        )
+        for k in range(1, 10)
+    ]
 
 
 def axes_of(part: str, query: str) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """The joint energies and CLIP, taught on the same captioned pictures, and what is drawn from each.
 
 `joint` has noise levels: it learns by denoising score matching, and pictures come down from noise
-by consistent annealed Langevin. `joint_cd` has none: it learns by contrastive divergence, with
+by consistent annealed Langevin, guided away from rival sentences. `joint_cd` has none: it learns by contrastive divergence, with
 chains from noise, given the sentence, of which those of the replay buffer keep their own. CLIP is
 drawn from by the latter's chains, as a control.
 
@@ -51,8 +51,8 @@ BUDGETS: Choices = {
 @dataclass(frozen=True)
 class Joint(Captioned):
     """net: the UNet of the picture's energy. weight: of denoising score matching beside CLIP's
-    loss; share: of a batch that it is of; drop_cond: the share of that without a sentence. walk: to
-    a drawing.
+    loss; share: of a batch that it is of; drop_cond: the share of that without a sentence. guidance:
+    how far a drawing is led away from rival sentences, 0 for not at all; walk: to a drawing.
     """
 
     learning_rate: float = 2e-3
@@ -62,13 +62,18 @@ class Joint(Captioned):
     share: float = 0.25
     drop_cond: float = 0.1
     levels: LogNormal = field(default_factory=lambda: LogNormal(-0.4, 1.2))
+    guidance: float = 4.0
     walk: ConsistentAnnealedLangevin = field(
-        default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 40)
+        default_factory=lambda: ConsistentAnnealedLangevin(VarianceExploding(0.05, 10.0), 24)
     )
 
     @property
     def beta1(self) -> float:
         return 0.9
+
+    @property
+    def ladder(self) -> list[float]:
+        return self.walk.ladder
 
     @property
     def evaluations_per_example(self) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gradlogp.core.errors import UserError
-from gradlogp.reports import published, write_results
+from gradlogp.reports import published, words, write_results
 from gradlogp.reports.export import emboldened, laid, tables
 from gradlogp.reports.read import page
 from gradlogp.runs import Damaged
@@ -21,7 +21,7 @@ def table(found):
     costs = {m["name"]: [m.get(c) for c in published.COSTS] for m in found.methods}
     names = [*(m["name"] for m in found.ordered), *found.numbers.references]
     body = laid(found.numbers, found.columns, names, costs, str)[1:]
-    return {line[0]: line[1:] for line in body if any(line[1:])}
+    return {words.of_kind(line[0], found.kind): line[1:] for line in body if any(line[1:])}
 
 
 def cells(text):

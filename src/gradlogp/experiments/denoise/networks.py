@@ -39,7 +39,7 @@ from gradlogp.experiments.denoise.common import (
     learned_in,
     unclamped,
 )
-from gradlogp.experiments.recipes.score import check_covariance
+from gradlogp.experiments.recipes.wired import check_covariance
 from gradlogp.harness.fit import fit
 from gradlogp.harness.kinds import Kind
 from gradlogp.harness.recipe import DataSpec, Recipe, specify

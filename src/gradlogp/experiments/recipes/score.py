@@ -9,7 +9,6 @@ The walk begins at pure noise, or at draws of a mixture with noise of a middle l
 levels, where a network of minutes errs most, are left to the mixture.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Union, final
@@ -35,6 +34,7 @@ from gradlogp.experiments.recipes.losses import (
 )
 from gradlogp.experiments.recipes.nets import EnergyShape, UNetShape, WaveShape, noisy_energy
 from gradlogp.experiments.recipes.proposal import Proposal, fit_mixture, serves
+from gradlogp.experiments.recipes.wired import check_covariance, check_two_valued, wired_by_class
 from gradlogp.harness.recipe import (
     GUARDED,
     DataSpec,
@@ -57,7 +57,6 @@ from gradlogp.models import (
     wavenet_score,
     with_gaussian,
 )
-from gradlogp.models.gaussian import LARGEST
 from gradlogp.objectives import (
     FromProcess,
     Ladder,
@@ -376,25 +375,6 @@ class ScoreRecipe(Generative):
         )
 
 
-def check_covariance(spec: DataSpec) -> None:
-    """Raises UserError for examples whose covariance is too large to be wired in."""
-    numbers = math.prod(spec.shape)
-    if numbers > LARGEST:
-        raise UserError(
-            f"covariance=true is for examples of at most {LARGEST:,} numbers, got {numbers:,}; set"
-            " covariance=false."
-        )
-
-
-def check_two_valued(x: Tensor) -> None:
-    """Raises UserError for entries that are neither -1 nor 1."""
-    if bool((x.abs() != 1).any()):
-        raise UserError(
-            "two_valued=true is for examples that are empty or full everywhere, as voxels are, but"
-            " these have values between; set two_valued=false."
-        )
-
-
 def by_tweedie(model: Any, spec: DataSpec, sigma: float) -> Restoration:
     """The posterior mean of examples with noise `sigma`, by a model of every level."""
     kind = spec.coordinates
@@ -442,14 +422,7 @@ def ncsn_class(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRec
     for.
     """
     recipe = ncsn_from_noise(target, preset, seed)
-    wired = recipe.covariance or _wired_by_class(target)
+    wired = recipe.covariance or wired_by_class(target)
     return replace(
         recipe, experiment="ncsn_class", conditional=True, guidance=0.4, covariance=wired
     )
-
-
-def _wired_by_class(target: Target) -> bool:
-    """Whether a score that is told the class stands on the Gaussians of the classes by default: of
-    pictures that are no larger than a covariance may be.
-    """
-    return target.kind == "picture" and math.prod(target.shape) <= LARGEST

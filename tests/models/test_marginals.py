@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.noise import VarianceExploding
 from gradlogp.models import MarginalDiffusion, Marginals, TwoValued, check_values, fit_marginals
@@ -30,7 +31,7 @@ def fitted():
     generator = torch.Generator().manual_seed(0)
     x = codes(400, generator).to(F64) / 8 - 1
     model = MarginalDiffusion(untilted, Marginals(3, 17)).to(F64)
-    fit_marginals(model, lambda: x)
+    fit_marginals(model, lambda: Batch(x))
     return model, x
 
 

@@ -145,8 +145,8 @@ class NoisyMixture(nn.Module):
         noise = sigma[:, None, None] ** 2
         inner, outer = self.variances + noise, self.rest + noise
         squares = (head**2 / inner).sum(2) + (tail**2 / outer).sum(2)
-        spread = (2 * math.pi * inner).log().sum(2) + (2 * math.pi * outer).log().sum(2)
-        return head, tail, self.shares.log() - (squares + spread) / 2
+        log_det = (2 * math.pi * inner).log().sum(2) + (2 * math.pi * outer).log().sum(2)
+        return head, tail, self.shares.log() - (squares + log_det) / 2
 
     def _weights(self, logs: Tensor, cond: Tensor | None) -> Tensor:
         """How much each class counts, [B, K]: by Bayes' rule, or the one that is given alone."""

@@ -83,11 +83,10 @@ def impute(
     batch: int = 100,
     listener: Listener | None = None,
 ) -> Tensor:
-    """Examples y [B, *shape] in model coordinates with the mean of `n` completions where they are
-    free, as `how` finishes them, [B, *shape] on the CPU.
+    """Examples with the mean of `n` completions where they are free, [B, *shape] on the CPU.
 
-    free bool [B, *shape], True where y is missing; cond [B]; std: of the data. What example i of a
-    seed gets does not depend on the batch.
+    y [B, *shape] in model coordinates, which `how` finishes; free bool [B, *shape], True where y is
+    missing; cond [B]; std: of the data. What example i of a seed gets does not depend on the batch.
     """
     check_numbers(y)
     listener, parts = listener or Silent(), []

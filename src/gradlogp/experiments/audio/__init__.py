@@ -31,7 +31,7 @@ STEPS = 60  # of DiffWave's ancestral sampler
 def score_wave(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:
     """A network of scores at many noise levels, told the digit, guided, sampled by DPM-Solver++."""
     recipe = ncsn_class(target, preset, seed)
-    return replace(recipe, experiment="score_wave", guidance=2.0)
+    return replace(recipe, experiment="score_wave", guidance=2.0, covariance=False)
 
 
 def diffwave(target: Target, preset: str = "quick", seed: int = 0) -> ScoreRecipe:

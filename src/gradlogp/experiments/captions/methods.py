@@ -1,9 +1,9 @@
 """The joint energies and CLIP, taught on the same captioned pictures, and what is drawn from each.
 
 `joint` has noise levels: it learns by denoising score matching, and pictures come down from noise
-by consistent annealed Langevin, guided away from rival sentences. `joint_cd` has none: it learns by contrastive divergence, with
-chains from noise, given the sentence, of which those of the replay buffer keep their own. CLIP is
-drawn from by the latter's chains, as a control.
+by consistent annealed Langevin, guided away from rival sentences. `joint_cd` has none: it learns by
+contrastive divergence, with chains from noise, given the sentence, of which those of the replay
+buffer keep their own. CLIP is drawn from by the latter's chains, as a control.
 
 References: Radford et al. (2021), arXiv 2103.00020; Vincent (2011), A Connection Between Score
 Matching and Denoising Autoencoders, eq. 11; Ganz & Elad (2024), arXiv 2408.17046, section 3; Du &

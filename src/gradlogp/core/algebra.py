@@ -76,9 +76,9 @@ class Mixture(Field):
     def energy_and_score(self, x: Tensor) -> tuple[Tensor, Tensor]:
         energies, scores = zip(*(f.energy_and_score(x) for f in self.fields), strict=True)
         log_parts = self._log_parts(energies)
-        return -log_parts.logsumexp(0), sum(
-            column(p, x) * s for p, s in zip(log_parts.softmax(0), scores, strict=True)
-        )
+        shares = [column(share, x) for share in log_parts.softmax(0)]
+        score = sum(share * s for share, s in zip(shares, scores, strict=True))
+        return -log_parts.logsumexp(0), score
 
     def _log_parts(self, energies: Sequence[Tensor]) -> Tensor:
         """log w_k - E_k, [K, B]."""

@@ -47,7 +47,7 @@ from gradlogp.models.noisy import (
 )
 from gradlogp.models.noisy_caption import NoisyCaptionEnergy, noisy_caption_energy
 from gradlogp.models.noisy_classifier import NoisyClassifier, noisy_classifier
-from gradlogp.models.noisy_mixture import NoisyMixture
+from gradlogp.models.noisy_gaussians import NoisyGaussians
 from gradlogp.models.rbm import RBM, BernoulliRBM, GaussianRBM
 from gradlogp.models.score import (
     Preconditioned,
@@ -115,7 +115,7 @@ __all__ = [
     "NoisyClassifier",
     "NoisyEnergyModel",
     "NoisyGaussian",
-    "NoisyMixture",
+    "NoisyGaussians",
     "Preconditioned",
     "PreconditionedEnergy",
     "Prediction",

@@ -34,7 +34,7 @@ from gradlogp.core.fields import column
 from gradlogp.core.inputs import in_own_precision
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.noisy import PreconditionedEnergy
-from gradlogp.models.noisy_mixture import NoisyMixture
+from gradlogp.models.noisy_gaussians import NoisyGaussians
 from gradlogp.models.score import Preconditioned
 
 LARGEST = 4096  # entries of an example: the directions are a table of their square
@@ -95,7 +95,7 @@ class NoisyGaussian(nn.Module):
             return (x.flatten(1) - self.mean) @ self.directions
 
 
-Wired = NoisyGaussian | NoisyMixture
+Wired = NoisyGaussian | NoisyGaussians
 
 
 class GaussianScore(Preconditioned):
@@ -140,7 +140,7 @@ def with_gaussian(model: Any, shape: Sequence[int], sigma_data: float, classes: 
     """
     check_entries(shape)
     wired = (
-        NoisyMixture(shape, sigma_data, classes) if classes else NoisyGaussian(shape, sigma_data)
+        NoisyGaussians(shape, sigma_data, classes) if classes else NoisyGaussian(shape, sigma_data)
     )
     if isinstance(model, PreconditionedEnergy):
         return GaussianEnergy(model.potential, wired, sigma_data)

@@ -89,14 +89,13 @@ def markdown(page: Page) -> str:
 
 def further(page: Page) -> list[str]:
     """The comparison's further tables in Markdown, each under its title; long ones are folded."""
-    return [
-        (
-            f"<details><summary>{g.title}</summary>\n\n{words.of_kind(_of(g), page.kind)}\n\n</details>"
-            if g.long
-            else f"### {g.title}\n\n{words.of_kind(_of(g), page.kind)}"
-        )
-        for g in grids(page)
-    ]
+    return [_titled(found, words.of_kind(_of(found), page.kind)) for found in grids(page)]
+
+
+def _titled(found: Grid, table: str) -> str:
+    if found.long:
+        return f"<details><summary>{found.title}</summary>\n\n{table}\n\n</details>"
+    return f"### {found.title}\n\n{table}"
 
 
 def _of(table: Grid) -> str:
@@ -134,26 +133,19 @@ def _plain(text: str) -> str:
 
 
 def latex(page: Page) -> str:
-    head, *body = [
-        [cell.translate(TEX) for cell in line]
-        for line in grid(page, lambda text: f"BEST{text}TSEB")
-    ]
-    lines = [
-        " & ".join(line).replace("BEST", "\\textbf{").replace("TSEB", "}") + r" \\"
-        for line in (head, *body)
-    ]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\hline",
-            lines[0],
-            r"\hline",
-            *lines[1:],
-            r"\hline",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+    """A tabular, the best in bold."""
+    lines = grid(page, lambda text: f"BEST{text}TSEB")
+    head, *body = map(_tex_line, lines)
+    columns = "l" + "r" * (len(lines[0]) - 1)
+    begin = rf"\begin{{tabular}}{{{columns}}}"
+    rule, end = r"\hline", r"\end{tabular}"
+    return "\n".join([begin, rule, head, rule, *body, rule, end, ""])
+
+
+def _tex_line(line: Sequence[str]) -> str:
+    text = " & ".join(cell.translate(TEX) for cell in line)
+    bold = text.replace("BEST", "\\textbf{").replace("TSEB", "}")
+    return bold + r" \\"
 
 
 def grid(page: Page, bold: Callable[[str], str]) -> list[list[str]]:
@@ -172,19 +164,13 @@ def laid(
     bold: Callable[[str], str],
 ) -> list[list[str]]:
     """Head and rows: `names` down, the measurements `columns` across, then what each method cost."""
-    head = ["method", *(numbers.head(k, words.metric(k).name) for k in columns), *COSTS.values()]
+    measured = [numbers.head(key, words.metric(key).name) for key in columns]
     spent = {name: list(map(words.count, values)) for name, values in costs.items()}
-    return [
-        head,
-        *(
-            [
-                name,
-                *(_cell(numbers, name, k, bold) for k in columns),
-                *spent.get(name, [""] * len(COSTS)),
-            ]
-            for name in names
-        ),
-    ]
+    lines = [["method", *measured, *COSTS.values()]]
+    for name in names:
+        cells = [_cell(numbers, name, key, bold) for key in columns]
+        lines.append([name, *cells, *spent.get(name, [""] * len(COSTS))])
+    return lines
 
 
 def _cell(numbers: Numbers, name: str, metric: Key, bold: Callable[[str], str]) -> str:

@@ -133,16 +133,10 @@ class Board:
 
     def texts(self, line: Line) -> list[str]:
         """The cells under `heads`, the best in bold."""
-        found = [(self.cell(line, key), self.best(line, key)) for key in self.columns]
-        costs = [line.costs.get(cost) for cost in COSTS]
-        return [
-            self.name(line),
-            *(_text(cell, best) for cell, best in found),
-            *map(_count, [self.evaluations(line), *costs]),
-            ", ".join(line.comparisons),
-            line.preset,
-            line.seeds,
-        ]
+        cells = [_text(self.cell(line, key), self.best(line, key)) for key in self.columns]
+        costs = [self.evaluations(line), *(line.costs.get(cost) for cost in COSTS)]
+        source = [", ".join(line.comparisons), line.preset, line.seeds]
+        return [self.name(line), *cells, *map(_count, costs), *source]
 
     def evaluations(self, line: Line) -> Any:
         """Of the network, for one sample, where the leading number says it."""

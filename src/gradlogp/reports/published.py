@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,16 @@ def page_name(note: Mapping[str, Any]) -> str:
 
 def published(shown: Page, figures: Mapping[str, str]) -> Published:
     """The results of a comparison's page; `figures` are the pictures that go beside it."""
-    about = shown.first.run.about
-    runs = [run for method in shown.methods for run in method.runs]
-    said = {
+    methods = [_method(method) for method in shown.methods]
+    rows = list(chain.from_iterable(shown.numbers.rows.values()))
+    headline = [{"metric": key.metric, "axes": dict(key.axes)} for key in shown.headline]
+    tables = [asdict(table) for table in shown.tables]
+    return Published(_about(shown), methods, rows, headline, tables, dict(figures))
+
+
+def _about(shown: Page) -> dict[str, Any]:
+    """What was asked of which data, and by what version on what machine."""
+    return {
         "comparison": safe_name(shown.note["comparison"], "the comparison's name"),
         "page": page_name(shown.note),
         "question": str(shown.note["question"]),
@@ -129,17 +137,19 @@ def published(shown: Page, figures: Mapping[str, str]) -> Published:
         "preset": str(shown.first.recipe.get("preset")),
         "seeds": shown.seeds,
         "day": shown.day,
-        **{key: about.get(key) for key in ("gradlogp", "commit", "torch", "device", "threads")},
-        "seconds": sum(run.status.get("seconds") or 0 for run in runs),
+        **_made_by(shown.first.run.about),
+        "seconds": _seconds(shown.methods),
     }
-    return Published(
-        said,
-        [_method(m) for m in shown.methods],
-        [row for rows in shown.numbers.rows.values() for row in rows],
-        [{"metric": key.metric, "axes": dict(key.axes)} for key in shown.headline],
-        [asdict(table) for table in shown.tables],
-        dict(figures),
-    )
+
+
+def _made_by(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: about.get(key) for key in ("gradlogp", "commit", "torch", "device", "threads")}
+
+
+def _seconds(methods: Sequence[Method]) -> float:
+    """Of learning, of all runs together."""
+    runs = chain.from_iterable(method.runs for method in methods)
+    return sum(run.status.get("seconds") or 0 for run in runs)
 
 
 def _method(method: Method) -> dict[str, Any]:

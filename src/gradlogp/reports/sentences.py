@@ -30,14 +30,11 @@ def _drawn(method: Method) -> int | None:
 
 
 def _compared(page: Page, one: Method, other: Method, key: Key, steps: int) -> str:
+    """The better of the two first, in name and in number."""
     found = page.numbers.pairwise(one.name, other.name, [key])
-    verdict = (
-        f"**{one.title}** is better"
-        if found.better
-        else f"**{other.title}** is better"
-        if found.worse
-        else "neither is clearly better"
-    )
+    one, other = (other, one) if found.worse else (one, other)
+    sure = found.better or found.worse
+    verdict = f"**{one.title}** is better" if sure else "neither is clearly better"
     return (
         f"After the {steps} steps that both are trained with, instead of {_drawn(one)}, {verdict}:"
         f" {words.metric(Key('fd')).name} {_value(page, one, key)} against"

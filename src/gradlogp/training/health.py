@@ -21,8 +21,8 @@ distance is small. So remoteness is measured a second time, with the data's own 
 from another example, for u: 1 for what has learned no more than each entry by itself. Where the
 data have no more than that, nothing is asked. Samples are healthy while all are below their limits
 and the samples are not too much alike; the first two limits part what a classifier finds useless
-from what it finds fine (docs/guard.md), the third lies 2.8 standard deviations of 64 samples below
-such noise on the digits (1.00, deviation .037 over 20 draws).
+from what it finds fine (docs/guard.md), the third lies below all draws of such noise that the tests
+make.
 
 It is a test for collapse and for noise, not a measure of quality: a Gaussian with the data's
 covariance passes.

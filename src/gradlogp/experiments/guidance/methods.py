@@ -38,7 +38,7 @@ from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import Choices, chosen
 from gradlogp.harness.trial import Context, Trial, fitted_inside, trained
 from gradlogp.metrics import Measure, classes, frechet, prdc
-from gradlogp.models import NoisyMixture, noisy_classifier
+from gradlogp.models import NoisyGaussians, noisy_classifier
 from gradlogp.objectives import LogNormal, NoisedCrossEntropy
 from gradlogp.samplers import DPMSolver
 from gradlogp.training import Training
@@ -181,7 +181,7 @@ class ClassifierFree(WithoutClassifier):
 class ClassGaussians(WithoutClassifier):
     def guide(self, context: Context, recorder: Recorder, cost: Cost) -> Guide:
         spec, train = specify(context.data), context.data.train
-        mixture = NoisyMixture(spec.shape, spec.std, spec.classes)
+        mixture = NoisyGaussians(spec.shape, spec.std, spec.classes)
         mixture.fit(spec.coordinates.to_model(train.scaled()), train.labels)
         whole = Denoiser(mixture.denoise)
         return lambda cond, scale: Guided(Denoiser(mixture.denoise, cond), whole, scale)

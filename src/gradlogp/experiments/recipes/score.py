@@ -110,6 +110,8 @@ BUDGETS: Choices = {
             "sampler.levels=20",
             "training.batch=16",
         ),
+        "quick": ("training.images=30000",),
+        "full": ("training.images=120000",),
     },
     "small": {
         "any": ("evaluation.samples=360", "evaluation.denoise=180"),

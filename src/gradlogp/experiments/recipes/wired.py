@@ -1,7 +1,7 @@
 """What of the data a score may have wired in, and whether its examples let it.
 
 The network learns what a closed form leaves over: the Gaussian of the data, or of each class
-(`models.gaussian`, `models.noisy_mixture`), or that all entries are -1 or 1 (`models.score`).
+(`models.gaussian`, `models.noisy_gaussians`), or that all entries are -1 or 1 (`models.score`).
 """
 
 import math

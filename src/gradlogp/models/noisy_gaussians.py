@@ -40,7 +40,7 @@ LEAST = 1e-12  # the share of a class without examples
 RANK = 128  # directions along which each class has a covariance of its own
 
 
-class NoisyMixture(nn.Module):
+class NoisyGaussians(nn.Module):
     """The classes' N(mu_c, C_c + sigma^2 I) at every sigma [B], for x [B, *shape] and cond [B], in
     which -1 stands for no class, as cond None does for all; N(0, sigma_data^2 I) until `fit`.
     """

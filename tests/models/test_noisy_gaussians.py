@@ -10,7 +10,7 @@ from gradlogp.core.targets import Gaussian
 from gradlogp.models import (
     GaussianEnergy,
     GaussianScore,
-    NoisyMixture,
+    NoisyGaussians,
     Preconditioned,
     fit_gaussian,
     unet_score,
@@ -33,7 +33,7 @@ def drawn(counts, seed=1):
 
 
 def fitted(rank=DIM, counts=(400, 300, 300)):
-    mixture = NoisyMixture((DIM,), 0.5, CLASSES, rank).double()
+    mixture = NoisyGaussians((DIM,), 0.5, CLASSES, rank).double()
     mixture.fit(*drawn(counts))
     return mixture
 
@@ -140,7 +140,7 @@ def test_unfitted_it_is_the_usual_preconditioning(x):
     def net(x, level, cond):
         return torch.sin(x) * level[:, None]
 
-    mixture = NoisyMixture((DIM,), 0.5, CLASSES).double()
+    mixture = NoisyGaussians((DIM,), 0.5, CLASSES).double()
     usual = Preconditioned(net, 0.5).double()(x, SIGMA)
     for cond in (None, COND):
         found = GaussianScore(net, mixture, 0.5).double()(x, SIGMA, cond)
@@ -162,7 +162,7 @@ def test_it_stands_around_a_network_that_is_told_the_class():
     examples, cond = torch.randn(30, *shape), torch.arange(30) % CLASSES
     model = with_gaussian(unet_score(shape, 0.5, (4,), 1, 2, CLASSES), shape, 0.5, CLASSES)
     fit_gaussian(model, lambda: Batch(examples, cond))
-    assert isinstance(model.gaussian, NoisyMixture)
+    assert isinstance(model.gaussian, NoisyGaussians)
     torch.testing.assert_close(model.gaussian.mean, examples.flatten(1).mean(0))
     with pytest.raises(ValueError, match="with their classes"):
         fit_gaussian(model, lambda: Batch(examples))
@@ -176,7 +176,7 @@ def test_it_stands_around_a_network_that_is_told_the_class():
 def test_autocast_leaves_it_as_it_is():
     generator = torch.Generator().manual_seed(3)
     examples, cond = torch.randn(200, 30, generator=generator), torch.arange(200) % CLASSES
-    mixture = NoisyMixture((30,), 1.0, CLASSES, 8)
+    mixture = NoisyGaussians((30,), 1.0, CLASSES, 8)
     mixture.fit(examples, cond)
     sigma = torch.full((200,), 0.05)
     plain = mixture.denoise(examples, sigma), mixture.energy(examples, sigma, cond)

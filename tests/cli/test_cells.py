@@ -110,3 +110,11 @@ def test_arrays_are_filled_in_by_the_same_mean() -> None:
     assert filled.isfinite().all() and torch.equal(filled[~x.isnan()], x[~x.isnan()])
     with pytest.raises(UserError, match=r"expected rows of shape \[n, 2\] of finite numbers"):
         impute(fitted, x[:, :1])
+
+
+def test_names_with_dots_have_outputs_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path("new.csv").read_text()
+    for name in ("of.2024.csv", "of.2025.csv"):
+        Path(name).write_text(text)
+        out = run(capsys, "inpaint", "run", name, "--n", "1")["out"]
+        assert Path(out).name == f"inpainted-{name}"

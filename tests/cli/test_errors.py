@@ -23,6 +23,7 @@ BAD = [  # words, code, what the line says
     ("list losses", 2, "did you mean 'objectives'?"),
     ("impute runs/a x.csv", 2, "did you mean 'inpaint'?"),
     ("train diffusion", 2, "no experiment 'diffusion'; did you mean 'ddpm'?"),
+    ("train Energy", 2, "did you mean 'ebm'?"),
     ("train xyzzy", 2, "no experiment 'xyzzy'. There are ebm, "),
     ("train ebm --dataset xyzzy", 2, "unknown data set 'xyzzy'. There are digits, "),
     ("xyzzy", 2, "there is no verb 'xyzzy'. There are list, train, "),

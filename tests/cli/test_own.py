@@ -138,6 +138,12 @@ def test_samples_are_written_one_by_one_into_a_folder_and_denoised_from_there(
     run(capsys, *words, "--first", 8, "--out", "new")
     names = [path.name for path in sorted(Path("new").iterdir())]
     assert names == ["0008-class8.png", "0009-class9.png", "0010-class0.png"]
+    assert main([*words, "--out", "new"]) == 0
+    assert "beside 3 other files that new holds" in capsys.readouterr().out
+    for path in Path("new").glob("000[0-2]*"):
+        path.unlink()
+    assert main([*words, "--out", "runs/ncsn"]) == 2
+    assert "that is a run folder; choose another" in capsys.readouterr().err
     run(capsys, *words, "--first", 8, "--out", "all.npz")
     x, written = np.load("all.npz")["samples"][1, 0], np.asarray(Image.open(f"new/{names[1]}"))
     assert written.shape == (8, 8) and abs(written / 255 - x).max() <= 1 / 255

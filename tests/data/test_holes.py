@@ -48,13 +48,22 @@ def test_only_empty_cells_are_filled_and_all_else_is_as_it_was(tmp_path, lost):
     assert holes.counts == {"height": 1, "age": 1, "town": 1, "flag": 1, "unit": 1, "size": 1}
     assert holes.x.shape[1] == holes.columns.width and holes.empty.sum() == 6
     holes.write(tmp_path / "out.csv", filling(holes))
-    found = (tmp_path / "out.csv").read_text().replace('"', "").splitlines()
-    assert found == [
+    assert (tmp_path / "out.csv").read_text().splitlines() == [
         HEAD,
         "1.50 m,7.6,30,a,TRUE,kg,1",
         "x,2.50,8,c,TRUE,kg,2",
-        "a, b,0.10,25,c,FALSE,kg,8",
+        '"a, b",0.10,25,c,FALSE,kg,8',
     ]
+
+
+def test_line_ends_and_the_mark_of_utf8_are_kept(tmp_path):
+    """And an empty cell of a column that the model does not know stays nothing at all."""
+    known, path = columns(tmp_path), tmp_path / "new.csv"
+    path.write_bytes("\r\n".join([HEAD, ",,30,a,TRUE,kg,1", ""]).encode("utf-8-sig"))
+    holes = read_holes(path, known)
+    holes.write(tmp_path / "out.csv", filling(holes))
+    expected = "\r\n".join([HEAD, ",7.6,30,a,TRUE,kg,1", ""]).encode("utf-8-sig")
+    assert (tmp_path / "out.csv").read_bytes() == expected
 
 
 def test_a_mark_that_a_model_has_learned_is_known_and_not_set(tmp_path):
@@ -93,7 +102,7 @@ def test_separator_and_decimal_commas_are_kept(tmp_path):
     path.write_text("id;height;age;town;flag;unit;size\na;1,25;;b;TRUE;kg;3\nb;;21;b;TRUE;kg;3\n")
     holes = read_holes(path, known)
     holes.write(tmp_path / "out.csv", filling(holes))
-    found = (tmp_path / "out.csv").read_text().replace('"', "").splitlines()
+    found = (tmp_path / "out.csv").read_text().splitlines()
     assert found[1:] == ["a;1,25;8;b;TRUE;kg;3", "b;7,6;21;b;TRUE;kg;3"]
 
 

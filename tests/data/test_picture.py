@@ -136,6 +136,13 @@ def test_a_picture_of_any_size_is_no_sheet(tmp_path, size):
     refuse_sheet(path, read_picture(path), (1, 28, 28))
 
 
+def test_a_picture_on_a_ground_of_the_lines_grey_is_no_sheet(tmp_path):
+    ground = np.full((58, 58), 96, np.uint8)
+    refuse_sheet(tmp_path / "x.png", grey(ground), (1, 28, 28))
+    ground[4:12, 4:12] = 255
+    refuse_sheet(tmp_path / "x.png", grey(ground), (1, 28, 28))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_of_a_sheet_are_named_at_their_left(tmp_path, channels):
     """The sheet itself is as it was; each name stands beside its own rows, in black on white."""

@@ -157,6 +157,13 @@ def test_a_class_without_examples_is_finite_and_has_no_weight(x):
     assert ((found >= low - 1e-6) & (found <= high + 1e-6)).all()
 
 
+@pytest.mark.parametrize("label", [-1, CLASSES])
+def test_examples_of_no_class_at_all_or_of_one_too_many_are_refused(x, label):
+    mixture = NoisyGaussians((DIM,), 0.5, CLASSES)
+    with pytest.raises(ValueError, match=f"from 0 to 2, got {label} at most"):
+        mixture.fit(x.float(), torch.full((3,), label))
+
+
 def test_it_stands_around_a_network_that_is_told_the_class():
     shape = (1, 4, 4)
     examples, cond = torch.randn(30, *shape), torch.arange(30) % CLASSES

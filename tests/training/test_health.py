@@ -124,6 +124,12 @@ def test_noise_that_has_learned_each_entry_by_itself_is_useless(kind, shape):
     assert sample_health(smooth(64, shape, 1), data).structure < 0.2
 
 
+def test_few_examples_tell_nothing_of_structure():
+    data = smooth(600, (1, 8, 8), 2)
+    assert sample_health(smooth(8, (1, 8, 8), 1), data).structure == 0
+    assert sample_health(smooth(64, (1, 8, 8), 1), data[:50]).structure == 0
+
+
 def test_pictures_that_a_model_draws_as_noise_are_useless():
     """Digits, of which a model has learned the histogram of each pixel and no more."""
     digits = load("digits").train.scaled() * 2 - 1

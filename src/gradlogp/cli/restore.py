@@ -24,6 +24,7 @@ from gradlogp.harness.forms import fitting
 from gradlogp.harness.imputation import require_completing
 from gradlogp.metrics.image import psnr
 
+ENDINGS = (".gz", ".csv", ".tsv", ".txt", *TYPED)  # of tables
 CHOICE = 50  # validation pictures that an energy's weight is chosen on
 BATCH = 50  # pictures restored at a time
 
@@ -136,7 +137,7 @@ def _cells(args: Inpaint, fitted: Fitted, terminal: Terminal) -> None:
             " them out."
         )
     parquet = args.file.suffix.lower() in TYPED
-    name = f"inpainted-{args.file.name.partition('.')[0]}{'.parquet' if parquet else '.csv'}"
+    name = f"inpainted-{_bare(args.file)}{'.parquet' if parquet else '.csv'}"
     out = args.out or fitted.run.path / "samples" / name
     writable(out, ".csv", ".parquet")
     spared(out, args.file)
@@ -157,6 +158,13 @@ def _cells(args: Inpaint, fitted: Fitted, terminal: Terminal) -> None:
         {"out": out, "n": args.n, "cells": cells, "rows": rows, "columns": dict(holes.counts)}
         | {"seconds": seconds}
     )
+
+
+def _bare(path: Path) -> str:
+    """The name of a table without its endings: patients.2025.csv.gz is patients.2025."""
+    while path.suffix.lower() in ENDINGS:
+        path = path.with_suffix("")
+    return path.name
 
 
 def table_columns(fitted: Fitted) -> Columns:

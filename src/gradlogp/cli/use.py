@@ -38,6 +38,8 @@ def sample(args: Sample, terminal: Terminal) -> None:
     )
     each = bool(kind.single) and (out.is_dir() or not out.suffix)
     writable(out, *(() if each else kind.suffixes))
+    if each and (out / "config.json").exists():
+        raise UserError(f"--out {out}: that is a run folder; choose another, as {out / 'samples'}.")
     require_memory(
         COPIES * 4 * n * math.prod(fitted.spec.shape),
         f"{n:,} samples",
@@ -57,6 +59,8 @@ def sample(args: Sample, terminal: Terminal) -> None:
         f"{counted(n, 'sample')} of {fitted.recipe.experiment}, {steps} steps each, in {seconds:.1f} s:"
         f" {out}"
     )
+    if each and (others := len(list(out.iterdir())) - n):
+        terminal.say(f"beside {counted(others, 'other file')} that {out} holds")
     if n > 1 and kind.single and not each and out.suffix == ".png":
         terminal.say(f"a sheet with all of them; --out FOLDER writes a {kind.single} for each")
     terminal.result(

@@ -34,7 +34,7 @@ def nearest(name: str, names: Iterable[str], meant: Mapping[str, str] | None = N
     """The one of `names` that is like `name`, or that others call so, as `meant` has it; None where
     none is: a far guess misleads.
     """
-    names = list(names)
+    names, name = list(names), name.lower()
     if meant and meant.get(name) in names:
         return meant[name]
     return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.5)), None)

@@ -93,11 +93,13 @@ def _parquet_cells(parquet: Any, path: Path) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a CSV is written."""
+    """How a CSV is written; `mark` is the byte order mark of UTF-8."""
 
-    encoding: str
-    separator: str
-    decimal: str
+    encoding: str = "utf8"
+    separator: str = ","
+    decimal: str = "."
+    line_end: str = "\n"
+    mark: bool = False
 
 
 def layout(arrow: Any, path: Path) -> Layout:
@@ -108,7 +110,9 @@ def layout(arrow: Any, path: Path) -> Layout:
     text = start.decode(encoding, errors="ignore")
     head = next(iter(text.splitlines()), "")
     separator = max(SEPARATORS, key=head.count)
-    return Layout(encoding, separator, _decimal(text, separator))
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    mark = start.startswith(codecs.BOM_UTF8)
+    return Layout(encoding, separator, _decimal(text, separator), line_end, mark)
 
 
 def read_csv(arrow: Any, pacsv: Any, path: Path, written: Layout, texts: Sequence[str] = ()) -> Any:

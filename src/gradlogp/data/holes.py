@@ -4,14 +4,17 @@
     x without them         ->  the file as it was, letter by letter, but for the cells that were empty
 
 A model that has learned marks of missing cells is asked for rows where the cell is there: its mark
-is known, and not set. A CSV is written with the separator and the decimal mark that it came with,
-in UTF-8; columns that the model does not know are left as they are.
+is known, and not set. A CSV is written with the separator, the decimal mark and the line ends that
+it came with, in UTF-8, with quotes where a cell needs them; columns that the model does not know are
+left as they are.
 """
 
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 from torch import Tensor
@@ -57,7 +60,7 @@ class Holes:
         """The file with its empty cells filled in by rows x (n, d), as CSV, or as Parquet if `path`
         ends so; whole or not at all.
         """
-        arrow, pacsv, parquet = arrow_of(path)
+        arrow, _, parquet = arrow_of(path)
         typed = path.suffix.lower() in TYPED
         table, form = _as_it_is(self.path, typed)
         for i, new in self._filled(arrow, table, x, form.decimal):
@@ -67,8 +70,7 @@ class Holes:
             if typed:
                 parquet.write_table(table, part)
             else:
-                options = pacsv.WriteOptions(quoting_style="needed", delimiter=form.separator)
-                pacsv.write_csv(table, part, options)
+                _write_csv(part, table.column_names, _texts(arrow, table), form)
 
     def _filled(self, arrow: Any, table: Any, x: Tensor, decimal: str) -> Iterator[tuple[int, Any]]:
         """The columns of the file that had empty cells, each with its place."""
@@ -83,11 +85,26 @@ class Holes:
                 yield place, _replaced(arrow, table.column(place), column, cells, texts)
 
 
+def _texts(arrow: Any, table: Any) -> list[list[str | None]]:
+    """The cells of each column of an Arrow table."""
+    return [column.cast(arrow.string()).to_pylist() for column in table.columns]
+
+
+def _write_csv(
+    file: BinaryIO, names: list[str], columns: list[list[str | None]], form: Layout
+) -> None:
+    text = io.TextIOWrapper(file, "utf-8-sig" if form.mark else "utf8", newline="")
+    writer = csv.writer(text, delimiter=form.separator, lineterminator=form.line_end)
+    writer.writerow(names)
+    writer.writerows(zip(*columns, strict=True))
+    text.detach()
+
+
 def _as_it_is(path: Path, typed: bool) -> tuple[Any, Layout]:
     """The file as an Arrow table, of texts letter by letter unless `typed`, and how to write it."""
     arrow, pacsv, parquet = arrow_of(path)
     if path.suffix.lower() in TYPED:
-        return parquet.read_table(path), Layout("utf8", ",", ".")
+        return parquet.read_table(path), Layout()
     written = layout(arrow, path)
     table = read_csv(arrow, pacsv, path, written)
     if typed:

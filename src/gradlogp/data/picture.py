@@ -116,14 +116,23 @@ def refuse_sheet(path: Path, picture: Image.Image, shape: tuple[int, int, int]) 
         rows, below = divmod(picture.height + GAP, down)
         if beside or below or columns * rows < 2:
             continue
-        x = np.asarray(_opaque(picture).convert("L"))
-        lines = [*x[height * size :: down], *x[1 + height * size :: down]]
-        lines += [*x[:, width * size :: across].T, *x[:, 1 + width * size :: across].T]
-        if all((line == LINE).all() for line in lines):
+        if _lined(np.asarray(_opaque(picture).convert("L")), height * size, width * size):
             raise UserError(
                 f"{path}: a sheet of {rows} x {columns} pictures of {width}x{height}, not one of them;"
                 " pass them one by one, as sample --out FOLDER writes them."
             )
+
+
+def _lined(x: np.ndarray, height: int, width: int) -> bool:
+    """Whether lines part the grey picture x [H, W] into pictures of `height` x `width` that differ
+    from them: where all beside a line has its grey, it is the ground of one picture.
+    """
+    down, across = height + GAP, width + GAP
+    lines = [*x[height::down], *x[height + 1 :: down]]
+    lines += [*x[:, width::across].T, *x[:, width + 1 :: across].T]
+    beside = [*x[height - 1 : -1 : down], *x[:, width - 1 : -1 : across].T]
+    drawn = all((line == LINE).all() for line in lines)
+    return drawn and not all((line == LINE).all() for line in beside)
 
 
 def save_picture(path: str | Path, x: Tensor) -> None:

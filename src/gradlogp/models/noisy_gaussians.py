@@ -75,8 +75,11 @@ class NoisyGaussians(nn.Module):
         """To examples x [n, *shape] and their classes [n], in closed form. Those without a class
         (-1) count for the principal components alone; a class without examples has the mean of all.
         """
-        if cond is None:
-            raise ValueError("a Gaussian for each class is fitted to examples with their classes.")
+        if cond is None or not 0 <= int(cond.max()) < len(self.shares):
+            raise ValueError(
+                "a Gaussian for each class is fitted to examples with their classes, from 0 to"
+                f" {len(self.shares) - 1}, got {'none' if cond is None else f'{cond.max()} at most'}."
+            )
         whole = Spectrum.fit(x)
         self.mean.copy_(whole.mean)
         self.directions.copy_(whole.directions)

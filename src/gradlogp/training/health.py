@@ -46,6 +46,7 @@ from gradlogp.core.random import seeded
 from gradlogp.objectives import ContrastiveDivergence, Objective
 
 SAMPLES, DATA = 64, 512  # examples compared
+FEW_SAMPLES, FEW_DATA = 16, 100  # fewer say nothing of structure
 # Healthy samples stay below, as parts of the way to no learning, and to noise of the data's entries,
 DISTANCE, REMOTENESS, STRUCTURE = 0.6, 0.75, 0.9
 DIVERSITY = 1 / 3  # and above this share of the data's diversity
@@ -117,7 +118,7 @@ def sample_health(x: Tensor, data: Tensor, seed: int = 0) -> Health:
         usual=_at_an_end(y, low, high),
         distance=_distance(x, y, noise),
         remoteness=_remoteness(x, y, noise),
-        structure=_remoteness(x, y, structureless(y, len(x), generator)),
+        structure=_structure(x, y, generator),
     )
 
 
@@ -132,6 +133,13 @@ def _distance(x: Tensor, y: Tensor, noise: Tensor) -> float:
     mean = energy_distance(y.mean(0, keepdim=True), y)
     trivial = [level for level in (mean, energy_distance(noise, y)) if level > 0.2 * mean]
     return _ratio(energy_distance(x, y), min(trivial, default=mean))
+
+
+def _structure(x: Tensor, y: Tensor, generator: Generator) -> float:
+    """The second remoteness; 0 where too few are compared to tell."""
+    if len(x) < FEW_SAMPLES or len(y) < FEW_DATA:
+        return 0.0
+    return _remoteness(x, y, structureless(y, len(x), generator))
 
 
 def structureless(y: Tensor, n: int, generator: Generator) -> Tensor:

@@ -85,6 +85,18 @@ def test_a_grid_of_samples_and_a_figure_of_one_name_are_two_pictures(tmp_path):
             assert picture.width == width
 
 
+def test_a_picture_that_many_methods_drew_of_themselves_is_shown_for_the_first(tmp_path):
+    names = ("ebm", "ncsn", "ddpm", "gan", "vae", "wgan_gp")
+    for n, shown in ((5, names[:5]), (6, names[:1])):
+        folder = pictured(fake.comparison(tmp_path / str(n), **{name: {} for name in names[:n]}))
+        for name in names[:n]:
+            pictured(folder / name)
+        text = write_results(folder, tmp_path / f"docs-{n}").read_text(encoding="utf-8")
+        found = [m for m in names if f"![{m}: A curve.](images/demo-{m}-curve.png)" in text]
+        assert tuple(found) == shown and "![A curve.](images/demo-curve.png)" in text
+        assert all(f"images/demo-{name}-final.png" in text for name in names[:n])
+
+
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
     table = Table("Restored, by noise", ("psnr",), "noise")

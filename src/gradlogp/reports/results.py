@@ -29,6 +29,7 @@ GRIDS = {
     "classes": "Fresh samples of {}, a row for each class.",
 }
 MANY = 2**14  # colours, which only natural pictures have
+FEW = 5  # of methods whose pictures of one name all stand on a page
 COLOURS = 256  # of a picture's palette; with fewer, thin lines of eight hues take on each other's
 
 
@@ -121,14 +122,26 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     """Whose it is, file and caption: what the comparison drew of all methods, then what each drew
     of itself.
 
-    Where several methods drew a picture of one name, its own name and caption say whose it is. What
-    shows examples of data that may not be published again is left out.
+    Where several methods drew a picture of one name, its own name and caption say whose it is; where
+    more than a few did, only the first one's is here, and `report` shows the others'. What shows
+    examples of data that may not be published again is left out.
     """
-    found = [*_grids(shown), *_drawn("", shown.folder, shown)]
-    for method in shown.methods:
-        found += _drawn(method.name, method.first.run.path, shown)
-    count = Counter(_own_name(file) for _, file, _ in found)
+    own = [p for m in shown.methods for p in _drawn(m.name, m.first.run.path, shown)]
+    found = [*_grids(shown), *_drawn("", shown.folder, shown), *_of_few(own)]
+    count = Counter(_own_name(file) for _, file, _ in {*own, *found})
     return [_named(*picture, count[_own_name(picture[1])] > 1) for picture in found]
+
+
+def _of_few(own: list[tuple[str, Path, str]]) -> list[tuple[str, Path, str]]:
+    """What methods drew of themselves; of a name that more than FEW drew, the first one's."""
+    owners: dict[str, list[str]] = {}
+    for owner, file, _ in own:
+        owners.setdefault(file.name, []).append(owner)
+    return [
+        (owner, file, caption)
+        for owner, file, caption in own
+        if len(owners[file.name]) <= FEW or owner == owners[file.name][0]
+    ]
 
 
 def _drawn(owner: str, folder: Path, shown: Page) -> list[tuple[str, Path, str]]:

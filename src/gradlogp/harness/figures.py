@@ -15,6 +15,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5598f", "#b87d00", "#56b4e9", "#1
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")  # of as many rounds of colours as there are dashes
 INK = "#14181d"
+COLUMNS = 5  # of a legend above the panels
 
 
 def colour(index: int) -> dict[str, Any]:
@@ -94,6 +95,19 @@ def lines(
         axis.set_yscale("log")
     if len(series) > 1:
         axis.legend(fontsize=7.5)
+
+
+def one_legend(axes: Sequence[Any]) -> None:
+    """One legend above all panels, of every series that has a label, in place of one in each."""
+    named: dict[str, Any] = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+        if legend := axis.get_legend():
+            legend.remove()
+    axes[0].figure.legend(
+        named.values(), named.keys(), fontsize=7.5, ncols=COLUMNS, loc="outside upper left"
+    )
 
 
 def histograms(

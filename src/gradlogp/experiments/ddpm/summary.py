@@ -72,8 +72,7 @@ def _figures(path: Path, runs: Runs, drawn: Mapping[str, Sequence[Path]]) -> dic
             log = "y" if axis is fd else ""
             figures.lines(axis, found, share, label, title, log=log, markers=True)
         bits.set_ylim(0, highest)
-        for axis in (ddim, bits, fd):  # one legend for all
-            axis.get_legend().remove()
+        figures.one_legend((plane, ddim, bits, fd))
     above = {m: mean(paths, "bits_per_dim") for m, paths in drawn.items()}
     off = ", ".join(f"{m} with {value:.0f} bits" for m, value in above.items() if value > highest)
     return {
@@ -95,7 +94,6 @@ def _plane(axis: Any, runs: Runs, drawn: Mapping[str, Sequence[Path]], highest: 
     axis.set(xlabel="Fréchet distance", ylabel="bits per dimension", title=title)
     axis.set_xscale("log")
     axis.set_ylim(0, highest)
-    axis.legend(fontsize=7, ncols=3, loc="upper left")
 
 
 def _side_by_side(folder: Path, drawn: Mapping[str, Sequence[Path]]) -> dict[str, str]:

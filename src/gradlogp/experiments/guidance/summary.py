@@ -52,6 +52,7 @@ def _curves(path: Path, guided: Mapping[str, Sequence[Path]]) -> dict[str, str]:
             }
             series |= {name: found for name, found in within.items() if found[0]}
             figures.lines(axis, series, "scale of guidance", label, markers=True)
+        figures.one_legend(axes)
     return {
         path.name: (
             "The share of samples that the evaluation classifier takes for the class that was asked"

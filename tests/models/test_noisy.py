@@ -106,3 +106,16 @@ def test_scores_of_it_can_be_learned_from():
     )
     assert model.potential.head.weight.grad.abs().max() > 0
     assert divergence(model.field().at(0.5).score, x.detach()[:1]).isfinite().all()
+
+
+def test_the_potential_of_a_large_picture_is_heard_as_much_as_that_of_a_small_one():
+    """Its gradient per entry, for one head: without the gain it falls as 1 / sqrt(entries)."""
+    sizes = {}
+    for side in (8, 32):
+        torch.manual_seed(0)
+        potential = conv_noisy_energy((3, side, side), 0.5, (8, 16), 16).double().potential
+        nn.init.constant_(potential.head.weight, 1.0)
+        x = torch.randn(8, 3, side, side, dtype=torch.float64, requires_grad=True)
+        (found,) = torch.autograd.grad(potential(x, torch.zeros(8).double()).sum(), x)
+        sizes[side] = float(found.square().mean().sqrt())
+    assert 0.5 < sizes[32] / sizes[8] < 2

@@ -82,10 +82,17 @@ class Reconstruction(nn.Module):
 class Potential(nn.Module):
     """One number from any trunk (B, *shape) -> (B, width), whose features are modulated by level
     and class; zero at the start.
+
+    `gain` multiplies it. The gradient over D entries is to have entries of unit size, so a norm of
+    sqrt(D); that of a head of ordinary weights has a norm of about one, and is the less heard the
+    more entries there are.
     """
 
-    def __init__(self, trunk: nn.Module, width: int, classes: int = 0) -> None:
+    gain: Tensor
+
+    def __init__(self, trunk: nn.Module, width: int, classes: int = 0, gain: float = 1.0) -> None:
         super().__init__()
+        self.register_buffer("gain", torch.tensor(float(gain)))
         self.trunk, self.embedding = trunk, Embedding(width, classes)
         self.film = nn.Linear(width, 2 * width)
         self.mix = nn.Linear(width, width)
@@ -95,7 +102,7 @@ class Potential(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         film = self.film(F.silu(self.embedding(level, cond)))
-        return self.head(F.silu(self.mix(F.silu(modulate(self.trunk(x), film)))))[:, 0]
+        return self.gain * self.head(F.silu(self.mix(F.silu(modulate(self.trunk(x), film)))))[:, 0]
 
 
 def mlp_noisy_energy(
@@ -122,9 +129,9 @@ def conv_noisy_energy(
     """An energy at every noise level by a small convolutional trunk: the cheapest for images, waves
     and volumes.
     """
-    return PreconditionedEnergy(
-        Potential(ConvTrunk(shape, channels, width, patch), width, classes), sigma_data
-    )
+    trunk = ConvTrunk(shape, channels, width, patch)
+    potential = Potential(trunk, width, classes, gain=math.sqrt(math.prod(shape)))
+    return PreconditionedEnergy(potential, sigma_data)
 
 
 def unet_noisy_energy(

@@ -97,6 +97,23 @@ def test_a_picture_that_many_methods_drew_of_themselves_is_shown_for_the_first(t
         assert all(f"images/demo-{name}-final.png" in text for name in names[:n])
 
 
+def test_a_picture_that_one_method_alone_drew_says_whose_it_is(tmp_path):
+    folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
+    pictured(folder / "ebm")
+    write_json(folder / "samples" / "figures.json", {})
+    text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "![ebm: A curve.](images/demo-curve.png)" in text
+
+
+def test_a_network_that_methods_share_is_learned_once(tmp_path):
+    folder = fake.comparison(tmp_path / "c", ebm={}, ncsn={}, gan={})
+    for name, seconds in (("ebm", 1800.5), ("ncsn", 1800.5), ("gan", 3600.0)):
+        status = folder / name / "status.json"
+        write_json(status, read_json(status) | {"seconds": seconds})
+    text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "; 1 h 30 min of learning in all." in text
+
+
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):
     folder = pictured(fake.comparison(tmp_path / "c", ebm={}, ncsn={}))
     table = Table("Restored, by noise", ("psnr",), "noise")
@@ -120,13 +137,15 @@ def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_befor
     assert "### Restored, by noise (high)" in (folder / "results.md").read_text(encoding="utf-8")
 
 
-def told(*rows, metrics=None):
-    """Of rows (method, key, protocol)."""
+def told(*rows, metrics=None, title="{}"):
+    """Of rows (method, key, protocol); `title` of a method."""
     found = [
         {"method": m, "metric": k.metric, "axes": dict(k.axes), "value": 1.0, "protocol": says}
         for m, k, says in rows
     ]
-    methods = [SimpleNamespace(name=m, title=m) for m in dict.fromkeys(m for m, *_ in rows)]
+    methods = [
+        SimpleNamespace(name=m, title=title.format(m)) for m in dict.fromkeys(m for m, *_ in rows)
+    ]
     numbers = Numbers(found, [m.name for m in methods])
     return protocols(Page(Path(), {}, methods, None, [], numbers), metrics)
 
@@ -191,5 +210,7 @@ def test_examples_of_data_that_may_not_be_published_are_left_out(figure):
     assert publishable("figure-long-run.png", "modelnet10@16")
 
 
-def test_two_methods_of_one_title_keep_both_their_protocols():
+def test_two_methods_of_one_title_keep_both_their_protocols_under_their_names():
     assert _told([("a",), ("a",)], ["x; y", "x; z"]) == "x; a: y; a: z"
+    rows = [(m, Key("psnr"), f"dB; {how}") for m, how in (("a", "one step"), ("b", "8 chains"))]
+    assert told(*rows, title="one title") == told(*rows)

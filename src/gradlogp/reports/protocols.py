@@ -1,6 +1,7 @@
 """How it was measured, said once: the protocols of rows, those merged that say the same."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
@@ -37,11 +38,13 @@ def protocols(page: Page, metrics: Sequence[Key] | None = None) -> list[tuple[st
 
 
 def _ways(page: Page, metric: Key) -> dict[str, list[str]]:
-    """Protocol -> titles of the methods that were measured so."""
+    """Protocol -> titles of the methods that were measured so, names where titles are alike."""
+    alike = Counter(method.title for method in page.methods)
     ways: dict[str, list[str]] = {}
     for method in page.methods:
+        called = method.title if alike[method.title] == 1 else method.name
         for row in page.numbers.rows.get((method.name, metric), ())[:1]:
-            ways.setdefault(str(row.get("protocol") or ""), []).append(method.title)
+            ways.setdefault(str(row.get("protocol") or ""), []).append(called)
     return {text: titles for text, titles in ways.items() if text}
 
 

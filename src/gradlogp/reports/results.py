@@ -97,9 +97,11 @@ def _versions(about: Mapping[str, Any]) -> str:
 
 
 def _seconds(shown: Page) -> float:
-    """Of all training."""
+    """Of all training. A network that several methods share has one number of seconds, and is
+    counted once.
+    """
     runs = [run for method in shown.methods for run in method.runs]
-    return sum(run.status.get("seconds") or 0 for run in runs)
+    return sum({run.status.get("seconds") or 0 for run in runs})
 
 
 def measured(shown: Page) -> list[str]:
@@ -122,9 +124,9 @@ def _pictures(shown: Page) -> list[tuple[str, Path, str]]:
     """Whose it is, file and caption: what the comparison drew of all methods, then what each drew
     of itself.
 
-    Where several methods drew a picture of one name, its own name and caption say whose it is; where
-    more than a few did, only the first one's is here, and `report` shows the others'. What shows
-    examples of data that may not be published again is left out.
+    The caption says whose a method's own picture is, and so does its name where several drew one of
+    that name; where more than a few did, only the first one's is here, and `report` shows the
+    others'. What shows examples of data that may not be published again is left out.
     """
     own = [p for m in shown.methods for p in _drawn(m.name, m.first.run.path, shown)]
     found = [*_grids(shown), *_drawn("", shown.folder, shown), *_of_few(own)]
@@ -155,10 +157,9 @@ def _drawn(owner: str, folder: Path, shown: Page) -> list[tuple[str, Path, str]]
 
 
 def _named(owner: str, file: Path, caption: str, among: bool) -> tuple[str, Path, str]:
-    """A picture that says whose it is, where it is one `among` others of its name."""
-    if owner and among:
-        return f"{owner}-", file, f"{owner}: {caption}"
-    return "", file, caption
+    """A picture with whose it is: in its name, where it is one `among` others, and in its caption."""
+    said = caption if re.search(rf"\b{owner}\b", caption) else f"{owner}: {caption}"
+    return (f"{owner}-" if among and owner else ""), file, said
 
 
 def _own_name(file: Path) -> str:

@@ -87,6 +87,7 @@ def _curves(path: Path, kept: Kept, sigmas: Sequence[float]) -> dict[str, str]:
         figures.lines(right, gains, NOISE, "gain, dB", "gain over Wiener's filter", **style)
         for axis in (left, right):
             _ticks(axis, sigmas)
+        figures.one_legend((left, right))
     caption = (
         "PSNR of restored test pictures against the noise, and the gain over the best linear"
         " filter."

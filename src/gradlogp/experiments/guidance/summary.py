@@ -63,11 +63,12 @@ def _curves(path: Path, guided: Mapping[str, Sequence[Path]]) -> dict[str, str]:
 
 def _classes(path: Path, guided: Mapping[str, Sequence[Path]]) -> dict[str, str]:
     """A row for each scale, a column for each class."""
-    with figures.sheet(path, columns=len(guided), width=4.6, height=2.8) as axes:
+    with figures.sheet(path, rows=len(guided), width=5.4, height=3.2) as axes:
         for axis, (name, paths) in zip(axes, guided.items(), strict=True):
             found = items(paths[0])
             scales = sorted(known["scale"] for known in found.axes("shown"))
             _grid(axis, [found.at("shown", {"scale": s}) for s in scales], scales)
+            _name_columns(axis, Run.open(paths[0]).config["data"].get("classes") or ())
             axis.set_title(name)
     return {
         path.name: (
@@ -86,3 +87,11 @@ def _grid(axis: Any, rows: Sequence[Tensor], labels: Sequence[float]) -> None:
     axis.set_yticks(ticks, [f"{label:g}" for label in labels])
     axis.set(xticks=[], ylabel="scale")
     axis.grid(False)
+
+
+def _name_columns(axis: Any, names: Sequence[Any]) -> None:
+    """The class of each column, all of one width, under it."""
+    left, right = axis.get_xlim()
+    width = (right - left) / max(1, len(names))
+    axis.set_xticks([left + width * (i + 0.5) for i in range(len(names))], list(map(str, names)))
+    axis.tick_params(axis="x", labelsize=6)

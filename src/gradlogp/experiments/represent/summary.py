@@ -1,7 +1,7 @@
 """All representations side by side: the classes in the plane by t-SNE, and neighbours by layer."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ def _planes(path: Path, runs: Mapping[str, Path]) -> dict[str, str]:
             axis.set_visible(False)
         for axis, (method, run) in zip(axes, runs.items(), strict=False):
             found = items(run)
-            _plane(axis, found["plane"], found["labels"], method)
+            _plane(axis, found["plane"], found["labels"], method, classes_of(run))
+        figures.one_legend(axes)
     return {
         path.name: (
             "Where t-SNE puts the features of the same test examples, one colour for each class:"
@@ -41,9 +42,17 @@ def _planes(path: Path, runs: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _plane(axis: Any, plane: Any, labels: Any, title: str) -> None:
-    axis.scatter(*plane.T, s=5, c=labels, cmap="tab10", linewidths=0)
+def _plane(axis: Any, plane: Any, labels: Any, title: str, classes: Sequence[str]) -> None:
+    for i in range(len(classes)):
+        points = plane[labels == i].T
+        axis.scatter(*points, s=5, color=f"C{i % 10}", linewidths=0, label=classes[i])
     axis.set(xticks=[], yticks=[], title=title)
+
+
+def classes_of(run: Path) -> list[str]:
+    """The names of the classes of the data of a run, their numbers where they have none."""
+    names = Run.open(run).config["data"].get("classes")
+    return [str(name) for name in names or range(int(items(run)["labels"].max()) + 1)]
 
 
 def _layers(path: Path, runs: Mapping[str, Path]) -> dict[str, str]:
@@ -55,6 +64,7 @@ def _layers(path: Path, runs: Mapping[str, Path]) -> dict[str, str]:
             _without_layers(axis, {m: max(v[""][1]) for m, v in found.items() if "" in v})
             figures.lines(axis, series, "layer", "accuracy of 20 neighbours", title, markers=True)
             axis.xaxis.get_major_locator().set_params(integer=True)
+        figures.one_legend(axes)
     return {
         path.name: (
             "The vote of 20 neighbours on validation examples by layer; where a method has features"

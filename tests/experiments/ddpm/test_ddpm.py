@@ -146,3 +146,11 @@ def test_histograms_of_what_has_none_are_refused(digits):
     ddpm_marginals(DIGITS).accept(spec, lambda: x)
     with pytest.raises(UserError, match="set bins"):
         replace(ddpm_marginals(DIGITS), bins=256).accept(spec, lambda: x)
+
+
+@pytest.mark.parametrize(("gaussian", "histogram"), [(5.2, 1.6), (4.8, 7.9)])
+def test_the_charts_of_bits_hold_both_closed_forms(monkeypatch, gaussian, histogram):
+    bits = {"pixel_gaussian": gaussian, "pixel_histogram": histogram}
+    drawing = importlib.import_module("gradlogp.experiments.ddpm.summary")
+    monkeypatch.setattr(drawing, "mean", lambda paths, metric: bits[paths])
+    assert drawing.top_of_bits({name: name for name in bits}) > max(gaussian, histogram)

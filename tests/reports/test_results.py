@@ -112,6 +112,7 @@ def test_a_network_that_methods_share_is_learned_once(tmp_path):
         write_json(status, read_json(status) | {"seconds": seconds})
     text = write_results(folder, tmp_path / "docs").read_text(encoding="utf-8")
     assert "; 1 h 30 min of learning in all." in text
+    assert read_json(tmp_path / "docs" / "demo.json")["about"]["seconds"] == 5400.5
 
 
 def test_further_tables_come_from_the_folder_and_what_a_person_wrote_stays_before_them(tmp_path):

@@ -270,8 +270,8 @@ def page(results: Sequence[Published]) -> str:
     ]
     return (
         "# Results\n\nAll methods that generate, restore, detect, represent or classify, in one table"
-        " for each data set, task and protocol; made by `gradlogp leaderboard --out docs/results/index.md`, from the rows"
-        " beside the pages. Numbers of two tables do not compare. Bold: the best of the"
+        " for each data set, task and protocol; made by `gradlogp leaderboard --out"
+        " docs/results/index.md`, from the rows beside the pages. Numbers of two tables do not compare. Bold: the best of the"
         " methods, closed forms among them.\n\n## Leaderboard\n\n"
         f"{markdown(boards(results))}\n\n## Pages\n\n" + "\n".join(lines) + "\n"
     )

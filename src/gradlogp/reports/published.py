@@ -138,7 +138,7 @@ def _about(shown: Page) -> dict[str, Any]:
         "seeds": shown.seeds,
         "day": shown.day,
         **_made_by(shown.first.run.about),
-        "seconds": _seconds(shown.methods),
+        "seconds": seconds(shown.methods),
     }
 
 
@@ -146,10 +146,12 @@ def _made_by(about: Mapping[str, Any]) -> dict[str, Any]:
     return {key: about.get(key) for key in ("gradlogp", "commit", "torch", "device", "threads")}
 
 
-def _seconds(methods: Sequence[Method]) -> float:
-    """Of learning, of all runs together."""
+def seconds(methods: Sequence[Method]) -> float:
+    """Of learning, of all runs together. A network that several methods share has one number of
+    seconds, and is counted once.
+    """
     runs = chain.from_iterable(method.runs for method in methods)
-    return sum(run.status.get("seconds") or 0 for run in runs)
+    return sum({run.status.get("seconds") or 0 for run in runs})
 
 
 def _method(method: Method) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _setting(shown: Page) -> str:
     seeds = ", ".join(map(str, shown.seeds))
     return (
         f"Data set `{data}`, preset `{first.recipe.get('preset')}`, seeds {seeds}; {shown.day},"
-        f" {_versions(first.run.about)}; {words.duration(_seconds(shown))} of learning in all."
+        f" {_versions(first.run.about)}; {words.duration(published.seconds(shown.methods))} of learning in all."
     )
 
 
@@ -94,14 +94,6 @@ def _versions(about: Mapping[str, Any]) -> str:
     commit = f", commit {about['commit']}" if about.get("commit") else ""
     device = f"{about.get('device')}, {about.get('threads')} thread(s) a method"
     return f"gradlogp {about.get('gradlogp')}{commit}, torch {about.get('torch')} on {device}"
-
-
-def _seconds(shown: Page) -> float:
-    """Of all training. A network that several methods share has one number of seconds, and is
-    counted once.
-    """
-    runs = [run for method in shown.methods for run in method.runs]
-    return sum({run.status.get("seconds") or 0 for run in runs})
 
 
 def measured(shown: Page) -> list[str]:

@@ -62,8 +62,10 @@ class PreconditionedEnergy(NoisyEnergyModel):
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         total = sigma**2 + self.sigma_data**2
-        phi = self.potential(x / column(total.sqrt(), x), sigma.log() / 4, cond)
-        normal = (x.flatten(1).square() / total[:, None] + (2 * math.pi * total).log()[:, None]) / 2
+        seen = x / column(total.sqrt(), x)
+        phi = self.potential(seen, sigma.log() / 4, cond)
+        constant = (2 * math.pi * total).log()
+        normal = (x.flatten(1).square() / total[:, None] + constant[:, None]) / 2
         return normal.sum(1) - self.sigma_data / sigma * phi
 
 

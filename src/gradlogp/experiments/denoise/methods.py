@@ -29,7 +29,7 @@ NETWORKS: Choices = {
     "any": {"full": ("training.images=300000",), "gpu": ("training.images=4000000",)}
 }
 WIRED: Choices = {"cifar10": {"any": ("covariance=true",)}}  # of networks that know noise levels
-# At twice this rate all its units fall silent, and it is Wiener's filter.
+# At twice this rate it learns nothing, and is Wiener's filter.
 STRIDED: Choices = {"cifar10": {"any": ("training.learning_rate=2e-3",)}}
 CONTRASTIVE: Choices = {"any": {"full": ("images=300000",), "gpu": ("images=4000000",)}}
 T = TypeVar("T", bound=Denoise)

@@ -1,14 +1,14 @@
 """Fetch one published file: mirrors in turn, each going on where the last one stopped.
 
 Bytes gather in `<file>.part`, which survives a cut, a full disk and a kill, and becomes `<file>`
-only when its sha256 is right. Writing never truncates first nor skips, so that processes which
-fetch one file at once write the same bytes to the same places; whichever is first puts the whole
-file into place, and the others find it there.
+only when its sha256 is right. Who fetches holds the system's lock on the part; others wait, and
+find the whole file or go on with the part.
 """
 
 import os
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -17,6 +17,11 @@ from urllib.request import Request, urlopen
 from gradlogp.core.errors import UserError
 from gradlogp.data.base import Progress
 from gradlogp.data.files import sha256
+
+try:
+    import fcntl
+except ImportError:  # Windows lets nobody replace a file that another has open
+    fcntl = None  # type: ignore[assignment]
 
 NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 BLOCK = 1 << 16
@@ -33,33 +38,61 @@ def download(
     answers = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for url in urls:
-            try:
-                _fetch(url, part, progress)
-            except NETWORK_ERRORS as error:
-                answers.append(
-                    f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}"
-                )
-            else:
-                if (found := sha256(part)) == checksum:
+        with _only_writer(part):
+            if path.is_file():  # brought by the one that we waited for
+                return
+            for url in urls:
+                if not (answer := _bring(url, part, checksum, progress)):
                     os.replace(part, path)
                     return
-                part.unlink(missing_ok=True)
-                answers.append(
-                    f"{url}: wrong checksum, expected sha256 {checksum[:12]}.., got {found[:12]}.."
-                )
+                answers.append(f"{url}: {answer}")
     except OSError as error:
-        if not path.is_file():
-            raise UserError(
-                f"cannot write {part}: {error.strerror or error}; make room or name another folder,"
-                " then run the same again: it goes on where it stopped."
-            ) from error
-    if not path.is_file():
         raise UserError(
-            f"could not download {path.name} ({'; '.join(answers)}); run the same again to go on,"
-            f" or bring the file by hand to {path.parent}, or try the data set `digits`, which"
-            " needs no network."
-        )
+            f"cannot write {part}: {error.strerror or error}; make room or name another folder,"
+            " then run the same again: it goes on where it stopped."
+        ) from error
+    raise UserError(
+        f"could not download {path.name} ({'; '.join(answers)}); run the same again to go on,"
+        f" or bring the file by hand to {path.parent}, or try the data set `digits`, which"
+        " needs no network."
+    )
+
+
+@contextmanager
+def _only_writer(part: Path) -> Iterator[None]:
+    """Wait until nobody else writes `part`; at the end, an empty one is removed."""
+    handle = _claim(part) if fcntl else None
+    try:
+        yield
+    finally:
+        if part.is_file() and not part.stat().st_size:
+            part.unlink()
+        if handle is not None:
+            os.close(handle)
+
+
+def _claim(part: Path) -> int:
+    """The lock on `part`, created if need be; one that was put into place meanwhile is no part."""
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(part)):
+                return handle
+        os.close(handle)
+
+
+def _bring(url: str, part: Path, checksum: str, progress: Progress | None) -> str:
+    """Complete `part` from `url`; what was wrong, or nothing."""
+    try:
+        _fetch(url, part, progress)
+    except NETWORK_ERRORS as error:
+        return f"{getattr(error, 'reason', None) or error or type(error).__name__}"
+    if (found := sha256(part)) == checksum:
+        return ""
+    os.truncate(part, 0)
+    return f"wrong checksum, expected sha256 {checksum[:12]}.., got {found[:12]}.."
 
 
 def _fetch(url: str, part: Path, progress: Progress | None) -> None:

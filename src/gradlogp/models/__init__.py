@@ -25,10 +25,12 @@ from gradlogp.models.energy import (
     TiltedEnergy,
 )
 from gradlogp.models.gaussian import (
+    GaussianDiffusion,
     GaussianEnergy,
     GaussianScore,
     NoisyGaussian,
     fit_gaussian,
+    gaussian_diffusion,
     with_gaussian,
 )
 from gradlogp.models.marginals import (
@@ -104,6 +106,7 @@ __all__ = [
     "DescriptorEnergy",
     "DiffusionModel",
     "EnergyModel",
+    "GaussianDiffusion",
     "GaussianEnergy",
     "GaussianRBM",
     "GaussianScore",
@@ -137,6 +140,7 @@ __all__ = [
     "conv_noisy_energy",
     "fit_gaussian",
     "fit_marginals",
+    "gaussian_diffusion",
     "mlp_diffusion",
     "mlp_noisy_energy",
     "mlp_score",

@@ -1,4 +1,4 @@
-r"""Noise-conditional scores and energies with the Gaussian of the data wired in.
+r"""Noise-conditional scores, energies and diffusion models with the Gaussian of the data wired in.
 
 With the data's mean :math:`\mu` and covariance :math:`C = \sum_i \lambda_i u_i u_i^T` the best
 linear denoiser is Wiener's filter, and the network only learns what it leaves over,
@@ -12,12 +12,20 @@ at every level. Integrated over x, with a potential :math:`\phi` whose gradient 
 .. math:: E(x, \sigma) = -\log \mathcal N(x; \mu, C + \sigma^2 I)
           - \frac{c_{out}}{c_{in} \sigma^2}\, \phi(c_{in} x, \tfrac14 \ln\sigma) .
 
+A diffusion model says also how uncertain it is of x0, by a second output u of the network,
+
+.. math:: V(x, \sigma) = c_{out}^2 \exp(u(c_{in} x, \tfrac14 \ln\sigma)) .
+
+At F = u = 0 its bound on the likelihood is the Gaussian's own likelihood, but for the number of its
+steps, whose entries are independent of each other.
+
 The usual preconditioning (`models.score`) is the case :math:`C = \sigma_d^2 I`. Entries of natural
 pictures lean on each other so much that networks of minutes stay above the linear denoiser's loss
 with it; with this one they begin there.
 
 References: Karras et al. (2022), Elucidating the Design Space, arXiv 2206.00364, eq. 7 and table 1
-(the case of one variance); Wiener (1949), Extrapolation, Interpolation and Smoothing of Stationary
+(the case of one variance); Nichol & Dhariwal (2021), arXiv 2102.09672, eq. 15 (a learned variance);
+Wiener (1949), Extrapolation, Interpolation and Smoothing of Stationary
 Time Series.
 """
 
@@ -30,9 +38,10 @@ from torch import Tensor, nn
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
-from gradlogp.core.fields import column
+from gradlogp.core.fields import NoisyField, column
 from gradlogp.core.inputs import in_own_precision
 from gradlogp.core.spectrum import Spectrum
+from gradlogp.models.diffusion import Moments
 from gradlogp.models.noisy import PreconditionedEnergy
 from gradlogp.models.noisy_gaussians import NoisyGaussians
 from gradlogp.models.score import Preconditioned
@@ -106,10 +115,38 @@ class GaussianScore(Preconditioned):
         self.gaussian = gaussian
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.beyond(self.ask(x, sigma, cond), x, sigma, cond)
+
+    def ask(self, x: Tensor, sigma: Tensor, cond: Tensor | None) -> Tensor:
+        """What the network says of x."""
         total = column(sigma**2 + self.sigma_data**2, x)
-        out = self.net(x / total.sqrt(), sigma.log() / 4, cond)
+        out: Tensor = self.net(x / total.sqrt(), sigma.log() / 4, cond)
+        return out
+
+    def beyond(self, out: Tensor, x: Tensor, sigma: Tensor, cond: Tensor | None) -> Tensor:
+        """`out` errors of the linear denoiser beyond it."""
         linear = self.gaussian.denoise(x, sigma, cond)
         return torch.addcmul(linear, column(self.gaussian.error(sigma, cond), x), out)
+
+
+class GaussianDiffusion(GaussianScore):
+    """The first and the third equation around any network (x, level [B], cond) -> twice the channels
+    of x; `gaussian.fit` it.
+    """
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.moments(x, sigma, cond)[0]
+
+    def moments(
+        self, x: Tensor, sigma: Tensor, cond: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """D and V at x [B, *shape], level sigma [B]."""
+        out, share = self.ask(x, sigma, cond).chunk(2, 1)
+        variance = column(self.gaussian.error(sigma, cond) ** 2, x) * share.exp()
+        return self.beyond(out, x, sigma, cond), variance
+
+    def field(self, cond: Tensor | None = None) -> NoisyField:
+        return Moments(self.moments, cond)
 
 
 class GaussianEnergy(PreconditionedEnergy):
@@ -138,13 +175,24 @@ def with_gaussian(model: Any, shape: Sequence[int], sigma_data: float, classes: 
     """The network of `model`, for examples of `shape` and standard deviation `sigma_data`, with their
     Gaussian wired in, or that of each class where it is told one of `classes`; not yet fitted.
     """
-    check_entries(shape)
-    wired = (
-        NoisyGaussians(shape, sigma_data, classes) if classes else NoisyGaussian(shape, sigma_data)
-    )
+    wired = not_yet_fitted(shape, sigma_data, classes)
     if isinstance(model, PreconditionedEnergy):
         return GaussianEnergy(model.potential, wired, sigma_data)
     return GaussianScore(model.net, wired, sigma_data)
+
+
+def gaussian_diffusion(
+    net: nn.Module, shape: Sequence[int], sigma_data: float, classes: int = 0
+) -> GaussianDiffusion:
+    """A diffusion model by `net` (x, level, cond) -> twice the channels of x, otherwise the same."""
+    return GaussianDiffusion(net, not_yet_fitted(shape, sigma_data, classes), sigma_data)
+
+
+def not_yet_fitted(shape: Sequence[int], sigma_data: float, classes: int) -> Wired:
+    check_entries(shape)
+    if classes:
+        return NoisyGaussians(shape, sigma_data, classes)
+    return NoisyGaussian(shape, sigma_data)
 
 
 def fit_gaussian(model: nn.Module, examples: Callable[[], Batch]) -> None:

@@ -12,7 +12,12 @@ from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.random import seeded
 from gradlogp.experiments.ddpm import COMPARISON
-from gradlogp.experiments.recipes.diffusion import ddpm, ddpm_hybrid, ddpm_marginals
+from gradlogp.experiments.recipes.diffusion import (
+    ddpm,
+    ddpm_gaussian,
+    ddpm_hybrid,
+    ddpm_marginals,
+)
 from gradlogp.harness import Evaluator, Target, override, prepare, run_comparison, specify
 from gradlogp.harness.fit import build
 from gradlogp.harness.kinds import Picture
@@ -146,6 +151,14 @@ def test_histograms_of_what_has_none_are_refused(digits):
     ddpm_marginals(DIGITS).accept(spec, lambda: x)
     with pytest.raises(UserError, match="set bins"):
         replace(ddpm_marginals(DIGITS), bins=256).accept(spec, lambda: x)
+
+
+def test_one_thing_alone_is_wired_in_and_no_covariance_of_large_pictures(digits):
+    with pytest.raises(UserError, match="set one of them false"):
+        replace(ddpm_gaussian(DIGITS), bins=17, marginals=True)
+    spec = replace(specify(digits), shape=(3, 64, 64))
+    with pytest.raises(UserError, match="at most 4,096 numbers, got 12,288"):
+        ddpm_gaussian(DIGITS).accept(spec, lambda: torch.zeros(1))
 
 
 @pytest.mark.parametrize(("gaussian", "histogram"), [(5.2, 1.6), (4.8, 7.9)])

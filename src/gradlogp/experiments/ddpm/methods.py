@@ -1,5 +1,5 @@
 """Seven diffusion models, each of which differs from DDPM in one choice, an eighth with the
-histogram of each pixel wired in, and two closed forms that any likelihood must beat.
+histogram of each pixel wired in, a ninth with their Gaussian, and two closed forms that any likelihood must beat.
 
 All have one trunk, one budget of training examples, and chains of equally many levels.
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from gradlogp.core.random import seeded
 from gradlogp.experiments.recipes.diffusion import (
     ddpm,
+    ddpm_gaussian,
     ddpm_hybrid,
     ddpm_linear,
     ddpm_marginals,
@@ -85,6 +86,7 @@ METHODS: Mapping[str, Maker] = {
     "ddpm": ddpm,
     "ddpm_vlb": ddpm_vlb,
     "ddpm_marginals": ddpm_marginals,
+    "ddpm_gaussian": ddpm_gaussian,
     "ddpm_weighted": ddpm_weighted,
     "ddpm_v": ddpm_v,
     "ddpm_x0": ddpm_x0,

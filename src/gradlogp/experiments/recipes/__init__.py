@@ -3,6 +3,7 @@
 from gradlogp.experiments.recipes.diffusion import (
     DiffusionRecipe,
     ddpm,
+    ddpm_gaussian,
     ddpm_hybrid,
     ddpm_marginals,
     ddpm_vlb,
@@ -39,6 +40,7 @@ RECIPES: dict[str, Maker] = {
     "ddpm_hybrid": ddpm_hybrid,
     "ddpm_vlb": ddpm_vlb,
     "ddpm_marginals": ddpm_marginals,
+    "ddpm_gaussian": ddpm_gaussian,
     "vae": vae,
     "gan": gan,
     "wgan_gp": wgan_gp,

@@ -27,6 +27,7 @@ from gradlogp.core.random import Randomness, normal_
 from gradlogp.experiments.recipes import walks
 from gradlogp.experiments.recipes.nets import UNetShape
 from gradlogp.experiments.recipes.score import by_tweedie
+from gradlogp.experiments.recipes.wired import check_covariance
 from gradlogp.harness.recipe import (
     GUARDED,
     DataSpec,
@@ -46,7 +47,9 @@ from gradlogp.models import (
     Prediction,
     ScoreModel,
     check_values,
+    fit_gaussian,
     fit_marginals,
+    gaussian_diffusion,
     mlp_diffusion,
     unet_diffusion,
 )
@@ -85,6 +88,7 @@ BUDGETS: Choices = {
     "digits": {"any": ("bins=17",)},
     "cifar10": {
         "any": ("net.channels=32,64", "net.blocks=1", "net.patch=2", "training.batch=32"),
+        "full": ("training.images=250000",),
     },
 }
 
@@ -98,7 +102,8 @@ class DiffusionRecipe(Generative):
 
     variance: of the reverse steps in the bound; 'learned' needs the loss 'bound' or 'hybrid'. bins:
     values of a pixel, whose probability is then bounded; none for the density. marginals: the
-    histogram of each entry is wired in, and the network tilts it, whatever `predicts` says. weighed:
+    histogram of each entry is wired in, and the network tilts it, whatever `predicts` says.
+    covariance: the Gaussian of the examples is, and the network learns what it leaves over. weighed:
     test examples that the bound is measured on.
     """
 
@@ -118,6 +123,7 @@ class DiffusionRecipe(Generative):
     variance: Variance = "large"
     bins: int | None = None
     marginals: bool = False
+    covariance: bool = False
     weighed: int = 100
     drop_cond: float = 0.1
     sampler: LadderSampler = field(default_factory=lambda: Ancestral(Cosine(), 100))
@@ -143,6 +149,8 @@ class DiffusionRecipe(Generative):
                 "marginals=true wires in the histogram of each entry, so it needs bins, the number of"
                 " values that an entry can have; set bins=256 for bytes."
             )
+        if self.marginals and self.covariance:
+            raise UserError("marginals and covariance are two ways of one; set one of them false.")
         learns = self.loss in ("bound", "hybrid")
         if self.variance == "learned" and not learns:
             raise UserError(
@@ -178,10 +186,14 @@ class DiffusionRecipe(Generative):
         return DiscreteDiffusion(levels, OF_DATA[of] if isinstance(of, str) else of, bins=self.bins)
 
     def model(self, spec: DataSpec) -> ScoreModel:
-        if not self.marginals:
-            return self._predicting(spec, self.variance == "learned")
-        marginals = Marginals(math.prod(spec.shape), self.bins or 0)
-        return MarginalDiffusion(self._predicting(spec, True).net, marginals)
+        if self.marginals:
+            marginals = Marginals(math.prod(spec.shape), self.bins or 0)
+            return MarginalDiffusion(self._predicting(spec, True).net, marginals)
+        if self.covariance:
+            classes = spec.classes if self.conditional else 0
+            net = self._predicting(spec, True).net
+            return gaussian_diffusion(net, spec.shape, spec.std, classes)
+        return self._predicting(spec, self.variance == "learned")
 
     def _predicting(self, spec: DataSpec, learned: bool) -> DiffusionModel:
         classes = spec.classes if self.conditional else 0
@@ -196,11 +208,14 @@ class DiffusionRecipe(Generative):
     def accept(self, spec: DataSpec, examples: Callable[[], Tensor]) -> None:
         if self.marginals:
             check_values(examples(), self.bins or 0)
+        if self.covariance:
+            check_covariance(spec)
 
     def prepare(
         self, model: Any, objective: Any, examples: Callable[[], Batch], generator: Generator
     ) -> None:
         fit_marginals(model, examples)
+        fit_gaussian(model, examples)
 
     def build_objective(
         self, spec: DataSpec, generator: Generator, device: torch.device | str
@@ -305,6 +320,12 @@ def ddpm_marginals(target: Target, preset: str = "quick", seed: int = 0) -> Diff
         "bottom": 0.002,
     }
     return _diffusion("ddpm_marginals", target, preset, seed, **changes)
+
+
+def ddpm_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> DiffusionRecipe:
+    """The bound with the Gaussian of the examples wired in: the network learns what it leaves over."""
+    changes = {"loss": "bound", "variance": "learned", "covariance": True, "bottom": 0.004}
+    return _diffusion("ddpm_gaussian", target, preset, seed, **changes)
 
 
 def ddpm_hybrid(target: Target, preset: str = "quick", seed: int = 0) -> DiffusionRecipe:

@@ -167,7 +167,9 @@ def clouds(axis: Any, series: Mapping[str, Any], x: str, y: str, title: str = ""
         ylabel=y,
         title=title,
     )
-    axis.legend(fontsize=7.5)
+    marks = axis.legend(fontsize=7.5, markerscale=2).legend_handles
+    for mark in marks:
+        mark.set_alpha(1)
 
 
 def bars(

@@ -197,7 +197,7 @@ def test_ranks_count_ties_half_and_figures_are_of_tables_and_of_other_data(tmp_p
     scores = {"path_energy": (0.0, 1.0), "pca_32": (0.0, 0.0), "neighbour_1": (0.5, 0.5)}
     across = {"protocol": "cross", "learned": "mnist"}
     for name, (normal, anomalous) in scores.items():
-        with Run.create(tmp_path / name, {}, {}) as run:
+        with Run.create(tmp_path / name, {"data": {"classes": []}}, {}) as run:
             recorder = Recorder(run, 0, Silent())
             for table in ("a", "b"):
                 axes = {"protocol": "tables", "table": table}

@@ -1,6 +1,6 @@
 """Figures of all detectors together: AUROC by class, ROC curves, score norms, and a map of tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,19 @@ CLASSES = {
 POINTS = 1000  # of a scatter plot
 
 
-def figures_of(folder: Path, kept: Kept) -> dict[str, str]:
-    """Draws what there is into `folder`; name -> caption."""
+def figures_of(folder: Path, kept: Kept, classes: Sequence[str]) -> dict[str, str]:
+    """Draws what there is into `folder`, the classes by name; name -> caption."""
     folder.mkdir(parents=True, exist_ok=True)
     captions: dict[str, str] = {}
     for protocol in CLASSES:
         if scored := asked(kept, {"protocol": protocol}):
-            captions |= _bars(folder / f"figure-{protocol}.png", scored, protocol)
+            captions |= _bars(folder / f"figure-{protocol}.png", scored, protocol, classes)
     across = asked(kept, {"protocol": "cross"})
     for problem in _problems(across, {"protocol": "cross"}):
         captions |= _curves(folder / f"figure-cross-{problem['learned']}.png", across, problem)
     for found in kept.values():
         if drawn := found.axes("norms_normal"):
-            captions |= _norms(folder / "figure-score-norms.png", found, drawn)
+            captions |= _norms(folder / "figure-score-norms.png", found, drawn, classes)
     if scored := asked(kept, {"protocol": "tables"}):
         captions |= _map(folder / "figure-tables.png", scored)
     return captions
@@ -59,7 +59,7 @@ def _best(kept: Kept, group: Axes, count: int) -> list[str]:
     return ours[: count - count // 2] + theirs[: count // 2]
 
 
-def _bars(path: Path, kept: Kept, protocol: str) -> dict[str, str]:
+def _bars(path: Path, kept: Kept, protocol: str, classes: Sequence[str]) -> dict[str, str]:
     group = {"protocol": protocol}
     names = _problems(kept, group)
     series = {
@@ -69,7 +69,7 @@ def _bars(path: Path, kept: Kept, protocol: str) -> dict[str, str]:
         for m in _best(kept, group, 5)
     }
     with figures.sheet(path, width=8.4) as [axis]:
-        figures.bars(axis, [str(p["class"]) for p in names], series, "AUROC")
+        figures.bars(axis, [classes[p["class"]] for p in names], series, "AUROC")
         axis.set_ylim(max(0.0, min(min(v) for v in series.values()) - 0.05), 1)
         axis.legend(fontsize=7.5, ncols=5, loc="lower left", bbox_to_anchor=(0, 1))
     caption = (
@@ -104,7 +104,9 @@ def _by_rank(found: Items, problem: Axes) -> Mapping[str, Tensor]:
     return {name: torch.searchsorted(order, x) / len(order) for name, x in scores.items()}
 
 
-def _norms(path: Path, found: Items, drawn: list[dict[str, Any]]) -> dict[str, str]:
+def _norms(
+    path: Path, found: Items, drawn: list[dict[str, Any]], classes: Sequence[str]
+) -> dict[str, str]:
     """Two principal components of the log norms, those of normal training examples."""
     with figures.sheet(path, columns=len(drawn)) as axes:
         for axis, problem in zip(axes, drawn, strict=True):
@@ -113,7 +115,8 @@ def _norms(path: Path, found: Items, drawn: list[dict[str, Any]]) -> dict[str, s
                 "normal": plane(_log(found, "normal", problem)),
                 "anomalies": plane(_log(found, "anomalous", problem)),
             }
-            title = f"learned: {problem.get('learned', problem.get('class'))}"
+            learned = problem["learned"] if "learned" in problem else classes[problem["class"]]
+            title = f"learned: {learned}"
             figures.clouds(axis, points, "first component", "second component", title)
     caption = (
         "Score norms at ten noise levels (MSMA): the two principal components of their"

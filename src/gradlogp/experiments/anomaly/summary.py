@@ -19,6 +19,7 @@ from gradlogp.harness.record import Rows, add_captions, row
 from gradlogp.harness.trial import items
 from gradlogp.metrics import Measure
 from gradlogp.metrics.detection import auroc, auroc_difference
+from gradlogp.runs import Run
 
 TABLES = {"protocol": "tables"}
 GROUPS: tuple[Mapping[str, Any], ...] = (
@@ -35,8 +36,9 @@ def summary(folder: Path, runs: Runs) -> Rows:
         dict(zip(runs, map(items, paths), strict=True))
         for paths in zip(*runs.values(), strict=True)
     ]
+    classes = Run.open(next(iter(runs.values()))[0]).config["data"]["classes"]
     samples = folder / "samples"
-    add_captions(samples / "figures.json", drawing.figures_of(samples, every[0]))
+    add_captions(samples / "figures.json", drawing.figures_of(samples, every[0], classes))
     return [r for kept in every for r in (*ranks(kept), *leads(kept))]
 
 

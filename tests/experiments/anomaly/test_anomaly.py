@@ -196,8 +196,9 @@ def test_ranks_count_ties_half_and_figures_are_of_tables_and_of_other_data(tmp_p
     """Two tables: a perfect method, one that is right half the time, and a tie with it."""
     scores = {"path_energy": (0.0, 1.0), "pca_32": (0.0, 0.0), "neighbour_1": (0.5, 0.5)}
     across = {"protocol": "cross", "learned": "mnist"}
+    origin = {"name": "mnist", "classes": [], "checksums": {}}
     for name, (normal, anomalous) in scores.items():
-        with Run.create(tmp_path / name, {"data": {"classes": []}}, {}) as run:
+        with Run.create(tmp_path / name, {"data": origin}, {}) as run:
             recorder = Recorder(run, 0, Silent())
             for table in ("a", "b"):
                 axes = {"protocol": "tables", "table": table}

@@ -282,6 +282,7 @@ def test_evaluating_fills_the_results_and_the_report(
 ) -> None:
     rows = run(capsys, "evaluate", "runs/ncsn")["rows"]
     assert {"fd", "agreement", "psnr"} <= {row["metric"] for row in rows}
+    assert {row["seed"] for row in rows} == {Run.open("runs/ncsn").config["recipe"]["seed"]}
     assert Run.open("runs/ncsn").status()["state"] == "evaluated" and len(
         Run.open("runs/ncsn").results()
     ) == len(rows)

@@ -114,7 +114,7 @@ def evaluate(
         drawn, frames = _draw(fitted, data, recorder)
         recorder.add(*measure_samples(drawn.x, data, evaluator, drawn.asked), **drawn.cost)
         restoration_at = _restorations(fitted, data)
-        rows += denoising(
+        restored = denoising(
             restoration_at,
             data,
             recipe.evaluation,
@@ -123,6 +123,7 @@ def evaluate(
             run.picture,
             listener,
         )
+        rows += [{**each, "seed": recipe.seed} for each in restored]
         _films(fitted, data)
         recovery(fitted, data, recorder)
         probe(fitted, data, recorder)
@@ -206,7 +207,7 @@ def _draw(fitted: Fitted, data: Dataset, recorder: Recorder) -> tuple[Drawn, dic
     seconds = (time.perf_counter() - began) * share / n
     _save(fitted, x, asked)
     _beside_nearest(recorder, fitted.spec.coordinates, x, data.train.scaled())
-    cost = {"seed": seed, "seconds": seconds, "evaluations": sampling.cost * sampling.steps}
+    cost = {"seconds": seconds, "evaluations": sampling.cost * sampling.steps}
     return Drawn(x, asked, cost), frames
 
 

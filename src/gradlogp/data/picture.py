@@ -163,7 +163,7 @@ def label_rows(path: str | Path, labels: Sequence[str]) -> None:
     """Write `labels` at the left of a sheet that lies at `path`, each beside its share of the rows,
     which all are of one height.
     """
-    font = ImageFont.load_default()
+    font = ImageFont.load_default(12)
     with Image.open(path) as file:
         sheet = file.copy()
     room = math.ceil(max(font.getlength(label) for label in labels)) + 2 * MARGIN

@@ -111,7 +111,7 @@ def test_training_that_is_ended_says_where_it_goes_on_and_goes_on_there(
     assert step == max(saved) >= 20 and not list((tmp_path / "run").rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("after", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("after", [0.2, 0.5, 1.0, 2.0, 3.0])
 def test_ctrl_c_at_the_start_ends_with_one_line(tmp_path: Path, after: float) -> None:
     """Each second or so of imports; Python itself takes the first tenth."""
     script = textwrap.dedent("""

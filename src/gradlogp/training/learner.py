@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError, at_least
+from gradlogp.core.stop import Waiting
 from gradlogp.objectives import Objective
 from gradlogp.runs.schema import COUNT, NUMBER, like, wrong
 from gradlogp.training.guard import Guard, Verdict
@@ -116,7 +117,10 @@ class Learner:
         self.learned = [*self.model.parameters(), *self.objective.parameters()]
         betas = (self.settings.beta1, 0.999)
         groups = [{"params": [*part.parameters()]} for part in (self.model, self.objective)]
-        self.optimizer = torch.optim.Adam(groups, self.settings.learning_rate, betas=betas)
+        with (
+            Waiting()
+        ):  # the first optimizer imports torch's compiler, which must not break half-way
+            self.optimizer = torch.optim.Adam(groups, self.settings.learning_rate, betas=betas)
 
     def _layout(self) -> Whole:
         if not self.processes.sharded:

@@ -141,8 +141,8 @@ class GaussianDiffusion(GaussianScore):
         self, x: Tensor, sigma: Tensor, cond: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """D and V at x [B, *shape], level sigma [B]."""
-        out, share = self.ask(x, sigma, cond).chunk(2, 1)
-        variance = column(self.gaussian.error(sigma, cond) ** 2, x) * share.exp()
+        out, u = self.ask(x, sigma, cond).chunk(2, 1)
+        variance = column(self.gaussian.error(sigma, cond) ** 2, x) * u.exp()
         return self.beyond(out, x, sigma, cond), variance
 
     def field(self, cond: Tensor | None = None) -> NoisyField:

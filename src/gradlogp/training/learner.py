@@ -117,9 +117,8 @@ class Learner:
         self.learned = [*self.model.parameters(), *self.objective.parameters()]
         betas = (self.settings.beta1, 0.999)
         groups = [{"params": [*part.parameters()]} for part in (self.model, self.objective)]
-        with (
-            Waiting()
-        ):  # the first optimizer imports torch's compiler, which must not break half-way
+        # the first optimizer imports torch's compiler, which an interrupt would break half-way
+        with Waiting():
             self.optimizer = torch.optim.Adam(groups, self.settings.learning_rate, betas=betas)
 
     def _layout(self) -> Whole:

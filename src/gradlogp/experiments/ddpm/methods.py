@@ -1,5 +1,6 @@
 """Seven diffusion models, each of which differs from DDPM in one choice, an eighth with the
-histogram of each pixel wired in, a ninth with their Gaussian, and two closed forms that any likelihood must beat.
+histogram of each pixel wired in, a ninth with their Gaussian, and two closed forms that any
+likelihood must beat.
 
 All have one trunk, one budget of training examples, and chains of equally many levels.
 

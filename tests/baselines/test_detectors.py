@@ -16,6 +16,7 @@ from gradlogp.baselines.detectors import (
     OneClassSVM,
     PrincipalComponents,
     Spectrum,
+    WhitenedNeighbours,
     cross_fitted,
     probabilistic,
     robust,
@@ -221,3 +222,17 @@ def test_cross_fitting_scores_every_row_by_what_has_not_seen_it():
     assert (found >= exact - 1e-4).all() and (found < exact + 1e-4).float().mean() > 0.8
     with pytest.raises(UserError, match="2 folds or more"):
         cross_fitted(NearestNeighbours(1), rows, folds=21)
+
+
+def test_whitened_directions_know_angles_and_no_lengths():
+    """Along the strong direction or its opposite: a plane through the middle, whatever the length."""
+    normal = draw(1000, 5, 1, 1) + torch.tensor([15.0, 0, 0])
+    score = WhitenedNeighbours(share=0.01).fit(normal)
+    x = draw(50, 5, 1, 1)
+    mean = normal.mean(0)
+    assert torch.allclose(score(mean + 3 * x), score(mean + x), atol=1e-3)
+    spectrum = Spectrum.fit(normal)
+    ridge = 0.01 * spectrum.variances.mean()
+    whitened = [spectrum.coordinates(z) / (spectrum.variances + ridge).sqrt() for z in (normal, x)]
+    angle = torch.nn.functional.cosine_similarity(whitened[1][:, None], whitened[0][None], dim=2)
+    assert torch.allclose(score(x), (2 - 2 * angle.max(1).values).clamp(min=0).sqrt(), atol=1e-3)

@@ -5,6 +5,7 @@ anything. High = anomalous.
 |---|---|---|
 | `NoisedEnergy` | :math:`-\log` density of the rows with noise added | nothing: noise of one robust deviation |
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
+| `WhitenedNeighbours` | distance of the directions of whitened x and its nearest training example | nothing |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
@@ -235,6 +236,27 @@ class NearestNeighbours(Detector):
         among = subsample(normal, self.most, seed)
         centre = among.mean(0)
         return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
+
+
+@final
+@dataclass(frozen=True)
+class WhitenedNeighbours(Detector):
+    """The distance to the nearest training example of directions :math:`w / |w|, w = (C + r I)^{-1/2}
+    (x - mu)`, with a ridge r of `share` of the mean variance: busy and plain pictures count alike.
+    """
+
+    share: float = 1.0
+
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
+        spectrum = Spectrum.fit(normal)
+        ridge = self.share * spectrum.variances.mean().clamp(min=1e-12)
+        scale = (spectrum.variances + ridge).rsqrt()
+
+        def direction(x: Tensor) -> Tensor:
+            return torch.nn.functional.normalize(spectrum.coordinates(x) * scale)
+
+        among = direction(normal)
+        return lambda x: nearest(direction(x), among, 1)[:, 0]
 
 
 @final

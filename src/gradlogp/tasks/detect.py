@@ -6,13 +6,15 @@ r"""Detect: how strange a trained model finds each example. High = anomalous, al
 | `energy` | :math:`E(x)`; of an autoencoder :math:`\|x - g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) |
 | `gradient_norm` | :math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 |
 | `score_norms` | :math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
+| `field_features` | :math:`\sigma_i s(x, \sigma_i)` by place and channel, its mean, its direction | our own |
 | `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by level | Vincent (2011), eq. 11 |
 | `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x - x_r)\,dt` | the gradient theorem |
 | `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow ODE | Song et al. (2021), eq. 39 |
 | `typicality` | :math:`\lvert -\log p(x) - H \rvert`, H the mean of normal examples | Nalisnick et al. (2019), eq. 5 |
 
 Scores by level become one by `NormMixture` and `NormNeighbours` (MSMA: how the vector of norms of
-normal examples is distributed) or by `relative`, the mean over levels of each error over what is
+normal examples is distributed), by `FieldNeighbours` (where the norm lies, and which way the score
+points, which one norm for a whole picture does not say) or by `relative`, the mean over levels of each error over what is
 normal there, so that no level drowns the others.
 
 The score of an example is its own: it depends neither on its neighbours in the batch nor on their
@@ -29,7 +31,8 @@ Out-of-Distribution Inputs to Deep Generative Models Using Typicality, arXiv 190
 (2021), arXiv 2105.05735; Vincent (2011); Song et al. (2021), arXiv 2011.13456.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -96,6 +99,51 @@ def score_norms(
     |x| / (v + sigma^2).
     """
     return torch.stack([sigma * gradient_norm(model, x, sigma, cond) for sigma in levels], 1)
+
+
+def field_features(
+    model: Any,
+    x: Tensor,
+    levels: Sequence[float],
+    cells: int = 4,
+    cond: Tensor | None = None,
+) -> dict[str, Tensor]:
+    r"""What :math:`\sigma_i s(x, \sigma_i)` says of x [B, *shape] as it is, in three parts.
+
+    norms [B, levels * C * cells^2]: the logarithm of its root mean square in each channel of each of
+    cells x cells places, for pictures of C channels; of rows, in the whole row. means [B, levels *
+    C]: its mean over each channel; of rows, each column. direction [B, D]: :math:`s / |s|` at the
+    second level.
+    """
+
+    def features(x: Tensor, cond: Tensor | None) -> Tensor:
+        field = as_noisy(model, cond)
+        scores = [sigma * field.at(sigma).score(x) for sigma in levels]
+        norms = [_log_norms(s, cells) for s in scores]
+        means = [_channel_means(s) for s in scores]
+        direction = torch.nn.functional.normalize(scores[1].flatten(1))
+        sizes[:] = [sum(part.shape[1] for part in parts) for parts in (norms, means, [direction])]
+        return torch.cat([*norms, *means, direction], 1)
+
+    sizes: list[int] = []
+    joined = by_batch(features, x, cond)
+    return dict(zip(("norms", "means", "direction"), joined.split(sizes, 1), strict=True))
+
+
+def _log_norms(score: Tensor, cells: int) -> Tensor:
+    """[B, C * cells^2] of pictures, [B, 1] of rows."""
+    squared = double(score).square()
+    pooled = (
+        squared.mean(1, keepdim=True)
+        if score.ndim == 2
+        else torch.nn.functional.adaptive_avg_pool2d(squared, cells)
+    )
+    return pooled.flatten(1).clamp(min=1e-30).log() / 2
+
+
+def _channel_means(score: Tensor) -> Tensor:
+    """[B, C] of pictures, [B, columns] of rows."""
+    return double(score) if score.ndim == 2 else double(score).flatten(2).mean(2)
 
 
 def denoising_errors(
@@ -225,6 +273,32 @@ class NormNeighbours:
         mean, std = _standard(self.features)
         near, among = ((double(x) - mean) / std for x in (features, self.features))
         return nearest(near, among, self.k).mean(1)
+
+
+@final
+@dataclass(frozen=True)
+class FieldNeighbours:
+    """The distance to the nearest of normal examples, by `field_features`: norms and means are
+    standardised, each part is of the size one, and then weighs `weights`.
+    """
+
+    features: Mapping[str, Tensor]
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: {"norms": 1.0, "means": 1.0, "direction": 2.0}
+    )
+
+    def score(self, features: Mapping[str, Tensor]) -> Tensor:
+        return nearest(self._joined(features), self._joined(self.features), 1)[:, 0]
+
+    def _joined(self, features: Mapping[str, Tensor]) -> Tensor:
+        parts = [weight * self._sized(name, features) for name, weight in self.weights.items()]
+        return torch.cat(parts, 1)
+
+    def _sized(self, name: str, features: Mapping[str, Tensor]) -> Tensor:
+        if name == "direction":
+            return double(features[name])
+        mean, std = _standard(self.features[name])
+        return (double(features[name]) - mean) / std / math.sqrt(len(mean))
 
 
 def _standard(features: Tensor) -> tuple[Tensor, Tensor]:

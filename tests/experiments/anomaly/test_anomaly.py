@@ -12,7 +12,9 @@ import torch
 
 from gradlogp import data
 from gradlogp.core.errors import UserError
+from gradlogp.core.fields import as_noisy
 from gradlogp.core.progress import Silent
+from gradlogp.core.spectrum import Spectrum
 from gradlogp.experiments.anomaly import SCORE_ANOMALY
 from gradlogp.experiments.anomaly.common import means, record
 from gradlogp.experiments.anomaly.levels import DRAWN
@@ -25,6 +27,7 @@ from gradlogp.harness.recipe import Target
 from gradlogp.harness.record import Cost, Recorder
 from gradlogp.harness.settings import from_dict, to_dict
 from gradlogp.harness.trial import Context, items
+from gradlogp.metrics.detection import auroc
 from gradlogp.models import GaussianScore, NoisyGaussian
 from gradlogp.runs import Run
 from gradlogp.runs.cache import Cache
@@ -216,6 +219,23 @@ def test_ranks_count_ties_half_and_figures_are_of_tables_and_of_other_data(tmp_p
         "figure-cross-mnist.png",
         "figure-tables.png",
     }
+
+
+def test_the_gaussians_field_is_known_without_training(tmp_path, digits):
+    [problem] = problems(Context(digits, tmp_path), Scope(("one-class",), one_class=(3,)))
+    method = SCORES["field_gaussian"](DIGITS)
+    cost = Cost()
+    learned = method.learned(problem, Cache(tmp_path), cost)
+    x = problem.test[:5].flatten(1)
+    spectrum = Spectrum.fit(problem.normal)
+    level = torch.full((5,), 0.7)
+    gain = spectrum.coordinates(x) / (spectrum.variances + 0.49)
+    exact = -(gain.to(x) @ spectrum.directions.T.to(x))
+    score = as_noisy(learned.network, None).at(level).score(x.view(5, 1, 8, 8)).flatten(1)
+    assert torch.allclose(score, exact, atol=1e-4)
+    assert (cost.evaluations, cost.parameters) == (0, 0)
+    found = method.score(learned)
+    assert auroc(found[problem.kind == 0], found[problem.kind == 1]).value > 0.97
 
 
 @pytest.mark.parametrize("added", [0.0, 2.0])

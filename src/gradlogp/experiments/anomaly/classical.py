@@ -19,6 +19,7 @@ from gradlogp.baselines.detectors import (
     Mahalanobis,
     OneClassSVM,
     PrincipalComponents,
+    WhitenedNeighbours,
 )
 from gradlogp.core.neighbours import nearest
 from gradlogp.experiments.anomaly.common import SCOPES, Detecting, learned, seed_weights, spend
@@ -31,7 +32,9 @@ from gradlogp.runs.cache import Cache, checksum
 from gradlogp.tasks import detect
 from gradlogp.training import Training
 
-Detector = PrincipalComponents | Mahalanobis | Isolation | ClusterMeans | OneClassSVM
+Detector = (
+    WhitenedNeighbours | PrincipalComponents | Mahalanobis | Isolation | ClusterMeans | OneClassSVM
+)
 AUTOENCODER: Choices = {
     "any": {"quick": ("images=8000",), "full": ("images=60000",), "gpu": ("images=60000",)}
 }
@@ -121,6 +124,11 @@ def neighbour_5(target: Target, preset: str = "quick", seed: int = 0) -> Neighbo
     return chosen(trial, SCOPES, target.families, preset)
 
 
+def neighbour_whitened(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
+    """Distance to the nearest training example, of directions in whitened coordinates."""
+    return _classical("neighbour_whitened", WhitenedNeighbours(), target, preset, seed)
+
+
 def pca_32(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
     """Reconstruction error of 32 principal components."""
     return _classical("pca_32", PrincipalComponents(32), target, preset, seed)
@@ -161,6 +169,7 @@ def autoencoder_error(target: Target, preset: str = "quick", seed: int = 0) -> A
 BASELINES: Mapping[str, Maker] = {
     "neighbour_1": neighbour_1,
     "neighbour_5": neighbour_5,
+    "neighbour_whitened": neighbour_whitened,
     "pca_32": pca_32,
     "pca_chosen": pca_chosen,
     "mahalanobis": mahalanobis,

@@ -18,6 +18,7 @@ from gradlogp.experiments.anomaly.contrastive import (
 )
 from gradlogp.experiments.anomaly.levels import (
     DenoisingError,
+    FieldNeighbours,
     FlowLikelihood,
     FlowTypicality,
     GradientNorm,
@@ -62,6 +63,7 @@ PRETRAINING: Choices = {
         "gpu": ("pretrain=150000",),
     }
 }
+LINEAR = Budget(0, 0, 0, 0, clusters=0)
 GAUSSIAN = Budget(12_800, 12_800, 12_800, 50_000, clusters=0, blocks=1, batch=32)
 T = TypeVar("T", bound=Detecting)
 
@@ -107,6 +109,18 @@ def msma_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> Lev
     """MSMA: score norms at ten levels, by their neighbours."""
     trial = NormNeighbours("msma_neighbours", target.name, preset, seed)
     return _with(trial, target, SCORE_BUDGETS)
+
+
+def field_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
+    """Where a score is large and which way it points, at five levels, by the nearest neighbour."""
+    trial = FieldNeighbours("field_neighbours", target.name, preset, seed)
+    return _with(trial, target, SCORE_BUDGETS)
+
+
+def field_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
+    """The same of the Gaussian's field, in closed form."""
+    trial = FieldNeighbours("field_gaussian", target.name, preset, seed, budget=LINEAR)
+    return _with(replace(trial, net="linear"), target)
 
 
 def ode_likelihood(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
@@ -171,6 +185,8 @@ SCORES: Mapping[str, Maker] = {
     "score_norm": score_norm,
     "msma_mixture": msma_mixture,
     "msma_neighbours": msma_neighbours,
+    "field_neighbours": field_neighbours,
+    "field_gaussian": field_gaussian,
     "ode_likelihood": ode_likelihood,
     "ode_typicality": ode_typicality,
 }

@@ -43,6 +43,13 @@ LARGE_SCORE = (
     "budget.blocks=3",
 )
 SCORE_BUDGETS: Choices = {"any": {"full": LARGE_SCORE, "gpu": LARGE_SCORE}}
+LARGE_UNET = (
+    "budget.one_class=60000",
+    "budget.held_out=100000",
+    "budget.cross=100000",
+    "budget.tables=200000",
+)
+UNET_BUDGETS: Choices = {"any": {"full": LARGE_UNET, "gpu": LARGE_SCORE}}
 LARGE_ENERGY = (
     "budget.one_class=100000",
     "budget.held_out=200000",
@@ -84,7 +91,7 @@ def denoising_error(target: Target, preset: str = "quick", seed: int = 0) -> Lev
 def relative_error(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
     """Denoising error of a score network over that of Wiener's filter."""
     trial = RelativeError("relative_error", target.name, preset, seed, budget=GAUSSIAN)
-    return _with(replace(trial, net="gaussian"), target, SCORE_BUDGETS)
+    return _with(replace(trial, net="gaussian"), target, UNET_BUDGETS)
 
 
 def path_energy(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
@@ -113,8 +120,8 @@ def msma_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> Lev
 
 def field_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
     """Where a score is large and which way it points, at five levels, by the nearest neighbour."""
-    trial = FieldNeighbours("field_neighbours", target.name, preset, seed)
-    return _with(trial, target, SCORE_BUDGETS)
+    trial = FieldNeighbours("field_neighbours", target.name, preset, seed, budget=GAUSSIAN)
+    return _with(replace(trial, net="gaussian"), target, UNET_BUDGETS)
 
 
 def field_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:

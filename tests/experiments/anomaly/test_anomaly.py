@@ -14,13 +14,14 @@ from gradlogp import data
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import as_noisy
 from gradlogp.core.progress import Silent
+from gradlogp.core.random import seeded
 from gradlogp.core.spectrum import Spectrum
-from gradlogp.experiments.anomaly import SCORE_ANOMALY
+from gradlogp.experiments.anomaly import SCORE_ANOMALY, problems as problems_module
 from gradlogp.experiments.anomaly.common import means, record
 from gradlogp.experiments.anomaly.levels import DRAWN
 from gradlogp.experiments.anomaly.methods import ENERGIES, SCORES
 from gradlogp.experiments.anomaly.networks import Budget, Learned
-from gradlogp.experiments.anomaly.problems import Scope, problems
+from gradlogp.experiments.anomaly.problems import CROSS, MADE, Scope, _alike, problems
 from gradlogp.experiments.anomaly.summary import summary
 from gradlogp.harness import prepare, run_comparison
 from gradlogp.harness.recipe import Target
@@ -91,6 +92,29 @@ def test_tables_are_scaled_by_normal_training_rows(tmp_path, digits):
         first = recorder.rows[0]
         assert first["axes"] == {"protocol": "tables", "table": "1_t"}
         assert first["metric"] == "auroc" and first["value"] > 0.95, name
+
+
+def test_strangers_are_made_or_brought_to_the_size_of_coloured_pictures():
+    like = torch.zeros(500, 3, 32, 32)
+    made = {name: make(like, seeded("strangers")) for name, make in MADE.items()}
+    assert all(x.shape == like.shape and x.min() >= 0 and x.max() <= 1 for x in made.values())
+    step = {name: float(x.diff(dim=3).abs().mean()) for name, x in made.items()}
+    assert step["noise"] == pytest.approx(1 / 3, abs=0.01)  # of two independent U(0, 1)
+    assert step["constant"] == 0
+    assert 1 / 48 < step["smooth"] < 1 / 32  # at most a step of 1/3 in eight pixels
+    assert float(made["constant"].std((1, 2, 3)).mean()) > 0.1  # channels differ
+    grey = _alike(torch.rand(5, 1, 28, 28), like)
+    assert grey.shape == (5, 3, 32, 32) and torch.equal(grey[:, 0], grey[:, 2])
+
+
+def test_coloured_pictures_are_held_against_others(monkeypatch, digits):
+    coloured = replace(digits, name="cifar10")
+    monkeypatch.setattr(problems_module.readers, "load", lambda name, root: digits)
+    [problem] = problems(Context(coloured), Scope(("cross",), test=50))
+    assert problem.axes == {"protocol": "cross", "learned": "cifar10"}
+    assert [k["against"] for k in problem.kinds] == list(CROSS["cifar10"])
+    sizes = [int((problem.kind == i).sum()) for i in range(7)]
+    assert len(set(sizes)) == 1 and sum(sizes) == len(problem.test)
 
 
 def test_a_wrong_protocol_and_data_without_classes_are_refused(digits):

@@ -10,6 +10,8 @@ HEADLINE = (
     Column("auroc", {"protocol": "held-out"}),
     Column("auroc", {"protocol": "cross", "learned": "fashion_mnist", "against": "mnist"}),
     Column("auroc", {"protocol": "cross", "learned": "mnist", "against": "fashion_mnist"}),
+    Column("auroc", {"protocol": "cross", "learned": "cifar10", "against": "smooth"}),
+    Column("auroc", {"protocol": "cross", "learned": "cifar10", "against": "mnist"}),
     Column("auroc", {"protocol": "tables"}),
     Column("rank", {"protocol": "tables"}),
 )
@@ -33,6 +35,7 @@ TABLES = (
     _by_class("Held-out, by class left out: AUPRC", "auprc", "held-out"),
     _across("fashion_mnist"),
     _across("mnist"),
+    _across("cifar10"),
     Table(
         "AUROC less that of the best baseline on the same test pictures, by protocol",
         ("lead",),

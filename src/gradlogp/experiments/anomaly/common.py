@@ -27,11 +27,13 @@ from gradlogp.training import Guard, GuardSettings, Learner, Training, learn
 PICTURES = ("scope.protocols='one-class','held-out'",)
 EVERYTHING = ("scope.protocols='one-class','held-out','cross','tables'",)
 # quick: 20,000 training pictures at most, and held-out and cross test parts thinned to about 2,500.
-# Cross data and tables go with mnist and fashion_mnist; other sets have the first two protocols.
+# Cross data and tables go with mnist and fashion_mnist, cross data with cifar10 too; other sets have
+# the first two protocols.
 SCOPES: Choices = {
     "any": {"any": PICTURES, "quick": ("scope.test=2500", "scope.train=20000")},
     "mnist": {"any": EVERYTHING},
     "fashion_mnist": {"any": EVERYTHING},
+    "cifar10": {"any": ("scope.protocols='one-class','held-out','cross'",)},
 }
 # no limits but being finite: tables have outliers, and the energies of outliers are large
 LIMITS = GuardSettings(max_energy=math.inf, max_growth=math.inf, max_gap=math.inf)

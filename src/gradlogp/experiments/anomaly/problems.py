@@ -5,8 +5,8 @@ held-out normal examples, or fixed beforehand.
   nine others.
 * **held-out**: learn nine digits; the official test part, the tenth digit is the anomaly. AUROC
   first: AUPRC depends on its share.
-* **cross**: learn one data set; its test part against the test part of another, against noise and
-  against constant pictures.
+* **cross**: learn one data set; its test part against the test part of another, against noise,
+  constant and smooth pictures. Grey pictures are brought to the size and channels of coloured ones.
 * **tables**: the sets of ADBench, half of the normal rows to learn from, the rest and all anomalies to
   test (see `data.adbench`).
 
@@ -25,6 +25,7 @@ from typing import Any, final
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import interpolate
 
 from gradlogp import data as readers
 from gradlogp.baselines.detectors import subsample
@@ -39,7 +40,12 @@ from gradlogp.runs.cache import checksum
 PROTOCOLS = ("one-class", "held-out", "cross", "tables")
 NORMAL = 0
 # data set learned -> what its test part is held against
-CROSS = {"fashion_mnist": ("mnist",), "mnist": ("fashion_mnist", "kmnist", "noise", "constant")}
+CROSS = {
+    "fashion_mnist": ("mnist",),
+    "mnist": ("fashion_mnist", "kmnist", "noise", "constant"),
+    "cifar10": ("smooth", "constant", "noise", "mnist", "kmnist", "fashion_mnist"),
+}
+GREY = ("fashion_mnist", "mnist")  # what is learned where the data set is not a coloured one
 
 
 @final
@@ -199,7 +205,7 @@ def _of_class(
 
 
 def _cross(context: Context, scope: Scope) -> Iterator[Problem]:
-    for name in CROSS:
+    for name in (context.data.name,) if context.data.name == "cifar10" else GREY:
         known = context.data if context.data.name == name else readers.load(name, context.root)
         yield _across(known, context, scope)
 
@@ -234,9 +240,15 @@ def _others(names: Sequence[str], like: Tensor, context: Context) -> list[Tensor
     return [
         MADE[name](like, generator)
         if name in MADE
-        else readers.load(name, context.root).test.scaled()
+        else _alike(readers.load(name, context.root).test.scaled(), like)
         for name in names
     ]
+
+
+def _alike(x: Tensor, like: Tensor) -> Tensor:
+    """Pictures x [n, C, H, W] in the size and channels of `like`."""
+    channels, *size = like.shape[1:]
+    return interpolate(x, size, mode="bilinear").expand(-1, channels, -1, -1)
 
 
 def noise(like: Tensor, generator: Generator) -> Tensor:
@@ -245,12 +257,21 @@ def noise(like: Tensor, generator: Generator) -> Tensor:
 
 
 def constant(like: Tensor, generator: Generator) -> Tensor:
-    """Pictures of one grey."""
-    grey = torch.rand(len(like), *(1 for _ in like.shape[1:]), generator=generator)
-    return grey.expand(like.shape)
+    """Pictures of one colour."""
+    colour = torch.rand(*like.shape[:2], 1, 1, generator=generator)
+    return colour.expand(like.shape)
 
 
-MADE: Mapping[str, Callable[[Tensor, Generator], Tensor]] = {"noise": noise, "constant": constant}
+def smooth(like: Tensor, generator: Generator) -> Tensor:
+    """Sixteen independent colours, U(0, 1), and what lies between them linearly."""
+    return _alike(torch.rand(*like.shape[:2], 4, 4, generator=generator), like)
+
+
+MADE: Mapping[str, Callable[[Tensor, Generator], Tensor]] = {
+    "noise": noise,
+    "constant": constant,
+    "smooth": smooth,
+}
 
 
 def _tables(context: Context, scope: Scope) -> Iterator[Problem]:

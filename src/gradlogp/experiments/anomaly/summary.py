@@ -27,6 +27,7 @@ GROUPS: tuple[Mapping[str, Any], ...] = (
     {"protocol": "held-out"},
     {"protocol": "cross", "learned": "fashion_mnist"},
     {"protocol": "cross", "learned": "mnist"},
+    {"protocol": "cross", "learned": "cifar10"},
 )
 
 

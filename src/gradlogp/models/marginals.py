@@ -36,7 +36,7 @@ from gradlogp.core.inputs import in_own_precision
 from gradlogp.models.diffusion import Moments
 from gradlogp.models.score import ScoreModel
 
-AT_ONCE = 4096  # entries whose distributions are held together: they stay in the cache
+AT_ONCE = 512  # entries whose distributions are held together: they stay in the cache
 SHARPNESS = 4.0  # of a tilt by the network's unit outputs
 
 
@@ -81,10 +81,11 @@ class TiltedMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_shares: Tensor, values: Tensor) -> Any:
-        rows = max(1, AT_ONCE // a.shape[1])
-        parts = zip(a.split(rows), b.split(rows), strict=True)
-        found = [central_moments(*part, log_shares, values) for part in parts]
-        mean, second, third, fourth = (torch.cat(part) for part in zip(*found, strict=True))
+        columns = zip(
+            a.split(AT_ONCE, 1), b.split(AT_ONCE, 1), log_shares.split(AT_ONCE), strict=True
+        )
+        found = [_by_rows(*part, values=values) for part in columns]
+        mean, second, third, fourth = (torch.cat(part, 1) for part in zip(*found, strict=True))
         ctx.save_for_backward(mean, second, third, fourth)
         return mean, second
 
@@ -96,6 +97,14 @@ class TiltedMoments(torch.autograd.Function):
         to_a = of_mean * second + of_variance * third
         by_square = of_variance * (fourth - second.square()) + of_mean * third
         return to_a, by_square + 2 * mean * to_a, None, None
+
+
+def _by_rows(a: Tensor, b: Tensor, log_shares: Tensor, values: Tensor) -> list[Tensor]:
+    """`central_moments` of some rows at a time."""
+    rows = max(1, AT_ONCE // a.shape[1])
+    parts = zip(a.split(rows), b.split(rows), strict=True)
+    found = [central_moments(*part, log_shares, values) for part in parts]
+    return [torch.cat(part) for part in zip(*found, strict=True)]
 
 
 def central_moments(

@@ -9,6 +9,7 @@ from gradlogp.baselines.detectors import (
     DETECTORS,
     ClusterMeans,
     Detector,
+    GaussianField,
     Isolation,
     Mahalanobis,
     NearestNeighbours,
@@ -22,13 +23,17 @@ from gradlogp.baselines.detectors import (
     robust,
 )
 from gradlogp.core.errors import UserError
+from gradlogp.core.fields import Denoiser
 from gradlogp.core.random import seeded
+from gradlogp.core.score_features import LEVELS, FieldNeighbours, score_features
 from gradlogp.metrics.detection import auroc
 
 ALL = [
     NoisedEnergy(),
     ClusterMeans(3),
     NearestNeighbours(),
+    WhitenedNeighbours(),
+    GaussianField(),
     PrincipalComponents(2),
     PrincipalComponents(None),
     Mahalanobis(),
@@ -236,3 +241,24 @@ def test_whitened_directions_know_angles_and_no_lengths():
     whitened = [spectrum.coordinates(z) / (spectrum.variances + ridge).sqrt() for z in (normal, x)]
     angle = torch.nn.functional.cosine_similarity(whitened[1][:, None], whitened[0][None], dim=2)
     assert torch.allclose(score(x), (2 - 2 * angle.max(1).values).clamp(min=0).sqrt(), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 8, 8)])
+def test_the_gaussian_field_is_that_of_the_training_examples(shape):
+    """Their score is -C (C + sigma^2 I)^{-1} ..., by its own covariance and the features' own text."""
+    normal = torch.randn(300, *shape, generator=seeded("field")).cumsum(-1)
+    x = torch.randn(20, *shape, generator=seeded("field", 2)).cumsum(-1)
+    mean = normal.mean(0)
+    flat = (normal - mean).flatten(1).double()
+    covariance = flat.T @ flat / len(flat)
+    unit = torch.eye(len(covariance)).double()
+
+    def score(x, sigma):
+        inverse = torch.linalg.inv(covariance + sigma[0].double() ** 2 * unit)
+        return (x.double().flatten(1) @ -inverse).view_as(x)
+
+    noisy = Denoiser(lambda x, sigma: x + sigma[0] ** 2 * score(x, sigma))
+    levels = [float(flat.square().mean().sqrt()) * k for k in LEVELS]
+    known, new = (score_features(noisy, z - mean, levels) for z in (normal, x))
+    exact = FieldNeighbours(known).score(new)
+    assert torch.allclose(GaussianField().fit(normal)(x).double(), exact, rtol=1e-3)

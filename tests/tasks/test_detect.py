@@ -263,7 +263,7 @@ def test_the_parts_of_the_field_have_size_one_and_weigh_as_told(x):
     features = detect.field_features(gaussian, x[:2000], LEVELS)
     model = detect.FieldNeighbours(features)
     for name, weight in (("norms", 1), ("means", 1), ("direction", 2)):
-        alone = detect.FieldNeighbours(features, {name: weight})._joined(features)
+        alone = detect.FieldNeighbours(features, {name: weight}).joined(features)
         gap = (alone[:1000] - alone[1000:]).square().sum(1)
         exact, error = 2 * weight**2, float(gap.std()) / 1000**0.5
         assert abs(float(gap.mean()) - exact) < 4 * error + 0.01

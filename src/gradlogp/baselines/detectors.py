@@ -6,6 +6,7 @@ anything. High = anomalous.
 | `NoisedEnergy` | :math:`-\log` density of the rows with noise added | nothing: noise of one robust deviation |
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
 | `WhitenedNeighbours` | distance of the directions of whitened x and its nearest training example | nothing |
+| `GaussianField` | distance of features of the score of one Gaussian, and of its nearest training example | nothing |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
@@ -37,10 +38,13 @@ from torch import Tensor
 
 from gradlogp.core.arrays import Numbers, finite, real
 from gradlogp.core.errors import UserError
+from gradlogp.core.fields import Denoiser
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import seeded
+from gradlogp.core.score_features import LEVELS, FieldNeighbours, score_features
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.core.targets import Empirical
+from gradlogp.models.gaussian import NoisyGaussian
 
 Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
 BLOCK = 1000  # rows scored at a time
@@ -241,8 +245,10 @@ class NearestNeighbours(Detector):
 @final
 @dataclass(frozen=True)
 class WhitenedNeighbours(Detector):
-    """The distance to the nearest training example of directions :math:`w / |w|, w = (C + r I)^{-1/2}
-    (x - mu)`, with a ridge r of `share` of the mean variance: busy and plain pictures count alike.
+    """The distance of the direction of whitened x to that of its nearest training example.
+
+    Directions are :math:`w / |w|, w = (C + r I)^{-1/2} (x - \\mu)`, the ridge r a `share` of the mean
+    variance: busy and plain pictures count alike.
     """
 
     share: float = 1.0
@@ -257,6 +263,37 @@ class WhitenedNeighbours(Detector):
 
         among = direction(normal)
         return lambda x: nearest(direction(x), among, 1)[:, 0]
+
+
+@final
+@dataclass(frozen=True)
+class GaussianField(Detector):
+    """The distance to the nearest example by where the score of one Gaussian is large and points.
+
+    Five levels of noise, `most` training examples, cells x cells places (`core.score_features`). For
+    photos of many things.
+    """
+
+    cells: int = 4
+    most: int = 5000
+
+    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
+        mean = normal.mean(0)
+        deviation = (normal - mean).square().mean().sqrt()
+        scale = deviation if deviation > 0 else 1.0
+        gaussian = NoisyGaussian(normal.shape[1:], 1.0).to(normal)
+        gaussian.fit((normal - mean) / scale)
+        noisy = Denoiser(gaussian.denoise)
+
+        def features(x: Tensor) -> dict[str, Tensor]:
+            blocks = [
+                score_features(noisy, (part - mean) / scale, LEVELS, self.cells)
+                for part in x.split(BLOCK)
+            ]
+            return {name: torch.cat([b[name] for b in blocks]) for name in blocks[0]}
+
+        known = FieldNeighbours(features(subsample(normal, self.most, seed)))
+        return lambda x: known.score(features(x))
 
 
 @final
@@ -422,6 +459,8 @@ class OneClassSVM(Detector):
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "noised_energy": NoisedEnergy,
     "neighbours": NearestNeighbours,
+    "whitened_neighbours": WhitenedNeighbours,
+    "gaussian_field": GaussianField,
     "principal_components": PrincipalComponents,
     "mahalanobis": Mahalanobis,
     "isolation_forest": Isolation,

@@ -6,7 +6,7 @@ r"""Detect: how strange a trained model finds each example. High = anomalous, al
 | `energy` | :math:`E(x)`; of an autoencoder :math:`\|x - g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) |
 | `gradient_norm` | :math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 |
 | `score_norms` | :math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
-| `field_features` | :math:`\sigma_i s(x, \sigma_i)` by place and channel, its mean, its direction | our own |
+| `field_features` | :math:`\sigma_i s(x, \sigma_i)` by place and channel, its mean, its direction | `core.score_features` |
 | `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by level | Vincent (2011), eq. 11 |
 | `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x - x_r)\,dt` | the gradient theorem |
 | `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow ODE | Song et al. (2021), eq. 39 |
@@ -31,8 +31,7 @@ Out-of-Distribution Inputs to Deep Generative Models Using Typicality, arXiv 190
 (2021), arXiv 2105.05735; Vincent (2011); Song et al. (2021), arXiv 2011.13456.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -45,6 +44,11 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Field, as_field, as_noisy
 from gradlogp.core.inputs import check_numbers
 from gradlogp.core.neighbours import nearest
+from gradlogp.core.score_features import (
+    FieldNeighbours as FieldNeighbours,
+    score_features,
+    standard,
+)
 
 BATCH = 1000  # examples at a time
 Function = Callable[
@@ -108,42 +112,16 @@ def field_features(
     cells: int = 4,
     cond: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    r"""What :math:`\sigma_i s(x, \sigma_i)` says of x [B, *shape] as it is, in three parts.
-
-    norms [B, levels * C * cells^2]: the logarithm of its root mean square in each channel of each of
-    cells x cells places, for pictures of C channels; of rows, in the whole row. means [B, levels *
-    C]: its mean over each channel; of rows, each column. direction [B, D]: :math:`s / |s|` at the
-    second level.
-    """
-
-    def features(x: Tensor, cond: Tensor | None) -> Tensor:
-        field = as_noisy(model, cond)
-        scores = [sigma * field.at(sigma).score(x) for sigma in levels]
-        norms = [_log_norms(s, cells) for s in scores]
-        means = [_channel_means(s) for s in scores]
-        direction = torch.nn.functional.normalize(scores[1].flatten(1))
-        sizes[:] = [sum(part.shape[1] for part in parts) for parts in (norms, means, [direction])]
-        return torch.cat([*norms, *means, direction], 1)
-
+    """`core.score_features` of x as it is: norms by place and channel, means, direction."""
     sizes: list[int] = []
-    joined = by_batch(features, x, cond)
-    return dict(zip(("norms", "means", "direction"), joined.split(sizes, 1), strict=True))
 
+    def joined(x: Tensor, cond: Tensor | None) -> Tensor:
+        found = score_features(as_noisy(model, cond), x, levels, cells)
+        sizes[:] = [part.shape[1] for part in found.values()]
+        return torch.cat([*found.values()], 1)
 
-def _log_norms(score: Tensor, cells: int) -> Tensor:
-    """[B, C * cells^2] of pictures, [B, 1] of rows."""
-    squared = double(score).square()
-    pooled = (
-        squared.mean(1, keepdim=True)
-        if score.ndim == 2
-        else torch.nn.functional.adaptive_avg_pool2d(squared, cells)
-    )
-    return pooled.flatten(1).clamp(min=1e-30).log() / 2
-
-
-def _channel_means(score: Tensor) -> Tensor:
-    """[B, C] of pictures, [B, columns] of rows."""
-    return double(score) if score.ndim == 2 else double(score).flatten(2).mean(2)
+    parts = by_batch(joined, x, cond).split(sizes, 1)
+    return dict(zip(("norms", "means", "direction"), parts, strict=True))
 
 
 def denoising_errors(
@@ -242,7 +220,7 @@ class NormMixture:
     def __post_init__(self) -> None:
         from sklearn.mixture import GaussianMixture
 
-        self.mean, self.std = _standard(self.features)
+        self.mean, self.std = standard(self.features)
         usable = [
             k for k in self.components if k * (self.features.shape[1] + 1) <= len(self.features)
         ] or [1]
@@ -270,43 +248,6 @@ class NormNeighbours:
     k: int = 5
 
     def score(self, features: Tensor) -> Tensor:
-        mean, std = _standard(self.features)
+        mean, std = standard(self.features)
         near, among = ((double(x) - mean) / std for x in (features, self.features))
         return nearest(near, among, self.k).mean(1)
-
-
-@final
-@dataclass(frozen=True)
-class FieldNeighbours:
-    """The distance to the nearest of normal examples, by `field_features`: norms and means are
-    standardised, each part is of the size one, and then weighs `weights`.
-    """
-
-    features: Mapping[str, Tensor]
-    weights: Mapping[str, float] = field(
-        default_factory=lambda: {"norms": 1.0, "means": 1.0, "direction": 2.0}
-    )
-
-    def score(self, features: Mapping[str, Tensor]) -> Tensor:
-        return nearest(self._joined(features), self._joined(self.features), 1)[:, 0]
-
-    def _joined(self, features: Mapping[str, Tensor]) -> Tensor:
-        parts = [weight * self._sized(name, features) for name, weight in self.weights.items()]
-        return torch.cat(parts, 1)
-
-    def _sized(self, name: str, features: Mapping[str, Tensor]) -> Tensor:
-        if name == "direction":
-            return double(features[name])
-        mean, std = _standard(self.features[name])
-        return (double(features[name]) - mean) / std / math.sqrt(len(mean))
-
-
-def _standard(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each level, in float64."""
-    if len(features) < 2:
-        raise UserError(
-            f"the norms of normal examples need two of them at least, got {len(features)}; pass"
-            " more."
-        )
-    x = double(features)
-    return x.mean(0), x.std(0).clamp(min=1e-12)

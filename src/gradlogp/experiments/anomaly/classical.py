@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gradlogp.baselines.autoencoder import Reconstruction, autoencoder
 from gradlogp.baselines.detectors import (
     ClusterMeans,
+    GaussianField,
     Isolation,
     Mahalanobis,
     OneClassSVM,
@@ -33,7 +34,13 @@ from gradlogp.tasks import detect
 from gradlogp.training import Training
 
 Detector = (
-    WhitenedNeighbours | PrincipalComponents | Mahalanobis | Isolation | ClusterMeans | OneClassSVM
+    WhitenedNeighbours
+    | GaussianField
+    | PrincipalComponents
+    | Mahalanobis
+    | Isolation
+    | ClusterMeans
+    | OneClassSVM
 )
 AUTOENCODER: Choices = {
     "any": {"quick": ("images=8000",), "full": ("images=60000",), "gpu": ("images=60000",)}
@@ -127,6 +134,11 @@ def neighbour_5(target: Target, preset: str = "quick", seed: int = 0) -> Neighbo
 def neighbour_whitened(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
     """Distance to the nearest training example, of directions in whitened coordinates."""
     return _classical("neighbour_whitened", WhitenedNeighbours(), target, preset, seed)
+
+
+def field_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
+    """Where the score of one Gaussian is large and which way it points, by the nearest neighbour."""
+    return _classical("field_gaussian", GaussianField(), target, preset, seed)
 
 
 def pca_32(target: Target, preset: str = "quick", seed: int = 0) -> Classical:

@@ -11,7 +11,7 @@ score field says of what is out of distribution.
   Gaussian mixture, by its neighbours; and one level of it alone.
 * **field neighbours**: the distance to the nearest normal example by what the score says at five
   levels of where it is large, which way it points in each channel, and which way as a whole
-  (`tasks.detect.field_features`); MSMA keeps one norm of it for the whole picture.
+  (`core.score_features`); MSMA keeps one norm of it for the whole picture.
 * **path energy**: log-density by the work along the straight line from the mean of all normal
   examples,
 
@@ -60,6 +60,7 @@ from torch import Tensor
 from gradlogp.core.calculus import draw_probes
 from gradlogp.core.fields import Denoiser
 from gradlogp.core.random import seeded
+from gradlogp.core.score_features import LEVELS
 from gradlogp.experiments.anomaly.networks import Learned, LevelDetector
 from gradlogp.experiments.anomaly.problems import NORMAL, Problem
 from gradlogp.harness.record import Cost
@@ -70,7 +71,6 @@ from gradlogp.tasks.likelihood import measured_prior, ode_likelihood
 # denoising levels, in standard deviations of the data
 PICTURE_LEVELS, TABLE_LEVELS = (1.0, 2.0, 4.0), (0.25, 0.5, 1.0)
 RELATIVE_LEVELS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-FIELD_LEVELS = (8.0, 3.0, 1.2, 0.45, 0.17)
 FIT = 2000  # normal training examples that the density of the norms is fitted to
 TYPICAL = 100  # held-out examples whose likelihood is typical
 # problems whose score norms are drawn
@@ -200,7 +200,7 @@ class FieldNeighbours(LevelDetector):
 
     def score(self, learned: Learned) -> Tensor:
         problem = learned.problem
-        levels = [problem.std * k for k in FIELD_LEVELS]
+        levels = [problem.std * k for k in LEVELS]
 
         def features(x: Tensor) -> dict[str, Tensor]:
             cond = learned.nearest(x)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from gradlogp.experiments.anomaly.classical import BASELINES
+from gradlogp.experiments.anomaly.classical import BASELINES, field_gaussian
 from gradlogp.experiments.anomaly.common import SCOPES, Detecting
 from gradlogp.experiments.anomaly.contrastive import (
     ContrastiveDetector,
@@ -70,7 +70,6 @@ PRETRAINING: Choices = {
         "gpu": ("pretrain=150000",),
     }
 }
-LINEAR = Budget(0, 0, 0, 0, clusters=0)
 GAUSSIAN = Budget(12_800, 12_800, 12_800, 50_000, clusters=0, blocks=1, batch=32)
 T = TypeVar("T", bound=Detecting)
 
@@ -122,12 +121,6 @@ def field_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> Le
     """Where a score is large and which way it points, at five levels, by the nearest neighbour."""
     trial = FieldNeighbours("field_neighbours", target.name, preset, seed, budget=GAUSSIAN)
     return _with(replace(trial, net="gaussian"), target, UNET_BUDGETS)
-
-
-def field_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
-    """The same of the Gaussian's field, in closed form."""
-    trial = FieldNeighbours("field_gaussian", target.name, preset, seed, budget=LINEAR)
-    return _with(replace(trial, net="linear"), target)
 
 
 def ode_likelihood(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:

@@ -1,6 +1,6 @@
 r"""The networks that know noise levels, one for each problem: a preconditioned residual perceptron
 learned by denoising score matching, as a score or as an energy; or a score with the Gaussian of the
-normal examples wired in, for pictures a UNet. That Gaussian alone is a field too, in closed form.
+normal examples wired in, for pictures a UNet.
 
 Nine digits are many modes. In the held-out protocol the network is told which of 200 clusters
 (k-means on 32 principal components, no labels) an example is nearest to, in training and in testing
@@ -15,10 +15,9 @@ import abc
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast, final
+from typing import Any, Literal, final
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradlogp.baselines.detectors import clusters_of, nearest_of
 from gradlogp.core.batch import Batch
@@ -130,7 +129,7 @@ class LevelDetector(Detecting):
     """
 
     budget: Budget = field(default_factory=Budget)
-    net: Literal["score", "energy", "gaussian", "linear"] = "score"
+    net: Literal["score", "energy", "gaussian"] = "score"
     residual: bool = False
 
     @abc.abstractmethod
@@ -191,19 +190,19 @@ class LevelDetector(Detecting):
         return NETWORKS[self.net](tuple(x.shape[1:]), _std(x), width, budget.blocks, clusters)
 
     def _trained(self, problem: Problem, x: Tensor, cond: Tensor | None) -> Network:
-        """On x after the Gaussian inside, if there is any; a budget of no images is that alone."""
+        std = _std(x)
+        budget = self.budget
+        objective = DenoisingScoreMatching(LogNormal(math.log(std) + 0.3, 1.2), "edm", std)
+        training = Training(
+            budget.images(problem),
+            batch=min(budget.batch, len(x)),
+            learning_rate=budget.learning_rate,
+        )
         network: Any = self._fresh(problem, x)
         fit_gaussian(network, lambda: Batch(x, cond))
-        budget = self.budget
-        images = budget.images(problem)
-        if not images:
-            return cast(Network, network)
-        std = _std(x)
-        objective = DenoisingScoreMatching(LogNormal(math.log(std) + 0.3, 1.2), "edm", std)
-        batch = min(budget.batch, len(x))
-        training = Training(images, batch=batch, learning_rate=budget.learning_rate)
-        found = learned(network, objective, x, training, self.seed, problem.name, cond=cond)
-        return cast(Network, found)
+        found: Any = learned(network, objective, x, training, self.seed, problem.name, cond=cond)
+        trained: Network = found
+        return trained
 
 
 def _std(x: Tensor) -> float:
@@ -232,23 +231,8 @@ def gaussian_score(
     return with_gaussian(score, shape, std)
 
 
-class Nothing(nn.Module):
-    """Adds nothing to the Gaussian."""
-
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor | None) -> Tensor:
-        return torch.zeros_like(x)
-
-
-def linear_score(
-    shape: tuple[int, ...], std: float, width: int, blocks: int, classes: int
-) -> GaussianScore:
-    """The Gaussian of the data alone."""
-    return with_gaussian(Preconditioned(Nothing(), std), shape, std)
-
-
 NETWORKS: Mapping[str, Callable[..., Any]] = {
     "score": mlp_score,
     "energy": mlp_reconstruction,
     "gaussian": gaussian_score,
-    "linear": linear_score,
 }

@@ -8,7 +8,15 @@ import torch
 from gradlogp.core.batch import Batch
 from gradlogp.core.errors import UserError
 from gradlogp.core.noise import VarianceExploding
-from gradlogp.models import MarginalDiffusion, Marginals, TwoValued, check_values, fit_marginals
+from gradlogp.core.random import seeded
+from gradlogp.models import (
+    MarginalDiffusion,
+    Marginals,
+    TwoValued,
+    check_values,
+    fit_marginals,
+    marginals,
+)
 from gradlogp.models.marginals import SHARPNESS, TiltedMoments
 from gradlogp.objectives import DiscreteDiffusion
 from gradlogp.tasks.likelihood import variational_bound
@@ -133,3 +141,16 @@ def test_single_precision_is_enough_at_little_noise():
     exact = marginals.to(F64).moments(x.to(F64), sigma.to(F64), *tilt.to(F64))
     torch.testing.assert_close(found[0].to(F64), exact[0], atol=5e-6, rtol=0)
     torch.testing.assert_close(found[1].to(F64), exact[1], atol=0, rtol=5e-3)
+
+
+def test_distributions_held_a_few_at_once_have_the_same_moments_and_derivatives(monkeypatch):
+    a, b = (torch.randn(5, 7, generator=seeded("at once", k)).requires_grad_() for k in (0, 1))
+    shares = torch.randn(7, 4, generator=seeded("shares")).log_softmax(1)
+
+    def found():
+        mean, variance = TiltedMoments.apply(a, b, shares, torch.linspace(-1, 1, 4))
+        return mean, variance, *torch.autograd.grad((mean * variance).sum(), (a, b))
+
+    whole = found()
+    monkeypatch.setattr(marginals, "AT_ONCE", 3 * 4)  # three entries
+    assert all(torch.allclose(x, y) for x, y in zip(found(), whole, strict=True))

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from gradlogp.core.errors import UserError
-from gradlogp.core.fields import Denoiser, Energy, column
+from gradlogp.core.fields import Denoiser, Energy
 from gradlogp.core.random import seeded
 from gradlogp.metrics.detection import auroc
 from gradlogp.tasks import detect
 
 V, D = 2.0, 6  # N(0, V I) in D dimensions
 LEVELS = (0.3, 1.0, 3.0)
-gaussian = Denoiser(lambda x, sigma: V / (V + column(sigma, x) ** 2) * x)
+gaussian = Denoiser(lambda x, sigma: V / (V + sigma[:, None] ** 2) * x)
 field = Energy(lambda x: x.square().sum(1) / (2 * V))
 
 
@@ -85,9 +85,6 @@ def of_each(name, x):
         "neighbours": lambda: detect.NormNeighbours(norms).score(
             detect.score_norms(gaussian, x, LEVELS)
         ),
-        "field_neighbours": lambda: detect.FieldNeighbours(
-            detect.field_features(gaussian, normal, LEVELS)
-        ).score(detect.field_features(gaussian, x, LEVELS)),
     }[name]()
 
 
@@ -101,7 +98,6 @@ EACH = (
     "typicality",
     "mixture",
     "neighbours",
-    "field_neighbours",
 )
 
 
@@ -207,64 +203,3 @@ def test_msma_orders_gaussians_by_how_far_their_norms_lie(x):
         for model in (mixture, neighbours):
             assert auroc(model.score(norms[3000:]), model.score(features)).value > 0.9
     assert mixture.chosen in (1, 3, 6)
-
-
-def test_the_features_of_a_gaussians_field_are_known():
-    """s = -x / (V + sigma^2): pictures of two channels and 4 places, and rows."""
-    x = torch.randn(3, 2, 8, 8, dtype=torch.float64, generator=seeded("features"))
-    found = detect.field_features(gaussian, x, LEVELS, cells=2)
-    shrunk = torch.tensor([s / (V + s**2) for s in LEVELS], dtype=torch.float64)
-    cell = x[:, :, :4, 4:].square().mean((2, 3)).sqrt()  # the upper right one
-    norms = found["norms"].view(3, len(LEVELS), 2, 2, 2)[..., 0, 1]
-    assert torch.allclose(norms, (shrunk[:, None] * cell[:, None]).log())
-    means = found["means"].view(3, len(LEVELS), 2)
-    assert torch.allclose(means, -shrunk[:, None] * x.mean((2, 3))[:, None])
-    towards = -x.flatten(1) / x.flatten(1).norm(dim=1, keepdim=True)
-    assert torch.allclose(found["direction"], towards)
-    rows = x.flatten(1)
-    found = detect.field_features(gaussian, rows, LEVELS)
-    root = rows.square().mean(1).sqrt()
-    assert torch.allclose(found["norms"], (shrunk * root[:, None]).log())
-    assert torch.allclose(found["means"].view(3, 3, -1), -shrunk[:, None] * rows[:, None])
-
-
-@pytest.mark.parametrize("part", ["norms", "means", "direction"])
-def test_the_field_tells_what_one_norm_cannot(part):
-    """Strange pictures of the same norm: their energy in another half, another sign, another
-    direction.
-    """
-    generator = seeded("halves")
-    half = torch.ones(1, 1, 8, 8)
-    half[..., 4:] = 0.1
-    noise = torch.randn(900, 1, 8, 8, generator=generator)
-    stripes = torch.ones(1, 1, 8, 8)
-    stripes[..., ::2, :] = -1
-    normal, strange = {
-        "norms": (half * noise[:800], (half * noise[800:]).flip(3)),
-        "means": (0.3 * noise[:800] + 1, -0.3 * noise[800:] - 1),
-        "direction": (0.3 * noise[:800] + stripes, 0.3 * noise[800:] - stripes),
-    }[part]
-    features = [detect.field_features(gaussian, x, LEVELS) for x in (normal, strange)]
-    model = detect.FieldNeighbours(
-        {name: found[:600] for name, found in features[0].items()}, {part: 1.0}
-    )
-    usual = {name: found[600:] for name, found in features[0].items()}
-    assert auroc(model.score(usual), model.score(features[1])).value > 0.99
-    norms = [detect.score_norms(gaussian, x, LEVELS) for x in (normal, strange)]
-    msma = detect.NormNeighbours(norms[0][:600])
-    found = auroc(msma.score(norms[0][600:]), msma.score(norms[1]))
-    assert abs(found.value - 0.5) < 4 * found.stderr
-
-
-def test_the_parts_of_the_field_have_size_one_and_weigh_as_told(x):
-    """Squared distances of standardised parts: 2 between two examples, and 4 x 2 of directions that
-    are at right angles on average.
-    """
-    features = detect.field_features(gaussian, x[:2000], LEVELS)
-    model = detect.FieldNeighbours(features)
-    for name, weight in (("norms", 1), ("means", 1), ("direction", 2)):
-        alone = detect.FieldNeighbours(features, {name: weight}).joined(features)
-        gap = (alone[:1000] - alone[1000:]).square().sum(1)
-        exact, error = 2 * weight**2, float(gap.std()) / 1000**0.5
-        assert abs(float(gap.mean()) - exact) < 4 * error + 0.01
-    assert torch.allclose(model.score(features), torch.zeros(2000).double(), atol=1e-6)

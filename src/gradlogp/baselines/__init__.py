@@ -10,13 +10,11 @@ from gradlogp.baselines.context_encoder import context_encoder
 from gradlogp.baselines.copula import GaussianCopula
 from gradlogp.baselines.detectors import (
     ClusterMeans,
-    GaussianField,
     Isolation,
     Mahalanobis,
     NearestNeighbours,
     OneClassSVM,
     PrincipalComponents,
-    WhitenedNeighbours,
 )
 from gradlogp.baselines.gan import gan
 from gradlogp.baselines.impute import (
@@ -41,8 +39,6 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "clip": clip,
     "context_encoder": context_encoder,
     "nearest_neighbours": NearestNeighbours,
-    "whitened_neighbours": WhitenedNeighbours,
-    "gaussian_field": GaussianField,
     "principal_components": PrincipalComponents,
     "mahalanobis": Mahalanobis,
     "isolation": Isolation,

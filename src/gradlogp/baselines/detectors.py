@@ -5,8 +5,8 @@ anything. High = anomalous.
 |---|---|---|
 | `NoisedEnergy` | :math:`-\log` density of the rows with noise added | nothing: noise of one robust deviation |
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
-| `WhitenedNeighbours` | distance of the directions of whitened x and its nearest training example | nothing |
-| `GaussianField` | distance of features of the score of one Gaussian, and of its nearest training example | nothing |
+| `WhitenedNeighbours` | of pictures: the angle of whitened x and its nearest | nothing: a ridge of the mean variance |
+| `GaussianField` | of pictures: nearest training example by the score of one Gaussian | levels, places, weights: fixed, see below |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
@@ -18,6 +18,8 @@ chosen, r maximises the likelihood that probabilistic PCA gives to held-out exam
 the ridge that of a Gaussian. All but the first and the isolation forest depend on the units of the
 columns, the ridge of `Mahalanobis` too: `Standardised` takes them away. All means and deviations
 are those of the training examples.
+`WhitenedNeighbours` and `GaussianField` are for pictures of many things. Their settings were fixed
+while looking at CIFAR-10, each class against the nine others, on validation pictures.
 `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log
 p(x|c)` with 0 the mean of all, as the noise grows; no network is needed for that. It is an odds,
 not a distance: what lies beyond an outer cluster is normal to it.
@@ -25,7 +27,8 @@ not a distance: what lies beyond an outer cluster is normal to it.
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour);
 Tipping & Bishop (1999), Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et
 al. (2001), Estimating the Support of a High-Dimensional Distribution; Karras et al. (2022), arXiv
-2206.00364, app. B.3 (the ideal denoiser, whose energy `NoisedEnergy` is).
+2206.00364, app. B.3 (the ideal denoiser, whose energy `NoisedEnergy` is); Mahmood et al. (2021),
+arXiv 2010.13132 (norms of a score, which `GaussianField` looks at more closely).
 """
 
 import abc
@@ -41,10 +44,10 @@ from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.random import seeded
-from gradlogp.core.score_features import LEVELS, FieldNeighbours, score_features
+from gradlogp.core.score_features import FieldNeighbours, score_features
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.core.targets import Empirical
-from gradlogp.models.gaussian import NoisyGaussian
+from gradlogp.models.gaussian import LARGEST, NoisyGaussian
 
 Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
 BLOCK = 1000  # rows scored at a time
@@ -242,58 +245,77 @@ class NearestNeighbours(Detector):
         return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
 
 
+def _pictures(normal: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The mean of pictures [n, C, H, W] and their largest distance from it in an entry; UserError
+    where they are none, or too large for a covariance.
+    """
+    if normal.ndim != 4:
+        raise UserError(
+            f"{name} is for pictures [n, C, H, W], got {list(normal.shape)}; take noised_energy or"
+            " neighbours for rows and sounds."
+        )
+    if (entries := normal[0].numel()) > LARGEST:
+        raise UserError(
+            f"{name} knows the covariance of at most {LARGEST} numbers a picture, got {entries}; fit"
+            " pictures to 32 pixels a side (--size 32), or take neighbours."
+        )
+    mean = normal.mean(0)
+    extent = (normal - mean).abs().max()
+    return mean, torch.where(extent > 0, extent, 1.0)
+
+
 @final
 @dataclass(frozen=True)
 class WhitenedNeighbours(Detector):
-    """The distance of the direction of whitened x to that of its nearest training example.
+    """The distance of the direction of a whitened picture to that of its nearest training picture.
 
     Directions are :math:`w / |w|, w = (C + r I)^{-1/2} (x - \\mu)`, the ridge r a `share` of the mean
-    variance: busy and plain pictures count alike.
+    variance. Busy and plain pictures count alike: how far x is from the mean is not looked at.
     """
 
     share: float = 1.0
 
     def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        spectrum = Spectrum.fit(normal)
-        ridge = self.share * spectrum.variances.mean().clamp(min=1e-12)
-        scale = (spectrum.variances + ridge).rsqrt()
+        mean, extent = _pictures(normal, "whitened_neighbours")
+        known = (normal - mean) / extent
+        spectrum = Spectrum.fit(known)
+        scale = (spectrum.variances + self.share * spectrum.variances.mean()).rsqrt()
+        scale = torch.where(scale.isfinite(), scale, 0.0).to(normal)
 
         def direction(x: Tensor) -> Tensor:
             return torch.nn.functional.normalize(spectrum.coordinates(x) * scale)
 
-        among = direction(normal)
-        return lambda x: nearest(direction(x), among, 1)[:, 0]
+        among = direction(known)
+        return lambda x: nearest(direction((x - mean) / extent), among, 1)[:, 0]
 
 
 @final
 @dataclass(frozen=True)
 class GaussianField(Detector):
-    """The distance to the nearest example by where the score of one Gaussian is large and points.
+    """The nearest training picture by where the score of one Gaussian is large and how it points.
 
-    Five levels of noise, `most` training examples, cells x cells places (`core.score_features`). For
-    photos of many things.
+    Five levels of noise, `most` training pictures, cells x cells places (`core.score_features`). It
+    is better than distances on photos of many things, and worse on pictures of one.
     """
 
     cells: int = 4
     most: int = 5000
 
     def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        mean = normal.mean(0)
-        deviation = (normal - mean).square().mean().sqrt()
-        scale = deviation if deviation > 0 else 1.0
+        mean, extent = _pictures(normal, "gaussian_field")
+        scale = extent * ((normal - mean) / extent).square().mean().sqrt().clamp(min=1e-6)
+        known = (normal - mean) / scale
         gaussian = NoisyGaussian(normal.shape[1:], 1.0).to(normal)
-        gaussian.fit((normal - mean) / scale)
+        gaussian.fit(known)
         noisy = Denoiser(gaussian.denoise)
 
         def features(x: Tensor) -> dict[str, Tensor]:
-            blocks = [
-                score_features(noisy, (part - mean) / scale, LEVELS, self.cells)
-                for part in x.split(BLOCK)
-            ]
-            return {name: torch.cat([b[name] for b in blocks]) for name in blocks[0]}
+            return score_features(noisy, x, cells=self.cells)
 
-        known = FieldNeighbours(features(subsample(normal, self.most, seed)))
-        return lambda x: known.score(features(x))
+        field = FieldNeighbours(features(subsample(known, self.most, seed)))
+        return lambda x: torch.cat(
+            [field.score(features((part - mean) / scale)) for part in x.split(BLOCK)]
+        )
 
 
 @final
@@ -467,3 +489,4 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "cluster_means": ClusterMeans,
     "one_class_svm": OneClassSVM,
 }
+PICTURES = ("whitened_neighbours", "gaussian_field")  # those that are for pictures alone

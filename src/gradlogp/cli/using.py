@@ -167,7 +167,9 @@ class Detect(Arguments):
     clean: bool = False
     """TRAIN is known to hold no outlier: take the threshold from all of it."""
     detector: str = "noised_energy"
-    """`gradlogp list detectors` names them. Not for a run folder, which is one."""
+    """`gradlogp list detectors` names them; gaussian_field is the one for photos of many things. Not for
+    a run folder, which is one.
+    """
     ignore: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="COLUMN")] = ()
     """A column that is no measurement, such as a number or a label; repeat it for more."""
     size: Annotated[int, Field(ge=4, le=1024)] | None = None

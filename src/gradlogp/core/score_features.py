@@ -1,13 +1,14 @@
-r"""What a score says of an example beyond its norm: where it is large, and which way it points.
+r"""What a score says of a picture beyond its norm: where it is large, and which way it points.
 
 With :math:`g_i = \sigma_i s(x, \sigma_i)` at each of some noise levels,
 
-.. math:: \log \operatorname{rms}_{\text{place, channel}}(g_i), \qquad
+.. math:: \tfrac12 \log\big(\epsilon^2 + \operatorname{mean}_{\text{place, channel}}(g_i^2)\big), \qquad
           \operatorname{mean}_{\text{channel}}(g_i), \qquad s(x, \sigma_2) / |s(x, \sigma_2)| .
 
 The norm of all of :math:`g_i` is what MSMA keeps of it. A busy picture has a long score and a plain
 one a short score, wherever in the picture and whichever way, so one norm orders pictures by how busy
-they are. Of rows a place is the whole row and a channel is a column.
+they are. Entries of :math:`g_i` are of size 1 where noise is all that is seen; what is below
+:math:`\epsilon` is nothing.
 
 Reference: Mahmood et al. (2021), Multiscale Score Matching for Out-of-Distribution Detection, arXiv
 2010.13132, eq. 5 (the norms).
@@ -16,6 +17,7 @@ Reference: Mahmood et al. (2021), Multiscale Score Matching for Out-of-Distribut
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import final
 
 import torch
@@ -28,36 +30,47 @@ from gradlogp.core.fields import NoisyField
 from gradlogp.core.neighbours import nearest
 
 LEVELS = (8.0, 3.0, 1.2, 0.45, 0.17)  # in standard deviations of the data
+NOTHING = 3e-3  # epsilon
+LEAST = {"norms": 0.05, "means": 1e-6}  # standard deviations of what hardly varies
+BLOCK = 500  # pictures at a time
 Features = Mapping[str, Tensor]
 
 
 def score_features(
-    noisy: NoisyField, x: Tensor, levels: Sequence[float], cells: int = 4
+    noisy: NoisyField, x: Tensor, levels: Sequence[float] = LEVELS, cells: int = 4
 ) -> dict[str, Tensor]:
-    """Of x [B, *shape]: norms [B, levels * C * cells^2] at cells x cells places of pictures with C
-    channels, of rows [B, levels]; means [B, levels * C], of rows [B, levels * columns]; direction
-    [B, D].
+    """Of pictures x [B, C, H, W]: norms [B, levels * C * cells^2] at cells x cells places, means [B,
+    levels * C], and the direction [B, C * H * W] at the second level, in float64.
     """
+    if x.ndim != 4 or len(levels) < 2:
+        raise UserError(
+            "features of a score are those of pictures [n, C, H, W] at two levels of noise or more,"
+            f" got {list(x.shape)} and {len(levels)}; take other detectors for rows and sounds."
+        )
+    with torch.no_grad():
+        blocks = [_of_block(noisy, part, levels, cells) for part in x.split(BLOCK)]
+    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _of_block(
+    noisy: NoisyField, x: Tensor, levels: Sequence[float], cells: int
+) -> dict[str, Tensor]:
     scores = [double(sigma * noisy.at(sigma).score(x)) for sigma in levels]
+    squares = [adaptive_avg_pool2d(g.square(), cells).flatten(1) for g in scores]
     return {
-        "norms": torch.cat([_log_norms(g, cells) for g in scores], 1),
-        "means": torch.cat([g if g.ndim == 2 else g.flatten(2).mean(2) for g in scores], 1),
+        "norms": torch.cat([(square + NOTHING**2).log() / 2 for square in squares], 1),
+        "means": torch.cat([g.mean((2, 3)) for g in scores], 1),
         "direction": normalize(scores[1].flatten(1)),
     }
-
-
-def _log_norms(score: Tensor, cells: int) -> Tensor:
-    squared = score.square()
-    rows = score.ndim == 2
-    mean = squared.mean(1, keepdim=True) if rows else adaptive_avg_pool2d(squared, cells)
-    return mean.flatten(1).clamp(min=1e-30).log() / 2
 
 
 @final
 @dataclass(frozen=True)
 class FieldNeighbours:
-    """The distance to the nearest of normal examples, by `score_features`: norms and means are
-    standardised, each part is of the size one, and then weighs `weights`.
+    """The distance to the nearest of normal examples, by `score_features`.
+
+    Norms and means are standardised and divided by the root of their number, so that each of the
+    three parts of a normal example has length 1; then it is multiplied by its weight.
     """
 
     features: Features
@@ -66,26 +79,32 @@ class FieldNeighbours:
     )
 
     def score(self, features: Features) -> Tensor:
-        return nearest(self.joined(features), self.joined(self.features), 1)[:, 0]
+        """Of each example of `features`, [B]."""
+        return nearest(self.joined(features), self._among, 1)[:, 0]
 
     def joined(self, features: Features) -> Tensor:
-        """The coordinates in which distances are taken."""
+        """The coordinates in which distances are taken, [B, all entries of the parts]."""
         parts = [weight * self._sized(name, features) for name, weight in self.weights.items()]
         return torch.cat(parts, 1)
 
     def _sized(self, name: str, features: Features) -> Tensor:
         if name == "direction":
             return features[name]
-        mean, std = standard(self.features[name])
+        mean, std = standard(self.features[name], LEAST[name])
         return (features[name] - mean) / std / math.sqrt(len(mean))
 
+    @cached_property
+    def _among(self) -> Tensor:
+        return self.joined(self.features)
 
-def standard(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each of features [n, levels], in float64."""
+
+def standard(features: Tensor, least: float = 1e-12) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column of features [n, columns], in float64, the latter
+    not below `least`.
+    """
     if len(features) < 2:
         raise UserError(
-            f"the norms of normal examples need two of them at least, got {len(features)}; pass"
-            " more."
+            f"features of normal examples need two of them at least, got {len(features)}; pass more."
         )
     x = double(features)
-    return x.mean(0), x.std(0).clamp(min=1e-12)
+    return x.mean(0), x.std(0).clamp(min=least)

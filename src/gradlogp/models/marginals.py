@@ -36,7 +36,7 @@ from gradlogp.core.inputs import in_own_precision
 from gradlogp.models.diffusion import Moments
 from gradlogp.models.score import ScoreModel
 
-AT_ONCE = 512  # entries whose distributions are held together: they stay in the cache
+AT_ONCE = 131_072  # shares that are held together: they stay in the cache
 SHARPNESS = 4.0  # of a tilt by the network's unit outputs
 
 
@@ -81,10 +81,11 @@ class TiltedMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, log_shares: Tensor, values: Tensor) -> Any:
-        columns = zip(
-            a.split(AT_ONCE, 1), b.split(AT_ONCE, 1), log_shares.split(AT_ONCE), strict=True
+        columns = max(1, AT_ONCE // len(values))
+        parts = zip(
+            a.split(columns, 1), b.split(columns, 1), log_shares.split(columns), strict=True
         )
-        found = [_by_rows(*part, values=values) for part in columns]
+        found = [_by_rows(*part, values=values) for part in parts]
         mean, second, third, fourth = (torch.cat(part, 1) for part in zip(*found, strict=True))
         ctx.save_for_backward(mean, second, third, fourth)
         return mean, second
@@ -101,7 +102,7 @@ class TiltedMoments(torch.autograd.Function):
 
 def _by_rows(a: Tensor, b: Tensor, log_shares: Tensor, values: Tensor) -> list[Tensor]:
     """`central_moments` of some rows at a time."""
-    rows = max(1, AT_ONCE // a.shape[1])
+    rows = max(1, AT_ONCE // log_shares.numel())
     parts = zip(a.split(rows), b.split(rows), strict=True)
     found = [central_moments(*part, log_shares, values) for part in parts]
     return [torch.cat(part) for part in zip(*found, strict=True)]

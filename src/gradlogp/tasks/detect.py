@@ -6,16 +6,15 @@ r"""Detect: how strange a trained model finds each example. High = anomalous, al
 | `energy` | :math:`E(x)`; of an autoencoder :math:`\|x - g(f(x))\|^2` (NAE) | Du & Mordatch (2019); Yoon et al. (2021) |
 | `gradient_norm` | :math:`\|\nabla_x \log p(x)\|` | Grathwohl et al. (2020), sec. 5.3 |
 | `score_norms` | :math:`\sigma_i \|s(x, \sigma_i)\|` of clean x, one per level | Mahmood et al. (2021), MSMA, eq. 5 |
-| `field_features` | :math:`\sigma_i s(x, \sigma_i)` by place and channel, its mean, its direction | `core.score_features` |
 | `denoising_errors` | :math:`E_\varepsilon \|D(x + \sigma_i\varepsilon, \sigma_i) - x\|^2`, by level | Vincent (2011), eq. 11 |
 | `path_energy` | :math:`-\int_0^1 s(x_r + t(x - x_r))\cdot(x - x_r)\,dt` | the gradient theorem |
 | `tasks.likelihood` | :math:`-\log p(x)` by the probability-flow ODE | Song et al. (2021), eq. 39 |
 | `typicality` | :math:`\lvert -\log p(x) - H \rvert`, H the mean of normal examples | Nalisnick et al. (2019), eq. 5 |
 
 Scores by level become one by `NormMixture` and `NormNeighbours` (MSMA: how the vector of norms of
-normal examples is distributed), by `FieldNeighbours` (where the norm lies, and which way the score
-points, which one norm for a whole picture does not say) or by `relative`, the mean over levels of each error over what is
-normal there, so that no level drowns the others.
+normal examples is distributed) or by `relative`, the mean over levels of each error over what is
+normal there, so that no level drowns the others. What one norm of the score leaves out, where it is
+large and which way it points, is in `core.score_features`.
 
 The score of an example is its own: it depends neither on its neighbours in the batch nor on their
 number or order. Noise is therefore drawn once and shared by all examples, which also takes it out
@@ -46,7 +45,6 @@ from gradlogp.core.inputs import check_numbers
 from gradlogp.core.neighbours import nearest
 from gradlogp.core.score_features import (
     FieldNeighbours as FieldNeighbours,
-    score_features,
     standard,
 )
 
@@ -103,25 +101,6 @@ def score_norms(
     |x| / (v + sigma^2).
     """
     return torch.stack([sigma * gradient_norm(model, x, sigma, cond) for sigma in levels], 1)
-
-
-def field_features(
-    model: Any,
-    x: Tensor,
-    levels: Sequence[float],
-    cells: int = 4,
-    cond: Tensor | None = None,
-) -> dict[str, Tensor]:
-    """`core.score_features` of x as it is: norms by place and channel, means, direction."""
-    sizes: list[int] = []
-
-    def joined(x: Tensor, cond: Tensor | None) -> Tensor:
-        found = score_features(as_noisy(model, cond), x, levels, cells)
-        sizes[:] = [part.shape[1] for part in found.values()]
-        return torch.cat([*found.values()], 1)
-
-    parts = by_batch(joined, x, cond).split(sizes, 1)
-    return dict(zip(("norms", "means", "direction"), parts, strict=True))
 
 
 def denoising_errors(

@@ -23,7 +23,14 @@ from gradlogp.baselines.detectors import (
     WhitenedNeighbours,
 )
 from gradlogp.core.neighbours import nearest
-from gradlogp.experiments.anomaly.common import SCOPES, Detecting, learned, seed_weights, spend
+from gradlogp.experiments.anomaly.common import (
+    SCOPES,
+    Detecting,
+    learned,
+    of_pictures,
+    seed_weights,
+    spend,
+)
 from gradlogp.experiments.anomaly.problems import Problem
 from gradlogp.harness.compare import Maker
 from gradlogp.harness.recipe import Target
@@ -133,12 +140,12 @@ def neighbour_5(target: Target, preset: str = "quick", seed: int = 0) -> Neighbo
 
 def neighbour_whitened(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
     """Distance to the nearest training example, of directions in whitened coordinates."""
-    return _classical("neighbour_whitened", WhitenedNeighbours(), target, preset, seed)
+    return of_pictures(_classical("neighbour_whitened", WhitenedNeighbours(), target, preset, seed))
 
 
 def field_gaussian(target: Target, preset: str = "quick", seed: int = 0) -> Classical:
     """Where the score of one Gaussian is large and which way it points, by the nearest neighbour."""
-    return _classical("field_gaussian", GaussianField(), target, preset, seed)
+    return of_pictures(_classical("field_gaussian", GaussianField(), target, preset, seed))
 
 
 def pca_32(target: Target, preset: str = "quick", seed: int = 0) -> Classical:

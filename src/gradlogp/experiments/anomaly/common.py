@@ -8,7 +8,7 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,15 @@ class Detecting(Trial):
         recorder.trained(cost)
         recorder.add(*means(recorder.rows))
         recorder.save()
+
+
+D = TypeVar("D", bound=Detecting)
+
+
+def of_pictures(trial: D) -> D:
+    """Without the tables of its scope."""
+    kept = tuple(p for p in trial.scope.protocols if p != "tables")
+    return replace(trial, scope=replace(trial.scope, protocols=kept))
 
 
 def record(recorder: Recorder, problem: Problem, score: Tensor) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from gradlogp.experiments.anomaly.classical import BASELINES, field_gaussian
-from gradlogp.experiments.anomaly.common import SCOPES, Detecting
+from gradlogp.experiments.anomaly.common import SCOPES, Detecting, of_pictures
 from gradlogp.experiments.anomaly.contrastive import (
     ContrastiveDetector,
     CorrectedGaussian,
@@ -18,7 +18,7 @@ from gradlogp.experiments.anomaly.contrastive import (
 )
 from gradlogp.experiments.anomaly.levels import (
     DenoisingError,
-    FieldNeighbours,
+    FieldOfScore,
     FlowLikelihood,
     FlowTypicality,
     GradientNorm,
@@ -49,6 +49,7 @@ LARGE_UNET = (
     "budget.cross=100000",
     "budget.tables=200000",
 )
+# a UNet of twice the width and three times the blocks for full were some thirty times the work
 UNET_BUDGETS: Choices = {"any": {"full": LARGE_UNET, "gpu": LARGE_SCORE}}
 LARGE_ENERGY = (
     "budget.one_class=100000",
@@ -119,8 +120,8 @@ def msma_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> Lev
 
 def field_neighbours(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:
     """Where a score is large and which way it points, at five levels, by the nearest neighbour."""
-    trial = FieldNeighbours("field_neighbours", target.name, preset, seed, budget=GAUSSIAN)
-    return _with(replace(trial, net="gaussian"), target, UNET_BUDGETS)
+    trial = FieldOfScore("field_neighbours", target.name, preset, seed, budget=GAUSSIAN)
+    return of_pictures(_with(replace(trial, net="gaussian"), target, UNET_BUDGETS))
 
 
 def ode_likelihood(target: Target, preset: str = "quick", seed: int = 0) -> LevelDetector:

@@ -1,5 +1,6 @@
 r"""The protocols of anomaly detection. Every method sees normal examples alone; choices are made on
-held-out normal examples, or fixed beforehand.
+held-out normal examples, or fixed beforehand (`levels` says where that was done while looking at
+anomalies).
 
 * **one-class**: learn one digit of the train part; the official test part, that digit against the
   nine others.
@@ -45,7 +46,7 @@ CROSS = {
     "mnist": ("fashion_mnist", "kmnist", "noise", "constant"),
     "cifar10": ("smooth", "constant", "noise", "mnist", "kmnist", "fashion_mnist"),
 }
-GREY = ("fashion_mnist", "mnist")  # what is learned where the data set is not a coloured one
+GREY = ("fashion_mnist", "mnist")  # both are learned, unless the data set is another one of CROSS
 
 
 @final
@@ -205,7 +206,8 @@ def _of_class(
 
 
 def _cross(context: Context, scope: Scope) -> Iterator[Problem]:
-    for name in (context.data.name,) if context.data.name == "cifar10" else GREY:
+    own = context.data.name
+    for name in GREY if own in GREY or own not in CROSS else (own,):
         known = context.data if context.data.name == name else readers.load(name, context.root)
         yield _across(known, context, scope)
 

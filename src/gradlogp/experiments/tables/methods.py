@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gradlogp.baselines.copula import GaussianCopula
-from gradlogp.baselines.detectors import DETECTORS
+from gradlogp.baselines.detectors import DETECTORS, PICTURES
 from gradlogp.baselines.impute import (
     Imputer,
     IterativeImputer,
@@ -223,5 +223,5 @@ METHODS: Mapping[str, Maker] = {
     "energy": energy_rows,
     **{name: _imputer(name) for name in IMPUTERS},
     "copula": copula,
-    **{name: _detector(name) for name in DETECTORS},
+    **{name: _detector(name) for name in DETECTORS if name not in PICTURES},
 }

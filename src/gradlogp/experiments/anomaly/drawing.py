@@ -71,7 +71,8 @@ def _bars(path: Path, kept: Kept, protocol: str, classes: Sequence[str]) -> dict
     with figures.sheet(path, width=8.4) as [axis]:
         figures.bars(axis, [classes[p["class"]] for p in names], series, "AUROC")
         axis.set_ylim(max(0.0, min(min(v) for v in series.values()) - 0.05), 1)
-        axis.legend(fontsize=7.5, ncols=5, loc="lower left", bbox_to_anchor=(0, 1))
+        axis.tick_params(axis="x", labelsize=8)
+        axis.legend(fontsize=7.5, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     caption = (
         f"AUROC for each class ({CLASSES[protocol]}) of the best three methods and the best two"
         " baselines; their means in brackets."

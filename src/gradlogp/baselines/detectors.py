@@ -18,8 +18,9 @@ chosen, r maximises the likelihood that probabilistic PCA gives to held-out exam
 the ridge that of a Gaussian. All but the first and the isolation forest depend on the units of the
 columns, the ridge of `Mahalanobis` too: `Standardised` takes them away. All means and deviations
 are those of the training examples.
-`WhitenedNeighbours` and `GaussianField` are for pictures of many things. Their settings were fixed
-while looking at CIFAR-10, each class against the nine others, on validation pictures.
+`WhitenedNeighbours` and `GaussianField` are for pictures of many things. Their settings (the ridge;
+levels, places and weights) were fixed while looking at CIFAR-10, each class against the nine
+others, on validation pictures.
 `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log
 p(x|c)` with 0 the mean of all, as the noise grows; no network is needed for that. It is an odds,
 not a distance: what lies beyond an outer cluster is normal to it.

@@ -37,8 +37,8 @@ of the nine others choose 4.
 
 Five levels, 4 x 4 places and the weights of the three parts of field neighbours were chosen by the
 mean one-class AUROC of the Gaussian's field on validation pictures of CIFAR-10, all classes of it: in
-one-class on these data they have seen the kinds of anomalies, though no test picture, which no other
-detector has.
+one-class on these data they have seen the kinds of anomalies, though no test picture. Of the others
+only the ridge of `neighbour_whitened` was fixed so.
 
 Energies are half the squared error of a perceptron (`models.noisy`). In the held-out protocol the
 energy is learned of :math:`x - \mu_c` (the norm is not), which suited it better and the norm worse

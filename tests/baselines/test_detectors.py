@@ -10,7 +10,6 @@ from gradlogp.baselines.detectors import (
     PICTURES,
     ClusterMeans,
     Detector,
-    GaussianField,
     Isolation,
     Mahalanobis,
     NearestNeighbours,
@@ -18,11 +17,11 @@ from gradlogp.baselines.detectors import (
     OneClassSVM,
     PrincipalComponents,
     Spectrum,
-    WhitenedNeighbours,
     cross_fitted,
     probabilistic,
     robust,
 )
+from gradlogp.baselines.picture_detectors import GaussianField, WhitenedNeighbours
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser
 from gradlogp.core.random import seeded

@@ -6,7 +6,7 @@ anything. High = anomalous.
 | `NoisedEnergy` | :math:`-\log` density of the rows with noise added | nothing: noise of one robust deviation |
 | `NearestNeighbours` | distance to the k-th nearest training example | nothing: k = 5, or 1, fixed |
 | `WhitenedNeighbours` | of pictures: the angle of whitened x and its nearest | nothing: a ridge of the mean variance |
-| `GaussianField` | of pictures: nearest training example by the score of one Gaussian | levels, places, weights: fixed, see below |
+| `GaussianField` | of pictures: nearest training example by the score of one Gaussian | levels, places, weights: fixed |
 | `PrincipalComponents` | :math:`\|x - P x\|^2`, P onto the r leading components | r, where it is not fixed |
 | `Mahalanobis` | :math:`(x-\mu)^T (\Sigma + \lambda I)^{-1} (x-\mu)` | :math:`\lambda`, where it is not fixed |
 | `Isolation` | isolation forest: few random cuts isolate an anomaly | nothing: 100 trees of 256 |
@@ -18,9 +18,7 @@ chosen, r maximises the likelihood that probabilistic PCA gives to held-out exam
 the ridge that of a Gaussian. All but the first and the isolation forest depend on the units of the
 columns, the ridge of `Mahalanobis` too: `Standardised` takes them away. All means and deviations
 are those of the training examples.
-`WhitenedNeighbours` and `GaussianField` are for pictures of many things. Their settings (the ridge;
-levels, places and weights) were fixed while looking at CIFAR-10, each class against the nine
-others, on validation pictures.
+`WhitenedNeighbours` and `GaussianField` are in `picture_detectors`.
 `ClusterMeans` is what is left of a score that is told the cluster, :math:`\log p(0|c) - \log
 p(x|c)` with 0 the mean of all, as the noise grows; no network is needed for that. It is an odds,
 not a distance: what lies beyond an outer cluster is normal to it.
@@ -28,11 +26,9 @@ not a distance: what lies beyond an outer cluster is normal to it.
 References: Ramaswamy et al. (2000), Efficient Algorithms for Mining Outliers (k-th neighbour);
 Tipping & Bishop (1999), Probabilistic PCA, eq. 8; Liu et al. (2008), Isolation Forest; Scholkopf et
 al. (2001), Estimating the Support of a High-Dimensional Distribution; Karras et al. (2022), arXiv
-2206.00364, app. B.3 (the ideal denoiser, whose energy `NoisedEnergy` is); Mahmood et al. (2021),
-arXiv 2010.13132 (norms of a score, which `GaussianField` looks at more closely).
+2206.00364, app. B.3 (the ideal denoiser, whose energy `NoisedEnergy` is).
 """
 
-import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -40,114 +36,18 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from gradlogp.core.arrays import Numbers, finite, real
-from gradlogp.core.errors import UserError
-from gradlogp.core.fields import Denoiser
+from gradlogp.baselines.detector import (
+    BLOCK,
+    Detector,
+    Scores,
+    cross_fitted as cross_fitted,
+    subsample,
+)
+from gradlogp.baselines.picture_detectors import GaussianField, WhitenedNeighbours
+from gradlogp.core.arrays import finite
 from gradlogp.core.neighbours import nearest
-from gradlogp.core.random import seeded
-from gradlogp.core.score_features import FieldNeighbours, score_features
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.core.targets import Empirical
-from gradlogp.models.gaussian import LARGEST, NoisyGaussian
-
-Scores = Callable[[Tensor], Tensor]  # (B, *shape) -> (B,), high = anomalous
-BLOCK = 1000  # rows scored at a time
-WIDE = 1e15  # beyond it, or below 1 over it, squares are taken in float64
-
-
-class Detector(abc.ABC):
-    """fit(normal [n, *shape]) -> the scores of anything of that shape; nothing abnormal is asked
-    for.
-
-    Rows are tensors, arrays or lists of any real type. What a detector chooses it chooses by
-    `held_out` [m, *shape], more normal rows; without them by every fifth of `normal`, which it then
-    does not learn from.
-    """
-
-    @property
-    def chooses(self) -> bool:
-        return False
-
-    @final
-    def fit(
-        self, normal: Numbers, held_out: Numbers | None = None, seed: int = 0
-    ) -> Callable[[Numbers], Tensor]:
-        known = _rows(normal, "normal", None)
-        if len(known) < 2:
-            raise UserError(
-                f"a detector learns from two normal rows at least, got {len(known)}; pass more."
-            )
-        fifth = torch.arange(len(known)) % 5 == 4
-        if held_out is not None:
-            kept_back = _rows(held_out, "held_out", known)
-        elif self.chooses and len(known) >= 10:
-            known, kept_back = known[~fifth], known[fifth]
-        else:
-            kept_back = known
-        score = self.learn(known, kept_back, seed)
-
-        def scores(x: Numbers) -> Tensor:
-            rows = _rows(x, "x", known)
-            found = score(rows) if len(rows) else known.new_zeros(0)
-            if bad := int((~found.isfinite()).sum()):
-                raise UserError(
-                    f"{bad} of {len(found)} rows lie so far out that their score is not finite in"
-                    f" {known.dtype}; fit and score in float64, or rescale the columns."
-                )
-            return found
-
-        return scores
-
-    @abc.abstractmethod
-    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        """The scores of rows that are finite and of the type and shape of `normal`."""
-
-
-def _rows(x: Numbers, name: str, like: Tensor | None) -> Tensor:
-    """Finite rows [n, *shape] in the type of `like`, else in float32 where that holds them;
-    UserError where they are not.
-    """
-    given = real(x, name)
-    if like is None:
-        short = given.dtype.itemsize <= 2 or given.dtype == torch.float32
-        rows = finite(given, name, torch.float32 if short else torch.float64)
-        return rows if 1 / WIDE < rows.abs().max() < WIDE else rows.double()
-    if given.shape[1:] != like.shape[1:]:
-        raise ValueError(
-            f"`{name}` needs rows of shape {list(like.shape[1:])} as those that were fitted, but has"
-            f" {list(given.shape[1:])}; pass the same columns."
-        )
-    return finite(given, name, like.dtype).to(like.device) if len(given) else given.to(like)
-
-
-def cross_fitted(detector: Detector, rows: Numbers, folds: int = 5, seed: int = 0) -> Tensor:
-    """The scores of the very rows [n, *shape] that are learned from, [n], each by a detector that
-    has not seen it.
-
-    What finds the outliers of one unmarked table: a detector that has learned a row finds it
-    normal.
-    """
-    known = _rows(rows, "rows", None)
-    if not 2 <= folds <= len(known) // 2:
-        raise UserError(
-            f"cross-fitting needs 2 folds or more, of two rows each, got {folds} of {len(known)}"
-            " rows; take fewer folds or more rows."
-        )
-    fold = torch.randperm(len(known), generator=seeded(seed, "folds")) % folds
-    found = torch.zeros(len(known), dtype=torch.float64)
-    for k in range(folds):
-        score = detector.fit(known[fold != k], seed=seed)
-        found[fold == k] = score(known[fold == k]).double().cpu()
-    return found
-
-
-def subsample(x: Tensor, most: int | None, seed: int) -> Tensor:
-    """All of x, or `most` of it, chosen by the seed."""
-    return (
-        x
-        if most is None or len(x) <= most
-        else x[torch.randperm(len(x), generator=seeded(seed, "subsample"))[:most]]
-    )
 
 
 def robust(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -244,79 +144,6 @@ class NearestNeighbours(Detector):
         among = subsample(normal, self.most, seed)
         centre = among.mean(0)
         return lambda x: nearest(x - centre, among - centre, self.k)[:, -1]
-
-
-def _pictures(normal: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """The mean of pictures [n, C, H, W] and their largest distance from it in an entry; UserError
-    where they are none, or too large for a covariance.
-    """
-    if normal.ndim != 4:
-        raise UserError(
-            f"{name} is for pictures [n, C, H, W], got {list(normal.shape)}; take noised_energy or"
-            " neighbours for rows and sounds."
-        )
-    if (entries := normal[0].numel()) > LARGEST:
-        raise UserError(
-            f"{name} knows the covariance of at most {LARGEST} numbers a picture, got {entries}; fit"
-            " pictures to 32 pixels a side (--size 32), or take neighbours."
-        )
-    mean = normal.mean(0)
-    extent = (normal - mean).abs().max()
-    return mean, torch.where(extent > 0, extent, 1.0)
-
-
-@final
-@dataclass(frozen=True)
-class WhitenedNeighbours(Detector):
-    """The distance of the direction of a whitened picture to that of its nearest training picture.
-
-    Directions are :math:`w / |w|, w = (C + r I)^{-1/2} (x - \\mu)`, the ridge r a `share` of the mean
-    variance. Busy and plain pictures count alike: how far x is from the mean is not looked at.
-    """
-
-    share: float = 1.0
-
-    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        mean, extent = _pictures(normal, "whitened_neighbours")
-        known = (normal - mean) / extent
-        spectrum = Spectrum.fit(known)
-        scale = (spectrum.variances + self.share * spectrum.variances.mean()).rsqrt()
-        scale = torch.where(scale.isfinite(), scale, 0.0).to(normal)
-
-        def direction(x: Tensor) -> Tensor:
-            return torch.nn.functional.normalize(spectrum.coordinates(x) * scale)
-
-        among = direction(known)
-        return lambda x: nearest(direction((x - mean) / extent), among, 1)[:, 0]
-
-
-@final
-@dataclass(frozen=True)
-class GaussianField(Detector):
-    """The nearest training picture by where the score of one Gaussian is large and how it points.
-
-    Five levels of noise, `most` training pictures, cells x cells places (`core.score_features`). It
-    is better than distances on photos of many things, and worse on pictures of one.
-    """
-
-    cells: int = 4
-    most: int = 5000
-
-    def learn(self, normal: Tensor, held_out: Tensor, seed: int) -> Scores:
-        mean, extent = _pictures(normal, "gaussian_field")
-        scale = extent * ((normal - mean) / extent).square().mean().sqrt().clamp(min=1e-6)
-        known = (normal - mean) / scale
-        gaussian = NoisyGaussian(normal.shape[1:], 1.0).to(normal)
-        gaussian.fit(known)
-        noisy = Denoiser(gaussian.denoise)
-
-        def features(x: Tensor) -> dict[str, Tensor]:
-            return score_features(noisy, x, cells=self.cells)
-
-        field = FieldNeighbours(features(subsample(known, self.most, seed)))
-        return lambda x: torch.cat(
-            [field.score(features((part - mean) / scale)) for part in x.split(BLOCK)]
-        )
 
 
 @final

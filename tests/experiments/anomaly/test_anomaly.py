@@ -92,7 +92,7 @@ def test_tables_are_scaled_by_normal_training_rows(tmp_path, digits):
         assert first["metric"] == "auroc" and first["value"] > 0.95, name
 
 
-def test_strangers_are_made_or_brought_to_the_size_of_coloured_pictures():
+def test_other_pictures_are_made_or_brought_to_the_size_of_coloured_pictures():
     like = torch.zeros(500, 3, 32, 32)
     made = {name: make(like, seeded("strangers")) for name, make in MADE.items()}
     assert all(x.shape == like.shape and x.min() >= 0 and x.max() <= 1 for x in made.values())

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from gradlogp.baselines.autoencoder import Reconstruction, autoencoder
 from gradlogp.baselines.detectors import (
     ClusterMeans,
-    GaussianField,
     Isolation,
     Mahalanobis,
     OneClassSVM,
     PrincipalComponents,
-    WhitenedNeighbours,
 )
+from gradlogp.baselines.picture_detectors import GaussianField, WhitenedNeighbours
 from gradlogp.core.neighbours import nearest
 from gradlogp.experiments.anomaly.common import (
     SCOPES,

@@ -1,8 +1,8 @@
 """Detectors for pictures of many things: the nearest training picture by whitened directions, or by
 the score of one Gaussian.
 
-Their settings (the ridge; levels, places and weights) were fixed while looking at CIFAR-10, each
-class against the nine others, on validation pictures.
+Their settings (the ridge; levels, places and weights) were fixed while looking at CIFAR-10, each of
+ten classes against the other nine, on validation pictures.
 
 Reference: Mahmood et al. (2021), arXiv 2010.13132 (norms of a score, which `GaussianField` looks at
 more closely).

@@ -14,11 +14,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gradlogp.baselines.detector import BLOCK, Detector, Scores, subsample
+from gradlogp.baselines.detector import Detector, Scores, subsample
 from gradlogp.core.errors import UserError
 from gradlogp.core.fields import Denoiser
 from gradlogp.core.neighbours import nearest
-from gradlogp.core.score_features import FieldNeighbours, score_features
+from gradlogp.core.score_features import field_distances, score_features
 from gradlogp.core.spectrum import Spectrum
 from gradlogp.models.gaussian import LARGEST, NoisyGaussian
 
@@ -72,8 +72,8 @@ class WhitenedNeighbours(Detector):
 class GaussianField(Detector):
     """The nearest training picture by where the score of one Gaussian is large and how it points.
 
-    Five levels of noise, `most` training pictures, cells x cells places (`core.score_features`). It
-    is better than distances on photos of many things, and worse on pictures of one.
+    Five levels of noise, `most` training pictures, cells x cells places (`core.score_features`). For
+    photos of many things.
     """
 
     cells: int = 4
@@ -90,7 +90,5 @@ class GaussianField(Detector):
         def features(x: Tensor) -> dict[str, Tensor]:
             return score_features(noisy, x, cells=self.cells)
 
-        field = FieldNeighbours(features(subsample(known, self.most, seed)))
-        return lambda x: torch.cat(
-            [field.score(features((part - mean) / scale)) for part in x.split(BLOCK)]
-        )
+        distances = field_distances(features, subsample(known, self.most, seed))
+        return lambda x: distances((x - mean) / scale)

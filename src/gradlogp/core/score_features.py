@@ -15,7 +15,7 @@ Reference: Mahmood et al. (2021), Multiscale Score Matching for Out-of-Distribut
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -56,12 +56,15 @@ def _of_block(
     noisy: NoisyField, x: Tensor, levels: Sequence[float], cells: int
 ) -> dict[str, Tensor]:
     scores = [double(sigma * noisy.at(sigma).score(x)) for sigma in levels]
-    squares = [adaptive_avg_pool2d(g.square(), cells).flatten(1) for g in scores]
-    return {
-        "norms": torch.cat([(square + NOTHING**2).log() / 2 for square in squares], 1),
-        "means": torch.cat([g.mean((2, 3)) for g in scores], 1),
-        "direction": normalize(scores[1].flatten(1)),
-    }
+    norms = [_log_norms(g, cells) for g in scores]
+    means = [g.mean((2, 3)) for g in scores]
+    direction = normalize(scores[1].flatten(1))
+    return {"norms": torch.cat(norms, 1), "means": torch.cat(means, 1), "direction": direction}
+
+
+def _log_norms(g: Tensor, cells: int) -> Tensor:
+    squares = adaptive_avg_pool2d(g.square(), cells)
+    return (squares + NOTHING**2).log().flatten(1) / 2
 
 
 @final
@@ -96,6 +99,14 @@ class FieldNeighbours:
     @cached_property
     def _among(self) -> Tensor:
         return self.joined(self.features)
+
+
+def field_distances(
+    features: Callable[[Tensor], Features], known: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Any pictures' distances to the nearest of the pictures `known`, some at a time."""
+    field = FieldNeighbours(features(known))
+    return lambda x: torch.cat([field.score(features(part)) for part in x.split(BLOCK)])
 
 
 def standard(features: Tensor, least: float = 1e-12) -> tuple[Tensor, Tensor]:

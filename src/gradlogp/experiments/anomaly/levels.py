@@ -63,7 +63,7 @@ from gradlogp.baselines.detectors import subsample
 from gradlogp.core.calculus import draw_probes
 from gradlogp.core.fields import Denoiser, as_noisy
 from gradlogp.core.random import seeded
-from gradlogp.core.score_features import BLOCK, LEVELS, FieldNeighbours, score_features
+from gradlogp.core.score_features import LEVELS, field_distances, score_features
 from gradlogp.experiments.anomaly.networks import Learned, LevelDetector
 from gradlogp.experiments.anomaly.problems import NORMAL, Problem
 from gradlogp.harness.record import Cost
@@ -209,10 +209,8 @@ class FieldOfScore(LevelDetector):
             noisy = as_noisy(learned.network, learned.nearest(x))
             return score_features(noisy, x, levels, self.cells)
 
-        known = features(subsample(problem.normal, self.among, self.seed))
-        blocks = problem.test.split(BLOCK)
-        field = FieldNeighbours(known)
-        return torch.cat([field.score(features(x)) for x in blocks])
+        known = subsample(problem.normal, self.among, self.seed)
+        return field_distances(features, known)(problem.test)
 
 
 @dataclass(frozen=True)

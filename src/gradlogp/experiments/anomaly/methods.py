@@ -49,7 +49,7 @@ LARGE_UNET = (
     "budget.cross=100000",
     "budget.tables=200000",
 )
-# a UNet of twice the width and three times the blocks for full were some thirty times the work
+# the perceptron's width and blocks would make the UNet many times dearer: they are for a GPU
 UNET_BUDGETS: Choices = {"any": {"full": LARGE_UNET, "gpu": LARGE_SCORE}}
 LARGE_ENERGY = (
     "budget.one_class=100000",
